@@ -1,0 +1,23 @@
+// Errors that a user can cause and mend. One line each: what is wrong, where, what to do.
+
+/// A fault in what the user gave: arguments, corpus, model folder, checkpoint. The programs print `description` as one line and exit 2.
+public struct InputError: Error, CustomStringConvertible, Equatable, Sendable {
+    /// What is wrong, with what was expected and what was found.
+    public var what: String
+    /// File, line number, byte offset, tensor or peer.
+    public var place: String
+    /// What the user can do.
+    public var remedy: String
+
+    public init(_ what: String, at place: String, remedy: String) {
+        self.what = what
+        self.place = place
+        self.remedy = remedy
+    }
+
+    public var description: String {
+        let line = place.isEmpty ? what : "\(place): \(what)"
+        let whole = remedy.isEmpty ? line : "\(line); \(remedy)"
+        return whole.split(whereSeparator: \.isNewline).joined(separator: " ")
+    }
+}

@@ -1,0 +1,37 @@
+// A file as read-only memory. In: a path. Out: bytes that the kernel pages in and may drop again.
+import CLinux
+import Foundation
+
+/// A whole file mapped read-only and shared. Pages are clean page cache: they count as the kernel's, not as the process's own memory.
+public final class MappedFile: @unchecked Sendable {
+    public let path: String
+    /// The file's bytes; empty for an empty file.
+    public let bytes: UnsafeRawBufferPointer
+
+    /// - Throws: `InputError` when the file is missing, no regular file or cannot be mapped.
+    public init(_ path: String) throws(InputError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw InputError("cannot open: \(String(cString: strerror(errno)))", at: path, remedy: "check the path and its permissions")
+        }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw InputError("not a regular file", at: path, remedy: "give the path of a file")
+        }
+        self.path = path
+        let length = Int(status.st_size)
+        guard length > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        guard let start = mmap(nil, length, PROT_READ, MAP_SHARED, descriptor, 0), start != MAP_FAILED else {
+            throw InputError("cannot map: \(String(cString: strerror(errno)))", at: path, remedy: "free memory or address space")
+        }
+        bytes = UnsafeRawBufferPointer(start: start, count: length)
+    }
+
+    deinit {
+        if let start = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: start), bytes.count) }
+    }
+}

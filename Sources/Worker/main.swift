@@ -1,0 +1,2 @@
+import Core
+print("t2v-worker")
