@@ -1,0 +1,141 @@
+// Which worker computes which lane. Every lane has one active holder when workers are there; moves never interrupt an update.
+
+extension CoordinatorStateMachine {
+    /// Peers that may get lanes: those not suspended, or all when there is no other.
+    func usable(_ now: Milliseconds) -> [(id: PeerID, peer: Peer)] {
+        let all = peers.sorted { $0.value.number < $1.value.number }.map { (id: $0.key, peer: $0.value) }
+        let good = all.filter { $0.peer.heardSinceSuspension && now >= $0.peer.suspendedUntil }
+        return good.isEmpty ? all : good
+    }
+
+    /// How many lanes each usable peer should have: one at a time to the peer with the fewest for its threads.
+    func targets(_ usable: [(id: PeerID, peer: Peer)]) -> [PeerID: Int] {
+        var counts = [Int](repeating: 0, count: usable.count)
+        for _ in 0..<lanes.count {
+            let best = usable.indices.min { a, b in
+                let (loadA, loadB) = (
+                    (counts[a] + 1) * Int(max(1, usable[b].peer.hello.threads)), (counts[b] + 1) * Int(max(1, usable[a].peer.hello.threads))
+                )
+                return (loadA, a) < (loadB, b)
+            }
+            if let best { counts[best] += 1 }
+        }
+        return Dictionary(uniqueKeysWithValues: zip(usable.map(\.id), counts))
+    }
+
+    /// Gives every lane an owner and evens the loads out, moving as few lanes as possible.
+    mutating func assign(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard phase == .training || phase == .stepping, !peers.isEmpty else { return }
+        guard startedTraining || peers.count >= setup.minimumWorkers else {
+            if !saidWaiting {
+                saidWaiting = true
+                out.append(.log(.info, "\(peers.count) of \(setup.minimumWorkers) workers are here: waiting for the others"))
+            }
+            return
+        }
+        let usable = usable(now)
+        let targets = targets(usable)
+        var owned: [PeerID: [Int]] = [:]
+        var free: [Int] = []
+        for index in lanes.indices {
+            // A late active holder that has a backup keeps the lane until the race is decided.
+            let owner = lanes[index].incoming?.peer ?? lanes[index].active?.peer
+            if let owner, targets[owner] != nil || lanes[index].backup != nil {
+                owned[owner, default: []].append(index)
+            } else {
+                free.append(index)
+            }
+        }
+        for entry in usable {
+            let surplus = (owned[entry.id]?.count ?? 0) - (targets[entry.id] ?? 0)
+            guard surplus > 0, var list = owned[entry.id] else { continue }
+            let movable = list.filter { lanes[$0].backup == nil }.suffix(surplus)
+            free.append(contentsOf: movable)
+            list.removeAll(where: movable.contains)
+            owned[entry.id] = list
+        }
+        for index in free.sorted() {
+            let room = usable.filter { (owned[$0.id]?.count ?? 0) < (targets[$0.id] ?? 0) }
+            // Beside the lane before it, so that a worker's lanes share a node of the tree.
+            guard let heir = room.first(where: { owned[$0.id]?.contains(index - 1) == true }) ?? room.first else { continue }
+            owned[heir.id, default: []].append(index)
+            give(index, to: heir.id, now, &out)
+        }
+    }
+
+    private mutating func give(_ index: Int, to id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        if lanes[index].active?.peer == id {
+            if let other = lanes[index].incoming { withdraw(index, from: other.peer, &out) }
+            lanes[index].incoming = nil
+            return
+        }
+        if let other = lanes[index].incoming { withdraw(index, from: other.peer, &out) }
+        lanes[index].incoming = nil
+        let holder = Holder(peer: id, ready: false, reminded: now)
+        if lanes[index].active == nil { lanes[index].active = holder } else { lanes[index].incoming = holder }
+        roster += 1
+        out.append(.send(id, .lease(lane: UInt16(index), planBytes: planBytes)))
+    }
+
+    func withdraw(_ index: Int, from id: PeerID, _ out: inout [Effect]) {
+        out.append(.send(id, .withdraw(lane: UInt16(index))))
+    }
+
+    /// A worker has every shard of a lane.
+    mutating func ready(_ lane: UInt16, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        let index = Int(lane)
+        guard index < lanes.count else { return }
+        if lanes[index].active?.peer == id, lanes[index].active?.ready == false {
+            lanes[index].active?.ready = true
+            orderOpenLane(lane, id, now, &out)
+        } else if lanes[index].incoming?.peer == id {
+            lanes[index].incoming?.ready = true
+        } else if lanes[index].backup?.peer == id, lanes[index].backup?.ready == false {
+            lanes[index].backup?.ready = true
+            orderOpenLane(lane, id, now, &out)
+        } else if !lanes[index].holders.contains(where: { $0.peer == id }) {
+            withdraw(index, from: id, &out)
+        }
+    }
+
+    /// Incoming holders that are ready take over; called between updates only.
+    mutating func promote(_ out: inout [Effect]) {
+        for index in lanes.indices {
+            guard let next = lanes[index].incoming, next.ready else { continue }
+            if let old = lanes[index].active {
+                withdraw(index, from: old.peer, &out)
+                counters.leasesMoved += 1
+            }
+            lanes[index].active = next
+            lanes[index].incoming = nil
+            roster += 1
+        }
+    }
+
+    mutating func suspend(_ id: PeerID, _ now: Milliseconds) {
+        guard let peer = peers[id] else { return }
+        peers[id]?.suspendedUntil = now + setup.times.suspension << min(6, peer.incidents)
+        peers[id]?.incidents += 1
+        peers[id]?.heardSinceSuspension = false
+    }
+
+    /// Says leases and orders again that were not answered.
+    mutating func remind(_ now: Milliseconds, _ out: inout [Effect]) {
+        func due(_ holder: Holder?) -> Bool {
+            guard let holder else { return false }
+            return !holder.ready && now >= holder.reminded + setup.times.reminder
+        }
+        for index in lanes.indices {
+            for path in [\Lane.active, \Lane.incoming, \Lane.backup] where due(lanes[index][keyPath: path]) {
+                guard let holder = lanes[index][keyPath: path] else { continue }
+                lanes[index][keyPath: path]?.reminded = now
+                out.append(.send(holder.peer, .lease(lane: UInt16(index), planBytes: planBytes)))
+            }
+        }
+        for (id, order) in open?.orders.sorted(by: { $0.key < $1.key }) ?? [] {
+            guard now >= order.reminded + setup.times.reminder, order.lanes.contains(where: { !isCovered(Int($0)) }) else { continue }
+            open?.orders[id]?.reminded = now
+            sendOrder(id, withParameters: false, &out)
+        }
+    }
+}

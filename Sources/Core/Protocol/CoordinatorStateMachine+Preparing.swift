@@ -1,0 +1,73 @@
+// Shards to workers and prepared shards back.
+
+extension CoordinatorStateMachine {
+    /// Hands unprepared shards to workers with room. A shard that takes too long is handed out again.
+    mutating func dispatch(_ now: Milliseconds, _ out: inout [Effect]) {
+        var since: [UInt32: Milliseconds] = [:]
+        for peer in peers.values { for (shard, time) in peer.preparing { since[shard] = max(since[shard] ?? 0, time) } }
+        for (id, peer) in peers {
+            for request in peer.preparing where !unprepared.contains(request.key) { peers[id]?.preparing[request.key] = nil }
+        }
+        guard unprepared.count > 0 else { return }
+        var pool = unprepared.filter { since[$0].map { now >= $0 + setup.times.prepare } ?? true }.sorted()[...]
+        // Round after round, so that the workers start at the same time.
+        var found = true
+        while found, !pool.isEmpty {
+            found = false
+            for (id, peer) in peers.sorted(by: { $0.value.number < $1.value.number }) {
+                guard peer.preparing.count <= Int(max(1, peer.hello.threads)), let shard = pool.first(where: { peer.preparing[$0] == nil })
+                else { continue }
+                pool.removeAll { $0 == shard }
+                peers[id]?.preparing[shard] = now
+                out.append(.send(id, prepareMessage(shard)))
+                found = true
+            }
+        }
+        remindPreparing(now, &out)
+    }
+
+    private func prepareMessage(_ shard: UInt32) -> CoordinatorMessage {
+        .prepare(shard: shard, textBytes: setup.shards[Int(shard)].textBytes, key: setup.shards[Int(shard)].key)
+    }
+
+    /// A worker that was told and may have missed it is told again; it answers or goes on.
+    private mutating func remindPreparing(_ now: Milliseconds, _ out: inout [Effect]) {
+        for (id, peer) in peers.sorted(by: { $0.key < $1.key }) where now >= peer.lastServed + setup.times.reminder {
+            peers[id]?.lastServed = now
+            for (shard, time) in peer.preparing.sorted(by: { $0.key < $1.key }) where now >= time + setup.times.reminder {
+                out.append(.send(id, prepareMessage(shard)))
+            }
+        }
+    }
+
+    mutating func stored(_ shard: UInt32, _ now: Milliseconds, _ out: inout [Effect]) {
+        unprepared.remove(shard)
+        for id in peers.keys {
+            peers[id]?.preparing[shard] = nil
+            peers[id]?.fetches.remove(.prepared(shard))
+        }
+        if phase == .preparing { dispatch(now, &out) }
+    }
+
+    /// A worker has a shard that the coordinator's cache has not: fetch it.
+    mutating func pull(_ shard: UInt32, _ id: PeerID, _ size: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard unprepared.contains(shard), peers[id] != nil else { return }
+        // One source at a time: two would write the same file.
+        guard !peers.contains(where: { $0.key != id && $0.value.fetches.contains(.prepared(shard)) }) else { return }
+        peers[id]?.fetches.add(Wanted(blob: .prepared(shard), total: size))
+        peers[id]?.preparing[shard] = now
+        for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+    }
+
+    /// - Returns: whether the payload was kept.
+    mutating func take(
+        _ chunk: Chunk, _ payload: WorkerStateMachine.Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+    ) -> Bool {
+        guard let payload, case .prepared = chunk.blob else { return false }
+        let receipt = peers[id]?.fetches.receive(chunk, count: payload.count) ?? .unexpected
+        guard receipt != .unexpected else { return false }
+        out.append(.store(id, chunk, payload.buffer, last: receipt == .finished))
+        for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+        return true
+    }
+}

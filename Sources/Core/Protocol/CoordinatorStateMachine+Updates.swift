@@ -1,0 +1,212 @@
+// One update at a time: orders out, contributions in, the cover of the tree, late lanes, second holders.
+
+extension CoordinatorStateMachine {
+    /// Opens the next update when every lane has a holder that is ready.
+    mutating func beginUpdate(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard open == nil else { return }
+        if nextUpdate >= endUpdate {
+            finish(.complete, &out)
+            return
+        }
+        if stopping {
+            finish(.stop, &out)
+            return
+        }
+        guard startedTraining || peers.count >= setup.minimumWorkers else { return }
+        promote(&out)
+        guard lanes.allSatisfy({ $0.active?.ready == true }) else { return }
+        startedTraining = true
+        var update = OpenUpdate(number: nextUpdate, begun: now)
+        for (index, lane) in lanes.enumerated() {
+            guard let active = lane.active else { return }
+            update.orders[active.peer, default: PeerOrder(lanes: [], leaves: [], reminded: now, parametersSent: false)]
+                .lanes.insert(UInt16(index))
+        }
+        open = update
+        for id in update.orders.keys.sorted(by: { peers[$0]?.number ?? 0 < peers[$1]?.number ?? 0 }) {
+            sendOrder(id, withParameters: true, &out)
+        }
+    }
+
+    mutating func sendOrder(_ id: PeerID, withParameters: Bool, _ out: inout [Effect]) {
+        guard let open, let order = open.orders[id] else { return }
+        if withParameters { self.open?.orders[id]?.parametersSent = true }
+        out.append(
+            .order(
+                id,
+                Order(
+                    run: setup.run, roster: roster, update: open.number, epoch: UInt32(open.number / updatesPerEpoch),
+                    updateInEpoch: open.number % updatesPerEpoch, parameterHash: parameterHash, lanes: order.lanes.sorted(),
+                    leaves: order.leaves.sorted()), withParameters: withParameters))
+    }
+
+    mutating func resendParameters(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard open?.orders[id] != nil else { return }
+        open?.orders[id]?.reminded = now
+        sendOrder(id, withParameters: true, &out)
+    }
+
+    /// A holder became ready while an update is open: it gets the lane's share of it.
+    mutating func orderOpenLane(_ lane: UInt16, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard open != nil, phase == .training, !isCovered(Int(lane)) else { return }
+        let isSecond = lanes[Int(lane)].backup != nil
+        var order = open?.orders[id] ?? PeerOrder(lanes: [], leaves: [], reminded: now, parametersSent: false)
+        order.lanes.insert(lane)
+        if isSecond { order.leaves.insert(lane) }
+        order.reminded = now
+        open?.orders[id] = order
+        sendOrder(id, withParameters: !order.parametersSent, &out)
+        if isSecond, let first = lanes[Int(lane)].active?.peer, first != id, open?.orders[first]?.lanes.contains(lane) == true {
+            open?.orders[first]?.leaves.insert(lane)
+            open?.orders[first]?.reminded = now
+            sendOrder(first, withParameters: false, &out)
+        }
+    }
+
+    /// Whether some received node covers the lane.
+    func isCovered(_ lane: Int) -> Bool {
+        guard let open else { return false }
+        return open.received.keys.contains { tree.lanes(below: $0).contains(lane) }
+    }
+
+    /// - Returns: whether the payload was kept.
+    mutating func accept(
+        _ contribution: Contribution, _ payload: WorkerStateMachine.Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+    ) -> Bool {
+        let node = contribution.node
+        guard contribution.run == setup.run, tree.contains(node), contribution.losses.count == tree.lanes(below: node).count,
+            (payload == nil) == (contribution.selected == 0)
+        else { return refuse(id, "a contribution that does not fit the run", &out) }
+        if let payload, payload.hash != contribution.hash {
+            return refuse(id, "a contribution for update \(contribution.update) that was damaged on the way", &out)
+        }
+        guard let current = open, contribution.update == current.number else {
+            compareLate(contribution, id, &out)
+            return false
+        }
+        guard contribution.parameterHash == parameterHash else {
+            return refuse(id, "a gradient of update \(contribution.update) computed from other parameters", &out)
+        }
+        let ordered = current.orders[id]?.lanes ?? []
+        guard tree.lanes(below: node).allSatisfy({ ordered.contains(UInt16($0)) }) else {
+            // Late news of a lease that was withdrawn: the same sum, but nobody's duty any more.
+            counters.duplicates += 1
+            return false
+        }
+        if let first = current.received[node] {
+            counters.duplicates += 1
+            compare(node, first.contribution.hash, first.peer, contribution.hash, id, &out)
+            return false
+        }
+        if open?.firstArrival == nil { open?.firstArrival = now }
+        open?.received[node] = Received(node: node, contribution: contribution, buffer: payload?.buffer, peer: id)
+        finishUpdate(now, &out)
+        return true
+    }
+
+    private mutating func refuse(_ id: PeerID, _ what: String, _ out: inout [Effect]) -> Bool {
+        counters.refusals += 1
+        out.append(.log(.warning, "refused from \(peers[id]?.name ?? "a peer"): \(what)"))
+        return false
+    }
+
+    private mutating func compareLate(_ contribution: Contribution, _ id: PeerID, _ out: inout [Effect]) {
+        counters.duplicates += 1
+        if let first = history[contribution.update]?[contribution.node] {
+            compare(contribution.node, first.hash, first.peer, contribution.hash, id, &out)
+        }
+    }
+
+    private mutating func compare(_ node: TreeNode, _ a: UInt64, _ first: PeerID, _ b: UInt64, _ second: PeerID, _ out: inout [Effect]) {
+        guard a != b else { return }
+        counters.mismatches += 1
+        let names = [first, second].map { peers[$0]?.name ?? "a worker that has left" }
+        out.append(
+            .log(
+                .error,
+                "\(names[0]) and \(names[1]) computed different gradients for lanes \(tree.lanes(below: node)) of the same update: "
+                    + "one of the machines is broken, or they differ in OpenBLAS core (see --strict-bits, --blas-core)"))
+    }
+
+    private mutating func finishUpdate(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard let current = open, let cover = tree.cover(tree.root, have: { current.received[$0] != nil }) else { return }
+        let chosen = cover.compactMap { current.received[$0] }
+        let rest = current.received.keys.filter { !cover.contains($0) }.sorted()
+        for node in rest { if let buffer = current.received[node]?.buffer { out.append(.release(buffer)) } }
+        history[current.number] = current.received.mapValues { ($0.contribution.hash, $0.peer) }
+        if current.number >= 8 { history[current.number - 8] = nil }
+        durations = (durations + [now - current.begun]).suffix(15)
+        decideRaces(chosen, now, &out)
+        open = nil
+        phase = .stepping
+        out.append(.step(update: current.number, chosen))
+    }
+
+    /// Where two workers held a lane, the one whose answer counted keeps it.
+    private mutating func decideRaces(_ chosen: [Received], _ now: Milliseconds, _ out: inout [Effect]) {
+        for index in lanes.indices {
+            guard let backup = lanes[index].backup else { continue }
+            let winner = chosen.first { tree.lanes(below: $0.node).contains(index) }?.peer
+            lanes[index].backup = nil
+            if winner == backup.peer {
+                if let loser = lanes[index].active {
+                    withdraw(index, from: loser.peer, &out)
+                    suspend(loser.peer, now)
+                }
+                if let incoming = lanes[index].incoming { withdraw(index, from: incoming.peer, &out) }
+                lanes[index].incoming = nil
+                lanes[index].active = backup
+                counters.leasesMoved += 1
+            } else {
+                withdraw(index, from: backup.peer, &out)
+            }
+            roster += 1
+        }
+    }
+
+    mutating func stepped(_ hash: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard phase == .stepping else { return }
+        phase = .training
+        parameterHash = hash
+        nextUpdate += 1
+        counters.updates += 1
+        assign(now, &out)
+    }
+
+    /// Gives a lane that is late against the others to a second worker.
+    mutating func watchLate(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard let current = open else { return }
+        let usual = durations.sorted()
+        var limit = setup.times.late
+        if let median = usual.isEmpty ? nil : usual[usual.count / 2] {
+            limit = max(limit, setup.times.lateFactor * median)
+        } else if let first = current.firstArrival {
+            limit = max(limit, setup.times.lateFactor * (first - current.begun))
+        } else {
+            return
+        }
+        guard now >= current.begun + limit else { return }
+        for index in lanes.indices where !isCovered(index) {
+            guard let late = lanes[index].active, late.ready, lanes[index].backup == nil,
+                let ordered = current.orders[late.peer], ordered.lanes.contains(UInt16(index))
+            else { continue }
+            // The one with the least left to do; nobody who is late himself.
+            let candidates = peers.filter { id, peer in
+                id != late.peer && peer.heardSinceSuspension && openLanes(id) == 0 && backups(id) < Int(max(1, peer.hello.threads))
+            }
+            guard let second = candidates.min(by: { (backups($0.key), $0.value.number) < (backups($1.key), $1.value.number) }) else { return }
+            counters.doubleLeases += 1
+            lanes[index].backup = Holder(peer: second.key, ready: false, reminded: now)
+            roster += 1
+            out.append(.log(.info, "lane \(index) is late with \(peers[late.peer]?.name ?? "a worker"): also leased to \(second.value.name)"))
+            out.append(.send(second.key, .lease(lane: UInt16(index), planBytes: planBytes)))
+        }
+    }
+
+    /// Lanes of the open update that the peer was ordered and that are not covered, second leases left out.
+    private func openLanes(_ id: PeerID) -> Int {
+        (open?.orders[id]?.lanes ?? []).count { lane in !isCovered(Int(lane)) && lanes[Int(lane)].active?.peer == id }
+    }
+
+    private func backups(_ id: PeerID) -> Int { lanes.count { $0.backup?.peer == id } }
+}

@@ -1,0 +1,370 @@
+// The coordinator's decisions. In: messages, lost peers, time, what the shell has finished. Out: effects. No clock, socket, file or tensor.
+//
+// The other parts of this machine: +Preparing (shards to workers and back), +Leases (which worker computes which lane),
+// +Updates (orders, contributions, the reduction's cover).
+
+/// The coordinator as a value: the same machine runs in the program and in the simulation.
+public struct CoordinatorStateMachine: Sendable {
+    /// What the machine must know of a run.
+    public struct Setup: Sendable {
+        public var run: UInt64
+        /// JSON text of the run's description.
+        public var description: String
+        public var lanes: Int
+        /// Text bytes and cache key of every shard.
+        public var shards: [(textBytes: UInt64, key: [UInt8])]
+        public var minimumWorkers: Int
+        public var program: String
+        /// BLAS core and fingerprint of the host that started the run; a worker that differs gives other bits.
+        public var blas: String
+        public var fingerprint: UInt64
+        public var strictBits: Bool
+        public var times = ProtocolTimes()
+
+        public init(
+            run: UInt64, description: String, lanes: Int, shards: [(textBytes: UInt64, key: [UInt8])], minimumWorkers: Int = 1,
+            program: String, blas: String, fingerprint: UInt64, strictBits: Bool = false
+        ) {
+            self.run = run
+            self.description = description
+            self.lanes = lanes
+            self.shards = shards
+            self.minimumWorkers = minimumWorkers
+            self.program = program
+            self.blas = blas
+            self.fingerprint = fingerprint
+            self.strictBits = strictBits
+        }
+    }
+
+    public enum Event: Sendable {
+        case tick
+        case message(PeerID, WorkerMessage, payload: WorkerStateMachine.Payload?)
+        case peerLost(PeerID, reason: String)
+        /// The prepared shard lies in the coordinator's cache.
+        case shardStored(UInt32)
+        /// It does not; the worker that announced it must send it.
+        case shardAbsent(UInt32, PeerID, size: UInt64)
+        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do.
+        case planned(planBytes: UInt64, updatesPerEpoch: UInt64, first: UInt64, end: UInt64, parameterHash: UInt64)
+        /// The open update is applied; the hash of the new parameters.
+        case stepped(parameterHash: UInt64)
+        case stopRequested
+    }
+
+    public enum Effect: Sendable, Equatable {
+        case send(PeerID, CoordinatorMessage)
+        /// An order, with the current parameters as payload or without.
+        case order(PeerID, Order, withParameters: Bool)
+        /// Send bytes of a blob.
+        case serve(PeerID, FetchRequest)
+        /// Say whether the shard with this size and digest is in the cache.
+        case look(shard: UInt32, PeerID, size: UInt64, digest: [UInt8])
+        /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardAbsent`.
+        case store(PeerID, Chunk, BufferID, last: Bool)
+        case makePlan
+        /// Add these nodes along the tree, apply the update, say `.stepped`. Then let the buffers go.
+        case step(update: UInt64, [Received])
+        case release(BufferID)
+        /// Forget the connection.
+        case drop(PeerID)
+        case log(LogLevel, String)
+        /// The input is at fault: the run ends with status 2.
+        case fail(shard: UInt32, line: Int64, what: String, remedy: String)
+        /// Checkpoint the last complete version and leave.
+        case stop
+        /// Every update is done.
+        case complete
+    }
+
+    public enum LogLevel: Sendable, Equatable { case info, warning, error }
+
+    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes.
+    public struct Received: Sendable, Equatable {
+        public var node: TreeNode
+        public var contribution: Contribution
+        public var buffer: BufferID?
+        public var peer: PeerID
+    }
+
+    enum Phase: Sendable, Equatable { case preparing, planning, training, stepping, ended }
+
+    struct Peer: Sendable {
+        var hello: Hello
+        /// Order of arrival.
+        var number: Int
+        var lastHeard: Milliseconds
+        var lastServed: Milliseconds = 0
+        var fetches = FetchQueue()
+        var preparing: [UInt32: Milliseconds] = [:]
+        /// Lost a lane to a second holder: gets none until this time, and not before it was heard again.
+        var suspendedUntil: Milliseconds = 0
+        var heardSinceSuspension = true
+        var incidents: UInt64 = 0
+        var name: String { "worker \(number) (\(hello.host), pid \(hello.processID))" }
+    }
+
+    struct Holder: Sendable, Equatable {
+        var peer: PeerID
+        var ready: Bool
+        var reminded: Milliseconds
+    }
+
+    /// Who computes a lane: the active holder; an incoming one that takes over when it is ready; a backup when the active one is late.
+    struct Lane: Sendable, Equatable {
+        var active: Holder?
+        var incoming: Holder?
+        var backup: Holder?
+        var holders: [Holder] { [active, incoming, backup].compactMap { $0 } }
+    }
+
+    struct OpenUpdate: Sendable {
+        var number: UInt64
+        var begun: Milliseconds
+        var firstArrival: Milliseconds?
+        var received: [TreeNode: Received] = [:]
+        var orders: [PeerID: PeerOrder] = [:]
+    }
+
+    struct PeerOrder: Sendable {
+        var lanes: Set<UInt16>
+        var leaves: Set<UInt16>
+        var reminded: Milliseconds
+        var parametersSent: Bool
+    }
+
+    let setup: Setup
+    let tree: ReductionTree
+    var phase = Phase.preparing
+    var peers: [PeerID: Peer] = [:]
+    var peersSeen = 0
+    var unprepared: Set<UInt32>
+    var lanes: [Lane]
+    var roster: UInt32 = 0
+    var open: OpenUpdate?
+    var planBytes: UInt64 = 0
+    var updatesPerEpoch: UInt64 = 1
+    var nextUpdate: UInt64 = 0
+    var endUpdate: UInt64 = 0
+    var parameterHash: UInt64 = 0
+    /// Duration of recent updates, newest last.
+    var durations: [Milliseconds] = []
+    /// Hashes of the nodes of recent updates, for late second answers.
+    var history: [UInt64: [TreeNode: (hash: UInt64, peer: PeerID)]] = [:]
+    var startedTraining = false
+    var saidWaiting = false
+    var stopDeadline: Milliseconds?
+    var stopping = false
+    public internal(set) var counters = Counters()
+
+    /// Numbers for metrics and tests.
+    public struct Counters: Sendable, Equatable {
+        public var refusals: UInt64 = 0
+        public var leasesMoved: UInt64 = 0
+        public var doubleLeases: UInt64 = 0
+        public var duplicates: UInt64 = 0
+        public var mismatches: UInt64 = 0
+        public var updates: UInt64 = 0
+    }
+
+    public init(_ setup: Setup, prepared: Set<UInt32> = []) {
+        self.setup = setup
+        tree = ReductionTree(lanes: setup.lanes)
+        unprepared = Set(setup.shards.indices.map { UInt32($0) }).subtracting(prepared)
+        lanes = [Lane](repeating: Lane(), count: setup.lanes)
+    }
+
+    /// Workers that have been greeted.
+    public var workerCount: Int { peers.count }
+    /// Shards that are not prepared yet.
+    public var unpreparedCount: Int { unprepared.count }
+    /// Lanes each greeted worker holds, in order of arrival: for the display.
+    public var loads: [(name: String, lanes: Int)] {
+        peers.sorted { $0.value.number < $1.value.number }.map { id, peer in
+            (peer.name, lanes.filter { $0.active?.peer == id }.count)
+        }
+    }
+
+    public mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
+        var out: [Effect] = []
+        switch event {
+        case .tick: tick(now, &out)
+        case .message(let peer, let message, let payload): receive(peer, message, payload, now, &out)
+        case .peerLost(let peer, let reason): lose(peer, reason, now, &out)
+        case .shardStored(let shard): stored(shard, now, &out)
+        case .shardAbsent(let shard, let peer, let size): pull(shard, peer, size, now, &out)
+        case .planned(let planBytes, let perEpoch, let first, let end, let hash):
+            (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
+            phase = .training
+            if stopping { finish(.stop, &out) } else { assign(now, &out) }
+        case .stepped(let hash): stepped(hash, now, &out)
+        case .stopRequested: requestStop(now, &out)
+        }
+        if phase == .preparing && unprepared.isEmpty {
+            phase = .planning
+            out.append(.makePlan)
+        }
+        if phase == .training { beginUpdate(now, &out) }
+        return out
+    }
+
+    /// The run ends with this effect; nothing follows it.
+    mutating func finish(_ last: Effect, _ out: inout [Effect]) {
+        guard phase != .ended else { return }
+        phase = .ended
+        for received in open?.received.values.sorted(by: { $0.node < $1.node }) ?? [] {
+            if let buffer = received.buffer { out.append(.release(buffer)) }
+        }
+        open = nil
+        out.append(last)
+    }
+
+    private mutating func requestStop(_ now: Milliseconds, _ out: inout [Effect]) {
+        stopping = true
+        switch phase {
+        case .preparing: finish(.stop, &out)
+        case .training where open == nil: finish(.stop, &out)
+        case .training: stopDeadline = now + setup.times.stop
+        case .planning, .stepping, .ended: break
+        }
+    }
+
+    private mutating func tick(_ now: Milliseconds, _ out: inout [Effect]) {
+        if let stopDeadline, now >= stopDeadline, phase == .training {
+            finish(.stop, &out)
+            return
+        }
+        for (id, peer) in peers.sorted(by: { $0.key < $1.key }) {
+            if now >= peer.lastHeard + setup.times.silence {
+                lose(id, "it has been silent for \((now - peer.lastHeard) / 1000) s", now, &out)
+                out.append(.drop(id))
+                continue
+            }
+            for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] {
+                out.append(.send(id, .fetch(request)))
+            }
+        }
+        switch phase {
+        case .preparing: dispatch(now, &out)
+        case .training:
+            assign(now, &out)
+            remind(now, &out)
+            watchLate(now, &out)
+        default: break
+        }
+    }
+
+    private mutating func receive(
+        _ id: PeerID, _ message: WorkerMessage, _ payload: WorkerStateMachine.Payload?, _ now: Milliseconds, _ out: inout [Effect]
+    ) {
+        var kept = false
+        if peers[id] != nil {
+            peers[id]?.lastHeard = now
+            peers[id]?.heardSinceSuspension = true
+        }
+        switch message {
+        case .hello(let hello): greet(id, hello, now, &out)
+        case .leaving:
+            lose(id, "it left", now, &out)
+            out.append(.drop(id))
+        case _ where peers[id] == nil: out.append(.send(id, .sayHello))
+        case .alive: break
+        case .fetch(let request):
+            if request.blob == .parameters { resendParameters(id, now, &out) } else { out.append(.serve(id, request)) }
+        case .prepared(let shard, let size, let digest):
+            peers[id]?.preparing[shard] = nil
+            if unprepared.contains(shard) { out.append(.look(shard: shard, id, size: size, digest: digest)) }
+            if phase == .preparing { dispatch(now, &out) }
+        case .prepareFailed(let shard, let line, let what, let remedy):
+            if Int(shard) < setup.shards.count, phase != .ended {
+                finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
+            }
+        case .chunk(let chunk): kept = take(chunk, payload, id, now, &out)
+        case .laneReady(let lane): ready(lane, id, now, &out)
+        case .contribution(let contribution): kept = accept(contribution, payload, id, now, &out)
+        case .trouble(let what):
+            out.append(.log(.warning, "\(peers[id]?.name ?? "a worker") reports: \(what)"))
+            suspend(id, now)
+            release(id, now, &out)
+        }
+        if let payload, !kept { out.append(.release(payload.buffer)) }
+    }
+
+    private mutating func greet(_ id: PeerID, _ hello: Hello, _ now: Milliseconds, _ out: inout [Effect]) {
+        func refuse(_ why: String) {
+            counters.refusals += 1
+            out.append(.send(id, .refuse(why)))
+            out.append(.log(.warning, "refused a worker on \(hello.host.isEmpty ? "an unknown host" : hello.host): \(why)"))
+            out.append(.drop(id))
+        }
+        guard hello.protocolVersion == WireLimits.version else {
+            return refuse(
+                "it speaks protocol version \(hello.protocolVersion), the coordinator \(WireLimits.version); install the same t2v on both")
+        }
+        guard hello.program == setup.program else {
+            return refuse("it is t2v \(hello.program), the coordinator \(setup.program); install the same version on both")
+        }
+        if hello.fingerprint != setup.fingerprint || hello.blas != setup.blas {
+            let what =
+                "its arithmetic gives other bits (OpenBLAS \(hello.blas), here \(setup.blas)); start both with --blas-core to make them equal"
+            if setup.strictBits { return refuse(what) }
+            out.append(.log(.warning, "worker on \(hello.host): \(what)"))
+        }
+        if peers[id] != nil {
+            release(id, now, &out)
+        } else {
+            peersSeen += 1
+        }
+        var peer = Peer(hello: hello, number: peers[id]?.number ?? peersSeen, lastHeard: now)
+        peer.incidents = peers[id]?.incidents ?? 0
+        peers[id] = peer
+        saidWaiting = false
+        out.append(.send(id, .welcome(run: setup.run, description: setup.description)))
+        out.append(.log(.info, "\(peer.name) joined"))
+        switch phase {
+        case .preparing: dispatch(now, &out)
+        case .training: assign(now, &out)
+        default: break
+        }
+    }
+
+    /// The peer is gone: what it held goes to others.
+    mutating func lose(_ id: PeerID, _ reason: String, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard let peer = peers[id] else { return }
+        out.append(.log(.warning, "lost \(peer.name): \(reason)"))
+        release(id, now, &out)
+        peers[id] = nil
+        switch phase {
+        case .preparing: dispatch(now, &out)
+        case .training: assign(now, &out)
+        default: break
+        }
+        if peers.isEmpty && phase != .ended && !saidWaiting {
+            saidWaiting = true
+            out.append(.log(.warning, "no worker is left: waiting for one"))
+        }
+    }
+
+    /// Takes every lease and shard from the peer.
+    mutating func release(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        peers[id]?.preparing = [:]
+        peers[id]?.fetches = FetchQueue()
+        for index in lanes.indices {
+            if lanes[index].active?.peer == id {
+                lanes[index].active = nil
+                counters.leasesMoved += 1
+            }
+            if lanes[index].incoming?.peer == id { lanes[index].incoming = nil }
+            if lanes[index].backup?.peer == id { lanes[index].backup = nil }
+            if lanes[index].active == nil {
+                // Whoever was on the way in takes the lane now.
+                lanes[index].active = lanes[index].backup ?? lanes[index].incoming
+                lanes[index].backup = nil
+                if lanes[index].active == lanes[index].incoming { lanes[index].incoming = nil }
+                if let heir = lanes[index].active, heir.ready { orderOpenLane(UInt16(index), heir.peer, now, &out) }
+            }
+        }
+        open?.orders[id] = nil
+        roster += 1
+    }
+}

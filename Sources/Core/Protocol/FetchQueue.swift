@@ -1,0 +1,92 @@
+// Bulk transfer in chunks with back-pressure. In: what is wanted, chunks as they come. Out: requests, never more under way than the window.
+
+/// A blob that one side wants whole.
+public struct Wanted: Equatable, Sendable {
+    public var blob: BlobID
+    /// Its size in bytes.
+    public var total: UInt64
+    /// Vector rows, for `.rows`.
+    public var rows: [UInt32]
+
+    public init(blob: BlobID, total: UInt64, rows: [UInt32] = []) {
+        self.blob = blob
+        self.total = total
+        self.rows = rows
+    }
+}
+
+/// The fetches of one side from one peer. Chunks may come in any order, twice or never.
+public struct FetchQueue: Sendable, Equatable {
+    struct Item: Sendable, Equatable {
+        var wanted: Wanted
+        var nextOffset: UInt64 = 0
+        /// Offset -> time of the last request.
+        var underWay: [UInt64: Milliseconds] = [:]
+        var received: UInt64 = 0
+    }
+
+    /// What became of a chunk.
+    public enum Receipt: Equatable, Sendable {
+        /// Not asked for, or asked for and come before.
+        case unexpected
+        case stored
+        /// It was the blob's last.
+        case finished
+    }
+
+    private var items: [Item] = []
+    public init() {}
+
+    public var isEmpty: Bool { items.isEmpty }
+    /// Bytes still to come.
+    public var missingBytes: UInt64 { items.reduce(0) { $0 + $1.wanted.total - $1.received } }
+
+    public func contains(_ blob: BlobID) -> Bool { items.contains { $0.wanted.blob == blob } }
+
+    /// Adds a blob once. An empty blob needs no fetch and is not added.
+    public mutating func add(_ wanted: Wanted) {
+        guard wanted.total > 0, !contains(wanted.blob) else { return }
+        items.append(Item(wanted: wanted))
+    }
+
+    public mutating func remove(_ blob: BlobID) { items.removeAll { $0.wanted.blob == blob } }
+
+    /// Requests to send now: first those whose chunk is overdue, then new ones up to the window.
+    public mutating func pump(now: Milliseconds, retry: Milliseconds) -> [FetchRequest] {
+        var requests: [FetchRequest] = []
+        var outstanding = items.reduce(0) { $0 + $1.underWay.count }
+        for index in items.indices {
+            for offset in items[index].underWay.keys.sorted() where now >= (items[index].underWay[offset] ?? 0) + retry {
+                items[index].underWay[offset] = now
+                requests.append(request(items[index].wanted, offset))
+            }
+            while outstanding < WireLimits.window, items[index].nextOffset < items[index].wanted.total {
+                let offset = items[index].nextOffset
+                items[index].nextOffset = min(items[index].wanted.total, offset + UInt64(WireLimits.chunk))
+                items[index].underWay[offset] = now
+                outstanding += 1
+                requests.append(request(items[index].wanted, offset))
+            }
+        }
+        return requests
+    }
+
+    private func request(_ wanted: Wanted, _ offset: UInt64) -> FetchRequest {
+        FetchRequest(
+            blob: wanted.blob, offset: offset, length: UInt32(min(UInt64(WireLimits.chunk), wanted.total - offset)), rows: wanted.rows)
+    }
+
+    /// Takes note of a chunk of `count` bytes. Its total and length must be those that were asked for.
+    public mutating func receive(_ chunk: Chunk, count: Int) -> Receipt {
+        guard let index = items.firstIndex(where: { $0.wanted.blob == chunk.blob }) else { return .unexpected }
+        let total = items[index].wanted.total
+        guard chunk.total == total, items[index].underWay[chunk.offset] != nil,
+            UInt64(count) == min(UInt64(WireLimits.chunk), total - chunk.offset)
+        else { return .unexpected }
+        items[index].underWay[chunk.offset] = nil
+        items[index].received += UInt64(count)
+        guard items[index].received == total else { return .stored }
+        items.remove(at: index)
+        return .finished
+    }
+}

@@ -1,0 +1,356 @@
+// The worker's decisions. In: messages, time, what the shell has finished. Out: effects for the shell. No clock, socket, file or tensor.
+
+/// Work that may need blobs first.
+public enum Job: Hashable, Sendable {
+    case prepare(shard: UInt32)
+    case plan
+    case lane(UInt16)
+}
+
+/// A worker as a value: the same machine runs in the program and in the simulation.
+public struct WorkerStateMachine: Sendable {
+    public enum Event: Sendable {
+        case tick
+        /// `count` and `hash` describe the payload; `buffer` names it, nil when there is none.
+        case message(CoordinatorMessage, payload: Payload?)
+        /// The shell looked at a job: these blobs are missing here (none: it can be performed).
+        case needs(Job, [Wanted])
+        /// A shard is prepared: size and SHA-256 of its bytes.
+        case prepared(shard: UInt32, size: UInt64, digest: [UInt8])
+        case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
+        case planOpened
+        case laneOpened(UInt16)
+        /// A job failed for a reason of this host.
+        case failed(Job, String)
+        case computed(update: UInt64, lane: UInt16, LaneResult)
+    }
+
+    public struct Payload: Sendable, Equatable {
+        public var buffer: BufferID
+        public var count: Int
+        public var hash: UInt64
+
+        public init(buffer: BufferID, count: Int, hash: UInt64) {
+            self.buffer = buffer
+            self.count = count
+            self.hash = hash
+        }
+    }
+
+    /// Figures of one lane's gradient.
+    public struct LaneResult: Sendable, Equatable {
+        public var selected: UInt64
+        public var words: UInt64
+        public var loss: Double
+
+        public init(selected: UInt64, words: UInt64, loss: Double) {
+            self.selected = selected
+            self.words = words
+            self.loss = loss
+        }
+    }
+
+    public enum Effect: Sendable, Equatable {
+        case send(WorkerMessage)
+        /// Take in the description of the run; forget every lane and job of the one before.
+        case join(run: UInt64, description: String)
+        /// Say with `.needs` (or `.prepared`) what is missing for the job.
+        case look(Job, PrepareTicket?)
+        /// Write a chunk to its blob.
+        case store(Chunk, BufferID)
+        /// Everything the job asked for is here.
+        case perform(Job)
+        case closeLane(UInt16)
+        /// The buffer holds the parameters of this update.
+        case useParameters(update: UInt64, BufferID)
+        case compute(Order, lane: UInt16)
+        /// Sum the lanes below the node and send it; the hash is the shell's to fill in.
+        case contribute(Contribution)
+        /// Results and queued work of updates before this one can go.
+        case forget(before: UInt64)
+        /// Send bytes of a prepared shard.
+        case serve(FetchRequest)
+        case release(BufferID)
+        case log(String)
+        /// The worker's part is over.
+        case leave(reason: String, refused: Bool)
+    }
+
+    /// What `prepare` said of a shard.
+    public struct PrepareTicket: Sendable, Equatable {
+        public var textBytes: UInt64
+        public var key: [UInt8]
+    }
+
+    private struct Work: Sendable {
+        var order: Order
+        var hasParameters: Bool
+        var results: [UInt16: LaneResult] = [:]
+        var started: Set<UInt16> = []
+        var sent: Set<TreeNode> = []
+    }
+
+    let hello: Hello
+    let times: ProtocolTimes
+    private var run: UInt64?
+    private var tree = ReductionTree(lanes: 1)
+    private var lastSent: Milliseconds = 0
+    private var lastHello: Milliseconds?
+    private var fetches = FetchQueue()
+    private var waiting: [Job: Set<BlobID>] = [:]
+    private var tickets: [UInt32: PrepareTicket] = [:]
+    private var finished: [UInt32: (size: UInt64, digest: [UInt8])] = [:]
+    private var planBytes: UInt64?
+    private var planOpen = false
+    private var leased: Set<UInt16> = []
+    private var open: Set<UInt16> = []
+    private var work: Work?
+
+    public init(hello: Hello, times: ProtocolTimes = ProtocolTimes()) {
+        self.hello = hello
+        self.times = times
+    }
+
+    /// Whether the worker has anything to do; an idle one waits for messages only.
+    public var isBusy: Bool { !waiting.isEmpty || !fetches.isEmpty }
+
+    public mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
+        var out: [Effect] = []
+        switch event {
+        case .tick: tick(now, &out)
+        case .message(let message, let payload): receive(message, payload, now, &out)
+        case .needs(let job, let wanted): need(job, wanted, now, &out)
+        case .prepared(let shard, let size, let digest):
+            finished[shard] = (size, digest)
+            waiting[.prepare(shard: shard)] = nil
+            out.append(.send(.prepared(shard: shard, size: size, digest: digest)))
+        case .prepareFailed(let shard, let line, let what, let remedy):
+            waiting[.prepare(shard: shard)] = nil
+            out.append(.send(.prepareFailed(shard: shard, line: line, what: what, remedy: remedy)))
+        case .planOpened:
+            planOpen = true
+            waiting[.plan] = nil
+            for lane in leased.sorted() where !open.contains(lane) { begin(.lane(lane), &out) }
+        case .laneOpened(let lane):
+            waiting[.lane(lane)] = nil
+            guard leased.contains(lane) else {
+                out.append(.closeLane(lane))
+                break
+            }
+            open.insert(lane)
+            out.append(.send(.laneReady(lane)))
+            startLanes(&out)
+        case .failed(let job, let what):
+            waiting[job] = nil
+            if case .lane(let lane) = job { leased.remove(lane) }
+            out.append(.send(.trouble(what)))
+        case .computed(let update, let lane, let result):
+            guard work?.order.update == update, work?.results[lane] == nil else { break }
+            work?.results[lane] = result
+            contribute(&out)
+        }
+        if out.contains(where: { if case .send = $0 { true } else if case .contribute = $0 { true } else { false } }) { lastSent = now }
+        return out
+    }
+
+    private mutating func tick(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard run != nil else {
+            if lastHello.map({ now >= $0 + times.alive }) ?? true {
+                lastHello = now
+                out.append(.send(.hello(hello)))
+            }
+            return
+        }
+        pump(now, &out)
+        if now >= lastSent + times.alive { out.append(.send(.alive)) }
+    }
+
+    private mutating func pump(_ now: Milliseconds, _ out: inout [Effect]) {
+        for request in fetches.pump(now: now, retry: times.chunk) { out.append(.send(.fetch(request))) }
+    }
+
+    private mutating func receive(_ message: CoordinatorMessage, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) {
+        var kept = false
+        switch message {
+        case .welcome(let run, let description): join(run, description, &out)
+        case .refuse(let reason): out.append(.leave(reason: reason, refused: true))
+        case .sayHello:
+            run = nil
+            lastHello = now
+            out.append(.send(.hello(hello)))
+        case .finish(let reason): out.append(.leave(reason: reason, refused: false))
+        case _ where run == nil: break
+        case .prepare(let shard, let textBytes, let key):
+            if let done = finished[shard] {
+                out.append(.send(.prepared(shard: shard, size: done.size, digest: done.digest)))
+            } else {
+                tickets[shard] = PrepareTicket(textBytes: textBytes, key: key)
+                begin(.prepare(shard: shard), &out)
+            }
+        case .fetch(let request): out.append(.serve(request))
+        case .lease(let lane, let planBytes): lease(lane, planBytes, &out)
+        case .withdraw(let lane):
+            leased.remove(lane)
+            if open.remove(lane) != nil { out.append(.closeLane(lane)) }
+        case .begin(let order): kept = take(order, payload, now, &out)
+        case .chunk(let chunk): kept = take(chunk, payload, now, &out)
+        }
+        if let payload, !kept { out.append(.release(payload.buffer)) }
+    }
+
+    private mutating func join(_ run: UInt64, _ description: String, _ out: inout [Effect]) {
+        self.run = run
+        fetches = FetchQueue()
+        waiting = [:]
+        tickets = [:]
+        finished = [:]
+        planBytes = nil
+        planOpen = false
+        leased = []
+        open = []
+        work = nil
+        out.append(.join(run: run, description: description))
+    }
+
+    /// The number of lanes, which the shell learns from the plan.
+    public mutating func setLanes(_ lanes: Int) { tree = ReductionTree(lanes: lanes) }
+
+    private mutating func begin(_ job: Job, _ out: inout [Effect]) {
+        guard waiting[job] == nil else { return }
+        waiting[job] = []
+        var ticket: PrepareTicket?
+        if case .prepare(let shard) = job { ticket = tickets[shard] }
+        out.append(.look(job, ticket))
+    }
+
+    private mutating func need(_ job: Job, _ wanted: [Wanted], _ now: Milliseconds, _ out: inout [Effect]) {
+        guard waiting[job] != nil else { return }
+        let missing = wanted.filter { $0.total > 0 }
+        guard !missing.isEmpty else {
+            out.append(.perform(job))
+            return
+        }
+        waiting[job] = Set(missing.map(\.blob))
+        for blob in missing { fetches.add(blob) }
+        pump(now, &out)
+    }
+
+    private mutating func take(_ chunk: Chunk, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
+        guard let payload else { return false }
+        let receipt = fetches.receive(chunk, count: payload.count)
+        guard receipt != .unexpected else { return false }
+        out.append(.store(chunk, payload.buffer))
+        if receipt == .finished {
+            for job in waiting.keys.sorted(by: Job.inOrder) where waiting[job]?.remove(chunk.blob) != nil && waiting[job] == [] {
+                out.append(.perform(job))
+            }
+        }
+        pump(now, &out)
+        return true
+    }
+
+    private mutating func lease(_ lane: UInt16, _ planBytes: UInt64, _ out: inout [Effect]) {
+        leased.insert(lane)
+        self.planBytes = planBytes
+        if open.contains(lane) {
+            out.append(.send(.laneReady(lane)))
+        } else if planOpen {
+            begin(.lane(lane), &out)
+        } else {
+            begin(.plan, &out)
+        }
+    }
+
+    /// The size of the plan, for the shell's `.needs(.plan, …)`.
+    public var planSize: UInt64 { planBytes ?? 0 }
+
+    /// - Returns: whether the payload was kept.
+    private mutating func take(_ order: Order, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
+        guard order.run == run else {
+            run = nil
+            lastHello = now
+            out.append(.send(.hello(hello)))
+            return false
+        }
+        if let work, order.update < work.order.update { return false }
+        guard planOpen || planBytes != nil else {
+            // An order without a lease: the two sides disagree about this worker. It introduces itself anew.
+            run = nil
+            lastHello = now
+            out.append(.send(.hello(hello)))
+            return false
+        }
+        if work?.order.update != order.update {
+            work = Work(order: order, hasParameters: false)
+            out.append(.forget(before: order.update))
+        } else if let old = work, order.roster >= old.order.roster {
+            work?.order = order
+            // What the coordinator asks for again has not arrived, or not as the nodes it wants now.
+            work?.sent = []
+        }
+        var kept = false
+        if work?.hasParameters == false {
+            if let payload {
+                guard payload.hash == order.parameterHash else {
+                    out.append(.log("parameters of update \(order.update) arrived damaged; asking for them again"))
+                    out.append(.send(.fetch(FetchRequest(blob: .parameters))))
+                    return false
+                }
+                work?.hasParameters = true
+                out.append(.useParameters(update: order.update, payload.buffer))
+                kept = true
+            } else {
+                out.append(.send(.fetch(FetchRequest(blob: .parameters))))
+            }
+        }
+        for lane in order.lanes where !leased.contains(lane) {
+            leased.insert(lane)
+            if planOpen { begin(.lane(lane), &out) }
+        }
+        startLanes(&out)
+        contribute(&out)
+        return kept
+    }
+
+    private mutating func startLanes(_ out: inout [Effect]) {
+        guard let current = work, current.hasParameters else { return }
+        for lane in current.order.lanes where open.contains(lane) && !current.started.contains(lane) {
+            work?.started.insert(lane)
+            out.append(.compute(current.order, lane: lane))
+        }
+    }
+
+    /// Sends each node whose lanes are all computed: leaves where another holds the lane too, else the largest nodes.
+    private mutating func contribute(_ out: inout [Effect]) {
+        guard let current = work else { return }
+        let leaves = Set(current.order.leaves)
+        let joined = current.order.lanes.filter { !leaves.contains($0) && Int($0) < tree.lanes }.map(Int.init)
+        let nodes = tree.maximalNodes(covering: joined) + leaves.sorted().map { TreeNode(lane: Int($0)) }
+        for node in nodes where tree.contains(node) && !current.sent.contains(node) {
+            let results = tree.lanes(below: node).map { current.results[UInt16($0)] }
+            guard results.allSatisfy({ $0 != nil }) else { continue }
+            let done = results.compactMap { $0 }
+            work?.sent.insert(node)
+            out.append(
+                .contribute(
+                    Contribution(
+                        run: current.order.run, roster: current.order.roster, update: current.order.update,
+                        parameterHash: current.order.parameterHash, node: node, selected: done.reduce(0) { $0 + $1.selected },
+                        words: done.reduce(0) { $0 + $1.words }, losses: done.map(\.loss), hash: 0)))
+        }
+    }
+}
+
+extension Job {
+    /// A fixed order, so that effects do not depend on a hash table's.
+    static func inOrder(_ a: Job, _ b: Job) -> Bool {
+        func rank(_ job: Job) -> (Int, Int) {
+            switch job {
+            case .plan: (0, 0)
+            case .prepare(let shard): (1, Int(shard))
+            case .lane(let lane): (2, Int(lane))
+            }
+        }
+        return rank(a) < rank(b)
+    }
+}

@@ -1,0 +1,163 @@
+// The one fixed binary tree over lanes. In: which nodes have arrived. Out: which of them to add, and in which order.
+
+/// A node of the reduction tree: the lanes from `index << level` to `(index + 1) << level`, those past the last lane left out.
+public struct TreeNode: Hashable, Sendable, Comparable {
+    /// 0 for a leaf.
+    public var level: UInt8
+    public var index: UInt16
+
+    public init(level: UInt8, index: UInt16) {
+        self.level = level
+        self.index = index
+    }
+
+    /// The leaf of one lane.
+    public init(lane: Int) { self.init(level: 0, index: UInt16(lane)) }
+
+    /// By first lane, then by level: the order in which a depth-first walk meets them.
+    public static func < (a: TreeNode, b: TreeNode) -> Bool {
+        let (firstA, firstB) = (Int(a.index) << a.level, Int(b.index) << b.level)
+        return firstA == firstB ? a.level > b.level : firstA < firstB
+    }
+}
+
+/// The reduction tree over lanes 0..<lanes.
+public struct ReductionTree: Sendable, Equatable {
+    /// The largest number of lanes that a run may have: a node's index fits 16 bits, a level 8.
+    public static let maximumLanes = 4096
+    public let lanes: Int
+
+    public init(lanes: Int) {
+        precondition(lanes >= 1 && lanes <= Self.maximumLanes)
+        self.lanes = lanes
+    }
+
+    /// The node that covers every lane.
+    public var root: TreeNode {
+        var level: UInt8 = 0
+        while 1 << Int(level) < lanes { level += 1 }
+        return TreeNode(level: level, index: 0)
+    }
+
+    /// Whether the node has a place in this tree; nodes from the wire are asked this first.
+    public func contains(_ node: TreeNode) -> Bool {
+        node.level <= root.level && Int(node.index) << Int(node.level) < lanes
+    }
+
+    /// The lanes below a node.
+    public func lanes(below node: TreeNode) -> Range<Int> {
+        let first = Int(node.index) << Int(node.level)
+        return first..<min(lanes, first + 1 << Int(node.level))
+    }
+
+    /// The two nodes below; the right one is nil where it has no lane.
+    public func children(of node: TreeNode) -> (left: TreeNode, right: TreeNode?) {
+        let left = TreeNode(level: node.level - 1, index: node.index * 2)
+        let right = TreeNode(level: node.level - 1, index: node.index * 2 + 1)
+        return (left, contains(right) ? right : nil)
+    }
+
+    /// The fewest nodes that cover exactly `held`: what a holder of these lanes sends.
+    public func maximalNodes(covering held: some Sequence<Int>) -> [TreeNode] {
+        let held = Set(held)
+        return cover(root) { node in lanes(below: node).allSatisfy(held.contains) } ?? partial(root, held)
+    }
+
+    private func partial(_ node: TreeNode, _ held: Set<Int>) -> [TreeNode] {
+        if lanes(below: node).allSatisfy(held.contains) { return [node] }
+        guard node.level > 0 else { return [] }
+        let (left, right) = children(of: node)
+        return partial(left, held) + (right.map { partial($0, held) } ?? [])
+    }
+
+    /// Nodes that `have` accepts and that cover each lane below `node` exactly once, in tree order; nil when some lane is missing.
+    /// A node nearer the root is preferred: it stands for the same sum.
+    public func cover(_ node: TreeNode, have: (TreeNode) -> Bool) -> [TreeNode]? {
+        if have(node) { return [node] }
+        guard node.level > 0 else { return nil }
+        let (left, right) = children(of: node)
+        guard let first = cover(left, have: have) else { return nil }
+        guard let right else { return first }
+        guard let second = cover(right, have: have) else { return nil }
+        return first + second
+    }
+}
+
+/// Adds gradients along the tree.
+public enum TreeSum {
+    /// Floats summed at a time: all operands of one block stay in the first-level cache.
+    static let block = 2048
+
+    /// Writes the sum of the given nodes, which cover `node`, to `out` (count floats each). A nil buffer is an absent node: it is skipped,
+    /// not added as zeros. Additions follow the tree, so that the bits depend on neither the order nor the grouping of what was sent.
+    /// - Returns: false when every node was absent; `out` is then zero.
+    @discardableResult
+    public static func sum(
+        _ tree: ReductionTree, _ node: TreeNode, count: Int, into out: UnsafeMutablePointer<Float>,
+        operand: (TreeNode) -> Operand
+    ) -> Bool {
+        let steps = program(tree, node, operand)
+        guard let steps else {
+            out.update(repeating: 0, count: count)
+            return false
+        }
+        var scratch = [Float](repeating: 0, count: block * (Int(tree.root.level) + 1))
+        scratch.withUnsafeMutableBufferPointer { scratch in
+            guard let scratchBase = scratch.baseAddress else { return }
+            var start = 0
+            while start < count {
+                let length = min(block, count - start)
+                evaluate(steps, start, length, out + start, scratchBase)
+                start += length
+            }
+        }
+        return true
+    }
+
+    /// What stands for a node.
+    public enum Operand {
+        /// Its sum has arrived.
+        case buffer(UnsafePointer<Float>)
+        /// It has arrived and is empty.
+        case absent
+        /// It is the sum of its children.
+        case children
+    }
+
+    indirect enum Step {
+        case load(UnsafePointer<Float>)
+        case add(Step, Step)
+    }
+
+    private static func program(_ tree: ReductionTree, _ node: TreeNode, _ operand: (TreeNode) -> Operand) -> Step? {
+        switch operand(node) {
+        case .buffer(let pointer): return .load(pointer)
+        case .absent: return nil
+        case .children:
+            guard node.level > 0 else { return nil }
+            let (left, right) = tree.children(of: node)
+            let first = program(tree, left, operand)
+            let second = right.flatMap { program(tree, $0, operand) }
+            guard let first else { return second }
+            guard let second else { return first }
+            return .add(first, second)
+        }
+    }
+
+    private static func evaluate(
+        _ step: Step, _ start: Int, _ length: Int, _ out: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        switch step {
+        case .load(let pointer): out.update(from: pointer + start, count: length)
+        case .add(.load(let a), .load(let b)):
+            for i in 0..<length { out[i] = a[start + i] + b[start + i] }
+        case .add(let a, .load(let b)):
+            evaluate(a, start, length, out, scratch)
+            for i in 0..<length { out[i] += b[start + i] }
+        case .add(let a, let b):
+            evaluate(a, start, length, out, scratch)
+            evaluate(b, start, length, scratch, scratch + block)
+            for i in 0..<length { out[i] += scratch[i] }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+// A fast hash of big buffers. In: bytes. Out: 64 bits that change when any bit changes; no defence against forgers.
+
+/// Four independent lanes of multiply and fold over 32 bytes a step: the memory's speed, so that every parameter broadcast and
+/// every contribution can carry its hash.
+public enum Digest64 {
+    public static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
+        var (a, b, c, d): (UInt64, UInt64, UInt64, UInt64) = (prime, prime &* 3, prime &* 5, prime &* 7)
+        let count = bytes.count
+        var offset = 0
+        @inline(__always) func step(_ state: UInt64, _ word: UInt64) -> UInt64 {
+            let mixed = (state ^ word) &* 0xD6E8_FEB8_6659_FD93
+            return mixed ^ (mixed >> 32)
+        }
+        while offset + 32 <= count {
+            a = step(a, bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            b = step(b, bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self))
+            c = step(c, bytes.loadUnaligned(fromByteOffset: offset + 16, as: UInt64.self))
+            d = step(d, bytes.loadUnaligned(fromByteOffset: offset + 24, as: UInt64.self))
+            offset += 32
+        }
+        while offset < count {
+            a = step(a, UInt64(bytes[offset]))
+            offset += 1
+        }
+        var hash = step(a, b)
+        hash = step(hash, c)
+        hash = step(hash, d)
+        return step(hash, UInt64(count))
+    }
+}
