@@ -19,3 +19,8 @@ static inline int t2v_memfd_create(const char *name, unsigned int flags) { retur
 
 /* A descriptor that becomes readable when process `pid` ends. */
 static inline int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+/* What -march=x86-64-v3 lets the compiler use. */
+static inline int t2v_cpu_is_x86_64_v3(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}

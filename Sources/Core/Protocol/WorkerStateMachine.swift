@@ -179,6 +179,7 @@ public struct WorkerStateMachine: Sendable {
             lastHello = now
             out.append(.send(.hello(hello)))
         case .finish(let reason): out.append(.leave(reason: reason, refused: false))
+        case .probe: break
         case _ where run == nil: break
         case .prepare(let shard, let textBytes, let key):
             if let done = finished[shard] {

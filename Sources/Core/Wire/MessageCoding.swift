@@ -161,6 +161,7 @@ extension CoordinatorMessage {
         case .finish(let reason):
             out.begin(75)
             out.put(reason.clipped)
+        case .probe: out.begin(76)
         }
         return out.bytes
     }
@@ -178,6 +179,7 @@ extension CoordinatorMessage {
         case 73: self = .begin(try reader.takeOrder())
         case 74: self = .chunk(try reader.takeChunk())
         case 75: self = .finish(reason: try reader.takeString(limit: WireLimits.text))
+        case 76: self = .probe
         default: throw WireError(what: "unknown kind of coordinator message", offset: 4)
         }
         try reader.end()

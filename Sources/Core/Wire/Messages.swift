@@ -220,4 +220,6 @@ public enum CoordinatorMessage: Equatable, Sendable {
     case chunk(Chunk)
     /// The run is over for this worker.
     case finish(reason: String)
+    /// Nothing: sent to learn whether the peer can still be reached.
+    case probe
 }

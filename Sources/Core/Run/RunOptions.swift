@@ -1,0 +1,94 @@
+// Every option of a run. In: command line or config.json. Out: config.json, checkpoints, settings.
+import Foundation
+
+/// All options of `pretrain`, as config.json records them. Keys are spaCy's where spaCy has the option (spaCy 2.3 `cli/pretrain.py`).
+public struct RunOptions: Codable, Sendable, Equatable {
+    public var textsLoc: String
+    public var vectorsModel: String
+    public var outputDir: String
+    public var settings: TrainingSettings
+    public var nIter = 1000
+    public var nSaveEvery: Int?
+    public var initTok2vec: String?
+    public var initCheckpoint: String?
+    public var epochStart = 0
+    /// Local workers; 0: none.
+    public var workers = 1
+    /// Lanes a local worker computes at a time.
+    public var threads = 1
+    public var bind: String?
+    public var minWorkers = 1
+    public var checkpointEvery = 300
+    public var keepCheckpoints = 3
+    public var strictBits = false
+    public var blasCore: String?
+    public var insecure = false
+    public var keyFile: String?
+    public var allowFile: String?
+    public var cache: String?
+    public var metrics: String?
+
+    public init(textsLoc: String, vectorsModel: String, outputDir: String, settings: TrainingSettings) {
+        self.textsLoc = textsLoc
+        self.vectorsModel = vectorsModel
+        self.outputDir = outputDir
+        self.settings = settings
+    }
+
+    /// JSON text, keys sorted, in snake case: `settings` stands in one level with the rest, as in spaCy's file.
+    public func encoded() -> String {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        guard let data = try? encoder.encode(self), var object = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] else {
+            return "{}"
+        }
+        if let settings = object.removeValue(forKey: "settings") as? [String: Any] {
+            for (key, value) in settings { object[Self.spacyNames[key] ?? key] = value }
+        }
+        object["t2v_version"] = Version.current
+        let options: JSONSerialization.WritingOptions = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        return (try? JSONSerialization.data(withJSONObject: object, options: options)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+    }
+
+    /// Swift's names where spaCy's differ.
+    private static let spacyNames = [
+        "depth": "conv_depth", "pieces": "cnn_pieces", "rows": "embed_rows", "loss": "loss_func", "mask_probability": "mask_prob",
+        "out_of_vocabulary_targets": "oov_targets",
+    ]
+
+    /// - Throws: `InputError` for text that is no configuration of this version.
+    public static func decode(_ text: String, place: String) throws(InputError) -> RunOptions {
+        let damaged = InputError(
+            "the configuration cannot be read", at: place, remedy: "use the t2v version that wrote it, or start a new run")
+        guard var object = (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any] else { throw damaged }
+        let back = Dictionary(uniqueKeysWithValues: spacyNames.map { ($1, $0) })
+        guard let sample = try? settingsKeys() else { throw damaged }
+        var settings: [String: Any] = [:]
+        for (key, value) in object where sample.contains(back[key] ?? key) {
+            settings[back[key] ?? key] = value
+            object[key] = nil
+        }
+        object["settings"] = settings
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        do {
+            let data = try JSONSerialization.data(withJSONObject: object)
+            return try decoder.decode(RunOptions.self, from: data)
+        } catch {
+            throw damaged
+        }
+    }
+
+    /// Keys of the settings in snake case.
+    private static func settingsKeys() throws -> Set<String> {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        let object = try JSONSerialization.jsonObject(with: encoder.encode(TrainingSettings()))
+        return Set((object as? [String: Any] ?? [:]).keys)
+    }
+}
+
+/// The program's version: both programs of a run must have the same.
+public enum Version {
+    public static let current = "0.1.0"
+}
