@@ -90,7 +90,7 @@ public struct WorkerStateMachine: Sendable {
         var sent: Set<TreeNode> = []
     }
 
-    let hello: Hello
+    public let hello: Hello
     let times: ProtocolTimes
     private var run: UInt64?
     private var tree = ReductionTree(lanes: 1)

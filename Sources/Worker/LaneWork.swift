@@ -1,0 +1,80 @@
+// One lane on this worker. In: mapped shards, parameters. Out: the lane's gradient for an update.
+import Core
+import Foundation
+
+/// A buffer for one gradient or one set of parameters.
+final class FloatBuffer: @unchecked Sendable {
+    let floats: UnsafeMutablePointer<Float>
+    let count: Int
+
+    init(count: Int) {
+        self.count = count
+        floats = UnsafeMutableRawPointer.allocate(byteCount: max(1, count) * 4, alignment: 64).assumingMemoryBound(to: Float.self)
+        floats.initialize(repeating: 0, count: count)
+    }
+
+    deinit { floats.deallocate() }
+}
+
+/// The parameters of one update, as they came: the message's own bytes.
+final class ReceivedParameters: @unchecked Sendable {
+    let update: UInt64
+    private let message: ZMQMessage
+    let floats: UnsafePointer<Float>
+
+    /// nil when the message is no parameter buffer of this layout.
+    init?(update: UInt64, message: ZMQMessage, count: Int) {
+        guard message.count == count * 4, let base = message.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
+        self.update = update
+        self.message = message
+        floats = base.assumingMemoryBound(to: Float.self)
+    }
+}
+
+/// A lane that is open here. One job at a time holds it.
+final class LaneWork: @unchecked Sendable {
+    let lane: UInt16
+    private let lock = NSLock()
+    private let reader: LaneReader
+    private var batch: MicroBatch
+    /// (epoch, update in it) of what `batch` holds.
+    private var batchIs: (epoch: UInt64, update: UInt64)?
+    let gradient: FloatBuffer
+    /// Some token of the last micro-batch was selected.
+    private(set) var hasGradient = false
+
+    init(lane: UInt16, reader: LaneReader, count: Int) {
+        self.lane = lane
+        self.reader = reader
+        batch = MicroBatch()
+        gradient = FloatBuffer(count: count)
+    }
+
+    /// Builds the micro-batch of an update: nothing in it depends on parameters.
+    private func build(epoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
+        if let batchIs, batchIs == (epoch, update) { return }
+        let documents = reader.documents(epoch: epoch, update: update)
+        builder.build(documents, epoch: epoch, into: &batch)
+        batchIs = (epoch, update)
+    }
+
+    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread.
+    func compute(_ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine)
+        -> WorkerStateMachine.LaneResult
+    {
+        lock.lock()
+        defer { lock.unlock() }
+        build(epoch: UInt64(order.epoch), update: order.updateInEpoch, with: builder)
+        let statistics = engine.gradient(of: batch, parameters: parameters.floats, update: order.update, into: gradient.floats)
+        hasGradient = statistics.selectedCount > 0
+        return .init(
+            selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
+    }
+
+    /// Builds the next update's micro-batch while parameters travel.
+    func buildAhead(epoch: UInt64, update: UInt64, _ builder: MicroBatchBuilder) {
+        guard lock.try() else { return }
+        defer { lock.unlock() }
+        build(epoch: epoch, update: update, with: builder)
+    }
+}
