@@ -32,14 +32,12 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: speed),
-        .executableTarget(
-            name: "Coordinator",
+        .target(
+            name: "Launch",
             dependencies: ["Core", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: speed),
-        .executableTarget(
-            name: "Worker",
-            dependencies: ["Core", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            swiftSettings: speed),
+        .executableTarget(name: "Coordinator", dependencies: ["Core", "Launch"], swiftSettings: speed),
+        .executableTarget(name: "Worker", dependencies: ["Core", "Launch"], swiftSettings: speed),
         .testTarget(name: "CoreTests", dependencies: ["Core"], swiftSettings: speed),
         .testTarget(name: "GoldenTests", dependencies: ["Core"], exclude: ["reference"], resources: [.copy("data")], swiftSettings: speed),
         .testTarget(name: "SimulationTests", dependencies: ["Core"], swiftSettings: speed),

@@ -3,6 +3,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -23,4 +24,49 @@ static inline int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, 
 /* What -march=x86-64-v3 lets the compiler use. */
 static inline int t2v_cpu_is_x86_64_v3(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+/* Signals that wake an eventfd. The handler is C since it may call nothing but async-signal-safe functions. Used by one Swift file
+   (Transport/EventFD.swift), so that there is one copy of this state. */
+struct t2v_signal_state {
+    int descriptor, exit_status[65];
+    unsigned counts[65], stops;
+};
+
+static inline struct t2v_signal_state *t2v_signals(void) {
+    static struct t2v_signal_state state;
+    return &state;
+}
+
+static inline void t2v_on_signal(int number) {
+    struct t2v_signal_state *state = t2v_signals();
+    int saved = errno;
+    unsigned long long one = 1;
+    __atomic_fetch_add(&state->counts[number], 1, __ATOMIC_SEQ_CST);
+    int status = state->exit_status[number];
+    if (status >= 0 && __atomic_fetch_add(&state->stops, 1, __ATOMIC_SEQ_CST) >= 1) _exit(status);
+    int descriptor = __atomic_load_n(&state->descriptor, __ATOMIC_SEQ_CST);
+    if (descriptor > 0 && write(descriptor, &one, 8) < 0) { /* the counter is at its end: the reader is awake anyway */ }
+    errno = saved;
+}
+
+/* exit_status >= 0: the second of all signals watched this way ends the process. Returns 0, or -1 with errno. */
+static inline int t2v_watch_signal(int number, int descriptor, int exit_status) {
+    struct t2v_signal_state *state = t2v_signals();
+    struct sigaction action = {0};
+    if (number < 1 || number > 64) { errno = EINVAL; return -1; }
+    __atomic_store_n(&state->descriptor, descriptor, __ATOMIC_SEQ_CST);
+    state->exit_status[number] = exit_status;
+    action.sa_handler = t2v_on_signal;
+    action.sa_flags = SA_RESTART;
+    return sigaction(number, &action, 0);
+}
+
+static inline void t2v_unwatch_signal(int number) {
+    signal(number, SIG_DFL);
+    __atomic_store_n(&t2v_signals()->descriptor, 0, __ATOMIC_SEQ_CST);
+}
+
+static inline unsigned t2v_signal_count(int number) {
+    return number < 1 || number > 64 ? 0 : __atomic_load_n(&t2v_signals()->counts[number], __ATOMIC_SEQ_CST);
 }

@@ -195,18 +195,18 @@ final class WorkerShell {
         case .serve(let request): serve(request)
         case .release(let buffer): buffers[buffer] = nil
         case .log(let text): logger.warning("\(text)")
-        case .leave(let reason, let refused): leave(reason, refused)
+        case .leave(let reason, let departure): leave(reason, departure)
         }
     }
 
-    private func leave(_ reason: String, _ refused: Bool) {
-        if options.stays && !refused {
-            logger.info("\(reason); waiting for another run")
+    private func leave(_ reason: String, _ departure: WorkerStateMachine.Departure) {
+        switch departure {
+        case .refused: end = .refused(reason)
+        case .finished where !options.stays: end = .finished(reason)
+        case .finished, .paused:
+            logger.info("\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
             run = nil
             lanes = [:]
-            machine = WorkerStateMachine(hello: machine.hello)
-        } else {
-            end = refused ? .refused(reason) : .finished(reason)
         }
     }
 

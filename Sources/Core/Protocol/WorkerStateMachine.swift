@@ -72,9 +72,11 @@ public struct WorkerStateMachine: Sendable {
         case serve(FetchRequest)
         case release(BufferID)
         case log(String)
-        /// The worker's part is over.
-        case leave(reason: String, refused: Bool)
+        /// The worker's part is over, for good or until the coordinator is back.
+        case leave(reason: String, Departure)
     }
+
+    public enum Departure: Sendable, Equatable { case refused, finished, paused }
 
     /// What `prepare` said of a shard.
     public struct PrepareTicket: Sendable, Equatable {
@@ -173,12 +175,15 @@ public struct WorkerStateMachine: Sendable {
         var kept = false
         switch message {
         case .welcome(let run, let description): join(run, description, &out)
-        case .refuse(let reason): out.append(.leave(reason: reason, refused: true))
+        case .refuse(let reason): out.append(.leave(reason: reason, .refused))
         case .sayHello:
             run = nil
             lastHello = now
             out.append(.send(.hello(hello)))
-        case .finish(let reason): out.append(.leave(reason: reason, refused: false))
+        case .finish(let reason, let final):
+            run = nil
+            lastHello = now
+            out.append(.leave(reason: reason, final ? .finished : .paused))
         case .probe: break
         case _ where run == nil: break
         case .prepare(let shard, let textBytes, let key):

@@ -158,9 +158,10 @@ extension CoordinatorMessage {
         case .chunk(let chunk):
             out.begin(74)
             out.put(chunk)
-        case .finish(let reason):
+        case .finish(let reason, let final):
             out.begin(75)
             out.put(reason.clipped)
+            out.put(final ? 1 : UInt8(0))
         case .probe: out.begin(76)
         }
         return out.bytes
@@ -178,7 +179,7 @@ extension CoordinatorMessage {
         case 72: self = .withdraw(lane: try reader.take())
         case 73: self = .begin(try reader.takeOrder())
         case 74: self = .chunk(try reader.takeChunk())
-        case 75: self = .finish(reason: try reader.takeString(limit: WireLimits.text))
+        case 75: self = .finish(reason: try reader.takeString(limit: WireLimits.text), final: try reader.take(UInt8.self) != 0)
         case 76: self = .probe
         default: throw WireError(what: "unknown kind of coordinator message", offset: 4)
         }

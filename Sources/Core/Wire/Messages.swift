@@ -218,8 +218,8 @@ public enum CoordinatorMessage: Equatable, Sendable {
     case begin(Order)
     /// Payload: bytes of a blob.
     case chunk(Chunk)
-    /// The run is over for this worker.
-    case finish(reason: String)
+    /// The run is over (`final`), or stopped and may be resumed: then the worker waits for the coordinator to come back.
+    case finish(reason: String, final: Bool)
     /// Nothing: sent to learn whether the peer can still be reached.
     case probe
 }

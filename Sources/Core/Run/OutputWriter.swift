@@ -1,0 +1,130 @@
+// Files are written beside the training, one after the other. In: closures. Out: files, and word of what failed.
+import Foundation
+
+/// One helper thread that writes models, log lines and checkpoints in the order in which they were given.
+public final class OutputWriter: @unchecked Sendable {
+    /// Gives the log's new length in bytes.
+    public typealias Task = (_ logByteCount: Int) throws(InputError) -> Int
+
+    /// What a task that failed does.
+    public enum Importance: Sendable {
+        /// It is given up with a warning; a later one takes its place.
+        case optional
+        /// It is tried again until `patience` is over; then the run stops with everything before it whole.
+        case required
+    }
+
+    private struct Entry {
+        var name: String
+        var importance: Importance
+        var task: Task
+    }
+
+    private let condition = NSCondition()
+    private var queue: [Entry] = []
+    private var working = false
+    private var ended = false
+    private var warnings: [String] = []
+    private var failure: InputError?
+    private var logByteCount: Int
+    private let patienceSeconds: Double
+    private let wake: EventFD
+
+    /// - Parameters:
+    ///   - wake: signalled when something is to be said.
+    ///   - patienceSeconds: how long a required file is tried again.
+    public init(logByteCount: Int, wake: EventFD, patienceSeconds: Double = 60) {
+        self.logByteCount = logByteCount
+        self.wake = wake
+        self.patienceSeconds = patienceSeconds
+        let thread = Thread { [self] in work() }
+        thread.name = "output"
+        thread.stackSize = 8 << 20
+        thread.start()
+    }
+
+    public func add(_ name: String, _ importance: Importance, _ task: @escaping Task) {
+        condition.lock()
+        queue.append(Entry(name: name, importance: importance, task: task))
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Tasks that wait or run.
+    public var pending: Int {
+        condition.lock()
+        defer { condition.unlock() }
+        return queue.count + (working ? 1 : 0)
+    }
+
+    /// Warnings since the last call, and why the run must stop, if it must.
+    public func news() -> (warnings: [String], failure: InputError?) {
+        condition.lock()
+        defer {
+            warnings = []
+            condition.unlock()
+        }
+        return (warnings, failure)
+    }
+
+    /// Blocks until everything is written or writing has failed for good.
+    public func drain() {
+        condition.lock()
+        while (!queue.isEmpty || working) && failure == nil { condition.wait() }
+        condition.unlock()
+    }
+
+    /// Ends the thread after the task under way.
+    public func end() {
+        condition.lock()
+        ended = true
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    private func work() {
+        condition.lock()
+        while true {
+            while queue.isEmpty && !ended { condition.wait() }
+            if ended { break }
+            let entry = queue.removeFirst()
+            working = true
+            perform(entry)
+            working = false
+            condition.broadcast()
+            if failure != nil { break }
+        }
+        condition.unlock()
+    }
+
+    /// Called with the lock held; lets it go while the task runs.
+    private func perform(_ entry: Entry) {
+        let deadline = Date.timeIntervalSinceReferenceDate + patienceSeconds
+        var said = false
+        while true {
+            let count = logByteCount
+            condition.unlock()
+            var error: InputError?
+            var length = count
+            do throws(InputError) { length = try entry.task(count) } catch let thrown { error = thrown }
+            condition.lock()
+            guard let error else {
+                logByteCount = length
+                if said { warnings.append("\(entry.name) is written after all") }
+                return
+            }
+            let late = Date.timeIntervalSinceReferenceDate > deadline || ended
+            if entry.importance == .optional {
+                warnings.append("\(entry.name) could not be written, and is tried again later: \(error)")
+            } else if late {
+                failure = error
+            } else if !said {
+                said = true
+                warnings.append("\(entry.name) could not be written; trying again: \(error)")
+            }
+            wake.signal()
+            if entry.importance == .optional || late { return }
+            condition.wait(until: Date(timeIntervalSinceNow: 1))
+        }
+    }
+}

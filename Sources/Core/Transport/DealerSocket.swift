@@ -1,0 +1,76 @@
+// A worker's socket. In: header, payload. Out: the same from the coordinator. Connects again by itself, as a new peer.
+import CZMQ
+import Foundation
+
+/// What a dealer has received.
+public enum DealerEvent: Sendable {
+    case message(header: [UInt8], payload: ZMQMessage?)
+    /// Not [header] or [header, payload]. Read to its end and thrown away.
+    case malformed(reason: String)
+}
+
+/// How a connecting socket proves itself.
+public enum ClientSecurity: Sendable {
+    /// No keys.
+    case open
+    /// CURVE: encrypted, to the holder of `server`'s secret key and nobody else.
+    case curve(server: PublicKey, own: KeyPair)
+}
+
+/// A DEALER. Create, use and let go on one thread. Never blocks.
+public struct DealerSocket: ~Copyable {
+    let core: SocketCore
+
+    /// - Throws: `InputError` when libzmq refuses an option.
+    public init(_ context: ZMQContext, limits: SocketLimits, security: ClientSecurity) throws(InputError) {
+        let core = try SocketCore(context, type: ZMQ_DEALER, limits: limits)
+        // No queue to a connection that does not exist: what was meant for a lost connection must not reach the next one.
+        try core.set(ZMQ_IMMEDIATE, 1)
+        if case .curve(let server, let own) = security {
+            try core.set(ZMQ_CURVE_SERVERKEY, server.z85)
+            try core.set(ZMQ_CURVE_PUBLICKEY, own.publicKey.z85)
+            try core.set(ZMQ_CURVE_SECRETKEY, own.secretKey.z85)
+        }
+        self.core = core
+    }
+
+    /// Starts to connect, and does so again and again: a host that does not answer is no error here, see `monitor`.
+    ///
+    /// But libzmq gives up for good, without a word, when the other end refuses the key or breaks the protocol
+    /// (`session_base_t::engine_error`): `ConnectionWatch` notices, and `reconnect()` begins again.
+    /// - Throws: `InputError` when the endpoint is malformed.
+    public func connect(_ endpoint: String) throws(InputError) {
+        let parsed = try Endpoint(endpoint)
+        try core.set(ZMQ_IPV6, parsed.needsIPv6 ? 1 : 0)
+        guard zmq_connect(core.raw, endpoint) == 0 else {
+            throw zmqError("cannot connect", at: endpoint, remedy: "write tcp://HOST:PORT or ipc://PATH")
+        }
+        core.connectedTo = endpoint
+    }
+
+    /// Drops the connection, if there is one, and begins anew with the same endpoint. Say hello when `monitor` tells of the handshake:
+    /// what is sent before may go into the connection that is being dropped.
+    /// - Throws: `InputError` when libzmq refuses it.
+    public func reconnect() throws(InputError) {
+        guard let endpoint = core.connectedTo else { return }
+        // It fails when libzmq has given the endpoint up already; then there is nothing to drop.
+        zmq_disconnect(core.raw, endpoint)
+        try connect(endpoint)
+    }
+
+    /// What happened to the connection.
+    public var monitor: SocketMonitor { core.monitor }
+
+    /// Sends header and payload. `.wouldBlock` also when there is no connection at this moment; but a connection that has just been lost
+    /// takes messages for a while, and they are lost with it. `payload` stays usable.
+    public func send(header: [UInt8], payload: ZMQMessage? = nil) -> SendResult { core.sendBody(header: header, payload: payload) }
+
+    /// The next message, or nil when none is waiting.
+    public func receive() -> DealerEvent? {
+        switch core.receiveBody() {
+        case nil: return nil
+        case .parts(let header, let payload, _): return .message(header: header, payload: payload)
+        case .refused(let reason, _): return .malformed(reason: reason)
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// Where a socket listens or connects. In: an endpoint as the user wrote it. Out: what it implies for safety and for the address family.
+import CLinux
+import Foundation
+
+/// A ZeroMQ endpoint: `tcp://HOST:PORT`, `ipc://PATH`, or `inproc://NAME` within the process.
+public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
+    /// The way the bytes go.
+    public enum Transport: String, Sendable { case tcp, ipc, inproc }
+
+    /// The whole endpoint as it was given.
+    public let text: String
+    public let transport: Transport
+    /// tcp: the host without the brackets of an IPv6 address. ipc: the path.
+    public let host: String
+    /// tcp only. 0 stands for `*` (any free port).
+    public let port: Int
+
+    public var description: String { text }
+
+    /// - Throws: `InputError` when it is not of a form that both programs can use.
+    public init(_ text: String) throws(InputError) {
+        func wrong(_ what: String) -> InputError {
+            InputError(what, at: text.isEmpty ? "endpoint" : text, remedy: "write tcp://HOST:PORT, tcp://[IPV6]:PORT or ipc://PATH")
+        }
+        guard let separator = text.range(of: "://") else { throw wrong("no transport in the endpoint") }
+        guard let transport = Transport(rawValue: String(text[..<separator.lowerBound])) else { throw wrong("unknown transport") }
+        let rest = String(text[separator.upperBound...])
+        (self.text, self.transport) = (text, transport)
+        guard transport == .tcp else {
+            guard !rest.isEmpty else { throw wrong("no path in the endpoint") }
+            // sun_path holds 108 bytes with its final zero; libzmq would say "File name too long" without saying what is long.
+            guard transport != .ipc || rest.utf8.count <= 107 else {
+                throw InputError("the path has \(rest.utf8.count) bytes, a socket's can have 107", at: text, remedy: "use a shorter folder")
+            }
+            (host, port) = (rest, 0)
+            return
+        }
+        guard let colon = rest.lastIndex(of: ":") else { throw wrong("no port in the endpoint") }
+        let number = rest[rest.index(after: colon)...]
+        guard let port = number == "*" ? 0 : Int(number), (0...65_535).contains(port) else { throw wrong("no port number behind the last colon") }
+        var host = String(rest[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+        } else if host.contains(":") {
+            throw wrong("an IPv6 address needs brackets")
+        }
+        guard !host.isEmpty else { throw wrong("no host in the endpoint") }
+        (self.host, self.port) = (host, port)
+    }
+
+    /// Only processes of this host can reach it.
+    public var isLocal: Bool {
+        guard transport == .tcp else { return true }
+        var address = in_addr()
+        if inet_pton(AF_INET, host, &address) == 1 { return UInt32(bigEndian: address.s_addr) >> 24 == 127 }
+        return host == "::1" || host == "localhost" || host == "lo"
+    }
+
+    /// Whether libzmq must use IPv6 sockets: with them it takes the first AAAA address of a name that has both, which fails where the
+    /// other end listens on 0.0.0.0. So: only for a literal address, or a name that has no IPv4 address at this moment.
+    var needsIPv6: Bool {
+        guard transport == .tcp, host != "*" else { return false }
+        var literal = in6_addr()
+        if inet_pton(AF_INET6, host, &literal) == 1 { return true }
+        return !Endpoint.resolves(host, family: AF_INET) && Endpoint.resolves(host, family: AF_INET6)
+    }
+
+    private static func resolves(_ host: String, family: Int32) -> Bool {
+        var hints = addrinfo()
+        hints.ai_family = family
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, nil, &hints, &found) == 0 else { return false }
+        freeaddrinfo(found)
+        return true
+    }
+}
+
+/// A folder only this user can enter, for the sockets of local workers. Removed when `remove()` is called or the object goes.
+public final class SocketFolder: @unchecked Sendable {
+    public let path: String
+
+    /// Makes a folder of mode 0700 with an unpredictable name in TMPDIR, or in /tmp where TMPDIR's path is too long for a socket's name.
+    /// - Throws: `InputError` when no folder can be made.
+    public init() throws(InputError) {
+        var parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+        if parent.isEmpty || parent.utf8.count > 70 { parent = "/tmp" }
+        while parent.count > 1, parent.hasSuffix("/") { parent.removeLast() }
+        var template = Array("\(parent)/t2v-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            let why = String(cString: strerror(errno))
+            throw InputError("cannot make a folder for sockets: \(why)", at: parent, remedy: "set TMPDIR to a folder that you can write to")
+        }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// `ipc://PATH/name`. - Parameter name: at most 20 bytes.
+    public func endpoint(_ name: String) -> String { "ipc://\(path)/\(name)" }
+
+    /// Deletes the folder and the sockets in it. Can be called more than once.
+    public func remove() {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] { unlink("\(path)/\(name)") }
+        rmdir(path)
+    }
+
+    deinit { remove() }
+}

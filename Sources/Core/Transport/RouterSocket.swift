@@ -1,0 +1,106 @@
+// The coordinator's socket. In: identity, header, payload. Out: the same from any number of workers, each with its proven key.
+import CZMQ
+import Foundation
+
+/// One message of a worker.
+public struct RouterMessage: Sendable {
+    /// libzmq's name of the connection: five bytes that never come back after it has ended.
+    public var identity: [UInt8]
+    public var header: [UInt8]
+    public var payload: ZMQMessage?
+    /// The worker's public key (Z85) that this very message was encrypted with; empty without CURVE.
+    public var userID: String
+    /// The other end's IP address; empty for ipc.
+    public var peerAddress: String
+}
+
+/// What a router has received.
+public enum RouterEvent: Sendable {
+    case message(RouterMessage)
+    /// Not [header] or [header, payload]. Read to its end and thrown away.
+    case malformed(identity: [UInt8], userID: String, peerAddress: String, reason: String)
+}
+
+/// How a listening socket knows its peers.
+public enum ServerSecurity: Sendable {
+    /// No keys: only endpoints that no other host can reach may be bound.
+    case localOnly
+    /// No keys anywhere. The user has said `--insecure`.
+    case insecure
+    /// CURVE: traffic is encrypted, and only workers whose key `gate` knows get in. The gate is live because it exists.
+    case curve(SecretKey, gate: ZAPHandler)
+}
+
+/// A ROUTER. Create, use and let go on one thread. Never blocks.
+public struct RouterSocket: ~Copyable {
+    let core: SocketCore
+    private let security: ServerSecurity
+    private let identityFrame = ZMQMessage()
+
+    /// - Throws: `InputError` when libzmq refuses an option.
+    public init(_ context: ZMQContext, limits: SocketLimits, security: ServerSecurity) throws(InputError) {
+        let core = try SocketCore(context, type: ZMQ_ROUTER, limits: limits)
+        // Without it, messages to a peer that is gone vanish without a word.
+        try core.set(ZMQ_ROUTER_MANDATORY, 1)
+        // A second peer that claims a name in use is ignored, instead of taking the first one's messages.
+        try core.set(ZMQ_ROUTER_HANDOVER, 0)
+        if case .curve(let key, let gate) = security {
+            try RouterSocket.demandKeys(core, key, domain: gate.domain)
+            // Without this option libzmq lets EVERYBODY in when no handler answers on `inproc://zeromq.zap.01`. Its number (93,
+            // ZMQ_ZAP_ENFORCE_DOMAIN) is hidden in zmq.h as a draft; builds without drafts, Debian's among them, know it all the same.
+            try core.set(93, 1)
+        }
+        (self.core, self.security) = (core, security)
+    }
+
+    /// Makes it a CURVE server that asks the handler of `domain`.
+    static func demandKeys(_ core: SocketCore, _ key: SecretKey, domain: String) throws(InputError) {
+        try core.set(ZMQ_CURVE_SERVER, 1)
+        try core.set(ZMQ_CURVE_SECRETKEY, key.z85)
+        try core.set(ZMQ_ZAP_DOMAIN, domain)
+    }
+
+    /// Listens. - Returns: the endpoint with the port that was chosen where `endpoint` ends with `:*` or `:0`.
+    /// - Throws: `InputError` when the address is in use or not this host's, or others could reach it and there are no keys.
+    public func bind(_ endpoint: String) throws(InputError) -> String {
+        let parsed = try Endpoint(endpoint)
+        if case .localOnly = security, !parsed.isLocal {
+            throw InputError(
+                "other hosts can reach this endpoint and there are no keys", at: endpoint,
+                remedy: "make keys with `t2v-coordinator keygen FOLDER` and give --key and --allow, or say --insecure")
+        }
+        try core.set(ZMQ_IPV6, parsed.needsIPv6 ? 1 : 0)
+        guard zmq_bind(core.raw, endpoint) == 0 else {
+            throw zmqError("cannot listen", at: endpoint, remedy: "choose an address of this host and a free port")
+        }
+        return try core.lastEndpoint()
+    }
+
+    /// What happened to connections.
+    public var monitor: SocketMonitor { core.monitor }
+
+    /// Sends header and payload to a peer. `payload` stays usable: its bytes are shared, not copied.
+    public func send(to identity: [UInt8], header: [UInt8], payload: ZMQMessage? = nil) -> SendResult {
+        let code = core.send(identity, more: true)
+        guard code == 0 else { return SocketCore.result(code) }
+        return core.sendBody(header: header, payload: payload)
+    }
+
+    /// The next message, or nil when none is waiting.
+    public func receive() -> RouterEvent? {
+        guard let more = core.receive(into: identityFrame) else { return nil }
+        let identity = [UInt8](identityFrame.data)
+        // libzmq hands out whole messages: behind the identity there is at least one frame.
+        guard more, let body = core.receiveBody() else {
+            return .malformed(identity: identity, userID: "", peerAddress: "", reason: "a message without a header frame")
+        }
+        switch body {
+        case .parts(let header, let payload, let origin):
+            return .message(
+                RouterMessage(
+                    identity: identity, header: header, payload: payload, userID: origin.userID, peerAddress: origin.address))
+        case .refused(let reason, let origin):
+            return .malformed(identity: identity, userID: origin.userID, peerAddress: origin.address, reason: reason)
+        }
+    }
+}

@@ -1,0 +1,61 @@
+// How much and how long a socket may wait and hold. In: the size of the largest message. Out: libzmq options, each set explicitly.
+import CZMQ
+
+/// The limits of a socket. libzmq's own defaults suit neither messages of megabytes nor hosts that vanish, so each one is set.
+public struct SocketLimits: Sendable, Equatable {
+    /// Messages queued per peer before `send` says `.wouldBlock`. libzmq's 1,000 would be gigabytes of parameters for one slow peer.
+    public var sendHighWater = 64
+    /// Messages queued per peer before libzmq stops reading from it, so that TCP slows the sender down.
+    public var receiveHighWater = 64
+    /// A peer that announces a longer frame is cut off before its bytes are read. 0 or less: no limit (libzmq's default).
+    public var maximumFrameBytes: Int64 = 256 << 20
+    /// A longer header frame makes a message malformed: headers are copied, payloads are not.
+    public var maximumHeaderBytes = 1 << 20
+    /// How long closing waits for unsent messages (the last ones say goodbye).
+    public var lingerMilliseconds = 1_000
+    /// A ping after this much time, so that a peer's silence means that it, or the way to it, is gone.
+    public var heartbeatIntervalMilliseconds = 2_000
+    /// A peer that has sent nothing whole for this long after a ping is cut off. A pong waits behind the message that is under way:
+    /// this must be longer than the largest message takes (256 MiB at 1 Gbit/s: 2.2 s).
+    public var heartbeatTimeoutMilliseconds = 15_000
+    /// A peer must have finished greeting and key exchange by then; idle connections of port scanners end here. libzmq: 30 s.
+    public var handshakeMilliseconds = 10_000
+    /// A connection attempt without any answer is given up after this and tried again. The kernel's own limit is about two minutes.
+    public var connectMilliseconds = 5_000
+    /// The first pause before connecting again; it doubles up to the maximum, with some chance in it.
+    public var reconnectMilliseconds = 100
+    /// The longest pause before connecting again: how soon workers are back after the coordinator has returned.
+    public var maximumReconnectMilliseconds = 2_000
+    /// Connections that wait for accept: all workers of a large cluster come at the same moment. The kernel caps it at somaxconn.
+    public var backlog = 1_024
+    /// The kernel's own probes, besides heartbeats: they also keep the memory of firewalls and address translators fresh.
+    public var keepAliveIdleSeconds = 30
+
+    public init() {}
+
+    /// Limits whose time-outs leave the largest message enough time on a slow link.
+    /// - Parameters:
+    ///   - largestMessageBytes: the longest frame that the peer has a reason to send.
+    ///   - slowestLinkBytesPerSecond: default 12.5 MB/s (100 Mbit/s).
+    public init(largestMessageBytes: Int, slowestLinkBytesPerSecond: Int = 12_500_000) {
+        // A TiB is as good as no limit, and nothing below overflows.
+        let bytes = min(max(0, largestMessageBytes), 1 << 40)
+        // The frame that is measured is the encrypted one with ZMTP's command around it.
+        maximumFrameBytes = Int64(bytes) + 4_096
+        let milliseconds = bytes * 1_000 / max(1, slowestLinkBytesPerSecond)
+        heartbeatTimeoutMilliseconds = max(heartbeatTimeoutMilliseconds, 2 * milliseconds)
+    }
+
+    /// The options as libzmq takes them, except the 64-bit `ZMQ_MAXMSGSIZE`.
+    func integerOptions() -> [(option: Int32, value: Int)] {
+        [
+            (ZMQ_SNDHWM, sendHighWater), (ZMQ_RCVHWM, receiveHighWater), (ZMQ_LINGER, lingerMilliseconds),
+            (ZMQ_HEARTBEAT_IVL, heartbeatIntervalMilliseconds), (ZMQ_HEARTBEAT_TIMEOUT, heartbeatTimeoutMilliseconds),
+            // What the PEER allows us in silence, in its own clock; the option's largest value is 6,553 s.
+            (ZMQ_HEARTBEAT_TTL, min(heartbeatTimeoutMilliseconds, 6_553_500)), (ZMQ_HANDSHAKE_IVL, handshakeMilliseconds),
+            (ZMQ_CONNECT_TIMEOUT, connectMilliseconds), (ZMQ_RECONNECT_IVL, reconnectMilliseconds),
+            (ZMQ_RECONNECT_IVL_MAX, maximumReconnectMilliseconds), (ZMQ_BACKLOG, backlog), (ZMQ_TCP_KEEPALIVE, 1),
+            (ZMQ_TCP_KEEPALIVE_IDLE, keepAliveIdleSeconds), (ZMQ_TCP_KEEPALIVE_INTVL, 10), (ZMQ_TCP_KEEPALIVE_CNT, 3),
+        ]
+    }
+}

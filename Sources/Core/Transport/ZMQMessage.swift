@@ -1,0 +1,94 @@
+// The body of a frame. In: bytes that Swift owns, or what libzmq received. Out: bytes that are sent to many peers without a copy.
+import CZMQ
+
+/// Memory that can be filled once and then sent to any number of peers without a copy. Aligned to 64 bytes, for vector loads.
+public final class MessageBuffer: @unchecked Sendable {
+    /// Fill it before the first message is made from it; libzmq's threads read it afterwards.
+    public let bytes: UnsafeMutableRawBufferPointer
+
+    /// Uninitialized memory.
+    public init(byteCount: Int) {
+        bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+    }
+
+    deinit { bytes.deallocate() }
+}
+
+/// A reference-counted frame body (libzmq's `zmq_msg_t`).
+///
+/// Any thread may read `data` and drop the last reference; only the thread that owns the sockets sends it or calls `copy()`.
+public final class ZMQMessage: @unchecked Sendable {
+    /// On the heap, since `data` of a short message points into the structure itself.
+    let raw: UnsafeMutablePointer<zmq_msg_t>
+
+    /// The message takes `raw` over, initialized.
+    init(adopting raw: UnsafeMutablePointer<zmq_msg_t>) { self.raw = raw }
+
+    /// An empty message.
+    public init() {
+        raw = .allocate(capacity: 1)
+        zmq_msg_init(raw)
+    }
+
+    /// A message that is `bytes` themselves: `owner` is kept alive until the last copy is sent and dropped.
+    /// - Parameter bytes: must not change any more.
+    public init(sharing bytes: UnsafeRawBufferPointer, ownedBy owner: AnyObject) {
+        raw = .allocate(capacity: 1)
+        guard let start = bytes.baseAddress, bytes.count > 0 else {
+            zmq_msg_init(raw)
+            return
+        }
+        let hint = Unmanaged.passRetained(owner)
+        let release: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Void = { _, hint in
+            if let hint { Unmanaged<AnyObject>.fromOpaque(hint).release() }
+        }
+        let made = zmq_msg_init_data(raw, UnsafeMutableRawPointer(mutating: start), bytes.count, release, hint.toOpaque())
+        precondition(made == 0, "out of memory for a message of 64 bytes")
+    }
+
+    /// A message that is the whole of `buffer`.
+    public convenience init(sharing buffer: MessageBuffer) {
+        self.init(sharing: UnsafeRawBufferPointer(buffer.bytes), ownedBy: buffer)
+    }
+
+    /// A message of `byteCount` bytes that libzmq holds, not yet filled.
+    private init(byteCount: Int) throws(InputError) {
+        raw = .allocate(capacity: 1)
+        guard zmq_msg_init_size(raw, byteCount) == 0 else {
+            zmq_msg_init(raw)
+            throw zmqError("cannot allocate a message of \(byteCount) bytes", at: "", remedy: "free memory")
+        }
+    }
+
+    /// A message with its own copy of `bytes`.
+    /// - Throws: `InputError` when there is no memory for it.
+    public convenience init(copying bytes: UnsafeRawBufferPointer) throws(InputError) {
+        try self.init(byteCount: bytes.count)
+        if let target = zmq_msg_data(raw), let source = bytes.baseAddress { target.copyMemory(from: source, byteCount: bytes.count) }
+    }
+
+    /// A message with its own copy of `bytes`.
+    /// - Throws: `InputError` when there is no memory for it.
+    public convenience init(_ bytes: [UInt8]) throws(InputError) {
+        try self.init(byteCount: bytes.count)
+        UnsafeMutableRawBufferPointer(start: zmq_msg_data(raw), count: bytes.count).copyBytes(from: bytes)
+    }
+
+    deinit {
+        zmq_msg_close(raw)
+        raw.deallocate()
+    }
+
+    /// The bytes, valid while this object is.
+    public var data: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: zmq_msg_data(raw), count: zmq_msg_size(raw)) }
+
+    /// The length in bytes.
+    public var count: Int { zmq_msg_size(raw) }
+
+    /// Another reference to the same bytes. Sending does this by itself: `payload` stays usable after `send`.
+    public func copy() -> ZMQMessage {
+        let other = ZMQMessage()
+        zmq_msg_copy(other.raw, raw)
+        return other
+    }
+}
