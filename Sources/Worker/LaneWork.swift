@@ -36,7 +36,7 @@ final class LaneWork: @unchecked Sendable {
     let lane: UInt16
     private let lock = NSLock()
     private let reader: LaneReader
-    private var batch: MicroBatch
+    private let batch = MicroBatch()
     /// (epoch, update in it) of what `batch` holds.
     private var batchIs: (epoch: UInt64, update: UInt64)?
     let gradient: FloatBuffer
@@ -46,16 +46,15 @@ final class LaneWork: @unchecked Sendable {
     init(lane: UInt16, reader: LaneReader, count: Int) {
         self.lane = lane
         self.reader = reader
-        batch = MicroBatch()
         gradient = FloatBuffer(count: count)
     }
 
     /// Builds the micro-batch of an update: nothing in it depends on parameters.
-    private func build(epoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
-        if let batchIs, batchIs == (epoch, update) { return }
-        let documents = reader.documents(epoch: epoch, update: update)
-        builder.build(documents, epoch: epoch, into: &batch)
-        batchIs = (epoch, update)
+    private func build(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
+        if let batchIs, batchIs == (epoch, updateInEpoch) { return }
+        let documents = reader.documents(epoch: epoch, update: updateInEpoch)
+        builder.build(documents, epoch: epoch, update: update, into: batch)
+        batchIs = (epoch, updateInEpoch)
     }
 
     /// Computes the gradient of the lane's micro-batch, alone, on the calling thread.
@@ -64,17 +63,17 @@ final class LaneWork: @unchecked Sendable {
     {
         lock.lock()
         defer { lock.unlock() }
-        build(epoch: UInt64(order.epoch), update: order.updateInEpoch, with: builder)
-        let statistics = engine.gradient(of: batch, parameters: parameters.floats, update: order.update, into: gradient.floats)
+        build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
+        let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient.floats)
         hasGradient = statistics.selectedCount > 0
         return .init(
             selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
     }
 
     /// Builds the next update's micro-batch while parameters travel.
-    func buildAhead(epoch: UInt64, update: UInt64, _ builder: MicroBatchBuilder) {
+    func buildAhead(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, _ builder: MicroBatchBuilder) {
         guard lock.try() else { return }
         defer { lock.unlock() }
-        build(epoch: epoch, update: update, with: builder)
+        build(epoch: epoch, updateInEpoch: updateInEpoch, update: update, with: builder)
     }
 }

@@ -13,8 +13,9 @@ extension ComputeThread {
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
         let made = (
-            GradientEngine(settings: settings, layout: run.layout, seeds: run.description.seeds, vectors: vectors),
-            MicroBatchBuilder(settings: settings, seeds: run.description.seeds, randomWords: plan.randomWords)
+            GradientEngine(settings: settings, layout: run.layout, vectors: vectors),
+            MicroBatchBuilder(
+                settings: settings, seeds: run.description.seeds, randomWords: plan.randomWords, maskWord: plan.maskWord)
         )
         (engine, builder) = made
         return made

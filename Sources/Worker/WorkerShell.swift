@@ -256,7 +256,8 @@ final class WorkerShell {
             let wraps = next >= plan.updates.updatesPerEpoch
             queue.add(.ahead) { thread in
                 guard let (_, builder) = thread.ready(for: run, plan, generation) else { return }
-                work.buildAhead(epoch: UInt64(order.epoch) + (wraps ? 1 : 0), update: wraps ? 0 : next, builder)
+                work.buildAhead(
+                    epoch: UInt64(order.epoch) + (wraps ? 1 : 0), updateInEpoch: wraps ? 0 : next, update: update + 1, builder)
             }
         }
     }

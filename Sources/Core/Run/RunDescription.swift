@@ -91,20 +91,27 @@ public struct RunPlan: Codable, Sendable {
 
     public var updates: UpdatePlan
     public var shards: [PlannedShard]
-    public var randomWords: RandomWordTable
+    /// Seven numbers a word: orth, norm, prefix, suffix, shape, row (as two's complement), count.
+    public var randomWordFigures: [UInt64]
+    /// The same of the literal word `[MASK]`, with count 0.
+    public var maskWordFigures: [UInt64]
 
-    public init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable) {
+    public init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
         self.updates = updates
         self.shards = shards
-        self.randomWords = randomWords
+        randomWordFigures = zip(randomWords.words, randomWords.counts).flatMap { $0.figures(count: $1) }
+        maskWordFigures = maskWord.figures(count: 0)
     }
+
+    public var randomWords: RandomWordTable { RandomWordTable(figures: randomWordFigures) }
+    public var maskWord: WordFeatures { WordFeatures(figures: maskWordFigures[...]) }
 
     public func encoded() -> [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
 
     /// - Throws: `InputError` when the bytes are no plan for that many lanes.
     public static func decode(_ bytes: [UInt8], lanes: Int) throws(InputError) -> RunPlan {
         guard let plan = try? JSONDecoder().decode(RunPlan.self, from: Data(bytes)), plan.updates.laneWords.count == lanes,
-            plan.updates.updatesPerEpoch > 0, plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
+            plan.updates.updatesPerEpoch > 0, plan.randomWordFigures.count % 7 == 0, plan.maskWordFigures.count == 7, plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
         else { throw InputError("the run's plan cannot be read", at: "plan", remedy: "install the same t2v on both hosts") }
         guard plan.shards.allSatisfy({ $0.key.count == 64 && $0.key.allSatisfy(\.isHexDigit) }) else {
             throw InputError("the run's plan has a shard without a proper key", at: "plan", remedy: "check the coordinator")
@@ -116,6 +123,24 @@ public struct RunPlan: Codable, Sendable {
     public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
 }
 
+extension WordFeatures {
+    func figures(count: UInt64) -> [UInt64] { [orth, norm, prefix, suffix, shape, UInt64(bitPattern: Int64(row)), count] }
+
+    init(figures: ArraySlice<UInt64>) {
+        let f = Array(figures)
+        self.init(
+            orth: f[0], norm: f[1], prefix: f[2], suffix: f[3], shape: f[4], row: Int32(truncatingIfNeeded: Int64(bitPattern: f[5])))
+    }
+}
+
+extension RandomWordTable {
+    /// The table as numbers, for the plan and for checkpoints; seven a word.
+    public init(figures: [UInt64]) {
+        let starts = stride(from: 0, to: figures.count - 6, by: 7)
+        self.init(words: starts.map { WordFeatures(figures: figures[$0..<$0 + 7]) }, counts: starts.map { figures[$0 + 6] })
+    }
+}
+
 extension TrainingSettings {
     /// - Throws: `InputError` that names the option whose value no run can have.
     public func validate() throws(InputError) {
@@ -123,7 +148,7 @@ extension TrainingSettings {
             guard good else { throw InputError("\(option) is \(found)", at: "", remedy: "give \(expected)") }
         }
         try require((1...4096).contains(width), "--width", width, "1 to 4096")
-        try require((0...64).contains(depth), "--conv-depth", depth, "0 to 64")
+        try require((1...64).contains(depth), "--conv-depth", depth, "1 to 64")
         try require((1...16).contains(pieces), "--cnn-pieces", pieces, "1 to 16")
         try require((2...100_000_000).contains(rows), "--embed-rows", rows, "2 to 100000000")
         try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate from 0 up to, not including, 1")
