@@ -6,6 +6,7 @@ import Foundation
 /// Shows preparation and training on standard output.
 final class Progress {
     private let isTerminal = isatty(1) != 0
+    var isInteractive: Bool { isTerminal }
     private var lineIsOpen = false
     private var lastShown: Milliseconds = 0
     private var lastRow: Milliseconds = 0

@@ -1,2 +1,12 @@
+// t2v-coordinator. In: a command line. Out: weights for `spacy train -t2v`.
+import ArgumentParser
 import Core
-print("t2v-coordinator")
+import Launch
+
+struct CoordinatorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "t2v-coordinator", abstract: "Pretrain spaCy's tok2vec layer on many cores and hosts.", version: Version.current,
+        subcommands: [PretrainCommand.self, ResumeCommand.self, FeaturesCommand.self, InspectCommand.self, KeygenCommand.self])
+}
+
+CommandRunner.run(CoordinatorCommand.self) { try Startup.prepare(blasCore: CommandRunner.value(of: "--blas-core")) }

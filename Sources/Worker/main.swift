@@ -2,6 +2,7 @@
 import ArgumentParser
 import CLinux
 import Core
+import Launch
 import Foundation
 import Logging
 

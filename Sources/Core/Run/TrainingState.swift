@@ -110,9 +110,24 @@ public final class TrainingState {
             selectedCount += entry.contribution.selected
             epochSelectedCount += entry.contribution.selected
         }
+        let selected = nodes.reduce(0) { $0 + $1.contribution.selected }
+        if selected > 0 { lastLossPerWord = lossOfUpdate / Double(selected) }
         loss += lossOfUpdate
         epochLoss += lossOfUpdate
         update += 1
+    }
+
+    /// Loss per selected word of the last update.
+    public private(set) var lastLossPerWord = 0.0
+
+    /// Numbers the first update of a fresh run: `--epoch-start` epochs are behind it, so that nothing is drawn twice.
+    public func start(at update: UInt64) { self.update = update }
+
+    /// A line of log.jsonl: spaCy's keys (2.3 `cli/pretrain.py`), and the epoch's loss per selected word.
+    public func logLine(epoch: UInt64) -> String {
+        let perWord = epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount)
+        return "{\"nr_word\":\(wordCount),\"loss\":\(loss),\"epoch_loss\":\(epochLoss),\"epoch\":\(epoch),"
+            + "\"loss_per_selected_word\":\(perWord)}"
     }
 
     /// Called after an epoch's last update has been logged.

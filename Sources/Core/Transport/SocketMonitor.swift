@@ -117,15 +117,9 @@ public final class SocketMonitor {
     private static func peerAddress(of descriptor: Int32) -> String {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        var (host, port) = ([CChar](repeating: 0, count: 64), [CChar](repeating: 0, count: 8))
         return withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                guard getpeername(descriptor, address, &length) == 0,
-                    getnameinfo(address, length, &host, 64, &port, 8, NI_NUMERICHOST | NI_NUMERICSERV) == 0,
-                    address.pointee.sa_family != AF_UNIX
-                else { return "" }
-                return "\(String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)):"
-                    + String(decoding: port.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                getpeername(descriptor, address, &length) == 0 ? numericAddress(address, length) : ""
             }
         }
     }
