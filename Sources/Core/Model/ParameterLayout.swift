@@ -51,7 +51,7 @@ public struct ParameterLayout: Sendable, Equatable {
 
     /// - Parameter settings: width, depth, pieces, rows, useVectors and vectorWidth decide; all must be positive, rows at least 2.
     public init(settings: TrainingSettings, profile: Profile = .spacy2) {
-        precondition(settings.width > 0 && settings.depth >= 0 && settings.pieces > 0 && settings.rows > 1 && settings.vectorWidth > 0)
+        precondition(settings.width > 0 && settings.depth > 0 && settings.pieces > 0 && settings.rows > 1 && settings.vectorWidth > 0)
         var plan = LayoutPlan()
         let (width, half) = (settings.width, settings.rows / 2)
         let tables = [("norm", settings.rows), ("prefix", half), ("suffix", half), ("shape", half)]

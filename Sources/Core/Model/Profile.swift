@@ -21,13 +21,11 @@ public struct Profile: Sendable, Equatable {
     public var dropsEmbeddings: Bool
     /// HashEmbed seeds of fresh weights.
     public var seeds: EmbeddingSeeds
-    /// Learning-rate correction of Adam is folded into the step (`lr * sqrt(1-b2^t)/(1-b1^t)`), thinc 7 `optimizers.pyx`.
-    public var foldsBiasCorrection: Bool
 
     /// spaCy 2.1 to 2.3, thinc 7.
     public static let spacy2 = Profile(
         name: "spacy2", mixerPieces: 3, headWidth: 300, headPieces: 3, layerNormEpsilon: 1e-8, paddingPerConvolution: 1,
-        paddingVectorRow: 0, dropsEmbeddings: true, seeds: EmbeddingSeeds(), foldsBiasCorrection: true)
+        paddingVectorRow: 0, dropsEmbeddings: true, seeds: EmbeddingSeeds())
 
     /// Padding rows on each side of a document for a network of `depth` convolutions with a window of 3.
     public func padding(depth: Int) -> Int { paddingPerConvolution * depth }

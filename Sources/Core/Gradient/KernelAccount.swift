@@ -1,0 +1,65 @@
+// Where a step's time goes. In: kernels as they run. Out: time, floating-point operations and bytes of each. Off unless asked for.
+import Foundation
+
+/// The kernels that a profile tells apart.
+public enum StepKernel: String, CaseIterable, Sendable {
+    case prepare = "prepare micro-batch"
+    case clear = "clear gradient"
+    case hashEmbed = "hash embeddings"
+    case vectorsProduct = "static vectors (gemm)"
+    case mixerProduct = "mixer (gemm)"
+    case mixerRows = "mixer rows"
+    case firstConvolution = "first convolution (gemm)"
+    case firstConvolutionRows = "first convolution rows"
+    case convolution = "convolutions (gemm)"
+    case convolutionRows = "convolution rows"
+    case gather = "gather and scatter"
+    case head = "head (gemm)"
+    case headRows = "head rows"
+    case loss = "loss"
+}
+
+/// Sums of a profile.
+final class KernelAccount {
+    struct Entry {
+        var seconds = 0.0
+        var operations = 0.0
+        var bytes = 0.0
+    }
+
+    var entries: [StepKernel: Entry] = [:]
+
+    func add(_ kernel: StepKernel, seconds: Double, operations: Double, bytes: Double) {
+        entries[kernel, default: Entry()].seconds += seconds
+        entries[kernel, default: Entry()].operations += operations
+        entries[kernel, default: Entry()].bytes += bytes
+    }
+
+    static func now() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+}
+
+extension GradientEngine {
+    /// Runs `body`; with an account, books its time and the bytes it moves.
+    @inline(__always)
+    func measure(_ kernel: StepKernel, bytes: @autoclosure () -> Int, _ body: () -> Void) {
+        guard let account else { return body() }
+        let start = KernelAccount.now()
+        body()
+        account.add(kernel, seconds: KernelAccount.now() - start, operations: 0, bytes: Double(bytes()))
+    }
+
+    /// The same for a product of an (m, k) and a (k, n) matrix.
+    @inline(__always)
+    func multiply(_ kernel: StepKernel, m: Int, n: Int, k: Int, _ body: () -> Void) {
+        guard let account else { return body() }
+        let start = KernelAccount.now()
+        body()
+        account.add(
+            kernel, seconds: KernelAccount.now() - start, operations: 2 * Double(m) * Double(n) * Double(k),
+            bytes: 4 * Double(m * k + k * n + m * n))
+    }
+}

@@ -1,0 +1,91 @@
+// Eight floats at a time. In and out: plain pointers; the other kernels are written in these few operations.
+//
+// Swift's SIMD types compile to single AVX instructions for arithmetic, comparisons of floats and shifts, but go lane by lane for
+// comparisons of integers, conversions between widths and `sum()`; this file and its users keep to the former.
+
+typealias Floats = UnsafePointer<Float>
+typealias MutableFloats = UnsafeMutablePointer<Float>
+typealias Float8 = SIMD8<Float>
+typealias UInt8Lanes = SIMD8<UInt32>
+
+/// Calls `body(i, n)` for the chunks [i, i + n) of `0..<count`: n is 8 for all but the last, which may be shorter.
+@inline(__always)
+func forChunks(_ count: Int, _ body: (_ start: Int, _ length: Int) -> Void) {
+    var start = 0
+    while start &+ 8 <= count {
+        body(start, 8)
+        start &+= 8
+    }
+    if start < count { body(start, count &- start) }
+}
+
+/// Elements start..<start + length; lanes beyond `length` are 0.
+@inline(__always)
+func load(_ pointer: Floats, _ start: Int, _ length: Int) -> Float8 {
+    if length == 8 { return UnsafeRawPointer(pointer + start).loadUnaligned(as: Float8.self) }
+    var value = Float8.zero
+    for lane in 0..<length { value[lane] = pointer[start &+ lane] }
+    return value
+}
+
+@inline(__always)
+func load(_ pointer: MutableFloats, _ start: Int, _ length: Int) -> Float8 { load(Floats(pointer), start, length) }
+
+/// Writes the first `length` lanes.
+@inline(__always)
+func store(_ value: Float8, _ pointer: MutableFloats, _ start: Int, _ length: Int) {
+    if length == 8 {
+        UnsafeMutableRawPointer(pointer + start).storeBytes(of: value, as: Float8.self)
+    } else {
+        for lane in 0..<length { pointer[start &+ lane] = value[lane] }
+    }
+}
+
+@inline(__always)
+func loadBits(_ pointer: UnsafePointer<UInt32>) -> UInt8Lanes { UnsafeRawPointer(pointer).loadUnaligned(as: UInt8Lanes.self) }
+
+@inline(__always)
+func storeBits(_ value: UInt8Lanes, _ pointer: UnsafeMutablePointer<UInt32>) {
+    UnsafeMutableRawPointer(pointer).storeBytes(of: value, as: UInt8Lanes.self)
+}
+
+/// Sum of the lanes, always in the same tree: bits do not depend on the compiler's mood.
+@inline(__always)
+func laneSum(_ value: Float8) -> Float {
+    let four = value.lowHalf + value.highHalf
+    let two = four.lowHalf + four.highHalf
+    return two.x + two.y
+}
+
+/// `value` where `mask` is all ones, 0 where it is all zeros.
+@inline(__always)
+func masked(_ value: Float8, _ mask: UInt8Lanes) -> Float8 {
+    unsafeBitCast(unsafeBitCast(value, to: UInt8Lanes.self) & mask, to: Float8.self)
+}
+
+/// Bit `bit` of every lane, spread over the lane: all ones or all zeros.
+@inline(__always)
+func spread(_ plane: UInt8Lanes, bit: Int) -> UInt8Lanes {
+    let shifted = plane &<< UInt8Lanes(repeating: UInt32(truncatingIfNeeded: 31 &- bit))
+    return unsafeBitCast(unsafeBitCast(shifted, to: SIMD8<Int32>.self) &>> SIMD8<Int32>(repeating: 31), to: UInt8Lanes.self)
+}
+
+/// Number of 32-bit words of one bit plane over `width` units. Unit j is bit (j / 8) % 32 of word 8 * (j / 256) + j % 8, so that the eight
+/// units of a chunk are one bit of eight lanes, and packing or reading a chunk is two vector operations.
+func planeWords(width: Int) -> Int { 8 * ((width + 255) / 256) }
+
+/// target += source, `count` floats.
+@inline(__always)
+func add(_ source: Floats, to target: MutableFloats, count: Int) {
+    forChunks(count) { start, length in
+        store(load(target, start, length) + load(source, start, length), target, start, length)
+    }
+}
+
+/// target *= factor, element by element.
+@inline(__always)
+func multiply(_ target: MutableFloats, by factor: Floats, count: Int) {
+    forChunks(count) { start, length in
+        store(load(target, start, length) * load(factor, start, length), target, start, length)
+    }
+}

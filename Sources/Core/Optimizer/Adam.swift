@@ -1,0 +1,95 @@
+// One optimizer step. In: the reduced gradient sum. Out: parameters, moments and averages of the next version.
+
+/// thinc 7's Adam (`optimizers.pyx`, `ops.pyx` of 7.0 and 7.4): per layer L2, clipping to a norm, Adam with the bias correction folded into the learn
+/// rate, running averages. Two passes over memory; the gradient is read only.
+public struct AdamOptimizer: Sendable {
+    private let layers: [Range<Int>]
+    private let settings: OptimizerSettings
+
+    public init(layout: ParameterLayout, settings: OptimizerSettings) {
+        layers = layout.layers.map(\.range)
+        self.settings = settings
+    }
+
+    /// Applies update `state.step + 1`. A zero gradient still moves: L2 and the moments act.
+    /// - Parameter gradient: `state.count` floats, un-normalized sums.
+    public func step(gradient: UnsafePointer<Float>, state: OptimizerState) {
+        state.step += 1
+        let time = Double(state.step)
+        let (fix1, fix2) = (1 - power(settings.beta1, state.step), 1 - power(settings.beta2, state.step))
+        let rate = Float(settings.learnRate * fix2.squareRoot() / fix1)
+        let decay = min(Float((1 + time) / (10 + time)), 0.9999)
+        for layer in layers {
+            let norm = decayedNorm(gradient, state.parameters, layer)
+            let clip = settings.gradientNormClip
+            let scale = clip > 0 && norm >= clip ? Float(clip / norm) : 1
+            apply(gradient, state, layer, scale: scale, rate: rate, averaging: 1 - decay)
+        }
+    }
+
+    /// base^exponent by squaring; the C library's pow differs in the last bit among versions.
+    private func power(_ base: Double, _ exponent: UInt64) -> Double {
+        var (result, square, rest) = (1.0, base, exponent)
+        while rest > 0 {
+            if rest & 1 == 1 { result *= square }
+            square *= square
+            rest >>= 1
+        }
+        return result
+    }
+
+    /// Norm of gradient + L2 * weights. Blocks are summed in float lanes, the blocks in double.
+    private func decayedNorm(_ gradient: Floats, _ weights: Floats, _ layer: Range<Int>) -> Double {
+        let l2 = Float8(repeating: Float(settings.l2))
+        var total = 0.0
+        var start = layer.lowerBound
+        while start < layer.upperBound {
+            let length = min(4096, layer.upperBound - start)
+            let (g, w) = (gradient + start, weights + start)
+            // Two accumulators hide the latency of the additions.
+            var (even, odd) = (Float8.zero, Float8.zero)
+            var index = 0
+            while index &+ 16 <= length {
+                let first = load(g, index, 8).addingProduct(l2, load(w, index, 8))
+                let second = load(g, index &+ 8, 8).addingProduct(l2, load(w, index &+ 8, 8))
+                even.addProduct(first, first)
+                odd.addProduct(second, second)
+                index &+= 16
+            }
+            forChunks(length &- index) { offset, count in
+                let value = load(g, index &+ offset, count).addingProduct(l2, load(w, index &+ offset, count))
+                even.addProduct(value, value)
+            }
+            total += Double(laneSum(even + odd))
+            start += length
+        }
+        return total.squareRoot()
+    }
+
+    private func apply(
+        _ gradient: Floats, _ state: OptimizerState, _ layer: Range<Int>, scale: Float, rate: Float, averaging: Float
+    ) {
+        let (beta1, beta2) = (Float(settings.beta1), Float(settings.beta2))
+        let l2 = Float8(repeating: Float(settings.l2))
+        let scale = Float8(repeating: scale)
+        let (b1, b2) = (Float8(repeating: beta1), Float8(repeating: beta2))
+        // thinc takes 1 - beta in float32.
+        let (c1, c2) = (Float8(repeating: 1 - beta1), Float8(repeating: 1 - beta2))
+        let (epsilon, rate, averaging) = (Float8(repeating: Float(settings.epsilon)), Float8(repeating: rate), Float8(repeating: averaging))
+        let (g, w) = (gradient + layer.lowerBound, state.parameters + layer.lowerBound)
+        let (m, v) = (state.moment1 + layer.lowerBound, state.moment2 + layer.lowerBound)
+        let a = state.averages + layer.lowerBound
+        forChunks(layer.count) { start, length in
+            let weight = load(w, start, length)
+            let value = load(g, start, length).addingProduct(l2, weight) * scale
+            let first = (load(m, start, length) * b1).addingProduct(value, c1)
+            let second = (load(v, start, length) * b2).addingProduct(value * value, c2)
+            store(first, m, start, length)
+            store(second, v, start, length)
+            let next = weight - rate * (first / (second.squareRoot() + epsilon))
+            store(next, w, start, length)
+            let average = load(a, start, length)
+            store(average - averaging * (average - next), a, start, length)
+        }
+    }
+}

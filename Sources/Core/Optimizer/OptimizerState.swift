@@ -1,0 +1,44 @@
+// What the optimizer carries from update to update. In: initial parameters or a checkpoint. Out: parameters, moments, averages.
+
+/// Parameters, Adam's moments and the averages as flat buffers in the order of `ParameterLayout`. Fresh buffers are zero.
+///
+/// Owned by one thread at a time (the coordinator's); a checkpoint takes a copy.
+public final class OptimizerState: @unchecked Sendable {
+    /// Floats in each buffer.
+    public let count: Int
+    /// Updates applied so far: thinc's `nr_update`, which is the same for every layer.
+    public var step: UInt64 = 0
+    public let parameters: UnsafeMutablePointer<Float>
+    public let moment1: UnsafeMutablePointer<Float>
+    public let moment2: UnsafeMutablePointer<Float>
+    /// What `modelN.bin` holds.
+    public let averages: UnsafeMutablePointer<Float>
+
+    public init(count: Int) {
+        self.count = count
+        func buffer() -> UnsafeMutablePointer<Float> {
+            let bytes = max(count, 1) * MemoryLayout<Float>.stride
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64).bindMemory(to: Float.self, capacity: max(count, 1))
+            memory.initialize(repeating: 0, count: count)
+            return memory
+        }
+        parameters = buffer()
+        moment1 = buffer()
+        moment2 = buffer()
+        averages = buffer()
+    }
+
+    deinit {
+        for buffer in [parameters, moment1, moment2, averages] { UnsafeMutableRawPointer(buffer).deallocate() }
+    }
+
+    /// Takes over another state's values, for a checkpoint written while training goes on.
+    public func copy(from other: OptimizerState) {
+        precondition(other.count == count)
+        step = other.step
+        parameters.update(from: other.parameters, count: count)
+        moment1.update(from: other.moment1, count: count)
+        moment2.update(from: other.moment2, count: count)
+        averages.update(from: other.averages, count: count)
+    }
+}
