@@ -26,6 +26,10 @@ static inline int t2v_cpu_is_x86_64_v3(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
 
+/* The next connection of a listening socket, closed on exec and non-blocking from its first moment; or -1 with errno.
+   (SOCK_CLOEXEC is O_CLOEXEC on Linux; including sys/socket.h here would take its names from Glibc.) */
+static inline int t2v_accept(int listener) { return (int)syscall(SYS_accept4, listener, 0, 0, O_CLOEXEC | O_NONBLOCK); }
+
 /* Signals that wake an eventfd. The handler is C since it may call nothing but async-signal-safe functions. Used by one Swift file
    (Transport/EventFD.swift), so that there is one copy of this state. */
 struct t2v_signal_state {
