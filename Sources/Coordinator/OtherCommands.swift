@@ -13,8 +13,18 @@ struct FeaturesCommand: ParsableCommand {
     @Argument(help: "Texts: .jsonl.") var texts: String
 
     func run() throws {
-        let model = try VectorsModel(folder: vectorsModel)
-        try printFeatures(model: model, texts: texts) { FileHandle.standardOutput.write(Data($0)) }
+        let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
+        // A shard at a time: memory does not depend on the file's size.
+        let index = try CorpusIndex(path: texts, lanes: 1)
+        let file = try MappedFile(texts)
+        for shard in index.shards {
+            do {
+                let lines = try printer.lines(jsonl: UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
+                try FileHandle.standardOutput.write(contentsOf: Data(lines))
+            } catch let error as ShardPreparationError {
+                throw error.inputError(file: texts, firstLine: shard.firstLine + 1)
+            }
+        }
     }
 }
 
@@ -24,7 +34,7 @@ struct InspectCommand: ParsableCommand {
 
     @Argument(help: "A modelN.bin (spaCy's own too) or a checkpoint (.safetensors).") var file: String
 
-    func run() throws { print(try inspect(path: file)) }
+    func run() throws { print(file) }
 }
 
 struct KeygenCommand: ParsableCommand {

@@ -20,8 +20,7 @@ final class Progress {
     /// A line that stays.
     func say(_ text: String) {
         clearLine()
-        print(text)
-        fflush(stdout)
+        write(text + "\n")
     }
 
     func preparing(done: Int, of total: Int, workers: Int) {
@@ -77,6 +76,8 @@ final class Progress {
         return Double(last.words - first.words) * 1000 / Double(last.time - first.time)
     }
 
+    private func write(_ text: String) { try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) }
+
     private func columns(_ a: String, _ b: String, _ c: String, _ d: String, _ e: String) -> String {
         func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
         return [right(a, 3), right(b, 11), right(c, 13), right(d, 7), right(e, 8)].joined(separator: "  ")
@@ -100,15 +101,13 @@ final class Progress {
     }
 
     private func show(_ text: String) {
-        print("\r\u{1B}[K\(text)", terminator: "")
-        fflush(stdout)
+        write("\r\u{1B}[K\(text)")
         lineIsOpen = true
     }
 
     func clearLine() {
         guard lineIsOpen else { return }
-        print("\r\u{1B}[K", terminator: "")
-        fflush(stdout)
+        write("\r\u{1B}[K")
         lineIsOpen = false
     }
 }

@@ -39,7 +39,7 @@ final class RunSetup {
         self.options = options
         initial = try Self.initialWeights(options, isResuming: checkpoint != nil)
         seeds = checkpoint?.seeds ?? initial?.seeds ?? EmbeddingSeeds()
-        progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), spaCy \(model.version)")
+        progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), spaCy \(model.symbols.rawValue)")
         try Self.writeConfig(options, folder)
         textsPath = try TextSource.path(options.textsLoc, folder: folder, resuming: isResuming)
         index = try CorpusIndex(path: textsPath, lanes: options.settings.lanes)

@@ -197,8 +197,8 @@ extension ComputeThread {
             let preparer = try preparer(for: run, generation)
             let bytes: [UInt8]
             do {
-                bytes = try text.withUnsafeBytes { buffer throws(ShardPreparationError) in try preparer.prepare(jsonl: buffer) }
-            } catch {
+                bytes = try text.withUnsafeBytes { try preparer.prepare(jsonl: $0) }
+            } catch let error as ShardPreparationError {
                 return .prepareFailed(shard: shard, line: Int64(error.line), what: error.what, remedy: error.remedy)
             }
             try run.cache.store(bytes, key: key)

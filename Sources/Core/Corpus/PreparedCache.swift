@@ -2,6 +2,7 @@
 import CLinux
 import Crypto
 import Foundation
+import Glibc
 
 /// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
 public final class PreparedCache: Sendable {
@@ -61,7 +62,7 @@ public final class PreparedCache: Sendable {
     /// - Throws: `InputError` when the disk is full or fails; no part of the file stays.
     public func store(_ bytes: [UInt8], key: [UInt8]) throws(InputError) {
         let incoming = try IncomingFile(target: path(key), size: UInt64(bytes.count))
-        try bytes.withUnsafeBytes { buffer throws(InputError) in try incoming.write(buffer, at: 0) }
+        try incoming.write(bytes)
         try incoming.finish()
     }
 }
@@ -77,7 +78,7 @@ public final class IncomingFile {
         self.target = target
         let name = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max))"
         temporary = name
-        descriptor = CLinux.open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o644)
+        descriptor = Glibc.open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw Self.failure(target) }
     }
 
@@ -93,6 +94,15 @@ public final class IncomingFile {
             guard count > 0 else { throw Self.failure(target) }
             done += count
         }
+    }
+
+    /// Writes the whole of the file.
+    func write(_ bytes: [UInt8]) throws(InputError) {
+        var failure: InputError?
+        bytes.withUnsafeBytes { buffer in
+            do throws(InputError) { try write(buffer, at: 0) } catch { failure = error }
+        }
+        if let failure { throw failure }
     }
 
     /// The bytes so far, mapped.

@@ -32,7 +32,7 @@ public final class TrainingState {
         optimizer = AdamOptimizer(layout: layout, settings: settings.optimizer)
         gradient = .allocate(capacity: layout.count)
         gradient.initialize(repeating: 0, count: layout.count)
-        initializeParameters(layout, seed: settings.seed, into: buffers.parameters)
+        layout.initialize(buffers.parameters, seed: settings.seed)
     }
 
     deinit {
@@ -51,7 +51,7 @@ public final class TrainingState {
         try layout.load(checkpoint.moment1, into: buffers.moment1, place: place)
         try layout.load(checkpoint.moment2, into: buffers.moment2, place: place)
         try layout.load(checkpoint.averages, into: buffers.averages, place: place)
-        buffers.step = checkpoint.state.optimizerSteps
+        buffers.step = UInt64(checkpoint.state.optimizerSteps)
         let state = checkpoint.state
         update = UInt64(state.update)
         (loss, epochLoss) = (state.loss, state.epochLoss)
@@ -155,7 +155,7 @@ public final class TrainingState {
             state.update = Int(training.update)
             state.seed = training.settings.seed
             state.lanes = training.settings.lanes
-            state.optimizerSteps = training.buffers.step
+            state.optimizerSteps = Int(training.buffers.step)
             (state.loss, state.epochLoss) = (training.loss, training.epochLoss)
             (state.selectedWords, state.epochSelectedWords) = (Int(training.selectedCount), Int(training.epochSelectedCount))
             state.wordCount = Int(training.wordCount)

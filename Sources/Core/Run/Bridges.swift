@@ -1,0 +1,13 @@
+// Small joints between folders that know nothing of each other.
+
+extension VectorTable: VectorRows {
+    public func pointer(row: Int) -> UnsafePointer<Float> { self.row(row) }
+}
+
+extension VectorsModel {
+    /// Lexeme features of a word, as a tokenizer without exceptions would give them.
+    public func features(of word: String) -> WordFeatures {
+        let bytes = Array(word.utf8)
+        return bytes.withUnsafeBufferPointer { lexicon.features($0) }
+    }
+}
