@@ -9,8 +9,11 @@ import Synchronization
 public final class AllowList: Sendable {
     /// What a new reading of the file has changed.
     public struct Change: Sendable, Equatable {
+        /// Keys that are let in now.
         public var added: [PublicKey] = []
+        /// Keys that are shut out now.
         public var removed: [PublicKey] = []
+        /// The same keys as before.
         public var isEmpty: Bool { added.isEmpty && removed.isEmpty }
     }
 
@@ -28,6 +31,7 @@ public final class AllowList: Sendable {
         var stamp: Stamp
     }
 
+    /// The file.
     public let path: String
     private let state: Mutex<State>
 

@@ -12,6 +12,7 @@ public struct ConnectionWatch: Sendable, Equatable {
     /// When the connection was lost without a new try since.
     private var lostAtMilliseconds: Int64?
 
+    /// Before the first connection.
     public init() {}
 
     /// - Parameter nowMilliseconds: a clock that only goes forward.

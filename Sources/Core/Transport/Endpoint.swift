@@ -9,12 +9,14 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
 
     /// The whole endpoint as it was given.
     public let text: String
+    /// What stands before `://`.
     public let transport: Transport
     /// tcp: the host without the brackets of an IPv6 address. ipc: the path.
     public let host: String
     /// tcp only. 0 stands for `*` (any free port).
     public let port: Int
 
+    /// As it was given.
     public var description: String { text }
 
     /// - Throws: `InputError` when it is not of a form that both programs can use.
@@ -37,7 +39,9 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         }
         guard let colon = rest.lastIndex(of: ":") else { throw wrong("no port in the endpoint") }
         let number = rest[rest.index(after: colon)...]
-        guard let port = number == "*" ? 0 : Int(number), (0...65_535).contains(port) else { throw wrong("no port number behind the last colon") }
+        guard let port = number == "*" ? 0 : Int(number), (0...65_535).contains(port) else {
+            throw wrong("no port number behind the last colon")
+        }
         var host = String(rest[..<colon])
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = String(host.dropFirst().dropLast())
@@ -78,6 +82,7 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
 
 /// A folder only this user can enter, for the sockets of local workers. Removed when `remove()` is called or the object goes.
 public final class SocketFolder: @unchecked Sendable {
+    /// Its absolute path.
     public let path: String
 
     /// Makes a folder of mode 0700 with an unpredictable name in TMPDIR, or in /tmp where TMPDIR's path is too long for a socket's name.

@@ -4,6 +4,7 @@ import Foundation
 
 /// A kernel counter with a descriptor that a `Poller` can wait for.
 public final class EventFD: Sendable {
+    /// Readable after `signal()` until `drain()`.
     public let descriptor: Int32
 
     /// - Throws: `InputError` when the process has no descriptor left.
@@ -39,7 +40,8 @@ public final class SignalWatcher {
 
     /// - Parameters:
     ///   - signals: such as SIGTERM, SIGINT and SIGHUP.
-    ///   - exitOnSecond: when a second one of `signals`, SIGHUP apart, comes, the process ends at once with this status, whatever it is doing.
+    ///   - exitOnSecond: when a second one of `signals`, SIGHUP apart, comes, the process ends at once with this status, whatever it
+    ///     is doing.
     /// - Throws: `InputError` when the process has no descriptor left or a signal cannot be caught.
     public init(_ signals: [Int32], exitOnSecond: Int32? = nil) throws(InputError) {
         event = try EventFD()

@@ -7,14 +7,15 @@ struct HTTPPage {
     var status: String
     var type = "text/plain; charset=utf-8"
     var body: String
-    /// RFC 9110: must come with status 405.
+    /// The methods that are allowed: must come with status 405 (RFC 9110, 15.5.6).
     var allow = ""
 
     /// The bytes on the wire; the body is left out for HEAD, its length is not.
     func bytes(withBody: Bool) -> [UInt8] {
-        let head =
-            "HTTP/1.1 \(status)\r\nContent-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n\(allow)Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-        return Array((withBody ? head + body : head).utf8)
+        var head = ["HTTP/1.1 \(status)", "Content-Type: \(type)", "Content-Length: \(body.utf8.count)", "Cache-Control: no-store"]
+        if !allow.isEmpty { head.append("Allow: \(allow)") }
+        let text = (head + ["Connection: close", "", withBody ? body : ""]).joined(separator: "\r\n")
+        return Array(text.utf8)
     }
 }
 
@@ -127,7 +128,8 @@ struct Connections {
             return HTTPPage(status: "400 Bad Request", body: "this is no HTTP request\n").bytes(withBody: true)
         }
         guard words[0] == "GET" || words[0] == "HEAD" else {
-            return HTTPPage(status: "405 Method Not Allowed", body: "only GET and HEAD\n", allow: "Allow: GET, HEAD\r\n").bytes(withBody: true)
+            return HTTPPage(status: "405 Method Not Allowed", body: "only GET and HEAD\n", allow: "GET, HEAD").bytes(
+                withBody: true)
         }
         return page(String(words[1].prefix { $0 != "?" })).bytes(withBody: words[0] == "GET")
     }

@@ -40,11 +40,13 @@ public enum KeyFile {
             throw InputError("the file exists and is not overwritten", at: path, remedy: "name another folder, or move the old keys away")
         }
         if !FileManager.default.fileExists(atPath: folder), mkdir(folder, 0o700) != 0 {
-            throw InputError("cannot make the folder: \(String(cString: strerror(errno)))", at: folder, remedy: "make its parent folder first")
+            throw InputError(
+                "cannot make the folder: \(String(cString: strerror(errno)))", at: folder, remedy: "make its parent folder first")
         }
         for role in roles {
             let pair = try KeyPair.generate()
-            try write("# CURVE secret key. Whoever can read this file can pose as the \(role).\nsecret \(pair.secretKey.z85) \(role)\n",
+            try write(
+                "# CURVE secret key. Whoever can read this file can pose as the \(role).\nsecret \(pair.secretKey.z85) \(role)\n",
                 to: "\(folder)/\(role).key")
             try write("# CURVE public key. No secret.\npublic \(pair.publicKey.z85) \(role)\n", to: "\(folder)/\(role).pub")
         }
@@ -61,12 +63,14 @@ public enum KeyFile {
             case .nothing: continue
             case .secretKey(let z85): if let key = SecretKey(z85: z85) { found.append(key) }
             case .publicKey:
-                throw InputError("this is no secret key (no \"secret\" before it)", at: "\(path):\(number + 1)", remedy: "give the .key file")
+                throw InputError(
+                    "this is no secret key (no \"secret\" before it)", at: "\(path):\(number + 1)", remedy: "give the .key file")
             case .wrong(let what): throw InputError(what, at: "\(path):\(number + 1)", remedy: "make keys with `t2v-coordinator keygen`")
             }
         }
         guard found.count == 1, let key = found.first else {
-            throw InputError("\(found.count) secret keys in the file, 1 expected", at: path, remedy: "make keys with `t2v-coordinator keygen`")
+            throw InputError(
+                "\(found.count) secret keys in the file, 1 expected", at: path, remedy: "make keys with `t2v-coordinator keygen`")
         }
         let isOpen = mode & 0o077 != 0
         let modeText = String(mode & 0o777, radix: 8)
@@ -113,7 +117,8 @@ public enum KeyFile {
             throw InputError("cannot be read", at: path, remedy: "give the path of a key file")
         }
         guard data.count <= maximumBytes, let text = String(data: data, encoding: .utf8) else {
-            throw InputError("this is no key file: it is no text, or longer than \(maximumBytes) bytes", at: path, remedy: "give a key file")
+            throw InputError(
+                "this is no key file: it is no text, or longer than \(maximumBytes) bytes", at: path, remedy: "give a key file")
         }
         return (text, isFile ? status.st_mode & 0o7777 : 0)
     }

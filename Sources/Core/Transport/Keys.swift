@@ -4,7 +4,9 @@ import Foundation
 
 /// A CURVE public key: who a peer is. 40 characters of Z85 (ZeroMQ RFC 32) for 32 bytes.
 public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
+    /// The key as people and files write it.
     public let z85: String
+    /// The key.
     public var description: String { z85 }
 
     /// nil unless `z85` is 40 characters of Z85 that stand for 32 bytes.
@@ -25,8 +27,11 @@ public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
 /// A CURVE secret key. It does not print itself.
 public struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     let z85: String
+    /// Never the key.
     public var description: String { "(secret key)" }
+    /// Never the key.
     public var debugDescription: String { description }
+    /// Empty, so that `dump` shows no key either.
     public var customMirror: Mirror { Mirror(self, children: []) }
 
     init?(z85: some StringProtocol) {
@@ -37,7 +42,9 @@ public struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringCon
 
 /// A secret key and the public key that belongs to it.
 public struct KeyPair: Sendable {
+    /// For everybody.
     public let publicKey: PublicKey
+    /// For its owner only.
     public let secretKey: SecretKey
 
     /// A new pair.

@@ -25,11 +25,16 @@ public struct MetricsSnapshot: Sendable {
     public var leasesMoved = 0
     /// Reason -> how many peers or messages were refused for it. Use few, fixed reasons.
     public var refusals: [String: Int] = [:]
+    /// Header and payload bytes from workers.
     public var bytesReceived = 0
+    /// Header and payload bytes to workers.
     public var bytesSent = 0
+    /// When the last update was applied; nil before the first.
     public var lastUpdate: Date?
+    /// When the last checkpoint was safe on disk; nil before the first.
     public var lastCheckpoint: Date?
 
+    /// Nothing done yet.
     public init() {}
 
     /// The page for `/metrics`.
@@ -60,7 +65,9 @@ public struct MetricsSnapshot: Sendable {
         metric("sent_bytes_total", "counter", "Bytes of messages to workers.", one(Double(bytesSent)))
         metric("last_update_timestamp_seconds", "gauge", "When the last update was applied.", one(lastUpdate?.timeIntervalSince1970))
         metric("last_update_age_seconds", "gauge", "Time since the last update.", one(lastUpdate.map { now.timeIntervalSince($0) }))
-        metric("checkpoint_age_seconds", "gauge", "Time since the last durable checkpoint.", one(lastCheckpoint.map { now.timeIntervalSince($0) }))
+        metric(
+            "checkpoint_age_seconds", "gauge", "Time since the last durable checkpoint.",
+            one(lastCheckpoint.map { now.timeIntervalSince($0) }))
         return page
     }
 

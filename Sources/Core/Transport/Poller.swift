@@ -12,6 +12,7 @@ public struct Poller {
     private var items: [zmq_pollitem_t] = []
     private var free: [Int] = []
 
+    /// Waits for nothing yet.
     public init() {}
 
     /// - Parameter writable: wake also when a message could be sent. Say so only while one is waiting.

@@ -6,7 +6,9 @@ import Foundation
 public struct RouterMessage: Sendable {
     /// libzmq's name of the connection: five bytes that never come back after it has ended.
     public var identity: [UInt8]
+    /// The first frame, copied.
     public var header: [UInt8]
+    /// The second frame, if there is one, as libzmq received it.
     public var payload: ZMQMessage?
     /// The worker's public key (Z85) that this very message was encrypted with; empty without CURVE.
     public var userID: String

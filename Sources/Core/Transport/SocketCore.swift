@@ -73,7 +73,9 @@ final class SocketCore {
     func lastEndpoint() throws(InputError) -> String {
         var buffer = [CChar](repeating: 0, count: 1_024)
         var length = buffer.count
-        guard zmq_getsockopt(raw, ZMQ_LAST_ENDPOINT, &buffer, &length) == 0 else { throw zmqError("cannot tell its endpoint", at: "socket") }
+        guard zmq_getsockopt(raw, ZMQ_LAST_ENDPOINT, &buffer, &length) == 0 else {
+            throw zmqError("cannot tell its endpoint", at: "socket")
+        }
         return String(decoding: buffer[..<max(0, length - 1)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 

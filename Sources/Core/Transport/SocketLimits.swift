@@ -31,6 +31,7 @@ public struct SocketLimits: Sendable, Equatable {
     /// The kernel's own probes, besides heartbeats: they also keep the memory of firewalls and address translators fresh.
     public var keepAliveIdleSeconds = 30
 
+    /// The defaults above.
     public init() {}
 
     /// Limits whose time-outs leave the largest message enough time on a slow link.

@@ -14,6 +14,7 @@ public enum HandshakeFailure: Sendable, Equatable {
 }
 
 extension HandshakeFailure: CustomStringConvertible {
+    /// For people: what happened and, where it is known, why.
     public var description: String {
         switch self {
         case .noDetail(let code): "the other end hung up (\(String(cString: strerror(code))))"
@@ -82,7 +83,9 @@ public final class SocketMonitor {
     public func next() -> SocketEvent? {
         guard let raw else { return nil }
         let (head, place) = (ZMQMessage(), ZMQMessage())
-        guard SocketMonitor.read(raw, head), zmq_msg_more(head.raw) != 0, SocketMonitor.read(raw, place), head.count >= 6 else { return nil }
+        guard SocketMonitor.read(raw, head), zmq_msg_more(head.raw) != 0, SocketMonitor.read(raw, place), head.count >= 6 else {
+            return nil
+        }
         let code = head.data.loadUnaligned(as: UInt16.self)
         let value = head.data.loadUnaligned(fromByteOffset: 2, as: UInt32.self)
         return SocketMonitor.event(code, value, String(decoding: place.data, as: UTF8.self))

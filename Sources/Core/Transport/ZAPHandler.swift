@@ -13,6 +13,7 @@ public final class ZAPHandler: Sendable {
         public let address: String
         /// The key it proved to hold; nil when there was none, or it was malformed.
         public let key: PublicKey?
+        /// For people.
         public let reason: String
     }
 
@@ -116,7 +117,9 @@ private final class Replier {
         func text(_ index: Int) -> String { index < request.count ? String(decoding: request[index].data, as: UTF8.self) : "" }
         func reply(_ status: String, _ explanation: String, user: String = "") {
             // Version, request, status, explanation, user, metadata.
-            let frames = [Array("1.0".utf8), request.count > 1 ? [UInt8](request[1].data) : [], Array(status.utf8), Array(explanation.utf8)]
+            let frames = [
+                Array("1.0".utf8), request.count > 1 ? [UInt8](request[1].data) : [], Array(status.utf8), Array(explanation.utf8),
+            ]
             for frame in frames + [Array(user.utf8)] { zmq_send(raw, frame, frame.count, ZMQ_SNDMORE) }
             zmq_send(raw, nil, 0, 0)
         }

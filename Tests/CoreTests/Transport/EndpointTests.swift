@@ -14,7 +14,8 @@ import Testing
     func knowsWhoCanReachIt(text: String, isLocal: Bool) throws { #expect(try Endpoint(text).isLocal == isLocal) }
 
     @Test(arguments: [
-        "", "tcp://", "tcp://host", "tcp://host:", "tcp://host:99999", "tcp://host:-1", "tcp://:5599", "tcp://::1:5599", "udp://h:1", "h:1", "ipc://",
+        "", "tcp://", "tcp://host", "tcp://host:", "tcp://host:99999", "tcp://host:-1", "tcp://:5599", "tcp://::1:5599", "udp://h:1", "h:1",
+        "ipc://",
         "ipc:///" + String(repeating: "x", count: 107), "tcp://host:5 599",
     ])
     func refusesWhatItCannotUse(text: String) {
@@ -24,7 +25,8 @@ import Testing
 
     @Test func choosesTheAddressFamily() throws {
         #expect(try Endpoint("tcp://[::1]:5").needsIPv6)
-        #expect(try !Endpoint("tcp://127.0.0.1:5").needsIPv6 && !Endpoint("tcp://*:5").needsIPv6 && !Endpoint("tcp://localhost:5").needsIPv6)
+        #expect(
+            try !Endpoint("tcp://127.0.0.1:5").needsIPv6 && !Endpoint("tcp://*:5").needsIPv6 && !Endpoint("tcp://localhost:5").needsIPv6)
     }
 
     @Test func socketFoldersArePrivateShortAndRemoved() throws {

@@ -77,13 +77,16 @@ import Testing
         let key = "#" + String(repeating: "0", count: 39)
         #expect(PublicKey(z85: key) == nil, "five characters that stand for more than 32 bits")
         let legal = String(repeating: "0", count: 39) + "#"
-        let path = try folder.file("list", "# comment\n#\(legal)\n\n  \(legal)  name with words # remark\r\npublic \(legal.reversed().count)")
+        let path = try folder.file(
+            "list", "# comment\n#\(legal)\n\n  \(legal)  name with words # remark\r\npublic \(legal.reversed().count)")
         #expect(throws: InputError.self) { try AllowList(path: path) }
         let good = try folder.file("list", "# comment\n#\(legal)\n\n  \(legal)  name with words # remark\r\n")
         let allow = try AllowList(path: good)
         #expect(allow.count == 1 && allow.name(of: legal) == "name with words")
     }
 
-    @Test(arguments: ["", "x", String(repeating: "0", count: 39), String(repeating: "0", count: 39) + "\"", String(repeating: "\u{e9}", count: 20)])
+    @Test(arguments: [
+        "", "x", String(repeating: "0", count: 39), String(repeating: "0", count: 39) + "\"", String(repeating: "\u{e9}", count: 20),
+    ])
     func refusesWhatIsNoKey(text: String) { #expect(PublicKey(z85: text) == nil) }
 }

@@ -1,0 +1,142 @@
+// The rules of the house (CONTRIBUTING.md), each as a function. In: a source file. Out: what breaks the rule, as "path:line: what".
+import Foundation
+
+/// A rule that a single file can break.
+struct Rule: Sendable {
+    let name: String
+    let violations: @Sendable (SourceText) -> [String]
+
+    static let all = [
+        imports, reproducible, noTraps, fileLength, functionLength, lineLength, purpose, moduleNames, simd, quiet,
+    ]
+
+    private init(_ name: String, _ violations: @escaping @Sendable (SourceText) -> [String]) {
+        (self.name, self.violations) = (name, violations)
+    }
+
+    /// What a folder may import. Folders that decide import nothing: what they need is given to them.
+    static let allowedImports: [(folder: String, modules: Set<String>)] = [
+        ("Sources/Core/Protocol/", []), ("Sources/Core/Wire/", []), ("Sources/Core/Reduce/", []), ("Sources/Core/Optimizer/", []),
+        ("Sources/Core/Objective/", []), ("Sources/Core/Model/", []), ("Sources/Core/Export/", []),
+        ("Sources/Core/Features/", ["Foundation"]), ("Sources/Core/Gradient/", ["Foundation"]), ("Sources/Core/Kernels/", ["COpenBLAS"]),
+        ("Sources/Core/Corpus/", ["CLinux", "Crypto", "CZlib", "Foundation", "Synchronization"]),
+        ("Sources/Core/Tokens/", ["CLinux", "CPCRE2", "Crypto", "Foundation", "Synchronization"]),
+        ("Sources/Core/Checkpoint/", ["CLinux", "Crypto", "Foundation"]),
+        ("Sources/Core/Transport/", ["CLinux", "CZMQ", "Foundation", "Synchronization"]),
+        ("Sources/Core/Run/", ["CLinux", "Crypto", "Foundation", "Synchronization"]),
+        ("Sources/Core/Support/", ["CLinux", "COpenBLAS", "Foundation", "Logging", "Synchronization"]),
+        ("Sources/Launch/", ["ArgumentParser", "CLinux", "Core", "Foundation", "Logging"]),
+        ("Sources/Coordinator/", ["ArgumentParser", "CLinux", "Core", "CZlib", "Foundation", "Launch", "Logging", "Synchronization"]),
+        ("Sources/Worker/", ["ArgumentParser", "CLinux", "Core", "Foundation", "Launch", "Logging", "Synchronization"]),
+    ]
+
+    /// Folders whose results must be the same on every run: no clock, files, threads, environment or unseeded randomness.
+    static let pureFolders = ["Protocol/", "Wire/", "Reduce/", "Optimizer/", "Objective/", "Model/"].map { "Sources/Core/" + $0 }
+
+    static let imports = Rule("A folder imports only what its part needs") { file in
+        guard file.path.hasPrefix("Sources/") else { return [] }
+        guard let allowed = allowedImports.first(where: { file.path.hasPrefix($0.folder) }) else {
+            return ["\(file.path):1: no import list for this folder; add one to Tests/HouseTests/Rules.swift"]
+        }
+        return file.imports.filter { !allowed.modules.contains($0.module) }
+            .map { "\(file.path):\($0.line): \(allowed.folder) may not import \($0.module)" }
+    }
+
+    static let reproducible = Rule("Folders that decide know no clock, file, thread or chance") { file in
+        guard pureFolders.contains(where: file.path.hasPrefix) else { return [] }
+        return file.matches(of: /\.?\w+/).filter { unforeseeable.contains($0.text) || $0.text.hasSuffix("Socket") }
+            .map { "\(file.path):\($0.line): \($0.text) in a folder that only decides" }
+    }
+
+    /// Words that bring in the time, the world or chance. With a dot: only as a member.
+    static let unforeseeable: Set<Substring> = [
+        "Date", "ContinuousClock", "SuspendingClock", "DispatchTime", "clock_gettime", "usleep", "sleep", "UUID", "FileManager",
+        "FileHandle",
+        "ProcessInfo", "getenv", "fopen", "SystemRandomNumberGenerator", "Hasher", ".hashValue", ".random", ".shuffled", ".randomElement",
+        "Thread", "Task", "DispatchQueue", "DispatchSemaphore", "Mutex", "Atomic", "async", "await", "actor", "ZMQMessage", "ZMQContext",
+    ]
+
+    static let noTraps = Rule("Nothing from outside can trap") { file in
+        guard file.path.hasPrefix("Sources/") else { return [] }
+        // `precondition` is for our own bugs and stays legal; so is `!` before a condition and in `!=`.
+        let forbidden = /\btry!|\bas!|\bfatalError\b|\bunsafeDowncast\b|[\w\)\]\}>"]!(?![=\w("])|[\w\)\]\}>"]!(?=[\.\[\(])|:\s*[\w\.]+!/
+        return file.matches(of: forbidden).map { "\(file.path):\($0.line): \($0.text) can trap; throw an InputError" }
+    }
+
+    static let fileLength = Rule("A file has at most 500 lines") { file in
+        file.lines.count > 501 ? ["\(file.path):501: \(file.lines.count - 1) lines; 300 are the aim, 500 the limit"] : []
+    }
+
+    static let lineLength = Rule("A line has at most 140 columns") { file in
+        file.lines.enumerated().filter { $0.element.count > 140 }.map { "\(file.path):\($0.offset + 1): \($0.element.count) columns" }
+    }
+
+    static let purpose = Rule("A file begins with what flows in and what flows out") { file in
+        guard file.path.hasPrefix("Sources/") else { return [] }
+        let head = file.lines.prefix { $0.hasPrefix("//") }.joined(separator: " ")
+        return head.count >= 30 ? [] : ["\(file.path):1: no comment that says what the file is for"]
+    }
+
+    static let moduleNames = Rule("No type has the name of a module") { file in
+        file.matches(of: /\b(class|struct|enum|actor|protocol|typealias)\s+(Core|Coordinator|Worker|Launch)\b/)
+            .map { "\(file.path):\($0.line): \($0.text) is a module's name" }
+    }
+
+    static let simd = Rule("No SIMD type in a public signature") { file in
+        guard file.path.hasPrefix("Sources/") else { return [] }
+        return file.matches(of: /\bpublic\b[^{]*\bSIMD\d+</).map { "\(file.path):\($0.line): \($0.text)" }
+    }
+
+    static let quiet = Rule("The library does not print") { file in
+        guard file.path.hasPrefix("Sources/Core/") else { return [] }
+        return file.matches(of: /\b(print|debugPrint|dump|NSLog)\(/).map { "\(file.path):\($0.line): \($0.text)...) in the library" }
+    }
+
+    static let functionLength = Rule("A function has at most 70 lines") { file in
+        functions(file).filter { $0.last - $0.first + 1 > 70 }
+            .map { "\(file.path):\($0.first): \($0.name) has \($0.last - $0.first + 1) lines" }
+    }
+
+    /// Every function, initializer and subscript with a body: the lines of its declaration's begin and of its closing brace.
+    static func functions(_ file: SourceText) -> [(name: String, first: Int, last: Int)] {
+        let scalars = Array(file.code.joined(separator: "\n").unicodeScalars)
+        let code = String(String.UnicodeScalarView(scalars))
+        var found: [(String, Int, Int)] = []
+        for match in code.matches(of: /(?:^|[^\w.`])(func\s+[^\s(<]+|init[?!]?(?=\s*[<(])|deinit|subscript(?=\s*[<(]))/) {
+            let start = code.unicodeScalars.distance(from: code.startIndex, to: match.output.1.startIndex)
+            let after = code.unicodeScalars.distance(from: code.startIndex, to: match.range.upperBound)
+            guard let end = bodyEnd(scalars, from: after) else { continue }
+            let first = scalars[..<start].count { $0 == "\n" } + 1
+            found.append((String(match.output.1), first, first + scalars[start..<end].count { $0 == "\n" }))
+        }
+        return found
+    }
+
+    /// The place behind the brace that closes the body; nil when there is none (a protocol's requirement, a call).
+    private static func bodyEnd(_ code: [Unicode.Scalar], from start: Int) -> Int? {
+        var (position, depth) = (start, 0)
+        while position < code.count, depth > 0 || code[position] != "{" {
+            switch code[position] {
+            case "(", "[", "{": depth += 1
+            case ")", "]", "}": depth -= 1
+            // Behind the parameters a body begins on the line where they end, or where `throws`, `->` or `where` end.
+            case "\n" where depth == 0:
+                let next = code[position...].drop { $0 == " " || $0 == "\n" }.prefix { $0 != "\n" }
+                let line = String(String.UnicodeScalarView(next))
+                if !["{", "->", "where", "throws", "async", "rethrows"].contains(where: line.hasPrefix) { return nil }
+            default: break
+            }
+            if depth < 0 { return nil }
+            position += 1
+        }
+        guard position < code.count else { return nil }
+        depth = 0
+        while position < code.count {
+            if code[position] == "{" { depth += 1 }
+            if code[position] == "}" { depth -= 1 }
+            position += 1
+            if depth == 0 { return position }
+        }
+        return nil
+    }
+}
