@@ -93,7 +93,6 @@ public struct PreparedShardBuilder {
     var starts: [UInt32] = [0]
     var tokens: [UInt32] = []
     var words: [WordFeatures] = []
-    var counts: [UInt32] = []
     public var emptyCount = 0, tooShortCount = 0, tooLongCount = 0
 
     public init() {}
@@ -101,24 +100,37 @@ public struct PreparedShardBuilder {
     /// Adds a kept document. `documentWords` are indices that `add(word:)` returned; `line` counts from the shard's first line.
     public mutating func add(line: Int, words documentWords: some Collection<UInt32>) {
         lines.append(UInt32(line))
-        for word in documentWords { counts[Int(word)] += 1 }
         tokens.append(contentsOf: documentWords)
         starts.append(UInt32(tokens.count))
     }
 
+    /// Adds a kept document of `count` tokens, which `fill` writes as indices of words. The words may be registered right after.
+    mutating func add(line: Int, count: Int, fill: (UnsafeMutableBufferPointer<UInt32>) -> Void) {
+        lines.append(UInt32(line))
+        let first = tokens.count
+        tokens.append(contentsOf: repeatElement(0, count: count))
+        tokens.withUnsafeMutableBufferPointer { fill(UnsafeMutableBufferPointer(rebasing: $0[first...])) }
+        starts.append(UInt32(tokens.count))
+    }
+
     /// Registers a distinct word and returns its index. The caller sees to it that words differ in (ORTH, NORM).
+    @discardableResult
     public mutating func add(word: WordFeatures) -> UInt32 {
         words.append(word)
-        counts.append(0)
         return UInt32(words.count - 1)
     }
 
+    var wordCount: Int { words.count }
+
     /// The finished shard. A word that occurs only in dropped documents has count 0.
     public func finish() -> [UInt8] {
+        var counts = [UInt32](repeating: 0, count: words.count)
+        for token in tokens { counts[Int(token)] += 1 }
         var out: [UInt8] = []
         out.reserveCapacity(PreparedShard.byteCount(documents: lines.count, tokens: tokens.count, words: words.count))
-        func put<T: FixedWidthInteger>(_ values: some Sequence<T>) {
-            for value in values { withUnsafeBytes(of: value.littleEndian) { out.append(contentsOf: $0) } }
+        // the host is little-endian (x86-64-v3), as the layout is
+        func put<T: FixedWidthInteger>(_ values: [T]) {
+            values.withUnsafeBytes { out.append(contentsOf: $0) }
             while out.count % 8 != 0 { out.append(0) }
         }
         put([
