@@ -1,0 +1,59 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SCRATCH := .build-test
+SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
+BIN := .build/release
+# A target's help is the text behind "##".
+.PHONY: help setup build demo test golden simulate chaos bench profile quality dist format check ci clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install the Debian packages that are missing (needs root or sudo)
+	@deploy/setup.sh
+
+build: setup ## build t2v-coordinator and t2v-worker
+	swift build -c release
+
+demo: build ## pretrain on the small corpus in demo/ with 2 local workers
+	@demo/run.sh
+
+test: setup ## run every test that can run here, the real spaCy included
+	@Tests/reference/setup-venvs.sh
+	swift build $(SWIFT_TEST) --build-tests
+	swift test $(SWIFT_TEST) --skip-build --no-parallel
+
+golden: ## make the golden dumps again with the real spaCy
+	@Tests/reference/setup-venvs.sh
+	Tests/GoldenTests/reference/make-golden.sh
+
+simulate: ## run the state machines under a simulated network: SEEDS=n, or SEED=n to replay one
+	swift build $(SWIFT_TEST) --build-tests
+	$(if $(SEED),T2V_SIM_SEED=$(SEED)) $(if $(SEEDS),T2V_SIM_SEEDS=$(SEEDS)) swift test $(SWIFT_TEST) --skip-build --filter SimulationTests
+
+chaos: build ## random faults on real processes: MINUTES=n SEED=n
+	Tests/chaos/chaos.py --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+
+bench: build ## compare with the real spaCy, side by side, on pinned cores
+	@Tests/reference/setup-venvs.sh
+	Benchmarks/bench.py $(BENCH)
+
+profile: build ## one step by kernel: time, FLOP, bytes, efficiency
+	$(BIN)/t2v-worker profile
+
+quality: build ## how well pretrained weights predict hidden words' vectors, judged in the real spaCy
+	@Tests/reference/setup-venvs.sh
+	Tests/quality/run.sh
+
+dist: setup ## a tarball of the worker that runs where there is only glibc
+	deploy/dist.sh
+
+format: ## format the sources
+	swift-format format -i -r -p Sources Tests Package.swift
+
+check: ## lint the sources; warnings are errors
+	swift-format lint -s -r -p Sources Tests Package.swift
+
+clean: ## remove what was built (not the cache in ~/.cache/t2v)
+	rm -rf .build .build-test .build-dist dist

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Puts the real spaCy, in the pinned versions that are the judges, into virtual environments under .venvs (or $T2V_VENVS).
+# spaCy 2.1.9 has wheels for Python 3.7 only: where there is none it is left out, and the tests that need it say so.
+set -u
+cd "$(dirname "$0")/../.."
+venvs=${T2V_VENVS:-.venvs}
+mkdir -p "$venvs"
+# find_python VERSION: a python of that version, from PATH or pyenv.
+find_python() {
+  for candidate in "python$1" "$HOME"/.pyenv/versions/"$1".*/bin/python; do
+    "$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null && { command -v "$candidate"; return; }
+  done
+}
+# make NAME PYTHON PACKAGE...: an environment that has the packages; made once.
+make() {
+  local name=$1 python=$2; shift 2
+  [ -f "$venvs/$name/.ready" ] && return 0
+  echo "setting up $venvs/$name"
+  rm -rf "${venvs:?}/$name"
+  "$python" -m venv "$venvs/$name" && "$venvs/$name/bin/pip" install -q --prefer-binary --disable-pip-version-check "$@" \
+    && touch "$venvs/$name/.ready"
+}
+python3=$(find_python 3.11 || true)
+[ -n "$python3" ] || python3=$(command -v python3)
+make spacy-2.3.9 "$python3" spacy==2.3.9 "numpy<2" safetensors || echo "spaCy 2.3.9 could not be installed: the tests that need it are skipped"
+make spacy-3.8 "$python3" spacy==3.8.18 || echo "spaCy 3.8.18 could not be installed: the tests that need it are skipped"
+python37=$(find_python 3.7 || true)
+if [ -n "$python37" ]; then
+  make spacy-2.1.9 "$python37" --only-binary :all: spacy==2.1.9 || echo "spaCy 2.1.9 could not be installed: the tests that need it are skipped"
+else
+  echo "no Python 3.7: tests against spaCy 2.1.9 are skipped"
+fi
+exit 0
