@@ -219,6 +219,12 @@ extension RunShell {
             return
         }
         for node in nodes { if let buffer = node.buffer { buffers[buffer] = nil } }
+        guard training.loss.isFinite else {
+            failure = InputError(
+                "the loss of update \(update) is not a finite number", at: "training",
+                remedy: "resume from the last checkpoint with a smaller learn_rate, or look for a broken worker")
+            return
+        }
         // The old message's buffer can be used again when no socket holds it.
         parameters = nil
         let broadcast = training.broadcast()
@@ -233,6 +239,7 @@ extension RunShell {
             training.endEpoch()
             addCheckpoint(.required)
         }
+        figuresForMetrics.lastUpdate = Date()
         progress.training(figures(update / perEpoch))
         if done % perEpoch == 0 && !progress.isInteractive { progress.row(figures(update / perEpoch)) }
         events.append(.stepped(parameterHash: broadcast.hash))
@@ -265,13 +272,21 @@ extension RunShell {
             NamedWords(name: "random_words", shape: [plan.randomWordFigures.count / 7, 7], values: plan.randomWordFigures)
         ]
         let configuration = setup.options.encoded()
+        let news = noteCheckpoint
         let store = CheckpointStore(folder: setup.folder.checkpointFolder, keep: setup.options.keepCheckpoints)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
             try makeFolder(store.folder)
             try store.save(snapshot.checkpoint(configuration: configuration, tables: tables))
+            news()
             return logByteCount
         }
+    }
+
+    /// Called by the helper thread.
+    private var noteCheckpoint: @Sendable () -> Void {
+        let clock = checkpointClock
+        return { clock.date.withLock { $0 = Date() } }
     }
 
     private func addModel(epoch: UInt64, temporary: Bool) {

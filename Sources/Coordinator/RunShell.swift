@@ -3,12 +3,18 @@ import CLinux
 import Core
 import Foundation
 import Logging
+import Synchronization
 
 /// How a run ends.
 enum RunEnd {
     case complete
     /// Stopped early; a checkpoint of the last complete version is written.
     case stopped(String)
+}
+
+/// The helper thread writes it, the shell's thread reads it.
+final class CheckpointClock: Sendable {
+    let date = Mutex<Date?>(nil)
 }
 
 /// Runs one run.
@@ -68,6 +74,11 @@ final class RunShell {
     var failure: InputError?
     var lastCheckpoint: Milliseconds = 0
     private var probes: [Milliseconds] = []
+    private var metrics: MetricsServer?
+    /// When the last checkpoint was safe on disk.
+    let checkpointClock = CheckpointClock()
+    private var nextMetrics: Milliseconds = 0
+    var figuresForMetrics = MetricsSnapshot()
     private var stopAsked = false
     var words: UInt64 = 0
 
@@ -96,6 +107,11 @@ final class RunShell {
         context = try ZMQContext()
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)
+        if let address = options.metrics {
+            let server = try MetricsServer(address)
+            metrics = server
+            progress.say("metrics on http://\(server.address)/metrics")
+        }
     }
 
     private func listen(_ options: RunOptions) throws {
@@ -219,6 +235,7 @@ final class RunShell {
                 done: setup.keys.count - machine.unpreparedCount, of: setup.keys.count, workers: machine.workerCount)
         }
         checkpointWhenDue(now)
+        updateMetrics(now)
     }
 
     // MARK: Messages
@@ -228,6 +245,7 @@ final class RunShell {
             guard let event = listeners[index].socket.receive() else { return }
             switch event {
             case .malformed(let identity, _, let address, let reason):
+                refusedFrame()
                 say(.warning, "refused a message\(address.isEmpty ? "" : " from \(address)"): \(reason)")
                 if let id = peerOf[PeerAddress(listener: index, identity: identity)] {
                     events.append(.peerLost(id, reason: "it sent a message that is none"))
@@ -259,8 +277,10 @@ final class RunShell {
                 if case .contribution = decoded { hash = Digest64.hash(body.data) }
                 payload = .init(buffer: nextBuffer, count: body.count, hash: hash)
             }
+            figuresForMetrics.bytesReceived += message.header.count + (payload?.count ?? 0)
             events.append(.message(id, decoded, payload: payload))
         } catch {
+            refusedFrame()
             say(.warning, "refused a message\(message.peerAddress.isEmpty ? "" : " from \(message.peerAddress)"): \(error)")
             if let id = peerOf[address] {
                 events.append(.peerLost(id, reason: "it sent a message that cannot be decoded"))
@@ -301,7 +321,9 @@ final class RunShell {
                 switch listeners[connection.address.listener].socket.send(
                     to: connection.address.identity, header: item.header, payload: item.payload)
                 {
-                case .sent: sent += 1
+                case .sent:
+                    sent += 1
+                    figuresForMetrics.bytesSent += item.header.count + (item.payload?.count ?? 0)
                 case .unreachable:
                     events.append(.peerLost(id, reason: "its connection is gone"))
                     forget(id)
@@ -340,6 +362,28 @@ final class RunShell {
         }
         return true
     }
+
+
+    private func updateMetrics(_ now: Milliseconds) {
+        guard let metrics, now >= nextMetrics else { return }
+        nextMetrics = now + 1000
+        figuresForMetrics.state =
+            machine.unpreparedCount > 0 ? "preparing" : stopAsked ? "stopping" : machine.workerCount == 0 ? "waiting for workers" : "training"
+        figuresForMetrics.updates = Int(training.update)
+        figuresForMetrics.epoch = Int(training.update / max(1, plan?.updates.updatesPerEpoch ?? 1))
+        figuresForMetrics.words = Int(training.wordCount)
+        figuresForMetrics.wordsPerSecond = progress.wordsPerSecond
+        figuresForMetrics.lossPerWord = training.update > 0 ? training.lastLossPerWord : nil
+        figuresForMetrics.connectedWorkers = machine.workerCount
+        figuresForMetrics.readyWorkers = machine.loads.count { $0.lanes > 0 }
+        figuresForMetrics.leasesMoved = Int(machine.counters.leasesMoved + machine.counters.doubleLeases)
+        figuresForMetrics.refusals["worker"] = Int(machine.counters.refusals)
+        figuresForMetrics.refusals["key"] = gate?.handler.refusalCount ?? 0
+        figuresForMetrics.lastCheckpoint = checkpointClock.date.withLock { $0 }
+        metrics.update(figuresForMetrics)
+    }
+
+    func refusedFrame() { figuresForMetrics.refusals["frame", default: 0] += 1 }
 
     func say(_ level: Logger.Level, _ text: String) {
         progress.clearLine()
