@@ -1,0 +1,128 @@
+// Real processes, real faults, the same bytes. In: runs that are disturbed. Out: files equal to an undisturbed run's.
+import Foundation
+import Testing
+
+@Suite(.serialized) struct SameBitsTests {
+    @Test(arguments: [2, 3, 4]) func doNotDependOnTheNumberOfWorkers(workers: Int) throws {
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(output, ["--workers", "\(workers)", "-i", "3"])
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
+    @Test func doNotDependOnThreads() throws {
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(output, ["--workers", "1", "--threads", "3", "-i", "3"])
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
+    @Test(arguments: [1, 2, 3]) func surviveKilledWorkers(seed: UInt64) throws {
+        var random = SeededGenerator(state: seed)
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(output, ["--workers", "3", "-i", "12"])
+        program.waitFor("training:")
+        var killed = 0
+        while program.isRunning && killed < 8 {
+            usleep(UInt32.random(in: 20_000...400_000, using: &random))
+            let victims = program.workers
+            guard let victim = victims.randomElement(using: &random) else { continue }
+            // Now and then all of them.
+            for pid in random.next() % 4 == 0 ? victims : [victim] { kill(pid, SIGKILL) }
+            killed += 1
+        }
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(killed > 0, "no worker was killed: the run was too short")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+    }
+
+    @Test func surviveAStoppedWorker() throws {
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(output, ["--workers", "2", "-i", "12"])
+        program.waitFor("training:")
+        let victim = try #require(program.workers.first)
+        kill(victim, SIGSTOP)
+        usleep(6_000_000)
+        kill(victim, SIGCONT)
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+    }
+
+    @Test(arguments: [11, 12, 13]) func surviveAKilledCoordinator(seed: UInt64) throws {
+        var random = SeededGenerator(state: seed)
+        let output = Scratch.path("out")
+        var orphans: [pid_t] = []
+        for _ in 0..<6 {
+            let workers = Int.random(in: 1...3, using: &random)
+            let program = try Demo.pretrain(
+                output, ["--workers", "\(workers)", "-i", "12", "--resume", "auto", "--checkpoint-every", "1"])
+            // From the first moment on: before config.json, while preparing, before version 0, in the middle of a checkpoint.
+            usleep(UInt32.random(in: 10_000...1_500_000, using: &random))
+            orphans += program.workers
+            program.signal(SIGKILL)
+            program.wait()
+        }
+        let last = try Demo.pretrain(output, ["--workers", "2", "-i", "12", "--resume", "auto"])
+        #expect(last.wait() == 0, "\(last.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+        #expect(orphans.filter(Program.isAlive).isEmpty, "a worker has outlived its coordinator")
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT]) func goOnAfterASignal(signal: Int32) throws {
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(output, ["--workers", "2", "-i", "12"])
+        program.waitFor("training:")
+        usleep(500_000)
+        program.signal(signal)
+        #expect(program.wait(seconds: 10) == 75, "\(program.output)")
+        let resumed = try Program("t2v-coordinator", ["resume", output, "--workers", "3"])
+        #expect(resumed.wait() == 0, "\(resumed.output)")
+        #expect(resumed.output.contains("resuming after update"))
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+    }
+
+    @Test func goOnWithMoreEpochs() throws {
+        let output = Scratch.path("out")
+        #expect(try Demo.pretrain(output, ["--workers", "2", "-i", "1"]).wait() == 0)
+        let resumed = try Program("t2v-coordinator", ["resume", output, "-i", "3"])
+        #expect(resumed.wait() == 0, "\(resumed.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
+    @Test(arguments: ["cut", "flip in the header", "flip in the tensors"]) func passOverADamagedCheckpoint(damage: String) throws {
+        let output = Scratch.path("out")
+        #expect(try Demo.pretrain(output, ["--workers", "1", "-i", "3"]).wait() == 0)
+        let folder = "\(output)/checkpoints"
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted {
+            Int($0.filter(\.isNumber)) ?? 0 < Int($1.filter(\.isNumber)) ?? 0
+        }
+        let newest = "\(folder)/\(try #require(names.last))"
+        var data = try #require(FileManager.default.contents(atPath: newest))
+        switch damage {
+        case "cut": data.removeLast(data.count / 3)
+        case "flip in the header": data[100] ^= 1
+        default: data[data.count - 1000] ^= 4
+        }
+        try data.write(to: URL(fileURLWithPath: newest))
+        let resumed = try Program("t2v-coordinator", ["resume", output, "--workers", "1"])
+        #expect(resumed.wait() == 0, "\(resumed.output)")
+        #expect(resumed.output.contains("skipped a checkpoint: \(newest)"), "\(resumed.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
+    @Test func areTheSameForStandardInputAndCompressedTexts() throws {
+        let zipped = Scratch.path("texts") + ".jsonl.gz"
+        let gzip = Process()
+        gzip.executableURL = URL(fileURLWithPath: "/bin/sh")
+        gzip.arguments = ["-c", "gzip -c '\(Demo.texts)' > '\(zipped)'"]
+        try gzip.run()
+        gzip.waitUntilExit()
+        let arguments = ["--cache", Demo.cache, "--workers", "2", "-i", "3"] + Demo.small
+        for (texts, input) in [(zipped, nil), ("-", Demo.texts)] {
+            let output = Scratch.path("out")
+            let program = try Program("t2v-coordinator", ["pretrain", texts, Demo.vectors, output] + arguments, input: input)
+            #expect(program.wait() == 0, "\(program.output)")
+            #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+        }
+    }
+}
