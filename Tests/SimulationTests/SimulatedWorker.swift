@@ -4,6 +4,8 @@
 final class SimulatedWorker: SimulatedProcess {
     /// An open lane: room for one gradient.
     final class LaneWork {
+        /// The update that was asked for last: an older one that still runs does not overwrite it.
+        var wanted: UInt64?
         var update: UInt64?
         var gradient: [Float]?
     }
@@ -234,7 +236,9 @@ final class SimulatedWorker: SimulatedProcess {
         var values = world.math.gradient(update: order.update, lane: Int(lane), parameters.values)
         if scenario.brokenWorker == number, order.update % 3 == 1, let first = values?.first { values?[0] = first + 1 }
         let membership = membership
+        work.wanted = order.update
         enqueue(.gradient, world.random.pick(20...120)) { [unowned self] in
+            guard work.wanted == order.update else { return }
             (work.update, work.gradient) = (order.update, values)
             guard membership == self.membership, lanes[lane] === work else { return }
             handle(

@@ -31,6 +31,7 @@ import Testing
                 Issue.record("seed \(seed) \(violation); replay: \(Self.replay(seed))")
                 if failed == 10 { break }
             }
+            if world.coverage.recovery > 60_000, Self.environment["T2V_SIM_SLOW"] != nil { print("slow seed \(seed): \(world.coverage.recovery) ms") }
             coverage = coverage + world.coverage
         }
         print("simulated \(seeds) seeds in \(Int(Date().timeIntervalSince(start) * 1000)) ms: \(coverage)")

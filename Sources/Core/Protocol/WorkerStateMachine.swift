@@ -212,6 +212,8 @@ public struct WorkerStateMachine: Sendable {
         case .lease(let lane, let planBytes): lease(lane, planBytes, &out)
         case .withdraw(let lane):
             leased.remove(lane)
+            // Its gradient goes with it; leased again it is computed only when it is ordered again.
+            work?.order.lanes.removeAll { $0 == lane }
             work?.started.remove(lane)
             work?.results[lane] = nil
             if open.remove(lane) != nil { out.append(.closeLane(lane)) }
