@@ -1,11 +1,11 @@
 // Which worker computes which lane. Every lane has one active holder when workers are there; moves never interrupt an update.
 
 extension CoordinatorStateMachine {
-    /// Peers that may get lanes: those not suspended, or all when there is no other.
+    /// Peers that may get work: those not suspended, or all that are not barred when there is no other.
     func usable(_ now: Milliseconds) -> [(id: PeerID, peer: Peer)] {
         let all = peers.sorted { $0.value.number < $1.value.number }.map { (id: $0.key, peer: $0.value) }
         let good = all.filter { $0.peer.heardSinceSuspension && now >= $0.peer.suspendedUntil }
-        return good.isEmpty ? all : good
+        return good.isEmpty ? all.filter { now >= $0.peer.barredUntil } : good
     }
 
     /// How many lanes each usable peer should have: one at a time to the peer with the fewest for its threads.
@@ -34,6 +34,7 @@ extension CoordinatorStateMachine {
             return
         }
         let usable = usable(now)
+        guard !usable.isEmpty else { return }
         let targets = targets(usable)
         var owned: [PeerID: [Int]] = [:]
         var free: [Int] = []
@@ -71,7 +72,7 @@ extension CoordinatorStateMachine {
         }
         if let other = lanes[index].incoming { withdraw(index, from: other.peer, &out) }
         lanes[index].incoming = nil
-        let holder = Holder(peer: id, ready: false, reminded: now)
+        let holder = Holder(peer: id, now: now)
         if lanes[index].active == nil { lanes[index].active = holder } else { lanes[index].incoming = holder }
         roster += 1
         out.append(.send(id, .lease(lane: UInt16(index), planBytes: planBytes)))
@@ -90,6 +91,7 @@ extension CoordinatorStateMachine {
             orderOpenLane(lane, id, now, &out)
         } else if lanes[index].incoming?.peer == id {
             lanes[index].incoming?.ready = true
+            if lanes[index].active?.ready != true { takeOver(index, now, &out) }
         } else if lanes[index].backup?.peer == id, lanes[index].backup?.ready == false {
             lanes[index].backup?.ready = true
             orderOpenLane(lane, id, now, &out)
@@ -99,24 +101,38 @@ extension CoordinatorStateMachine {
     }
 
     /// Incoming holders that are ready take over; called between updates only.
-    mutating func promote(_ out: inout [Effect]) {
-        for index in lanes.indices {
-            guard let next = lanes[index].incoming, next.ready else { continue }
-            if let old = lanes[index].active {
-                withdraw(index, from: old.peer, &out)
-                counters.leasesMoved += 1
-            }
-            lanes[index].active = next
-            lanes[index].incoming = nil
-            roster += 1
-        }
+    mutating func promote(_ now: Milliseconds, _ out: inout [Effect]) {
+        for index in lanes.indices where lanes[index].incoming?.ready == true { takeOver(index, now, &out) }
     }
 
-    mutating func suspend(_ id: PeerID, _ now: Milliseconds) {
-        guard let peer = peers[id] else { return }
-        peers[id]?.suspendedUntil = now + setup.times.suspension << min(6, peer.incidents)
-        peers[id]?.incidents += 1
-        peers[id]?.heardSinceSuspension = false
+    /// The incoming holder, which is ready, becomes the active one.
+    private mutating func takeOver(_ index: Int, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard let next = lanes[index].incoming else { return }
+        if let old = lanes[index].active {
+            withdraw(index, from: old.peer, &out)
+            counters.leasesMoved += 1
+        }
+        lanes[index].active = next
+        lanes[index].incoming = nil
+        roster += 1
+        orderOpenLane(UInt16(index), next.peer, now, &out)
+    }
+
+    /// A holder that does not get its lane open, and does not ask for anything either, loses it to another.
+    mutating func watchOpening(_ now: Milliseconds, _ out: inout [Effect]) {
+        var stuck: Set<PeerID> = []
+        for holder in lanes.flatMap(\.holders) where !holder.ready {
+            guard let peer = peers[holder.peer], now >= peer.suspendedUntil,
+                now >= max(holder.since, peer.lastProgress) + setup.times.opening
+            else { continue }
+            stuck.insert(holder.peer)
+        }
+        guard !stuck.isEmpty else { return }
+        for id in stuck.sorted() {
+            out.append(.log(.warning, "\(peers[id]?.name ?? "a worker") does not get on with opening its lanes: others get them too"))
+            suspend(id, now)
+        }
+        assign(now, &out)
     }
 
     /// Says leases and orders again that were not answered.
@@ -133,8 +149,12 @@ extension CoordinatorStateMachine {
             }
         }
         for (id, order) in open?.orders.sorted(by: { $0.key < $1.key }) ?? [] {
-            guard now >= order.reminded + setup.times.reminder, order.lanes.contains(where: { !isCovered(Int($0)) }) else { continue }
+            // The wait doubles: each reminder may bring a gradient a second time, which a slow link must bear.
+            guard now >= order.reminded + setup.times.reminder << min(4, order.reminders),
+                order.lanes.contains(where: { !isCovered(Int($0)) })
+            else { continue }
             open?.orders[id]?.reminded = now
+            open?.orders[id]?.reminders += 1
             sendOrder(id, withParameters: false, &out)
         }
     }

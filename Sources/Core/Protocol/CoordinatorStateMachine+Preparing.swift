@@ -11,11 +11,13 @@ extension CoordinatorStateMachine {
         guard unprepared.count > 0 else { return }
         var pool = unprepared.filter { since[$0].map { now >= $0 + setup.times.prepare } ?? true }.sorted()[...]
         // Round after round, so that the workers start at the same time.
+        let usable = usable(now).map(\.id)
         var found = true
         while found, !pool.isEmpty {
             found = false
-            for (id, peer) in peers.sorted(by: { $0.value.number < $1.value.number }) {
-                guard peer.preparing.count <= Int(max(1, peer.hello.threads)), let shard = pool.first(where: { peer.preparing[$0] == nil })
+            for id in usable {
+                guard let peer = peers[id], peer.preparing.count <= Int(max(1, peer.hello.threads)),
+                    let shard = pool.first(where: { peer.preparing[$0] == nil })
                 else { continue }
                 pool.removeAll { $0 == shard }
                 peers[id]?.preparing[shard] = now
@@ -40,9 +42,30 @@ extension CoordinatorStateMachine {
         }
     }
 
+    /// A worker says that it has a prepared shard.
+    mutating func announced(
+        _ shard: UInt32, _ size: UInt64, _ digest: [UInt8], _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+    ) {
+        guard unprepared.contains(shard) else {
+            peers[id]?.preparing[shard] = nil
+            return
+        }
+        guard digest.count == 32, size > 0, size <= Self.mostPreparedBytes(setup.shards[Int(shard)].textBytes) else {
+            counters.refusals += 1
+            return bar(id, "prepared shard \(shard) has \(size) bytes, which its text cannot give", now, &out)
+        }
+        // It stays this worker's until the shell has looked.
+        peers[id]?.preparing[shard] = now
+        out.append(.look(shard: shard, id, size: size, digest: digest))
+    }
+
+    /// No text gives a longer prepared shard: a distinct word (52 bytes) and a token (4) need a byte of text, a document (8) several.
+    static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 64 + 4096 }
+
     mutating func stored(_ shard: UInt32, _ now: Milliseconds, _ out: inout [Effect]) {
         unprepared.remove(shard)
         for id in peers.keys {
+            peers[id]?.pulled.remove(shard)
             peers[id]?.preparing[shard] = nil
             peers[id]?.fetches.remove(.prepared(shard))
         }
@@ -51,9 +74,15 @@ extension CoordinatorStateMachine {
 
     /// A worker has a shard that the coordinator's cache has not: fetch it.
     mutating func pull(_ shard: UInt32, _ id: PeerID, _ size: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
-        guard unprepared.contains(shard), peers[id] != nil else { return }
+        guard unprepared.contains(shard), phase == .preparing, peers[id] != nil else { return }
         // One source at a time: two would write the same file.
-        guard !peers.contains(where: { $0.key != id && $0.value.fetches.contains(.prepared(shard)) }) else { return }
+        guard !peers.contains(where: { $0.key != id && $0.value.fetches.contains(.prepared(shard)) }) else {
+            peers[id]?.preparing[shard] = nil
+            return
+        }
+        if peers[id]?.pulled.remove(shard) != nil {
+            return bar(id, "prepared shard \(shard) is not what it had announced", now, &out)
+        }
         peers[id]?.fetches.add(Wanted(blob: .prepared(shard), total: size))
         peers[id]?.preparing[shard] = now
         for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
@@ -67,6 +96,7 @@ extension CoordinatorStateMachine {
         let receipt = peers[id]?.fetches.receive(chunk, count: payload.count) ?? .unexpected
         guard receipt != .unexpected else { return false }
         out.append(.store(id, chunk, payload.buffer, last: receipt == .finished))
+        if receipt == .finished, case .prepared(let shard) = chunk.blob { peers[id]?.pulled.insert(shard) }
         for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
         return true
     }

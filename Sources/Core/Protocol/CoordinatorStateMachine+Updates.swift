@@ -13,13 +13,13 @@ extension CoordinatorStateMachine {
             return
         }
         guard startedTraining || peers.count >= setup.minimumWorkers else { return }
-        promote(&out)
+        promote(now, &out)
         guard lanes.allSatisfy({ $0.active?.ready == true }) else { return }
         startedTraining = true
         var update = OpenUpdate(number: nextUpdate, begun: now)
         for (index, lane) in lanes.enumerated() {
             guard let active = lane.active else { return }
-            update.orders[active.peer, default: PeerOrder(lanes: [], leaves: [], reminded: now, parametersSent: false)]
+            update.orders[active.peer, default: PeerOrder(lanes: [], leaves: [], reminded: now)]
                 .lanes.insert(UInt16(index))
         }
         open = update
@@ -50,7 +50,8 @@ extension CoordinatorStateMachine {
     mutating func orderOpenLane(_ lane: UInt16, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard open != nil, phase == .training, !isCovered(Int(lane)) else { return }
         let isSecond = lanes[Int(lane)].backup != nil
-        var order = open?.orders[id] ?? PeerOrder(lanes: [], leaves: [], reminded: now, parametersSent: false)
+        roster += 1
+        var order = open?.orders[id] ?? PeerOrder(lanes: [], leaves: [], reminded: now)
         order.lanes.insert(lane)
         if isSecond { order.leaves.insert(lane) }
         order.reminded = now
@@ -88,14 +89,14 @@ extension CoordinatorStateMachine {
             return refuse(id, "a gradient of update \(contribution.update) computed from other parameters", &out)
         }
         let ordered = current.orders[id]?.lanes ?? []
-        guard tree.lanes(below: node).allSatisfy({ ordered.contains(UInt16($0)) }) else {
-            // Late news of a lease that was withdrawn: the same sum, but nobody's duty any more.
-            counters.duplicates += 1
-            return false
-        }
         if let first = current.received[node] {
             counters.duplicates += 1
             compare(node, first.contribution.hash, first.peer, contribution.hash, id, &out)
+            return false
+        }
+        guard tree.lanes(below: node).allSatisfy({ ordered.contains(UInt16($0)) }) else {
+            // Late news of a lease that was withdrawn: the same sum, but nobody's duty any more.
+            counters.duplicates += 1
             return false
         }
         if open?.firstArrival == nil { open?.firstArrival = now }
@@ -112,7 +113,9 @@ extension CoordinatorStateMachine {
 
     private mutating func compareLate(_ contribution: Contribution, _ id: PeerID, _ out: inout [Effect]) {
         counters.duplicates += 1
-        if let first = history[contribution.update]?[contribution.node] {
+        if let past = history[contribution.update], past.parameterHash == contribution.parameterHash,
+            let first = past.nodes[contribution.node]
+        {
             compare(contribution.node, first.hash, first.peer, contribution.hash, id, &out)
         }
     }
@@ -133,7 +136,7 @@ extension CoordinatorStateMachine {
         let chosen = cover.compactMap { current.received[$0] }
         let rest = current.received.keys.filter { !cover.contains($0) }.sorted()
         for node in rest { if let buffer = current.received[node]?.buffer { out.append(.release(buffer)) } }
-        history[current.number] = current.received.mapValues { ($0.contribution.hash, $0.peer) }
+        history[current.number] = (parameterHash, current.received.mapValues { ($0.contribution.hash, $0.peer) })
         if current.number >= 8 { history[current.number - 8] = nil }
         durations = (durations + [now - current.begun]).suffix(15)
         decideRaces(chosen, now, &out)
@@ -153,8 +156,6 @@ extension CoordinatorStateMachine {
                     withdraw(index, from: loser.peer, &out)
                     suspend(loser.peer, now)
                 }
-                if let incoming = lanes[index].incoming { withdraw(index, from: incoming.peer, &out) }
-                lanes[index].incoming = nil
                 lanes[index].active = backup
                 counters.leasesMoved += 1
             } else {
@@ -190,17 +191,30 @@ extension CoordinatorStateMachine {
             guard let late = lanes[index].active, late.ready, lanes[index].backup == nil,
                 let ordered = current.orders[late.peer], ordered.lanes.contains(UInt16(index))
             else { continue }
+            if let incoming = lanes[index].incoming {
+                // Somebody prepares for the lane already: he is the second.
+                lanes[index].backup = incoming
+                lanes[index].incoming = nil
+                noteSecond(index, incoming.peer, late.peer, &out)
+                if incoming.ready { orderOpenLane(UInt16(index), incoming.peer, now, &out) }
+                continue
+            }
             // The one with the least left to do; nobody who is late himself.
             let candidates = peers.filter { id, peer in
-                id != late.peer && peer.heardSinceSuspension && openLanes(id) == 0 && backups(id) < Int(max(1, peer.hello.threads))
+                id != late.peer && peer.heardSinceSuspension && now >= peer.barredUntil && openLanes(id) == 0 && backups(id) < Int(max(1, peer.hello.threads))
             }
             guard let second = candidates.min(by: { (backups($0.key), $0.value.number) < (backups($1.key), $1.value.number) }) else { return }
-            counters.doubleLeases += 1
-            lanes[index].backup = Holder(peer: second.key, ready: false, reminded: now)
-            roster += 1
-            out.append(.log(.info, "lane \(index) is late with \(peers[late.peer]?.name ?? "a worker"): also leased to \(second.value.name)"))
+            lanes[index].backup = Holder(peer: second.key, now: now)
+            noteSecond(index, second.key, late.peer, &out)
             out.append(.send(second.key, .lease(lane: UInt16(index), planBytes: planBytes)))
         }
+    }
+
+    private mutating func noteSecond(_ index: Int, _ id: PeerID, _ late: PeerID, _ out: inout [Effect]) {
+        counters.doubleLeases += 1
+        roster += 1
+        let names = [late, id].map { peers[$0]?.name ?? "a worker" }
+        out.append(.log(.info, "lane \(index) is late with \(names[0]): also leased to \(names[1])"))
     }
 
     /// Lanes of the open update that the peer was ordered and that are not covered, second leases left out.

@@ -101,13 +101,24 @@ public struct CoordinatorStateMachine: Sendable {
         var suspendedUntil: Milliseconds = 0
         var heardSinceSuspension = true
         var incidents: UInt64 = 0
+        /// Reported a fault of its host: gets nothing until this time, even when nobody else is there.
+        var barredUntil: Milliseconds = 0
+        /// When it last asked for a chunk or answered a lease: it gets on.
+        var lastProgress: Milliseconds = 0
+        /// Shards whose bytes all came from it and that the shell has not called stored.
+        var pulled: Set<UInt32> = []
         var name: String { "worker \(number) (\(hello.host), pid \(hello.processID))" }
     }
 
     struct Holder: Sendable, Equatable {
         var peer: PeerID
         var ready: Bool
+        var since: Milliseconds
         var reminded: Milliseconds
+
+        init(peer: PeerID, now: Milliseconds) {
+            (self.peer, ready, since, reminded) = (peer, false, now, now)
+        }
     }
 
     /// Who computes a lane: the active holder; an incoming one that takes over when it is ready; a backup when the active one is late.
@@ -130,7 +141,8 @@ public struct CoordinatorStateMachine: Sendable {
         var lanes: Set<UInt16>
         var leaves: Set<UInt16>
         var reminded: Milliseconds
-        var parametersSent: Bool
+        var reminders = 0
+        var parametersSent = false
     }
 
     let setup: Setup
@@ -150,8 +162,9 @@ public struct CoordinatorStateMachine: Sendable {
     /// Duration of recent updates, newest last.
     var durations: [Milliseconds] = []
     /// Hashes of the nodes of recent updates, for late second answers.
-    var history: [UInt64: [TreeNode: (hash: UInt64, peer: PeerID)]] = [:]
+    var history: [UInt64: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
     var startedTraining = false
+    private var lastTick: Milliseconds?
     var saidWaiting = false
     var stopDeadline: Milliseconds?
     var stopping = false
@@ -194,9 +207,10 @@ public struct CoordinatorStateMachine: Sendable {
         case .shardStored(let shard): stored(shard, now, &out)
         case .shardAbsent(let shard, let peer, let size): pull(shard, peer, size, now, &out)
         case .planned(let planBytes, let perEpoch, let first, let end, let hash):
+            guard phase == .planning else { break }
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
             phase = .training
-            if stopping { finish(.stop, &out) } else { assign(now, &out) }
+            if nextUpdate < endUpdate { assign(now, &out) }
         case .stepped(let hash): stepped(hash, now, &out)
         case .stopRequested: requestStop(now, &out)
         }
@@ -222,18 +236,20 @@ public struct CoordinatorStateMachine: Sendable {
     private mutating func requestStop(_ now: Milliseconds, _ out: inout [Effect]) {
         stopping = true
         switch phase {
-        case .preparing: finish(.stop, &out)
+        case .preparing, .planning: finish(.stop, &out)
         case .training where open == nil: finish(.stop, &out)
         case .training: stopDeadline = now + setup.times.stop
-        case .planning, .stepping, .ended: break
+        case .stepping, .ended: break
         }
     }
 
     private mutating func tick(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard phase != .ended else { return }
         if let stopDeadline, now >= stopDeadline, phase == .training {
             finish(.stop, &out)
             return
         }
+        forgive(now)
         for (id, peer) in peers.sorted(by: { $0.key < $1.key }) {
             if now >= peer.lastHeard + setup.times.silence {
                 lose(id, "it has been silent for \((now - peer.lastHeard) / 1000) s", now, &out)
@@ -249,9 +265,21 @@ public struct CoordinatorStateMachine: Sendable {
         case .training:
             assign(now, &out)
             remind(now, &out)
+            watchOpening(now, &out)
             watchLate(now, &out)
         default: break
         }
+    }
+
+    /// A coordinator that stood still itself (stopped, swapped out, a slow disk) has no right to call others silent or late: what they
+    /// said meanwhile may still lie in its sockets.
+    private mutating func forgive(_ now: Milliseconds) {
+        defer { lastTick = now }
+        guard let lastTick, now > lastTick + setup.times.alive else { return }
+        let gap = now - lastTick
+        for (id, peer) in peers { peers[id]?.lastHeard = min(now, peer.lastHeard + gap) }
+        if let begun = open?.begun { open?.begun = min(now, begun + gap) }
+        if let first = open?.firstArrival { open?.firstArrival = min(now, first + gap) }
     }
 
     private mutating func receive(
@@ -268,103 +296,24 @@ public struct CoordinatorStateMachine: Sendable {
             lose(id, "it left", now, &out)
             out.append(.drop(id))
         case _ where peers[id] == nil: out.append(.send(id, .sayHello))
+        case _ where phase == .ended: break
         case .alive: break
         case .fetch(let request):
+            peers[id]?.lastProgress = now
             if request.blob == .parameters { resendParameters(id, now, &out) } else { out.append(.serve(id, request)) }
         case .prepared(let shard, let size, let digest):
-            peers[id]?.preparing[shard] = nil
-            if unprepared.contains(shard) { out.append(.look(shard: shard, id, size: size, digest: digest)) }
-            if phase == .preparing { dispatch(now, &out) }
+            announced(shard, size, digest, id, now, &out)
         case .prepareFailed(let shard, let line, let what, let remedy):
-            if Int(shard) < setup.shards.count, phase != .ended {
+            if unprepared.contains(shard) {
                 finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
             }
         case .chunk(let chunk): kept = take(chunk, payload, id, now, &out)
-        case .laneReady(let lane): ready(lane, id, now, &out)
+        case .laneReady(let lane):
+            peers[id]?.lastProgress = now
+            ready(lane, id, now, &out)
         case .contribution(let contribution): kept = accept(contribution, payload, id, now, &out)
-        case .trouble(let what):
-            out.append(.log(.warning, "\(peers[id]?.name ?? "a worker") reports: \(what)"))
-            suspend(id, now)
-            release(id, now, &out)
+        case .trouble(let what): bar(id, what, now, &out)
         }
         if let payload, !kept { out.append(.release(payload.buffer)) }
-    }
-
-    private mutating func greet(_ id: PeerID, _ hello: Hello, _ now: Milliseconds, _ out: inout [Effect]) {
-        func refuse(_ why: String) {
-            counters.refusals += 1
-            out.append(.send(id, .refuse(why)))
-            out.append(.log(.warning, "refused a worker on \(hello.host.isEmpty ? "an unknown host" : hello.host): \(why)"))
-            out.append(.drop(id))
-        }
-        guard hello.protocolVersion == WireLimits.version else {
-            return refuse(
-                "it speaks protocol version \(hello.protocolVersion), the coordinator \(WireLimits.version); install the same t2v on both")
-        }
-        guard hello.program == setup.program else {
-            return refuse("it is t2v \(hello.program), the coordinator \(setup.program); install the same version on both")
-        }
-        if hello.fingerprint != setup.fingerprint || hello.blas != setup.blas {
-            let what =
-                "its arithmetic gives other bits (OpenBLAS \(hello.blas), here \(setup.blas)); start both with --blas-core to make them equal"
-            if setup.strictBits { return refuse(what) }
-            out.append(.log(.warning, "worker on \(hello.host): \(what)"))
-        }
-        if peers[id] != nil {
-            release(id, now, &out)
-        } else {
-            peersSeen += 1
-        }
-        var peer = Peer(hello: hello, number: peers[id]?.number ?? peersSeen, lastHeard: now)
-        peer.incidents = peers[id]?.incidents ?? 0
-        peers[id] = peer
-        saidWaiting = false
-        out.append(.send(id, .welcome(run: setup.run, description: setup.description)))
-        out.append(.log(.info, "\(peer.name) joined"))
-        switch phase {
-        case .preparing: dispatch(now, &out)
-        case .training: assign(now, &out)
-        default: break
-        }
-    }
-
-    /// The peer is gone: what it held goes to others.
-    mutating func lose(_ id: PeerID, _ reason: String, _ now: Milliseconds, _ out: inout [Effect]) {
-        guard let peer = peers[id] else { return }
-        out.append(.log(.warning, "lost \(peer.name): \(reason)"))
-        release(id, now, &out)
-        peers[id] = nil
-        switch phase {
-        case .preparing: dispatch(now, &out)
-        case .training: assign(now, &out)
-        default: break
-        }
-        if peers.isEmpty && phase != .ended && !saidWaiting {
-            saidWaiting = true
-            out.append(.log(.warning, "no worker is left: waiting for one"))
-        }
-    }
-
-    /// Takes every lease and shard from the peer.
-    mutating func release(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
-        peers[id]?.preparing = [:]
-        peers[id]?.fetches = FetchQueue()
-        for index in lanes.indices {
-            if lanes[index].active?.peer == id {
-                lanes[index].active = nil
-                counters.leasesMoved += 1
-            }
-            if lanes[index].incoming?.peer == id { lanes[index].incoming = nil }
-            if lanes[index].backup?.peer == id { lanes[index].backup = nil }
-            if lanes[index].active == nil {
-                // Whoever was on the way in takes the lane now.
-                lanes[index].active = lanes[index].backup ?? lanes[index].incoming
-                lanes[index].backup = nil
-                if lanes[index].active == lanes[index].incoming { lanes[index].incoming = nil }
-                if let heir = lanes[index].active, heir.ready { orderOpenLane(UInt16(index), heir.peer, now, &out) }
-            }
-        }
-        open?.orders[id] = nil
-        roster += 1
     }
 }

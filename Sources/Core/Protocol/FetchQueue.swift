@@ -17,11 +17,18 @@ public struct Wanted: Equatable, Sendable {
 
 /// The fetches of one side from one peer. Chunks may come in any order, twice or never.
 public struct FetchQueue: Sendable, Equatable {
+    struct Request: Sendable, Equatable {
+        var time: Milliseconds
+        var repeats = 0
+
+        /// The wait doubles with every repetition: a slow link must not be filled with what is under way already.
+        func isOverdue(_ now: Milliseconds, _ retry: Milliseconds) -> Bool { now >= time + retry << min(3, repeats) }
+    }
+
     struct Item: Sendable, Equatable {
         var wanted: Wanted
         var nextOffset: UInt64 = 0
-        /// Offset -> time of the last request.
-        var underWay: [UInt64: Milliseconds] = [:]
+        var underWay: [UInt64: Request] = [:]
         var received: UInt64 = 0
     }
 
@@ -39,7 +46,12 @@ public struct FetchQueue: Sendable, Equatable {
 
     public var isEmpty: Bool { items.isEmpty }
     /// Bytes still to come.
-    public var missingBytes: UInt64 { items.reduce(0) { $0 + $1.wanted.total - $1.received } }
+    public var missingBytes: UInt64 {
+        items.reduce(0) { sum, item in
+            let (next, overflow) = sum.addingReportingOverflow(item.wanted.total - item.received)
+            return overflow ? .max : next
+        }
+    }
 
     public func contains(_ blob: BlobID) -> Bool { items.contains { $0.wanted.blob == blob } }
 
@@ -56,14 +68,14 @@ public struct FetchQueue: Sendable, Equatable {
         var requests: [FetchRequest] = []
         var outstanding = items.reduce(0) { $0 + $1.underWay.count }
         for index in items.indices {
-            for offset in items[index].underWay.keys.sorted() where now >= (items[index].underWay[offset] ?? 0) + retry {
-                items[index].underWay[offset] = now
+            for (offset, asked) in items[index].underWay.sorted(by: { $0.key < $1.key }) where asked.isOverdue(now, retry) {
+                items[index].underWay[offset] = Request(time: now, repeats: asked.repeats + 1)
                 requests.append(request(items[index].wanted, offset))
             }
             while outstanding < WireLimits.window, items[index].nextOffset < items[index].wanted.total {
                 let offset = items[index].nextOffset
-                items[index].nextOffset = min(items[index].wanted.total, offset + UInt64(WireLimits.chunk))
-                items[index].underWay[offset] = now
+                items[index].nextOffset = offset + min(items[index].wanted.total - offset, UInt64(WireLimits.chunk))
+                items[index].underWay[offset] = Request(time: now)
                 outstanding += 1
                 requests.append(request(items[index].wanted, offset))
             }

@@ -22,6 +22,8 @@ public struct ProtocolTimes: Sendable, Equatable {
     public var lateFactor: Milliseconds = 4
     /// A shard that takes longer to prepare is given to another worker too.
     public var prepare: Milliseconds = 60_000
+    /// A holder that neither opens its lane nor asks for anything for this long loses it to another.
+    public var opening: Milliseconds = 120_000
     /// A worker that lost a lane to a second holder gets none for this long, doubled each time, at most 64 times this.
     public var suspension: Milliseconds = 5_000
     /// After a request to stop, the open update may take this long to complete.

@@ -9,6 +9,8 @@ public enum Job: Hashable, Sendable {
 
 /// A worker as a value: the same machine runs in the program and in the simulation.
 public struct WorkerStateMachine: Sendable {
+    /// What a job or a computation reports belongs to the membership and the open lane that it was begun for: the shell drops what was begun
+    /// before the last `.join`, and gradients of a lane that was closed since.
     public enum Event: Sendable {
         case tick
         /// `count` and `hash` describe the payload; `buffer` names it, nil when there is none.
@@ -94,7 +96,9 @@ public struct WorkerStateMachine: Sendable {
 
     public let hello: Hello
     let times: ProtocolTimes
+    /// nil from an introduction until it is answered.
     private var run: UInt64?
+    private var session: UInt32 = 0
     private var tree = ReductionTree(lanes: 1)
     private var lastSent: Milliseconds = 0
     private var lastHello: Milliseconds?
@@ -104,7 +108,7 @@ public struct WorkerStateMachine: Sendable {
     private var finished: [UInt32: (size: UInt64, digest: [UInt8])] = [:]
     private var planBytes: UInt64?
     private var planOpen = false
-    private var leased: Set<UInt16> = []
+    private(set) var leased: Set<UInt16> = []
     private var open: Set<UInt16> = []
     private var work: Work?
 
@@ -157,14 +161,25 @@ public struct WorkerStateMachine: Sendable {
 
     private mutating func tick(_ now: Milliseconds, _ out: inout [Effect]) {
         guard run != nil else {
-            if lastHello.map({ now >= $0 + times.alive }) ?? true {
-                lastHello = now
-                out.append(.send(.hello(hello)))
-            }
+            introduce(now, &out)
             return
         }
         pump(now, &out)
         if now >= lastSent + times.alive { out.append(.send(.alive)) }
+    }
+
+    /// Says hello, and no more often than need be: what is known of the run is void from here on.
+    private mutating func introduce(_ now: Milliseconds, _ out: inout [Effect]) {
+        if run != nil || lastHello == nil {
+            session &+= 1
+        } else if let lastHello, now < lastHello + times.alive {
+            return
+        }
+        run = nil
+        lastHello = now
+        var hello = hello
+        hello.session = session
+        out.append(.send(.hello(hello)))
     }
 
     private mutating func pump(_ now: Milliseconds, _ out: inout [Effect]) {
@@ -174,13 +189,13 @@ public struct WorkerStateMachine: Sendable {
     private mutating func receive(_ message: CoordinatorMessage, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) {
         var kept = false
         switch message {
-        case .welcome(let run, let description): join(run, description, &out)
+        case .welcome(let run, let session, let description):
+            // A repeated answer, or one to an older introduction, changes nothing.
+            if self.run == nil, session == self.session { join(run, description, &out) }
         case .refuse(let reason): out.append(.leave(reason: reason, .refused))
-        case .sayHello:
-            run = nil
-            lastHello = now
-            out.append(.send(.hello(hello)))
+        case .sayHello: introduce(now, &out)
         case .finish(let reason, let final):
+            if run != nil { session &+= 1 }
             run = nil
             lastHello = now
             out.append(.leave(reason: reason, final ? .finished : .paused))
@@ -197,6 +212,10 @@ public struct WorkerStateMachine: Sendable {
         case .lease(let lane, let planBytes): lease(lane, planBytes, &out)
         case .withdraw(let lane):
             leased.remove(lane)
+            // Its gradient goes with it; leased again it is computed only when it is ordered again.
+            work?.order.lanes.removeAll { $0 == lane }
+            work?.started.remove(lane)
+            work?.results[lane] = nil
             if open.remove(lane) != nil { out.append(.closeLane(lane)) }
         case .begin(let order): kept = take(order, payload, now, &out)
         case .chunk(let chunk): kept = take(chunk, payload, now, &out)
@@ -273,17 +292,13 @@ public struct WorkerStateMachine: Sendable {
     /// - Returns: whether the payload was kept.
     private mutating func take(_ order: Order, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
         guard order.run == run else {
-            run = nil
-            lastHello = now
-            out.append(.send(.hello(hello)))
+            introduce(now, &out)
             return false
         }
         if let work, order.update < work.order.update { return false }
         guard planOpen || planBytes != nil else {
             // An order without a lease: the two sides disagree about this worker. It introduces itself anew.
-            run = nil
-            lastHello = now
-            out.append(.send(.hello(hello)))
+            introduce(now, &out)
             return false
         }
         if work?.order.update != order.update {

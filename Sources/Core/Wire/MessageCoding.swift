@@ -69,6 +69,8 @@ extension WorkerMessage {
             out.put(hello.blas)
             out.put(hello.fingerprint)
             out.put(hello.localToken)
+            out.put(hello.instance)
+            out.put(hello.session)
         case .alive: out.begin(2)
         case .fetch(let request):
             out.begin(3)
@@ -129,9 +131,10 @@ extension CoordinatorMessage {
     public func encoded() -> [UInt8] {
         var out = ByteWriter()
         switch self {
-        case .welcome(let run, let description):
+        case .welcome(let run, let session, let description):
             out.begin(65)
             out.put(run)
+            out.put(session)
             out.put(description)
         case .refuse(let reason):
             out.begin(66)
@@ -170,7 +173,9 @@ extension CoordinatorMessage {
     public init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
         switch try reader.takeKind() {
-        case 65: self = .welcome(run: try reader.take(), description: try reader.takeString(limit: WireLimits.header))
+        case 65:
+            self = .welcome(
+                run: try reader.take(), session: try reader.take(), description: try reader.takeString(limit: WireLimits.header))
         case 66: self = .refuse(try reader.takeString(limit: WireLimits.text))
         case 67: self = .sayHello
         case 68: self = .prepare(shard: try reader.take(), textBytes: try reader.take(), key: try reader.takeBytes(limit: 32))
@@ -222,9 +227,12 @@ extension ByteReader {
             skipRest()
             return other
         }
-        return Hello(
+        var hello = Hello(
             program: try takeString(limit: WireLimits.text), host: try takeString(limit: WireLimits.text), processID: try take(),
-            threads: try take(), blas: try takeString(limit: WireLimits.text), fingerprint: try take(), localToken: try take())
+            threads: try take(), blas: try takeString(limit: WireLimits.text), fingerprint: try take(), localToken: try take(),
+            instance: try take())
+        hello.session = try take()
+        return hello
     }
 
     mutating func takeContribution() throws(WireError) -> Contribution {

@@ -102,9 +102,14 @@ public struct Hello: Equatable, Sendable {
     public var fingerprint: UInt64
     /// The secret that the coordinator gave a worker it started itself; 0 for others.
     public var localToken: UInt64
+    /// A random number of this process: a worker that comes back on another connection is known by it. 0: it cannot be.
+    public var instance: UInt64
+    /// Counts the worker's introductions: one that was repeated is told from a new one by it. The machine sets it.
+    public var session: UInt32 = 0
 
     public init(
-        program: String, host: String, processID: UInt32, threads: UInt16, blas: String, fingerprint: UInt64, localToken: UInt64 = 0
+        program: String, host: String, processID: UInt32, threads: UInt16, blas: String, fingerprint: UInt64, localToken: UInt64 = 0,
+        instance: UInt64 = 0
     ) {
         self.program = program
         self.host = host
@@ -113,6 +118,7 @@ public struct Hello: Equatable, Sendable {
         self.blas = blas
         self.fingerprint = fingerprint
         self.localToken = localToken
+        self.instance = instance
     }
 }
 
@@ -202,8 +208,8 @@ public enum WorkerMessage: Equatable, Sendable {
 
 /// From the coordinator.
 public enum CoordinatorMessage: Equatable, Sendable {
-    /// `description` is the JSON text of a `RunDescription`.
-    case welcome(run: UInt64, description: String)
+    /// Answers the hello of this session; `description` is the JSON text of a `RunDescription`.
+    case welcome(run: UInt64, session: UInt32, description: String)
     /// The worker cannot take part.
     case refuse(String)
     /// The coordinator does not know this peer.

@@ -1,0 +1,126 @@
+// Who is here: greeting, refusing, losing and suspending workers.
+
+extension CoordinatorStateMachine {
+    mutating func greet(_ id: PeerID, _ hello: Hello, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard phase != .ended else { return }
+        if let why = refusal(hello) {
+            counters.refusals += 1
+            if peers[id] != nil { lose(id, why, now, &out) }
+            out.append(.send(id, .refuse(why)))
+            out.append(.log(.warning, "refused a worker on \(hello.host.isEmpty ? "an unknown host" : hello.host): \(why)"))
+            out.append(.drop(id))
+            return
+        }
+        guard !isRepeated(hello, from: id, now, &out) else { return }
+        if hello.fingerprint != setup.fingerprint || hello.blas != setup.blas {
+            out.append(.log(.warning, "worker on \(hello.host): \(otherArithmetic(hello))"))
+        }
+        if peers[id] != nil {
+            // It has forgotten what it held.
+            release(id, now, &out)
+        } else {
+            peersSeen += 1
+        }
+        var peer = Peer(hello: hello, number: peers[id]?.number ?? peersSeen, lastHeard: now)
+        if let before = peers[id] { (peer.incidents, peer.barredUntil) = (before.incidents, before.barredUntil) }
+        peers[id] = peer
+        saidWaiting = false
+        out.append(.send(id, .welcome(run: setup.run, session: hello.session, description: setup.description)))
+        out.append(.log(.info, "\(peer.name) joined"))
+        handOut(now, &out)
+    }
+
+    /// Why a worker cannot take part, or nil.
+    private func refusal(_ hello: Hello) -> String? {
+        if hello.protocolVersion != WireLimits.version {
+            return "it speaks protocol version \(hello.protocolVersion), the coordinator \(WireLimits.version); install the same t2v on both"
+        }
+        if hello.program != setup.program {
+            return "it is t2v \(hello.program), the coordinator \(setup.program); install the same version on both"
+        }
+        let differs = hello.fingerprint != setup.fingerprint || hello.blas != setup.blas
+        return differs && setup.strictBits ? otherArithmetic(hello) : nil
+    }
+
+    private func otherArithmetic(_ hello: Hello) -> String {
+        "its arithmetic gives other bits (OpenBLAS \(hello.blas), here \(setup.blas)); start both with --blas-core to make them equal"
+    }
+
+    /// A hello that was said before is answered again and changes nothing. One that comes on another connection replaces the worker's last.
+    private mutating func isRepeated(_ hello: Hello, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
+        guard hello.instance != 0, let old = peers.first(where: { $0.value.hello.instance == hello.instance }) else { return false }
+        if hello.session < old.value.hello.session { return true }
+        if old.key == id {
+            guard hello.session == old.value.hello.session else { return false }
+            out.append(.send(id, .welcome(run: setup.run, session: hello.session, description: setup.description)))
+            return true
+        }
+        lose(old.key, "it is back on another connection", now, &out)
+        out.append(.drop(old.key))
+        return false
+    }
+
+    /// The peer is gone: what it held goes to others.
+    mutating func lose(_ id: PeerID, _ reason: String, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard let peer = peers[id] else { return }
+        out.append(.log(.warning, "lost \(peer.name): \(reason)"))
+        release(id, now, &out)
+        peers[id] = nil
+        handOut(now, &out)
+        if peers.isEmpty && phase != .ended && !saidWaiting {
+            saidWaiting = true
+            out.append(.log(.warning, "no worker is left: waiting for one"))
+        }
+    }
+
+    /// Hands out what a change of the workers left without one.
+    private mutating func handOut(_ now: Milliseconds, _ out: inout [Effect]) {
+        switch phase {
+        case .preparing: dispatch(now, &out)
+        case .training: assign(now, &out)
+        default: break
+        }
+    }
+
+    /// A worker could not do what it was told. It keeps nothing, and gets nothing for a while.
+    mutating func bar(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard let peer = peers[id] else { return }
+        out.append(.log(.warning, "\(peer.name) reports: \(what)"))
+        for index in lanes.indices where lanes[index].holders.contains(where: { $0.peer == id }) { withdraw(index, from: id, &out) }
+        // One fault is often reported many times.
+        if now >= peer.barredUntil {
+            suspend(id, now)
+            if let until = peers[id]?.suspendedUntil { peers[id]?.barredUntil = until }
+        }
+        release(id, now, &out)
+        handOut(now, &out)
+    }
+
+    /// Takes every lease and shard from the peer.
+    mutating func release(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        peers[id]?.preparing = [:]
+        peers[id]?.pulled = []
+        peers[id]?.fetches = FetchQueue()
+        open?.orders[id] = nil
+        roster += 1
+        for index in lanes.indices {
+            if lanes[index].incoming?.peer == id { lanes[index].incoming = nil }
+            if lanes[index].backup?.peer == id { lanes[index].backup = nil }
+            guard lanes[index].active?.peer == id else { continue }
+            counters.leasesMoved += 1
+            // Whoever was on the way in takes the lane now.
+            lanes[index].active = lanes[index].backup ?? lanes[index].incoming
+            if lanes[index].backup == nil { lanes[index].incoming = nil }
+            lanes[index].backup = nil
+            if let heir = lanes[index].active, heir.ready { orderOpenLane(UInt16(index), heir.peer, now, &out) }
+        }
+    }
+
+    /// No new work for the peer until the time is over and it was heard again.
+    mutating func suspend(_ id: PeerID, _ now: Milliseconds) {
+        guard let peer = peers[id] else { return }
+        peers[id]?.suspendedUntil = now + setup.times.suspension << min(6, peer.incidents)
+        peers[id]?.incidents += 1
+        peers[id]?.heardSinceSuspension = false
+    }
+}

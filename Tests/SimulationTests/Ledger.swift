@@ -1,0 +1,190 @@
+// What must always hold. In: every event, effect and state of the coordinator's machine. Out: the first violation.
+@testable import Core
+
+/// Keeps its own books beside the machine and compares.
+final class Ledger {
+    unowned let world: World
+    /// Parameters versions that the run may never fall behind again.
+    private var acknowledged: UInt64 = 0
+    private var run: UInt64 = 0
+    private var nextUpdate: UInt64 = 0
+    /// Lanes each greeted peer was told to hold, by the messages sent to it.
+    private var told: [PeerID: Set<UInt16>] = [:]
+    private var sessions: [PeerID: UInt32] = [:]
+    /// Lanes of the present update each peer is ordered to compute.
+    private var ordered: [PeerID: Set<UInt16>] = [:]
+    /// Nodes of it that were accepted.
+    private var seen: Set<TreeNode> = []
+    private var begun: UInt64?
+    /// Hashes of what was accepted, by update and node.
+    private var accepted: [UInt64: [TreeNode: UInt64]] = [:]
+    private var mismatches: UInt64 = 0
+    private var mustReport = false
+    private var openBefore: UInt64?
+
+    init(_ world: World) { self.world = world }
+
+    private var math: FakeMath { world.math }
+
+    func restarted(_ run: UInt64, at version: UInt64) {
+        if version < acknowledged { world.violate("the run goes on from version \(version) although \(acknowledged) was durable") }
+        (self.run, nextUpdate) = (run, version)
+        (told, ordered, begun, accepted, mismatches) = ([:], [:], nil, [:], 0)
+    }
+
+    func acknowledge(_ version: UInt64) { acknowledged = max(acknowledged, version) }
+
+    func applied(_ update: UInt64, _ parameters: [Float]) {
+        guard update == nextUpdate else { return world.violate("update \(update) is applied when \(nextUpdate) is next") }
+        nextUpdate += 1
+        if world.scenario.brokenWorker == nil, parameters != math.versions[Int(nextUpdate)] {
+            world.violate("version \(nextUpdate) has other bits than in an undisturbed run")
+        }
+    }
+
+    // MARK: around each event
+
+    func before(_ event: CoordinatorStateMachine.Event, _ machine: CoordinatorStateMachine) {
+        mismatches = machine.counters.mismatches
+        mustReport = false
+        openBefore = machine.open?.number
+        guard case .message(let peer, .contribution(let c), let payload) = event, machine.peers[peer] != nil, c.run == run,
+            payload?.hash ?? c.hash == c.hash, machine.phase != .ended
+        else { return }
+        let first = machine.open.flatMap { $0.number == c.update ? $0.received[c.node]?.contribution.hash : nil } ?? accepted[c.update]?[c.node]
+        if let first, first != c.hash, c.update + 6 > nextUpdate { mustReport = true }
+    }
+
+    func note(_ effect: CoordinatorStateMachine.Effect, _ machine: CoordinatorStateMachine) {
+        switch effect {
+        case .send(let peer, let message): note(peer, message)
+        case .order(let peer, let order, _): note(peer, order)
+        case .step(let update, let received): note(update, received)
+        case .complete where nextUpdate < UInt64(world.scenario.updates):
+            world.violate("the run is called complete after \(nextUpdate) of \(world.scenario.updates) updates")
+        default: break
+        }
+    }
+
+    private func note(_ peer: PeerID, _ message: CoordinatorMessage) {
+        switch message {
+        case .welcome(_, let session, _):
+            // An answer that is repeated changes nothing.
+            guard sessions[peer] != session else { break }
+            sessions[peer] = session
+            told[peer] = []
+            ordered[peer] = []
+        case .lease(let lane, _): told[peer]?.insert(lane)
+        case .withdraw(let lane):
+            told[peer]?.remove(lane)
+            ordered[peer]?.remove(lane)
+        default: break
+        }
+        switch message {
+        case .lease, .prepare, .welcome:
+            guard let worker = world.coordinator.connections[peer]?.worker else { return }
+            if worker.number == world.scenario.foreigner { world.violate("a worker of another kind is told \(message)") }
+        default: break
+        }
+    }
+
+    private func note(_ peer: PeerID, _ order: Order) {
+        if begun != order.update {
+            begun = order.update
+            ordered = [:]
+            seen = []
+        }
+        if order.run != run || order.update != nextUpdate { world.violate("update \(order.update) is ordered when \(nextUpdate) is next") }
+        if !(told[peer] ?? []).isSuperset(of: order.lanes) {
+            world.violate("peer \(peer) is ordered lanes \(order.lanes) but was leased \((told[peer] ?? []).sorted())")
+        }
+        ordered[peer, default: []].formUnion(order.lanes)
+    }
+
+    private func note(_ update: UInt64, _ received: [CoordinatorStateMachine.Received]) {
+        if update != nextUpdate { world.violate("update \(update) is stepped when \(nextUpdate) is next") }
+        var covered: [Int] = []
+        for entry in received {
+            let lanes = math.tree.lanes(below: entry.node)
+            covered += lanes
+            let c = entry.contribution
+            if c.update != update || c.run != run { world.violate("a contribution of update \(c.update) is counted in update \(update)") }
+            accept(entry)
+            let figures = lanes.map { math.figures(update: update, lane: $0) }
+            if c.losses != figures.map(\.loss.bitPattern) || c.words != figures.reduce(0, { $0 + $1.words })
+                || c.selected != figures.reduce(0, { $0 + $1.selected })
+            {
+                world.violate("the figures of lanes \(lanes) in update \(update) are wrong")
+            }
+        }
+        if covered.sorted() != Array(0..<math.tree.lanes) { world.violate("update \(update) adds lanes \(covered)") }
+        accepted[update] = received.reduce(into: [:]) { $0[$1.node] = $1.contribution.hash }
+    }
+
+    /// Nobody's answer counts but that of a worker whose duty it is when it comes.
+    private func accept(_ entry: CoordinatorStateMachine.Received) {
+        guard seen.insert(entry.node).inserted else { return }
+        let (lanes, ordered) = (math.tree.lanes(below: entry.node), ordered[entry.peer] ?? [])
+        if !lanes.allSatisfy({ ordered.contains(UInt16($0)) }) {
+            world.violate("peer \(entry.peer)'s answer for lanes \(lanes) is counted, but it was ordered \(ordered.sorted())")
+        }
+    }
+
+    // MARK: states
+
+    func after(_ event: CoordinatorStateMachine.Event, _ machine: CoordinatorStateMachine, held: Set<BufferID>) {
+        for entry in machine.open?.received.values.sorted(by: { $0.node < $1.node }) ?? [] { accept(entry) }
+        let received = machine.open?.received.values.compactMap(\.buffer) ?? []
+        if held != Set(received) { world.violate("buffers \(held.sorted()) are held, the open update needs \(received.sorted())") }
+        if mustReport, machine.counters.mismatches == mismatches { world.violate("two answers for one lane differ and nobody says so") }
+        guard machine.phase != .ended else { return }
+        checkLeases(machine)
+        if case .tick = event, machine.phase == .training, machine.startedTraining, !machine.usable(world.now).isEmpty,
+            let lane = machine.lanes.firstIndex(where: { $0.active == nil })
+        {
+            world.violate("nobody holds lane \(lane) although workers are there")
+        }
+        checkOpenUpdate(machine)
+        count(machine)
+    }
+
+    private func checkLeases(_ machine: CoordinatorStateMachine) {
+        var holding: [PeerID: Set<UInt16>] = [:]
+        for (index, lane) in machine.lanes.enumerated() {
+            let peers = lane.holders.map(\.peer)
+            if Set(peers).count < peers.count { world.violate("one peer holds lane \(index) twice") }
+            for peer in peers { holding[peer, default: []].insert(UInt16(index)) }
+        }
+        for peer in holding.keys where machine.peers[peer] == nil { world.violate("peer \(peer) holds lanes and is not here") }
+        for peer in machine.peers.keys where told[peer, default: []] != holding[peer, default: []] {
+            world.violate(
+                "peer \(peer) was told to hold \(told[peer, default: []].sorted()), the machine has \(holding[peer, default: []].sorted())")
+        }
+    }
+
+    private func checkOpenUpdate(_ machine: CoordinatorStateMachine) {
+        guard let open = machine.open else { return }
+        for (index, lane) in machine.lanes.enumerated() {
+            let ordered = open.orders.filter { $0.value.lanes.contains(UInt16(index)) }.map(\.key)
+            if ordered.count > 2 { world.violate("lane \(index) is ordered from \(ordered.count) workers") }
+            for holder in [lane.active, lane.backup].compactMap({ $0 }) where holder.ready {
+                if !machine.isCovered(index), !ordered.contains(holder.peer) {
+                    world.violate("peer \(holder.peer) has lane \(index) ready in update \(open.number) and no order for it")
+                }
+            }
+            if open.number != openBefore, lane.incoming?.ready == true {
+                world.violate("update \(open.number) begins while a ready worker waits for lane \(index)")
+            }
+        }
+        if open.received.count > 2 * machine.lanes.count { world.violate("\(open.received.count) contributions are kept") }
+    }
+
+    private func count(_ machine: CoordinatorStateMachine) {
+        let counters = machine.counters
+        world.coverage.doubleLeases = max(world.coverage.doubleLeases, Int(counters.doubleLeases))
+        world.coverage.duplicates = max(world.coverage.duplicates, Int(counters.duplicates))
+        world.coverage.moves = max(world.coverage.moves, Int(counters.leasesMoved))
+        world.coverage.mismatches = max(world.coverage.mismatches, Int(counters.mismatches))
+        world.coverage.refusals = max(world.coverage.refusals, Int(counters.refusals))
+    }
+}

@@ -1,0 +1,98 @@
+// What one seed means. In: a seed. Out: the size of the run, the network's manners and the faults with their times.
+import Core
+
+/// Something that goes wrong at a time; whom it hits is drawn when it happens.
+enum Fault: CaseIterable {
+    case killWorker, killAllWorkers, startWorker, pauseWorker, cutConnection, partitionWorker, troubleWorker
+    case crashCoordinator, stopCoordinator, pauseCoordinator
+}
+
+struct Scenario {
+    let seed: UInt64
+    var lanes: Int
+    var shards: Int
+    var updates: Int
+    var updatesPerEpoch: Int
+    var workers: Int
+    var threads: [Int]
+    var minimumWorkers = 1
+    var times = ProtocolTimes()
+    var latency: ClosedRange<Int>
+    var tick: Int
+    var checkpointEvery: Int
+    /// Chances per message while faults are on.
+    var loss = 0.0, duplication = 0.0, reordering = 0.0, damage = 0.0
+    /// Chance that the coordinator's shell notices a lost connection, as against finding out by silence.
+    var notices: Double
+    /// How many times slower each worker computes.
+    var slowness: [Int]
+    /// A worker whose numbers differ, with strict bits: it must be refused.
+    var foreigner: Int?
+    /// A worker that gets one gradient wrong.
+    var brokenWorker: Int?
+    var faults: [(time: Milliseconds, fault: Fault)] = []
+    var faultsEnd: Milliseconds = 0
+
+    /// Messages keep their order and arrive once, or the connection is cut: as ZeroMQ over TCP has it.
+    var isReliable: Bool { loss == 0 && duplication == 0 && reordering == 0 }
+
+    init(seed: UInt64) {
+        self.seed = seed
+        var random = SeededGenerator(seed: seed)
+        lanes = random.chance(0.1) ? random.pick(1...2) : random.pick(3...8)
+        shards = random.pick(5...20)
+        updates = random.pick(5...15)
+        updatesPerEpoch = random.pick(2...6)
+        workers = random.pick(1...5)
+        threads = (0..<workers).map { _ in random.pick(1...3) }
+        latency = random.pick([0...0, 0...3, 1...20, 5...200]) ?? 0...1
+        tick = random.pick(50...250)
+        checkpointEvery = random.pick(1...4)
+        notices = random.pick([0, 0.5, 1]) ?? 1
+        slowness = (0..<workers).map { _ in random.chance(0.15) ? random.pick(3...20) : 1 }
+        if workers > 1, random.chance(0.2) { minimumWorkers = 2 }
+        if workers > 1, random.chance(0.15) {
+            foreigner = random.pick(0...workers - 1)
+            minimumWorkers = 1
+        }
+        if seed % 4 == 0 {
+            // As ZeroMQ-level proxies do it.
+            loss = random.chance(0.7) ? Double(random.pick(1...15)) / 100 : 0
+            duplication = random.chance(0.5) ? Double(random.pick(1...20)) / 100 : 0
+            reordering = random.chance(0.5) ? Double(random.pick(1...30)) / 100 : 0
+        }
+        if seed % 5 == 0 { damage = Double(random.pick(1...5)) / 100 }
+        drawFaults(&random)
+    }
+
+    private mutating func drawFaults(_ random: inout SeededGenerator) {
+        let span = random.pick(2_000...25_000)
+        faultsEnd = Milliseconds(span)
+        // A few kinds a seed: a mixture of everything hides what one of them does.
+        let kinds = Fault.allCases.filter { _ in random.chance(0.35) }
+        guard !kinds.isEmpty, seed % 8 != 1 else { return }
+        for _ in 0..<random.pick(1...12) {
+            guard let kind = random.pick(kinds) else { continue }
+            faults.append((Milliseconds(random.pick(0...span)), kind))
+        }
+        faults.sort { $0.time < $1.time }
+    }
+
+    /// Bytes of things that are shipped.
+    func size(of blob: BlobID) -> UInt64 {
+        let bits = SeededGenerator.mix(seed ^ 0xB10B)
+        func draw(_ number: UInt64, _ limit: UInt64) -> UInt64 { SeededGenerator.mix(bits ^ number) % limit + 1 }
+        let chunk = UInt64(WireLimits.chunk)
+        switch blob {
+        case .model(let n): return draw(UInt64(n) + 100, 2 * chunk)
+        case .text(let n): return draw(UInt64(n) + 200, 3 * chunk)
+        case .prepared(let n): return draw(UInt64(n) + 300, 3 * min(chunk, size(of: .text(n))))
+        case .plan: return draw(400, 2 * chunk)
+        case .rows(let n): return draw(UInt64(n) + 500, chunk)
+        case .parameters: return UInt64(FakeMath.width * 4)
+        }
+    }
+
+    func digest(_ shard: UInt32) -> [UInt8] { [UInt8](repeating: UInt8(truncatingIfNeeded: shard), count: 32) }
+    func shards(ofLane lane: Int) -> [UInt32] { (0..<UInt32(shards)).filter { Int($0) % lanes == lane } }
+}

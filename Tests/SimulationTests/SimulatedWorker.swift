@@ -1,0 +1,273 @@
+// A worker of the world: the machine of the program in a shell that keeps its contract. In: messages, time. Out: messages.
+@testable import Core
+
+final class SimulatedWorker: SimulatedProcess {
+    /// An open lane: room for one gradient.
+    final class LaneWork {
+        /// The update that was asked for last: an older one that still runs does not overwrite it.
+        var wanted: UInt64?
+        var update: UInt64?
+        var gradient: [Float]?
+    }
+
+    private enum Rank { case gradient, other }
+
+    let number: Int
+    var machine: WorkerStateMachine
+    var connection: Connection?
+    var partitionedUntil: Milliseconds = 0
+    /// Jobs that will fail for a reason of this host.
+    var troubles = 0
+    var wasRefused = false
+    private var outbox: [(WorkerMessage, Parcel?)] = []
+    /// Survives the process: prepared shards and model files.
+    private var disk: Set<BlobID> = []
+    private var arriving: [BlobID: Set<UInt64>] = [:]
+    private var arrived: Set<BlobID> = []
+    /// Raised when a run is joined: work begun before is not reported.
+    private var membership = 0
+    private(set) var lanes: [UInt16: LaneWork] = [:]
+    private var parameters: (update: UInt64, values: [Float])?
+    private var jobs: [(rank: Rank, duration: Int, work: () -> Void)] = []
+    private var busy = 0
+
+    init(_ world: World, _ number: Int) {
+        self.number = number
+        machine = WorkerStateMachine(hello: Hello(program: "", host: "", processID: 0, threads: 1, blas: "", fingerprint: 0))
+        super.init(world, "worker \(number)")
+    }
+
+    private var scenario: Scenario { world.scenario }
+
+    func start() {
+        guard !isAlive, !wasRefused else { return }
+        beginLife()
+        let isForeign = scenario.foreigner == number
+        var hello = Hello(
+            program: "1", host: "host\(number)", processID: UInt32(life), threads: UInt16(scenario.threads[number]), blas: "Haswell",
+            fingerprint: isForeign && number % 2 == 0 ? 8 : 7,
+            instance: world.random.next())
+        if isForeign && number % 2 == 1 { hello.program = "2" }
+        machine = WorkerStateMachine(hello: hello, times: scenario.times)
+        (outbox, arriving, arrived, lanes, parameters, jobs, busy) = ([], [:], [], [:], nil, [], 0)
+        if world.random.chance(0.3) { disk = [] }
+        connect()
+        tick()
+    }
+
+    func crash() {
+        guard isAlive else { return }
+        let last = connection
+        connection = nil
+        endLife()
+        if let last { world.cut(last, drains: world.random.chance(0.5)) }
+    }
+
+    private func tick() {
+        handle(.tick)
+        later(scenario.tick) { [unowned self] in tick() }
+    }
+
+    /// The socket tries for as long as it must.
+    func connect() {
+        later(world.random.pick(0...500)) { [unowned self] in
+            guard connection == nil else { return }
+            guard world.coordinator.isAlive, world.now >= partitionedUntil else { return connect() }
+            connection = Connection(self)
+            let waiting = outbox
+            outbox = []
+            if world.random.chance(0.5) { for (message, parcel) in waiting { send(message, parcel) } }
+        }
+    }
+
+    private func send(_ message: WorkerMessage, _ parcel: Parcel? = nil) {
+        if let connection {
+            world.send(message, parcel, on: connection)
+        } else {
+            outbox.append((message, parcel))
+        }
+    }
+
+    func receive(_ message: CoordinatorMessage, _ parcel: Parcel?) { handle(.message(message, payload: hold(parcel))) }
+
+    private func handle(_ event: WorkerStateMachine.Event) {
+        guard isAlive, world.violation == nil else { return }
+        world.trace("\(name) <- \(event)")
+        for event in world.mutant.rewrite(event) {
+            let effects = world.mutant.rewrite(machine.handle(event, now: world.now))
+            for effect in effects {
+                world.trace("    \(name) -> \(effect)")
+                perform(effect)
+                guard isAlive else { return }
+            }
+        }
+        if !buffers.isEmpty { world.violate("\(name) keeps \(buffers.count) buffers after \(event)") }
+    }
+
+    /// An event of work that was begun in the present membership.
+    private func report(after delay: Int, while isCurrent: @escaping () -> Bool = { true }, _ event: @escaping () -> WorkerStateMachine.Event?) {
+        let membership = membership
+        later(delay) { [unowned self] in
+            guard membership == self.membership, isCurrent(), let event = event() else { return }
+            handle(event)
+        }
+    }
+
+    private func perform(_ effect: WorkerStateMachine.Effect) {
+        switch effect {
+        case .send(let message): send(message)
+        case .join:
+            membership += 1
+            (arriving, arrived, lanes, parameters, jobs) = ([:], [], [:], nil, [])
+        case .look(let job, let ticket): look(job, ticket)
+        case .store(let chunk, let buffer): store(chunk, letGo(buffer))
+        case .perform(let job): start(job)
+        case .closeLane(let lane): lanes[lane] = nil
+        case .useParameters(let update, let buffer): parameters = (update, letGo(buffer).values)
+        case .compute(let order, let lane): compute(order, lane)
+        case .contribute(let contribution): contribute(contribution)
+        case .forget: jobs.removeAll { $0.rank == .gradient }
+        case .serve(let request): serve(request)
+        case .release(let buffer): _ = letGo(buffer)
+        case .log: break
+        case .leave(_, .refused):
+            wasRefused = true
+            crash()
+        case .leave(_, .finished): crash()
+        case .leave(_, .paused): lanes = [:]
+        }
+    }
+
+    // MARK: jobs
+
+    private func enqueue(_ rank: Rank, _ duration: Int, _ work: @escaping () -> Void) {
+        jobs.append((rank, duration * scenario.slowness[number], work))
+        startJob()
+    }
+
+    private func startJob() {
+        guard busy < scenario.threads[number], !jobs.isEmpty else { return }
+        let index = jobs.firstIndex { $0.rank == .gradient } ?? 0
+        let job = jobs.remove(at: index)
+        busy += 1
+        later(job.duration) { [unowned self] in
+            busy -= 1
+            job.work()
+            startJob()
+        }
+    }
+
+    private func look(_ job: Job, _ ticket: WorkerStateMachine.PrepareTicket?) {
+        var wanted: [BlobID] = []
+        switch job {
+        case .prepare(let shard):
+            guard ticket != nil else { return world.violate("\(name) is to prepare shard \(shard) without a ticket") }
+            if disk.contains(.prepared(shard)) { return reportPrepared(shard) }
+            wanted = [.model(0), .model(1)].filter { !disk.contains($0) } + [.text(shard)]
+        case .plan: wanted = [.plan]
+        case .lane(let lane): wanted = scenario.shards(ofLane: Int(lane)).map { .prepared($0) }.filter { !disk.contains($0) }
+        }
+        report(after: world.random.pick(0...3) * 20) { [unowned self] in
+            .needs(job, wanted.map { Wanted(blob: $0, total: $0 == .plan ? machine.planSize : scenario.size(of: $0)) })
+        }
+    }
+
+    private func reportPrepared(_ shard: UInt32) {
+        report(after: 0) { [unowned self] in
+            .prepared(shard: shard, size: scenario.size(of: .prepared(shard)), digest: scenario.digest(shard))
+        }
+    }
+
+    private func store(_ chunk: Chunk, _ parcel: Parcel) {
+        guard parcel.blob == chunk.blob, parcel.offset == chunk.offset else { return world.violate("\(name) stores another chunk") }
+        if arriving[chunk.blob, default: []].insert(chunk.offset).inserted == false {
+            world.violate("\(name) stores \(chunk) twice")
+        }
+        guard (arriving[chunk.blob]?.count ?? 0) * WireLimits.chunk >= Int(chunk.total) else { return }
+        arriving[chunk.blob] = nil
+        switch chunk.blob {
+        case .model, .prepared: disk.insert(chunk.blob)
+        default: arrived.insert(chunk.blob)
+        }
+    }
+
+    private func start(_ job: Job) {
+        let membership = membership
+        if troubles > 0 {
+            troubles -= 1
+            return report(after: 1) { .failed(job, "the disk is full") }
+        }
+        switch job {
+        case .prepare(let shard):
+            guard arrived.remove(.text(shard)) != nil else { return world.violate("\(name) prepares shard \(shard) without its text") }
+            enqueue(.other, world.random.pick(20...400)) { [unowned self] in
+                disk.insert(.prepared(shard))
+                if membership == self.membership { reportPrepared(shard) }
+            }
+        case .plan:
+            guard arrived.remove(.plan) != nil else { return world.violate("\(name) opens a plan that has not come") }
+            machine.setLanes(scenario.lanes)
+            report(after: 0) { .planOpened }
+        case .lane(let lane):
+            if let shard = scenario.shards(ofLane: Int(lane)).first(where: { !disk.contains(.prepared($0)) }) {
+                return world.violate("\(name) opens lane \(lane) without shard \(shard)")
+            }
+            enqueue(.other, world.random.pick(1...50)) { [unowned self] in
+                if membership == self.membership { open(lane) }
+            }
+        }
+    }
+
+    private func open(_ lane: UInt16) {
+        let rows = BlobID.rows(UInt32(lane))
+        guard arrived.contains(rows) else {
+            return report(after: 0) { [unowned self] in .needs(.lane(lane), [Wanted(blob: rows, total: scenario.size(of: rows), rows: [1, 2])]) }
+        }
+        lanes[lane] = LaneWork()
+        report(after: 0) { .laneOpened(lane) }
+    }
+
+    // MARK: gradients
+
+    private func compute(_ order: Order, _ lane: UInt16) {
+        guard let work = lanes[lane] else { return world.violate("\(name) computes lane \(lane), which is not open") }
+        guard let parameters, parameters.update == order.update else { return world.violate("\(name) computes without the parameters") }
+        let figures = world.math.figures(update: order.update, lane: Int(lane))
+        var values = world.math.gradient(update: order.update, lane: Int(lane), parameters.values)
+        if scenario.brokenWorker == number, order.update % 3 == 1, let first = values?.first { values?[0] = first + 1 }
+        let membership = membership
+        work.wanted = order.update
+        enqueue(.gradient, world.random.pick(20...120)) { [unowned self] in
+            guard work.wanted == order.update else { return }
+            (work.update, work.gradient) = (order.update, values)
+            guard membership == self.membership, lanes[lane] === work else { return }
+            handle(
+                .computed(
+                    update: order.update, lane: lane,
+                    .init(selected: figures.selected, words: figures.words, loss: figures.loss)))
+        }
+    }
+
+    private func contribute(_ contribution: Contribution) {
+        var contribution = contribution
+        var leaves: [Int: [Float]?] = [:]
+        for lane in world.math.tree.lanes(below: contribution.node) {
+            guard let work = lanes[UInt16(lane)], work.update == contribution.update else {
+                return world.violate("\(name) contributes lane \(lane) of update \(contribution.update), which it has not")
+            }
+            leaves[lane] = .some(work.gradient)
+        }
+        guard let sum = world.math.sum(contribution.node, leaves) else { return send(.contribution(contribution)) }
+        contribution.hash = FakeMath.hash(sum)
+        send(.contribution(contribution), Parcel(values: sum))
+    }
+
+    private func serve(_ request: FetchRequest) {
+        let total = scenario.size(of: request.blob)
+        guard case .prepared = request.blob, disk.contains(request.blob), request.offset < total else { return }
+        let count = Int(min(UInt64(request.length), total - request.offset))
+        send(
+            .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
+            Parcel(blob: request.blob, offset: request.offset, count: count))
+    }
+}
