@@ -56,7 +56,7 @@ final class TokenizerRules: Sendable {
     /// The error for a model whose tokens do not come from rules.
     static func notRuleBased(at place: String) -> InputError {
         InputError(
-            "this model's tokenizer is not rule-based (as in ja, ko, th, zh, and vi in spaCy 3)", at: place,
+            "this model's tokenizer is not rule-based (as in ja, ko, th, vi and zh)", at: place,
             remedy: "give records with `tokens`, tokenized beforehand, and a vectors model made with a rule-based language such as xx")
     }
 
