@@ -65,30 +65,31 @@ final class ComputeThread: @unchecked Sendable {
     }
 }
 
-/// Events from compute threads to the thread that owns the socket.
+/// News from compute threads to the thread that owns the socket.
 final class EventInbox: @unchecked Sendable {
+    /// Runs on the thread that owns the socket; gives the event, or nil when the news has become void.
+    typealias News = () -> WorkerStateMachine.Event?
+
     private let lock = NSLock()
-    private var events: [WorkerStateMachine.Event] = []
-    private var closures: [() -> Void] = []
+    private var news: [News] = []
     let wake: EventFD
 
     init() throws(InputError) { wake = try EventFD() }
 
-    func post(_ event: WorkerStateMachine.Event, before closure: (() -> Void)? = nil) {
+    func post(_ item: @escaping News) {
         lock.lock()
-        if let closure { closures.append(closure) }
-        events.append(event)
+        news.append(item)
         lock.unlock()
         wake.signal()
     }
 
-    func drain() -> (closures: [() -> Void], events: [WorkerStateMachine.Event]) {
+    func drain() -> [News] {
         wake.drain()
         lock.lock()
         defer {
-            (closures, events) = ([], [])
+            news = []
             lock.unlock()
         }
-        return (closures, events)
+        return news
     }
 }

@@ -48,7 +48,10 @@ extension WorkerShell {
             var wanted: [Wanted] = []
             for file in run.missingModelFiles() {
                 let blob = BlobID.model(file.index)
-                guard expectFile(blob, file.path, file.byteCount, job, &events) else { return }
+                if let failure = expectFile(blob, file.path, file.byteCount) {
+                    events.append(.failed(job, failure))
+                    return
+                }
                 wanted.append(Wanted(blob: blob, total: file.byteCount))
             }
             blobs.expect(.text(shard), byteCount: ticket.textBytes)
@@ -61,42 +64,42 @@ extension WorkerShell {
         }
     }
 
-    /// Makes room for a blob on disk. - Returns: false when that failed, which is reported.
-    private func expectFile(
-        _ blob: BlobID, _ path: String, _ byteCount: UInt64, _ job: Job, _ events: inout [WorkerStateMachine.Event]
-    ) -> Bool {
-        if blobs.isExpected(blob) { return true }
+    /// Makes room for a blob on disk. - Returns: why that failed, or nil.
+    private func expectFile(_ blob: BlobID, _ path: String, _ byteCount: UInt64) -> String? {
+        if blobs.isExpected(blob) { return nil }
         do {
             let folder = (path as NSString).deletingLastPathComponent
             try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             blobs.expect(blob, file: try IncomingFile(target: path, size: byteCount))
-            return true
+            return nil
         } catch {
-            events.append(.failed(job, "\(error)"))
-            return false
+            return "\(error)"
         }
     }
 
     /// Finds out, on a compute thread, which prepared shards of a lane are missing here: that reads them all.
     private func lookForLane(_ lane: UInt16) {
         guard let run, let plan = run.plan else { return }
-        let inbox = poster()
-        queue.add(.prepare) { _ in
+        let post = poster()
+        queue.add(.prepare) { [weak self] _ in
             var missing: [Int] = []
             for index in plan.shards(ofLane: Int(lane)) where run.openShard(plan.shards[index]) == nil { missing.append(index) }
             let wanted = missing.map { Wanted(blob: .prepared(UInt32($0)), total: plan.shards[$0].byteCount) }
-            inbox.post(.needs(.lane(lane), wanted)) { [weak self] in self?.expectShards(missing, plan, .lane(lane)) }
+            post {
+                if let failure = self?.expectShards(missing, plan) { return .failed(.lane(lane), failure) }
+                return .needs(.lane(lane), wanted)
+            }
         }
     }
 
-    private func expectShards(_ shards: [Int], _ plan: RunPlan, _ job: Job) {
-        guard let run else { return }
-        var events: [WorkerStateMachine.Event] = []
+    /// - Returns: why there is no room for them, or nil.
+    private func expectShards(_ shards: [Int], _ plan: RunPlan) -> String? {
+        guard let run else { return nil }
         for index in shards {
             let path = run.cache.path(Array(hex: plan.shards[index].key))
-            guard expectFile(.prepared(UInt32(index)), path, plan.shards[index].byteCount, job, &events) else { break }
+            if let failure = expectFile(.prepared(UInt32(index)), path, plan.shards[index].byteCount) { return failure }
         }
-        for event in events { poster().post(event) }
+        return nil
     }
 
     func store(_ chunk: Chunk, _ buffer: BufferID, _ events: inout [WorkerStateMachine.Event]) {
@@ -110,13 +113,16 @@ extension WorkerShell {
 
     func start(_ job: Job, _ events: inout [WorkerStateMachine.Event]) {
         guard let run else { return }
-        let (generation, inbox) = (generation, poster())
+        let (generation, post) = (generation, poster())
         do {
             switch job {
             case .prepare(let shard):
                 for index in run.description.modelFiles.indices { try blobs.finishFile(.model(UInt32(index))) }
                 guard let text = blobs.take(.text(shard)), let key = preparedKeys[shard] else { return }
-                queue.add(.prepare) { thread in inbox.post(thread.prepare(shard, text, key, run, generation)) }
+                queue.add(.prepare) { thread in
+                    let event = thread.prepare(shard, text, key, run, generation)
+                    post { event }
+                }
             case .plan:
                 guard let bytes = blobs.take(.plan) else { return }
                 let settings = run.description.settings
@@ -146,12 +152,12 @@ extension WorkerShell {
                 rowLists[number] = nil
             }
         }
-        let inbox = poster()
+        let post = poster()
         queue.add(.prepare) { [weak self] _ in
             var sources: [LaneReader.Source] = []
             for index in indices {
                 guard let shard = run.openShard(plan.shards[index]) else {
-                    inbox.post(.failed(.lane(lane), "prepared shard \(index) arrived damaged"))
+                    post { .failed(.lane(lane), "prepared shard \(index) arrived damaged") }
                     return
                 }
                 sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine))
@@ -160,13 +166,13 @@ extension WorkerShell {
             let reader = LaneReader(
                 lane: Int(lane), sources: sources, seed: run.description.settings.seed, plan: plan.updates)
             let work = LaneWork(lane: lane, reader: reader, count: run.layout.count)
-            inbox.finish { self?.opened(work, needed) }
+            post { self?.opened(work, needed) }
         }
     }
 
     /// The lane's shards are mapped; asks for vector rows that are missing, else the lane is ready.
-    private func opened(_ work: LaneWork, _ needed: Set<UInt32>) {
-        guard let run else { return }
+    private func opened(_ work: LaneWork, _ needed: Set<UInt32>) -> WorkerStateMachine.Event? {
+        guard let run else { return nil }
         if let rows = run.vectors as? FetchedRows {
             let missing = rows.missing(needed)
             let bytesPerRow = run.description.settings.vectorWidth * 4
@@ -179,13 +185,10 @@ extension WorkerShell {
                 wanted.append(Wanted(blob: .rows(nextRowList), total: UInt64(list.count * bytesPerRow), rows: list))
                 nextRowList += 1
             }
-            if !wanted.isEmpty {
-                poster().post(.needs(.lane(work.lane), wanted))
-                return
-            }
+            if !wanted.isEmpty { return .needs(.lane(work.lane), wanted) }
         }
         lanes[work.lane] = work
-        poster().post(.laneOpened(work.lane))
+        return .laneOpened(work.lane)
     }
 }
 
@@ -208,11 +211,6 @@ extension ComputeThread {
             return .failed(.prepare(shard: shard), "\(error)")
         }
     }
-}
-
-extension EventInbox {
-    /// Runs a closure on the thread that owns the socket.
-    func finish(_ closure: @escaping () -> Void) { post(.tick, before: closure) }
 }
 
 extension RunContext {

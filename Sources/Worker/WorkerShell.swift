@@ -39,6 +39,8 @@ final class WorkerShell {
     let blobs = BlobStore()
     var run: RunContext?
     var generation = 0
+    /// Counts welcomes: work that was begun before the last one reports nothing.
+    private var membership = 0
     var lanes: [UInt16: LaneWork] = [:]
     var parameters: ReceivedParameters?
     /// Keys of shards that were prepared or looked up here.
@@ -63,7 +65,8 @@ final class WorkerShell {
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
-                blas: fingerprint.blas, fingerprint: fingerprint.hash, localToken: options.localToken))
+                blas: fingerprint.blas, fingerprint: fingerprint.hash, localToken: options.localToken,
+                instance: UInt64.random(in: 1 ... .max)))
         try socket.connect(options.endpoint)
         threads = (0..<options.threads).map { ComputeThread(queue: queue, name: "compute \($0)") }
     }
@@ -101,9 +104,11 @@ final class WorkerShell {
             }
             if poller.isReadable(monitorSlot) { watchConnection() }
             if poller.isReadable(socketSlot) { receive(&events) }
-            let (closures, finished) = inbox.drain()
-            for closure in closures { closure() }
-            events.append(contentsOf: finished)
+            for item in inbox.drain() {
+                guard let event = item() else { continue }
+                events.append(event)
+                handle(&events)
+            }
             if Startup.milliseconds() >= nextTick {
                 nextTick = Startup.milliseconds() + 200
                 events.append(.tick)
@@ -212,6 +217,7 @@ final class WorkerShell {
 
     private func join(_ number: UInt64, _ text: String) {
         blobs.removeAll()
+        membership += 1
         lanes = [:]
         parameters = nil
         rowLists = [:]
@@ -247,11 +253,12 @@ final class WorkerShell {
 
     private func compute(_ order: Order, _ lane: UInt16) {
         guard let work = lanes[lane], let parameters, parameters.update == order.update, let run, let plan = run.plan else { return }
-        let (generation, inbox, queue, update) = (generation, inbox, queue, order.update)
-        queue.add(.gradient) { thread in
+        let (generation, post, queue, update) = (generation, poster(), queue, order.update)
+        queue.add(.gradient) { [weak self] thread in
             guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
             let result = work.compute(order, parameters, builder, engine)
-            inbox.post(.computed(update: update, lane: lane, result))
+            // A lane that was closed meanwhile has lost its gradient.
+            post { self?.lanes[lane] === work ? .computed(update: update, lane: lane, result) : nil }
             let next = order.updateInEpoch + 1
             let wraps = next >= plan.updates.updatesPerEpoch
             queue.add(.ahead) { thread in
@@ -303,8 +310,11 @@ final class WorkerShell {
             payload: ZMQMessage(sharing: bytes, ownedBy: file))
     }
 
-    /// Posts an event from a compute thread.
-    func poster() -> EventInbox { inbox }
+    /// A way for compute threads to report: what belongs to an earlier membership is dropped on arrival.
+    func poster() -> (@escaping EventInbox.News) -> Void {
+        let (inbox, begun) = (inbox, membership)
+        return { [weak self] item in inbox.post { self?.membership == begun ? item() : nil } }
+    }
 
     func setLanes(_ count: Int) { machine.setLanes(count) }
     var planSize: UInt64 { machine.planSize }
