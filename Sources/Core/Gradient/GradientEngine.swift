@@ -39,6 +39,8 @@ public final class GradientEngine {
     let keepScale: Float
     let offsets: LayerOffsets
     private let arena = Arena()
+    /// Intermediates of the last gradient, for tests; overwritten by the next.
+    private(set) var lastBuffers: StepBuffers?
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
@@ -63,7 +65,9 @@ public final class GradientEngine {
             gradient.update(repeating: 0, count: layout.count)
             return statistics
         }
-        let step = Step(batch: copy batch, parameters: parameters, gradient: gradient, buffers: carve(batch))
+        let buffers = carve(batch)
+        lastBuffers = buffers
+        let step = Step(batch: copy batch, parameters: parameters, gradient: gradient, buffers: buffers)
         clear(gradient)
         embed(step)
         firstConvolution(step)
