@@ -98,12 +98,12 @@ final class RunShell {
         }
         try setup.folder.truncateLog(to: setup.checkpoint?.state.logByteCount ?? 0)
         writer = OutputWriter(logByteCount: setup.checkpoint?.state.logByteCount ?? 0, wake: wake)
-        let fingerprint = NumericFingerprint.compute()
+        let fingerprint = NumericFingerprint.measure()
         machine = CoordinatorStateMachine(
             .init(
                 run: UInt64.random(in: 1 ... .max), description: setup.description.encoded(), lanes: options.settings.lanes,
                 shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
-                program: Version.current, blas: fingerprint.blas, fingerprint: fingerprint.hash, strictBits: options.strictBits))
+                program: Version.current, blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits))
         context = try ZMQContext()
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)

@@ -61,11 +61,11 @@ final class WorkerShell {
         var limits = SocketLimits()
         limits.maximumFrameBytes = 1 << 30
         socket = try DealerSocket(context, limits: limits, security: options.security)
-        let fingerprint = NumericFingerprint.compute()
+        let fingerprint = NumericFingerprint.measure()
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
-                blas: fingerprint.blas, fingerprint: fingerprint.hash, localToken: options.localToken,
+                blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, localToken: options.localToken,
                 instance: UInt64.random(in: 1 ... .max)))
         try socket.connect(options.endpoint)
         threads = (0..<options.threads).map { ComputeThread(queue: queue, name: "compute \($0)") }
