@@ -67,28 +67,50 @@ final class ComputeThread: @unchecked Sendable {
 
 /// Events from compute threads to the thread that owns the socket.
 final class EventInbox: @unchecked Sendable {
+    /// What a thread found, and the membership (the times a run was joined) in which it was asked.
+    struct Report {
+        var membership: Int
+        /// Asked on the thread that owns the socket; a report about something that is gone is dropped.
+        var isCurrent: () -> Bool
+        var before: (() -> Void)?
+        var event: WorkerStateMachine.Event
+    }
+
     private let lock = NSLock()
-    private var events: [WorkerStateMachine.Event] = []
-    private var closures: [() -> Void] = []
+    private var reports: [Report] = []
     let wake: EventFD
 
     init() throws(InputError) { wake = try EventFD() }
 
-    func post(_ event: WorkerStateMachine.Event, before closure: (() -> Void)? = nil) {
+    func post(_ report: Report) {
         lock.lock()
-        if let closure { closures.append(closure) }
-        events.append(event)
+        reports.append(report)
         lock.unlock()
         wake.signal()
     }
 
-    func drain() -> (closures: [() -> Void], events: [WorkerStateMachine.Event]) {
+    func drain() -> [Report] {
         wake.drain()
         lock.lock()
         defer {
-            (closures, events) = ([], [])
+            reports = []
             lock.unlock()
         }
-        return (closures, events)
+        return reports
     }
+}
+
+/// Given to a job when it is asked for: what it reports counts only while the worker's membership is the same.
+struct Poster: @unchecked Sendable {
+    let inbox: EventInbox
+    let membership: Int
+
+    func post(
+        _ event: WorkerStateMachine.Event, while isCurrent: @escaping () -> Bool = { true }, before closure: (() -> Void)? = nil
+    ) {
+        inbox.post(.init(membership: membership, isCurrent: isCurrent, before: closure, event: event))
+    }
+
+    /// Runs a closure on the thread that owns the socket.
+    func finish(_ closure: @escaping () -> Void) { post(.tick, before: closure) }
 }

@@ -85,7 +85,7 @@ extension WorkerShell {
             var missing: [Int] = []
             for index in plan.shards(ofLane: Int(lane)) where run.openShard(plan.shards[index]) == nil { missing.append(index) }
             let wanted = missing.map { Wanted(blob: .prepared(UInt32($0)), total: plan.shards[$0].byteCount) }
-            inbox.post(.needs(.lane(lane), wanted)) { [weak self] in self?.expectShards(missing, plan, .lane(lane)) }
+            inbox.post(.needs(.lane(lane), wanted), before: { [weak self] in self?.expectShards(missing, plan, .lane(lane)) })
         }
     }
 
@@ -208,11 +208,6 @@ extension ComputeThread {
             return .failed(.prepare(shard: shard), "\(error)")
         }
     }
-}
-
-extension EventInbox {
-    /// Runs a closure on the thread that owns the socket.
-    func finish(_ closure: @escaping () -> Void) { post(.tick, before: closure) }
 }
 
 extension RunContext {

@@ -39,6 +39,8 @@ final class WorkerShell {
     let blobs = BlobStore()
     var run: RunContext?
     var generation = 0
+    /// Times that a run was joined or left: what was begun before does not count any more.
+    private var membership = 0
     var lanes: [UInt16: LaneWork] = [:]
     var parameters: ReceivedParameters?
     /// Keys of shards that were prepared or looked up here.
@@ -63,7 +65,7 @@ final class WorkerShell {
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
-                blas: fingerprint.blas, fingerprint: fingerprint.hash, localToken: options.localToken))
+                blas: fingerprint.blas, fingerprint: fingerprint.hash, localToken: options.localToken, instance: .random(in: 1 ... .max)))
         try socket.connect(options.endpoint)
         threads = (0..<options.threads).map { ComputeThread(queue: queue, name: "compute \($0)") }
     }
@@ -101,9 +103,11 @@ final class WorkerShell {
             }
             if poller.isReadable(monitorSlot) { watchConnection() }
             if poller.isReadable(socketSlot) { receive(&events) }
-            let (closures, finished) = inbox.drain()
-            for closure in closures { closure() }
-            events.append(contentsOf: finished)
+            for report in inbox.drain() where report.membership == membership && report.isCurrent() {
+                report.before?()
+                events.append(report.event)
+                handle(&events)
+            }
             if Startup.milliseconds() >= nextTick {
                 nextTick = Startup.milliseconds() + 200
                 events.append(.tick)
@@ -207,10 +211,12 @@ final class WorkerShell {
             logger.info("\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
             run = nil
             lanes = [:]
+            membership += 1
         }
     }
 
     private func join(_ number: UInt64, _ text: String) {
+        membership += 1
         blobs.removeAll()
         lanes = [:]
         parameters = nil
@@ -247,11 +253,14 @@ final class WorkerShell {
 
     private func compute(_ order: Order, _ lane: UInt16) {
         guard let work = lanes[lane], let parameters, parameters.update == order.update, let run, let plan = run.plan else { return }
-        let (generation, inbox, queue, update) = (generation, inbox, queue, order.update)
-        queue.add(.gradient) { thread in
-            guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
-            let result = work.compute(order, parameters, builder, engine)
-            inbox.post(.computed(update: update, lane: lane, result))
+        let (generation, poster, queue, update) = (generation, poster(), queue, order.update)
+        work.want(update)
+        queue.add(.gradient) { [weak self] thread in
+            guard let (engine, builder) = thread.ready(for: run, plan, generation),
+                let result = work.compute(order, parameters, builder, engine)
+            else { return }
+            // A lane that was closed and opened again has another gradient.
+            poster.post(.computed(update: update, lane: lane, result), while: { self?.lanes[lane] === work })
             let next = order.updateInEpoch + 1
             let wraps = next >= plan.updates.updatesPerEpoch
             queue.add(.ahead) { thread in
@@ -304,7 +313,7 @@ final class WorkerShell {
     }
 
     /// Posts an event from a compute thread.
-    func poster() -> EventInbox { inbox }
+    func poster() -> Poster { Poster(inbox: inbox, membership: membership) }
 
     func setLanes(_ count: Int) { machine.setLanes(count) }
     var planSize: UInt64 { machine.planSize }
