@@ -35,6 +35,8 @@ final class ReceivedParameters: @unchecked Sendable {
 final class LaneWork: @unchecked Sendable {
     let lane: UInt16
     private let lock = NSLock()
+    private let wantedLock = NSLock()
+    private var wanted: UInt64?
     private let reader: LaneReader
     private let batch = MicroBatch()
     /// (epoch, update in it) of what `batch` holds.
@@ -57,12 +59,26 @@ final class LaneWork: @unchecked Sendable {
         batchIs = (epoch, updateInEpoch)
     }
 
-    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread.
+    /// From now on gradients of this update are wanted: one of an older update that has not begun would overwrite them.
+    func want(_ update: UInt64) {
+        wantedLock.lock()
+        wanted = update
+        wantedLock.unlock()
+    }
+
+    private func isWanted(_ update: UInt64) -> Bool {
+        wantedLock.lock()
+        defer { wantedLock.unlock() }
+        return wanted == update
+    }
+
+    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when it is not wanted any more.
     func compute(_ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine)
-        -> WorkerStateMachine.LaneResult
+        -> WorkerStateMachine.LaneResult?
     {
         lock.lock()
         defer { lock.unlock() }
+        guard isWanted(order.update) else { return nil }
         build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
         let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient.floats)
         hasGradient = statistics.selectedCount > 0

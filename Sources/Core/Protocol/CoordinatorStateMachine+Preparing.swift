@@ -50,7 +50,7 @@ extension CoordinatorStateMachine {
             peers[id]?.preparing[shard] = nil
             return
         }
-        guard digest.count == 32, size > 0, size <= Self.mostPreparedBytes(setup.shards[Int(shard)].textBytes) else {
+        guard (8...32).contains(digest.count), size > 0, size <= Self.mostPreparedBytes(setup.shards[Int(shard)].textBytes) else {
             counters.refusals += 1
             return bar(id, "prepared shard \(shard) has \(size) bytes, which its text cannot give", now, &out)
         }
