@@ -130,3 +130,37 @@ struct ExportTests {
         #expect(result.output.contains("ok: spaCy \(venv.dropFirst(6))"), "\(result.output)")
     }
 }
+
+/// Weights files with what inspect says of them, for train_check.py. Run by hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
+@Suite("ExportSamples", .enabled(if: ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"] != nil, "set T2V_EXPORT_SAMPLES to a folder"))
+struct ExportSamples {
+    @Test("files of random values for the settings that spacy-facts names")
+    func write() throws {
+        let folder = try #require(ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"])
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        // The demo's vectors are 64 wide.
+        let kinds: [(String, Tok2VecShape)] = [
+            ("defaults", Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 2000, vectorWidth: nil)),
+            ("cw128", Tok2VecShape(width: 128, depth: 4, pieces: 3, rows: 2000, vectorWidth: nil)),
+            ("cd8", Tok2VecShape(width: 96, depth: 8, pieces: 3, rows: 2000, vectorWidth: nil)),
+            ("er5000", Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 5000, vectorWidth: nil)),
+            ("cP2", Tok2VecShape(width: 96, depth: 4, pieces: 2, rows: 2000, vectorWidth: nil)),
+            ("uv", Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 2000, vectorWidth: 64)),
+            ("mixed", Tok2VecShape(width: 64, depth: 2, pieces: 2, rows: 501, vectorWidth: 64)),
+        ]
+        for (name, shape) in kinds {
+            var state: UInt32 = 1
+            let tensors = shape.tensors().map { tensor in
+                let isGain = tensor.name.hasSuffix(".G")
+                let values = (0..<tensor.shape.reduce(1, *)).map { _ in
+                    state = state &* 1_664_525 &+ 1_013_904_223
+                    return isGain ? 1 : (Float(state >> 8) / Float(1 << 24) - 0.5) * 0.2
+                }
+                return NamedTensor(name: tensor.name, shape: tensor.shape, values: values)
+            }
+            let path = "\(folder)/\(name).bin"
+            try AtomicFile.write(try ThincTok2Vec(tensors: tensors, seeds: EmbeddingSeeds(), place: name).encoded(), to: path)
+            try AtomicFile.write(Array(inspect(path: path).utf8), to: "\(folder)/\(name).inspect.txt")
+        }
+    }
+}
