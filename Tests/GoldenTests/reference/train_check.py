@@ -51,7 +51,7 @@ def old_vectors(vectors, python23, python21, folder):
         "for key, row in sorted(v.key2row.items(), key=lambda item: item[1]):\n"
         "    out.write(nlp.vocab.strings[key] + ' ' + ' '.join(map(repr, v.data[row].tolist())) + '\\n')\n"
     )
-    for words in ([python23, "-c", dump, vectors, text], [python21, "-m", "spacy", "init-model", "en", model, "-v", text, "-vn", "t2v_check"]):
+    for words in ([python23, "-c", dump, vectors, text], [python21, "-m", "spacy", "init-model", "en", model, "-v", text]):
         result = run([str(word) for word in words])
         if result.returncode:
             sys.exit("cannot copy the vectors for spaCy 2.1: " + result.stdout[-400:])
