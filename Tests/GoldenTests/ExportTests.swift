@@ -73,7 +73,10 @@ struct ExportTests {
         let file = try ThincTok2Vec.decode(bytes, place: name)
         #expect(file.encoded() == bytes)
         let isPlain = name.hasSuffix("plain")
-        #expect(file.shape == Tok2VecShape(width: 16, depth: isPlain ? 2 : 1, pieces: isPlain ? 3 : 2, rows: isPlain ? 50 : 31, vectorWidth: isPlain ? nil : 12))
+        #expect(
+            file.shape
+                == Tok2VecShape(
+                    width: 16, depth: isPlain ? 2 : 1, pieces: isPlain ? 3 : 2, rows: isPlain ? 50 : 31, vectorWidth: isPlain ? nil : 12))
     }
 
     @Test("tensors and seeds have the names that the layers of the real model have", arguments: ["plain", "vectors"])
@@ -104,11 +107,13 @@ struct ExportTests {
         Tok2VecShape(width: 64, depth: 3, pieces: 3, rows: 100, vectorWidth: 300),
     ]
 
-    @Test("spaCy 2.3.9 loads our file, has the same tensors under the same names, and writes the same bytes",
+    @Test(
+        "spaCy 2.3.9 loads our file, has the same tensors under the same names, and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.3.9") != nil, ReferencePython.absence("spacy-2.3.9")), arguments: shapes)
     func loadsIn23(shape: Tok2VecShape) throws { try load("spacy-2.3.9", shape, withNames: true) }
 
-    @Test("spaCy 2.1.9 loads our file and writes the same bytes",
+    @Test(
+        "spaCy 2.1.9 loads our file and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.1.9") != nil, ReferencePython.absence("spacy-2.1.9")), arguments: shapes)
     func loadsIn21(shape: Tok2VecShape) throws { try load("spacy-2.1.9", shape, withNames: false) }
 
@@ -131,8 +136,9 @@ struct ExportTests {
     }
 }
 
-/// Weights files with what inspect says of them, for train_check.py. Run by hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
-@Suite("ExportSamples", .enabled(if: ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"] != nil, "set T2V_EXPORT_SAMPLES to a folder"))
+/// Weights files with what inspect says of them, for train_check.py. By hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
+@Suite(
+    "ExportSamples", .enabled(if: ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"] != nil, "set T2V_EXPORT_SAMPLES to a folder"))
 struct ExportSamples {
     @Test("files of random values for the settings that spacy-facts names")
     func write() throws {

@@ -1,5 +1,4 @@
 // What a weights file is. In: a path to a modelN.bin or to a checkpoint. Out: a text for people, with commands to paste.
-import Foundation
 
 /// Tells of a modelN.bin, spaCy's own included, or of a checkpoint: settings, shapes, seeds, and how `spacy train` 2.1 and 2.3 load it.
 /// - Throws: `InputError` when it is neither, or damaged.
@@ -62,7 +61,7 @@ enum Inspection {
             ("words so far", "\(state.wordCount)"), ("seed", "\(state.seed)"), ("lanes", "\(state.lanes)"),
         ]
         if state.selectedWords > 0 {
-            rows.append(("loss", String(format: "%.4f per selected word, over the run", state.loss / Double(state.selectedWords))))
+            rows.append(("loss", "\(rounded(state.loss / Double(state.selectedWords))) per selected word, over the run"))
         }
         return rows
     }
@@ -75,9 +74,12 @@ enum Inspection {
             }
         }
         let count = tensors.reduce(0) { $0 + $1.values.count }
-        let range = String(format: "%d, from %.4g to %.4g", count, least, most)
+        let range = "\(count), from \(rounded(Double(least))) to \(rounded(Double(most)))"
         return [("numbers", hasFault ? "\(range); WARNING: some are not finite, the run diverged" : range)]
     }
+
+    /// To four decimals; a value that is not finite as it is.
+    private static func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 
     private static func seeds(_ seeds: EmbeddingSeeds) -> String {
         let text = "norm \(seeds.norm), prefix \(seeds.prefix), suffix \(seeds.suffix), shape \(seeds.shape)"

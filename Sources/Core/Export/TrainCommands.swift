@@ -1,7 +1,8 @@
 // How the real spaCy takes weights in. In: the settings that a tok2vec was made with. Out: `spacy train` commands and warnings.
 
-/// What to type so that `spacy train` of 2.1 or 2.3 loads a tok2vec, found by running 2.1.9 and 2.3.9 (Tests/GoldenTests/reference/train_check.py
-/// does it again). Their defaults are width 96 and depth 4; pieces and rows are taken from the file by either.
+/// What to type so that `spacy train` of 2.1 or 2.3 loads a tok2vec, found by running 2.1.9 and 2.3.9
+/// (Tests/GoldenTests/reference/train_check.py does it again). Their defaults are width 96 and depth 4; pieces and rows are taken from the
+/// file by either.
 struct TrainCommands {
     let shape: Tok2VecShape
     /// The weights file, as it is to stand in the commands.
@@ -39,13 +40,18 @@ struct TrainCommands {
     var warningsFor23: [String] {
         var warnings: [String] = []
         if isDefaultDepth {
-            warnings.append("textcat takes the weights only with -ta simple_cnn; with its default (bow) spaCy prints \"Loaded ... []\" and ignores the file")
+            warnings.append(
+                "textcat takes the weights only with -ta simple_cnn; with bow, its default, spaCy says \"Loaded ... []\" and ignores them"
+            )
         } else {
-            warnings.append("tagger and textcat cannot have another depth than 4: spaCy fails with \"'HashEmbed' object has no attribute 'G'\" or the like")
+            warnings.append(
+                "tagger and textcat cannot have another depth than 4: spaCy fails, \"'HashEmbed' object has no attribute 'G'\" or the like"
+            )
         }
         if !isDefaultWidth {
             if isDefaultDepth { warnings.append("textcat needs \(width) in the environment whenever the trained model is loaded, too") }
-            warnings.append("without these settings spaCy fails with \"could not broadcast input array from shape (\(shape.width),) into shape (96,)\"")
+            warnings.append(
+                "without these settings spaCy fails with \"could not broadcast input array from shape (\(shape.width),) into shape (96,)\"")
         }
         return warnings
     }
@@ -67,8 +73,8 @@ struct TrainCommands {
     var warnings: [String] {
         if let width = shape.vectorWidth {
             return [
-                "VECTORS_MODEL is the model that the weights were pretrained with (vectors of width \(width)); without -v spaCy reports success and"
-                    + " fails at the first update"
+                "\(Inspection.vectorsPlaceholder) is the model that the weights were pretrained with (vectors of width \(width)); "
+                    + "without -v spaCy reports success and fails at the first update"
             ]
         }
         return ["give no -v: with it spaCy builds another network and fails (\"'FunctionLayer' object has no attribute 'vectors'\")"]

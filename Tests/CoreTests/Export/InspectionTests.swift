@@ -9,26 +9,28 @@ struct InspectionTests {
     func commands(_ shape: Tok2VecShape) -> TrainCommands { TrainCommands(shape: shape, file: "out/model4.bin") }
     static let start = "python -m spacy train en trained train.json dev.json -t2v out/model4.bin"
 
-    @Test("commands for the settings that spacy-facts names", arguments: [
-        (
-            Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 2000, vectorWidth: nil),
-            ["\(start) -p tagger,parser,ner", "\(start) -p textcat -ta simple_cnn"], ["\(start) -p tagger,parser,ner"]
-        ),
-        (
-            Tok2VecShape(width: 128, depth: 4, pieces: 2, rows: 5000, vectorWidth: nil),
-            ["\(start) -p tagger,parser,ner -cw 128", "SPACY_TOKEN_VECTOR_WIDTH=128 \(start) -p textcat -ta simple_cnn"],
-            ["SPACY_TOKEN_VECTOR_WIDTH=128 \(start) -p tagger,parser,ner"]
-        ),
-        (
-            Tok2VecShape(width: 96, depth: 8, pieces: 3, rows: 2000, vectorWidth: nil),
-            ["\(start) -p parser,ner -cd 8"], ["SPACY_CONV_DEPTH=8 \(start) -p parser,ner"]
-        ),
-        (
-            Tok2VecShape(width: 64, depth: 2, pieces: 3, rows: 2000, vectorWidth: 300),
-            ["\(start) -p parser,ner -cw 64 -cd 2 -v VECTORS_MODEL"],
-            ["SPACY_TOKEN_VECTOR_WIDTH=64 SPACY_CONV_DEPTH=2 \(start) -p parser,ner -v VECTORS_MODEL"]
-        ),
-    ])
+    @Test(
+        "commands for the settings that spacy-facts names",
+        arguments: [
+            (
+                Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 2000, vectorWidth: nil),
+                ["\(start) -p tagger,parser,ner", "\(start) -p textcat -ta simple_cnn"], ["\(start) -p tagger,parser,ner"]
+            ),
+            (
+                Tok2VecShape(width: 128, depth: 4, pieces: 2, rows: 5000, vectorWidth: nil),
+                ["\(start) -p tagger,parser,ner -cw 128", "SPACY_TOKEN_VECTOR_WIDTH=128 \(start) -p textcat -ta simple_cnn"],
+                ["SPACY_TOKEN_VECTOR_WIDTH=128 \(start) -p tagger,parser,ner"]
+            ),
+            (
+                Tok2VecShape(width: 96, depth: 8, pieces: 3, rows: 2000, vectorWidth: nil),
+                ["\(start) -p parser,ner -cd 8"], ["SPACY_CONV_DEPTH=8 \(start) -p parser,ner"]
+            ),
+            (
+                Tok2VecShape(width: 64, depth: 2, pieces: 3, rows: 2000, vectorWidth: 300),
+                ["\(start) -p parser,ner -cw 64 -cd 2 -v VECTORS_MODEL"],
+                ["SPACY_TOKEN_VECTOR_WIDTH=64 SPACY_CONV_DEPTH=2 \(start) -p parser,ner -v VECTORS_MODEL"]
+            ),
+        ])
     func trainCommands(shape: Tok2VecShape, for23: [String], for21: [String]) {
         #expect(commands(shape).for23 == for23)
         #expect(commands(shape).for21 == for21)
@@ -39,7 +41,8 @@ struct InspectionTests {
         let folder = try TemporaryFolder()
         let path = folder.path + "/it's model.bin"
         let shape = Tok2VecShape(width: 3, depth: 4, pieces: 2, rows: 5, vectorWidth: nil)
-        try AtomicFile.write(try sampleTok2Vec(shape, seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 15)).encoded(), to: path)
+        try AtomicFile.write(
+            try sampleTok2Vec(shape, seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 15)).encoded(), to: path)
         let text = try inspect(path: path)
         for line in [
             "  width    3", "  depth    4", "  pieces   2", "  rows     5", "  vectors  no input",
@@ -62,7 +65,10 @@ struct InspectionTests {
         let path = folder.path + "/checkpoint-70.safetensors"
         try checkpoint.write(to: path)
         let text = try inspect(path: path)
-        for part in ["update        70", "epoch         2, its update 10 is next", "depth         2", "0.5000 per selected word", "head.output.W", "-p parser,ner -cw 4 -cd 2"] {
+        for part in [
+            "update        70", "epoch         2, its update 10 is next", "depth         2", "0.5 per selected word", "head.output.W",
+            "-p parser,ner -cw 4 -cd 2",
+        ] {
             #expect(text.contains(part), "\(part) in\n\(text)")
         }
         var bytes = try folder.bytes("checkpoint-70.safetensors")
