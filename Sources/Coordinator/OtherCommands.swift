@@ -34,7 +34,7 @@ struct InspectCommand: ParsableCommand {
 
     @Argument(help: "A modelN.bin (spaCy's own too) or a checkpoint (.safetensors).") var file: String
 
-    func run() throws { print(file) }
+    func run() throws { print(try inspect(path: file), terminator: "") }
 }
 
 struct KeygenCommand: ParsableCommand {

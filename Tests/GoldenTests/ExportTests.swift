@@ -73,7 +73,10 @@ struct ExportTests {
         let file = try ThincTok2Vec.decode(bytes, place: name)
         #expect(file.encoded() == bytes)
         let isPlain = name.hasSuffix("plain")
-        #expect(file.shape == Tok2VecShape(width: 16, depth: isPlain ? 2 : 1, pieces: isPlain ? 3 : 2, rows: isPlain ? 50 : 31, vectorWidth: isPlain ? nil : 12))
+        #expect(
+            file.shape
+                == Tok2VecShape(
+                    width: 16, depth: isPlain ? 2 : 1, pieces: isPlain ? 3 : 2, rows: isPlain ? 50 : 31, vectorWidth: isPlain ? nil : 12))
     }
 
     @Test("tensors and seeds have the names that the layers of the real model have", arguments: ["plain", "vectors"])
@@ -104,11 +107,13 @@ struct ExportTests {
         Tok2VecShape(width: 64, depth: 3, pieces: 3, rows: 100, vectorWidth: 300),
     ]
 
-    @Test("spaCy 2.3.9 loads our file, has the same tensors under the same names, and writes the same bytes",
+    @Test(
+        "spaCy 2.3.9 loads our file, has the same tensors under the same names, and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.3.9") != nil, ReferencePython.absence("spacy-2.3.9")), arguments: shapes)
     func loadsIn23(shape: Tok2VecShape) throws { try load("spacy-2.3.9", shape, withNames: true) }
 
-    @Test("spaCy 2.1.9 loads our file and writes the same bytes",
+    @Test(
+        "spaCy 2.1.9 loads our file and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.1.9") != nil, ReferencePython.absence("spacy-2.1.9")), arguments: shapes)
     func loadsIn21(shape: Tok2VecShape) throws { try load("spacy-2.1.9", shape, withNames: false) }
 
@@ -128,5 +133,40 @@ struct ExportTests {
         let result = try ReferencePython.run(python, "export_load.py", [path] + numbers + (withNames ? [tensors] : []))
         #expect(result.status == 0, "\(result.output)")
         #expect(result.output.contains("ok: spaCy \(venv.dropFirst(6))"), "\(result.output)")
+    }
+}
+
+/// Weights files with what inspect says of them, for train_check.py. By hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
+@Suite(
+    "ExportSamples", .enabled(if: ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"] != nil, "set T2V_EXPORT_SAMPLES to a folder"))
+struct ExportSamples {
+    @Test("files of random values for the settings that spacy-facts names")
+    func write() throws {
+        let folder = try #require(ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"])
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        // The demo's vectors are 64 wide.
+        let kinds: [(String, Tok2VecShape)] = [
+            ("defaults", Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 2000, vectorWidth: nil)),
+            ("cw128", Tok2VecShape(width: 128, depth: 4, pieces: 3, rows: 2000, vectorWidth: nil)),
+            ("cd8", Tok2VecShape(width: 96, depth: 8, pieces: 3, rows: 2000, vectorWidth: nil)),
+            ("er5000", Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 5000, vectorWidth: nil)),
+            ("cP2", Tok2VecShape(width: 96, depth: 4, pieces: 2, rows: 2000, vectorWidth: nil)),
+            ("uv", Tok2VecShape(width: 96, depth: 4, pieces: 3, rows: 2000, vectorWidth: 64)),
+            ("mixed", Tok2VecShape(width: 64, depth: 2, pieces: 2, rows: 501, vectorWidth: 64)),
+        ]
+        for (name, shape) in kinds {
+            var state: UInt32 = 1
+            let tensors = shape.tensors().map { tensor in
+                let isGain = tensor.name.hasSuffix(".G")
+                let values = (0..<tensor.shape.reduce(1, *)).map { _ in
+                    state = state &* 1_664_525 &+ 1_013_904_223
+                    return isGain ? 1 : (Float(state >> 8) / Float(1 << 24) - 0.5) * 0.2
+                }
+                return NamedTensor(name: tensor.name, shape: tensor.shape, values: values)
+            }
+            let path = "\(folder)/\(name).bin"
+            try AtomicFile.write(try ThincTok2Vec(tensors: tensors, seeds: EmbeddingSeeds(), place: name).encoded(), to: path)
+            try AtomicFile.write(Array(inspect(path: path).utf8), to: "\(folder)/\(name).inspect.txt")
+        }
     }
 }

@@ -100,7 +100,9 @@ public enum AtomicFile {
         guard descriptor >= 0 else { throw failure("cannot open the folder", errno, at: folder) }
         defer { close(descriptor) }
         // Some network file systems cannot; the file itself is on disk by now.
-        guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else { throw failure("cannot force to disk", errno, at: folder) }
+        guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
+            throw failure("cannot force to disk", errno, at: folder)
+        }
     }
 
     /// Removes temporary files that killed processes left in `folder`. Call it only while holding the folder's lock.

@@ -11,48 +11,60 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     public var epoch = 0
     /// The next update's number within its epoch.
     public var epochUpdate = 0
-    /// Seed of the run, and number of lanes L.
+    /// Seed of the run.
     public var seed: UInt64 = 0
+    /// L.
     public var lanes = 0
     /// Adam's step count t: 0 before the first update.
     public var optimizerSteps = 0
-    /// Loss summed over the run and over the epoch, with the selected words that gave it.
+    /// Loss summed over the run.
     public var loss = 0.0
+    /// Loss summed over the open epoch.
     public var epochLoss = 0.0
+    /// Selected words, which gave the run's loss.
     public var selectedWords = 0
+    /// Selected words of the open epoch.
     public var epochSelectedWords = 0
     /// Words of all updates: what log.jsonl calls nr_word.
     public var wordCount = 0
     /// Length of log.jsonl; what follows it in the file belongs to updates that are done again.
     public var logByteCount = 0
-    /// SHA-256, hexadecimal.
+    /// SHA-256 of the corpus, hexadecimal.
     public var corpusHash = ""
+    /// SHA-256 of the vectors, hexadecimal.
     public var vectorsHash = ""
     /// Whatever else the run must remember.
     public var extra: [String: String] = [:]
 
+    /// The state before the first update.
     public init() {}
 }
 
 /// Parameters, moments, averages and state of one version.
 public struct Checkpoint: Equatable, Sendable {
+    /// Version of the file's layout.
     public static let formatVersion = 1
     /// Value of the metadata's "format".
     static let formatName = "t2v-checkpoint"
 
     /// The tensors of each group under their own names, in spaCy's shapes, head included.
     public var parameters: [NamedTensor] = []
-    /// Adam's first and second moments.
+    /// Adam's first moments.
     public var moment1: [NamedTensor] = []
+    /// Adam's second moments.
     public var moment2: [NamedTensor] = []
+    /// The running averages that `modelN.bin` gets.
     public var averages: [NamedTensor] = []
     /// The random replacement words and other tables.
     public var tables: [NamedWords] = []
+    /// Where the run stands.
     public var state = CheckpointState()
+    /// Seeds of the embedding tables.
     public var seeds = EmbeddingSeeds()
     /// The text of config.json.
     public var configuration = ""
 
+    /// An empty checkpoint, to be filled.
     public init() {}
 
     /// Prefix of the tensors of a group, and of the tables.
@@ -165,7 +177,7 @@ enum SeedMetadata {
         for feature in features {
             guard let text = file.metadata[key(feature)], let value = UInt32(text) else {
                 throw InputError(
-                    "metadata \(key(feature)) is \(file.metadata[key(feature)].map { "\"\($0)\"" } ?? "missing"), expected a number below 2^32",
+                    "metadata \(key(feature)) is \(file.metadata[key(feature)] ?? "missing"), expected a number below 2^32",
                     at: file.place, remedy: "name the seeds of all four tables, or none (then 6, 7, 8, 9)")
             }
             seeds[feature] = value

@@ -1,13 +1,15 @@
-// The checkpoints of one run. In: a folder, versions to keep. Out: the last K files, and the newest whole one with a word on each broken one.
+// The checkpoints of one run. In: a folder, how many to keep. Out: the last K files, and the newest whole one with a word on broken ones.
 import CLinux
 import Foundation
 
 /// The folder in which a run keeps its last checkpoints, named checkpoint-<update>.safetensors. One process uses it at a time.
 public struct CheckpointStore: Sendable {
+    /// The folder; it must be there.
     public let folder: String
     /// Number of checkpoints that stay.
     public let keep: Int
 
+    /// - Parameter keep: 1 or more.
     public init(folder: String, keep: Int) {
         precondition(keep > 0, "keep must be positive")
         self.folder = folder
@@ -26,7 +28,8 @@ public struct CheckpointStore: Sendable {
         do {
             names = try FileManager.default.contentsOfDirectory(atPath: folder)
         } catch {
-            throw InputError("cannot read the folder: \(error.localizedDescription)", at: folder, remedy: "check the path and its permissions")
+            throw InputError(
+                "cannot read the folder: \(error.localizedDescription)", at: folder, remedy: "check the path and its permissions")
         }
         return names.compactMap { name in
             guard name.hasPrefix(Self.prefix), name.hasSuffix(Self.suffix) else { return nil }
@@ -36,8 +39,8 @@ public struct CheckpointStore: Sendable {
         }.sorted()
     }
 
-    /// Writes `checkpoint` and then removes all but the last `keep`. Files of later updates go too: a run that resumed before them (they were
-    /// damaged) makes those updates again.
+    /// Writes `checkpoint` and then removes all but the last `keep`. Files of later updates go too: a run that resumed before them (they
+    /// were damaged) makes those updates again.
     /// - Throws: `InputError` from the disk. Then every older checkpoint is still there.
     /// - Returns: the new file's path.
     @discardableResult

@@ -6,6 +6,7 @@ import Foundation
 /// of JSON, name -> {dtype, shape, data_offsets [begin, end)} and "__metadata__" of strings; then the arrays, little-endian, row-major,
 /// without gaps.
 public enum Safetensors {
+    /// Types of elements, by their names in the header.
     public enum ElementType: String, Codable, Sendable, CaseIterable {
         case float64 = "F64", float32 = "F32", float16 = "F16", bfloat16 = "BF16"
         case int64 = "I64", int32 = "I32", int16 = "I16", int8 = "I8"
@@ -25,8 +26,11 @@ public enum Safetensors {
 
     /// An array on its way into a file.
     public struct Part {
+        /// Name in the file.
         public var name: String
+        /// Type of the elements.
         public var type: ElementType
+        /// Sizes, row-major.
         public var shape: [Int]
         /// Hands the array's bytes to the argument, in order, in any number of pieces.
         let stream: ((UnsafeRawBufferPointer) throws(InputError) -> Void) throws(InputError) -> Void
@@ -144,11 +148,14 @@ public enum Safetensors {
 
 /// A named table of 64-bit words, for what is not numbers of the model (the random replacement words, say).
 public struct NamedWords: Equatable, Sendable {
+    /// Name in the file.
     public var name: String
+    /// Sizes, row-major.
     public var shape: [Int]
     /// Row-major; `shape.reduce(1, *)` of them.
     public var values: [UInt64]
 
+    /// - Parameter values: `shape.reduce(1, *)` of them.
     public init(name: String, shape: [Int], values: [UInt64]) {
         precondition(values.count == shape.reduce(1, *), "\(name): \(values.count) values for shape \(shape)")
         self.name = name

@@ -4,15 +4,21 @@ import Foundation
 
 /// A safetensors file of any writer. The header is checked on opening: no later access can leave the file.
 public final class SafetensorsFile {
+    /// One array of the file.
     public struct Entry: Equatable, Sendable {
+        /// Name in the header.
         public var name: String
+        /// Type of the elements.
         public var type: Safetensors.ElementType
+        /// Sizes, row-major.
         public var shape: [Int]
         /// Bytes of the array, counted from the file's start.
         public var range: Range<Int>
+        /// Number of elements.
         public var count: Int { range.count / type.size }
     }
 
+    /// The file, for errors.
     public let place: String
     /// "__metadata__" without the digest.
     public let metadata: [String: String]
@@ -40,7 +46,8 @@ public final class SafetensorsFile {
         guard bytes.count >= 8 else { throw refuse("not a safetensors file: \(bytes.count) bytes, a header takes 8 or more") }
         let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
         guard length >= 2, length <= UInt64(min(Safetensors.headerLimit, bytes.count - 8)) else {
-            throw refuse("not a whole safetensors file: it announces a header of \(length) bytes and has \(bytes.count - 8) bytes behind the length")
+            throw refuse(
+                "not a whole safetensors file: it announces a header of \(length) bytes and has \(bytes.count - 8) bytes behind the length")
         }
         let end = 8 + Int(length)
         let json = Data(bytes[8..<end])
@@ -62,7 +69,8 @@ public final class SafetensorsFile {
         var offset = end
         for entry in entries {
             guard entry.range.lowerBound == offset else {
-                throw refuse("tensor \(entry.name) begins at byte \(entry.range.lowerBound), expected \(offset): data overlap or have a gap")
+                throw refuse(
+                    "tensor \(entry.name) begins at byte \(entry.range.lowerBound), expected \(offset): data overlap or have a gap")
             }
             offset = entry.range.upperBound
         }
@@ -103,7 +111,8 @@ public final class SafetensorsFile {
     /// - Throws: `InputError` when it is of another type.
     public func floats(_ entry: Entry) throws(InputError) -> NamedTensor {
         guard entry.type == .float32 else {
-            throw InputError("tensor \(entry.name) is of type \(entry.type.rawValue), expected F32", at: place, remedy: "store it as float32")
+            throw InputError(
+                "tensor \(entry.name) is of type \(entry.type.rawValue), expected F32", at: place, remedy: "store it as float32")
         }
         return NamedTensor(name: entry.name, shape: entry.shape, values: copy(entry))
     }

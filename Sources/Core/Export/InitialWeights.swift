@@ -8,21 +8,25 @@ public struct InitialWeights: Equatable, Sendable {
     public var seeds: EmbeddingSeeds?
 
     /// `--init-tok2vec`: the tok2vec of a `modelN.bin`, spaCy's own included.
-    /// - Throws: `InputError` that names the tensor which is missing, extra or misshapen for `settings`, both shapes, and the options that fit.
+    /// - Throws: `InputError` that names the tensor which is missing, extra or misshapen for `settings`, both shapes, and the options
+    ///   that fit.
     public static func tok2vec(path: String, settings: TrainingSettings, profile: Profile = .spacy2) throws(InputError) -> InitialWeights {
         let file = try ThincTok2Vec.load(path: path)
         let shape = Tok2VecShape(settings)
-        try TensorCheck(wanted: shape.tensors(profile: profile), wantedShape: shape, place: path, remedy: "give weights made with these settings")
-            .check(file.tensors.map { ($0.name, $0.shape) })
+        try TensorCheck(
+            wanted: shape.tensors(profile: profile), wantedShape: shape, place: path, remedy: "give weights made with these settings"
+        )
+        .check(file.tensors.map { ($0.name, $0.shape) })
         try refuseNonFinite(file.tensors, place: path)
         return InitialWeights(tensors: file.tensors, seeds: file.seeds)
     }
 
-    /// `--init-checkpoint`: all parameters, head included, of a safetensors file: a checkpoint of t2v (its parameters, not the averages), or any
-    /// file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
+    /// `--init-checkpoint`: all parameters, head included, of a safetensors file: a checkpoint of t2v (its parameters, not the averages),
+    /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
     /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
-    public static func checkpoint(path: String, settings: TrainingSettings, profile: Profile = .spacy2) throws(InputError) -> InitialWeights {
+    public static func checkpoint(path: String, settings: TrainingSettings, profile: Profile = .spacy2) throws(InputError) -> InitialWeights
+    {
         let file = try SafetensorsFile(path: path)
         let isSealed = try file.verifyDigest()
         guard isSealed || file.metadata["format"] != Checkpoint.formatName else {
@@ -45,7 +49,8 @@ public struct InitialWeights: Equatable, Sendable {
         return InitialWeights(tensors: tensors, seeds: try SeedMetadata.seeds(file))
     }
 
-    /// The parameters among a file's tensors, without their prefix. In a file that uses the prefix, a checkpoint's other groups are passed over.
+    /// The parameters among a file's tensors, without their prefix. In a file that uses the prefix, a checkpoint's other groups are passed
+    /// over.
     static func parameterEntries(_ file: SafetensorsFile) throws(InputError) -> [(name: String, entry: SafetensorsFile.Entry)] {
         let prefix = Checkpoint.Group.parameters.prefix
         guard file.entries.contains(where: { $0.name.hasPrefix(prefix) }) else { return file.entries.map { ($0.name, $0) } }
@@ -55,7 +60,7 @@ public struct InitialWeights: Equatable, Sendable {
                 found.append((String(entry.name.dropFirst(prefix.count)), entry))
             } else if !Checkpoint.Group.allCases.contains(where: { entry.name.hasPrefix($0.prefix) }) {
                 throw InputError(
-                    "tensor \(entry.name) of shape \(entry.shape) is extra: beside \"\(prefix)\" only a checkpoint's other groups may stand",
+                    "tensor \(entry.name) of shape \(entry.shape) is extra: it is in no group of a checkpoint",
                     at: file.place, remedy: "take it out, or give all names the prefix")
             }
         }

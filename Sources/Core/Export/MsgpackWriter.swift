@@ -1,9 +1,12 @@
 // Msgpack, written item by item. In: numbers, strings, bytes. Out: bytes as msgpack-python 0.5 (srsly 1.0) writes them.
 
-/// Writes msgpack (github.com/msgpack/msgpack/blob/master/spec.md). Every number and length takes its shortest form, as msgpack-python's do.
+/// Writes msgpack (github.com/msgpack/msgpack/blob/master/spec.md). Every number and length takes its shortest form, as msgpack-python's
+/// do.
 public struct MsgpackWriter {
+    /// What has been written.
     public private(set) var bytes: [UInt8] = []
 
+    /// - Parameter capacity: bytes to reserve.
     public init(capacity: Int = 0) {
         bytes.reserveCapacity(capacity)
     }
@@ -13,6 +16,7 @@ public struct MsgpackWriter {
         withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
     }
 
+    /// A truth value.
     public mutating func write(_ value: Bool) {
         bytes.append(value ? 0xc3 : 0xc2)
     }

@@ -9,8 +9,8 @@ struct TensorCheck {
     /// What to do when no option would make them fit.
     var remedy: String
 
-    /// - Throws: `InputError` that names the first tensor which is doubled, extra, misshapen or missing, with both shapes, and the options with
-    ///   which the file would fit, where there are such.
+    /// - Throws: `InputError` that names the first tensor which is doubled, extra, misshapen or missing, with both shapes, and the options
+    ///   with which the file would fit, where there are such.
     func check(_ found: [(name: String, shape: [Int])]) throws(InputError) {
         let shapes = Dictionary(found.map { ($0.name, $0.shape) }) { first, _ in first }
         guard shapes.count == found.count else {

@@ -1,4 +1,4 @@
-// thinc 7's weights file, read. In: foreign bytes that claim to be a `modelN.bin`. Out: named tensors and seeds, or an error naming the entry.
+// thinc 7's weights file, read. In: foreign bytes that claim to be a `modelN.bin`. Out: tensors and seeds, or an error naming the entry.
 
 extension ThincTok2Vec {
     /// Reads a file of t2v or of `spacy pretrain` 2.1 to 2.3 of any width, depth, pieces and rows, with or without static vectors. spaCy
@@ -11,6 +11,7 @@ extension ThincTok2Vec {
         return try ThincTok2Vec(tensors: decoder.tensors, seeds: decoder.seeds, place: place)
     }
 
+    /// Reads the bytes of a file; see above.
     public static func decode(_ bytes: [UInt8], place: String) throws(InputError) -> ThincTok2Vec {
         let result = bytes.withUnsafeBytes { bytes in
             Result { () throws(InputError) in try decode(bytes, place: place) }
@@ -67,7 +68,9 @@ private struct ThincDecoder {
 
     /// A key of the structure. thinc writes them as bin, and spaCy fails with a KeyError on any other.
     private mutating func key() throws(InputError) -> String {
-        guard try reader.peek() == .binary else { throw refuse("a key at byte \(reader.offset) is no msgpack bin; spaCy would not find it") }
+        guard try reader.peek() == .binary else {
+            throw refuse("a key at byte \(reader.offset) is no msgpack bin; spaCy would not find it")
+        }
         return String(decoding: try reader.readBinary(), as: UTF8.self)
     }
 

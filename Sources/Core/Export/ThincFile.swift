@@ -2,17 +2,12 @@
 
 /// What `modelN.bin` of profile spacy2 holds: the tensors of a tok2vec, in spaCy's shapes, without the head, and the seeds of its tables.
 public struct ThincTok2Vec: Equatable, Sendable {
+    /// The settings that the tensors were made with.
     public let shape: Tok2VecShape
+    /// Seeds of the tables.
     public let seeds: EmbeddingSeeds
     /// In the order of `ParameterLayout`.
     public let tensors: [NamedTensor]
-
-    public var width: Int { shape.width }
-    public var depth: Int { shape.depth }
-    public var pieces: Int { shape.pieces }
-    public var rows: Int { shape.rows }
-    public var vectorWidth: Int? { shape.vectorWidth }
-    public var useVectors: Bool { shape.useVectors }
 
     /// - Parameters:
     ///   - tensors: exactly the tensors of one tok2vec, in any order (design: parameter names), without the head.
@@ -32,18 +27,20 @@ public struct ThincTok2Vec: Equatable, Sendable {
         self.tensors = wanted.compactMap { byName[$0.name] }
     }
 
-    /// The file's bytes, as thinc 7.0 to 7.4 write them (`neural/_classes/model.py`, `to_bytes`): a map "weights" -> one entry per layer, with
-    /// the keys of the structure as msgpack bin and the names of dimensions and parameters as str.
+    /// The file's bytes, as thinc 7.0 to 7.4 write them (`neural/_classes/model.py`, `to_bytes`): a map "weights" -> one entry per layer,
+    /// with the keys of the structure as msgpack bin and the names of dimensions and parameters as str.
     public func encoded() -> [UInt8] {
         let floats = tensors.reduce(0) { $0 + $1.values.count }
         var writer = MsgpackWriter(capacity: 4 * floats + 256 * tensors.count + 4096)
         let byName = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })
-        let entries = ThincEntry.all(depth: depth, useVectors: useVectors)
+        let entries = ThincEntry.all(depth: shape.depth, useVectors: shape.useVectors)
         writer.beginMap(1)
         writer.write(binaryText: "weights")
         writer.beginArray(entries.count)
         for entry in entries {
-            writer.write(entry, parameters: entry.parameters.compactMap { parameter in byName[parameter.tensor].map { (parameter.name, $0) } }, seeds: seeds)
+            writer.write(
+                entry, parameters: entry.parameters.compactMap { parameter in byName[parameter.tensor].map { (parameter.name, $0) } },
+                seeds: seeds)
         }
         return writer.bytes
     }
@@ -66,8 +63,8 @@ enum ThincEntry: Equatable {
 
     enum Feature: String { case norm, prefix, suffix, shape }
 
-    /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` behind `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them, 18 + 5
-    /// depth with static vectors.
+    /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` behind `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them,
+    /// 18 + 5 depth with static vectors.
     static func all(depth: Int, useVectors: Bool) -> [ThincEntry] {
         // chain, features, flatten, with_flatten, chain, uniqued, the residuals, chain, what each residual wraps, concatenate.
         var entries = [ThincEntry](repeating: .wrapper, count: 6 + depth + 1 + depth + 1)

@@ -2,7 +2,9 @@
 
 /// What decides the shapes of a tok2vec's tensors. Files do not state it; it is read off their tensors.
 public struct Tok2VecShape: Equatable, Sendable {
+    /// Width of the embeddings and convolutions.
     public var width: Int
+    /// Number of convolutions.
     public var depth: Int
     /// Maxout pieces of the convolutions.
     public var pieces: Int
@@ -10,8 +12,10 @@ public struct Tok2VecShape: Equatable, Sendable {
     public var rows: Int
     /// Width of the static vectors that are an input; nil without `--use-vectors`.
     public var vectorWidth: Int?
+    /// Static vectors are an input.
     public var useVectors: Bool { vectorWidth != nil }
 
+    /// Any numbers; `isPlausible` judges them.
     public init(width: Int, depth: Int, pieces: Int, rows: Int, vectorWidth: Int?) {
         self.width = width
         self.depth = depth
@@ -20,6 +24,7 @@ public struct Tok2VecShape: Equatable, Sendable {
         self.vectorWidth = vectorWidth
     }
 
+    /// What a run of these settings has.
     public init(_ settings: TrainingSettings) {
         self.init(
             width: settings.width, depth: settings.depth, pieces: settings.pieces, rows: settings.rows,

@@ -53,7 +53,8 @@ struct SafetensorsTests {
 
     /// A file of that header and `dataCount` zeros.
     static func file(_ header: String, dataCount: Int) -> [UInt8] {
-        withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8) + [UInt8](repeating: 0, count: dataCount)
+        withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)
+            + [UInt8](repeating: 0, count: dataCount)
     }
 
     @Test("arrays and metadata come back, aligned, and the digest agrees")
@@ -95,22 +96,24 @@ struct SafetensorsTests {
         #expect(throws: InputError.self) { try HeldBytes(bytes + [0]).open() }
     }
 
-    @Test("headers that lie are refused", arguments: [
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 9),
-        (#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2305843009213693952,8],"data_offsets":[0,8]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9223372036854775807]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}}"#, 8),
-        (#"{"a":{"dtype":"X9","shape":[2],"data_offsets":[0,8]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[1e99],"data_offsets":[0,8]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8),
-        (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#, 12),
-        (#"{"a":7}"#, 0), ("[]", 0), ("{", 0), (#"{"__metadata__":{"x":1}}"#, 0), ("\u{0}\u{0}", 0),
-    ])
+    @Test(
+        "headers that lie are refused",
+        arguments: [
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 9),
+            (#"{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2305843009213693952,8],"data_offsets":[0,8]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,9223372036854775807]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}}"#, 8),
+            (#"{"a":{"dtype":"X9","shape":[2],"data_offsets":[0,8]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[1e99],"data_offsets":[0,8]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#, 8),
+            (#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#, 12),
+            (#"{"a":7}"#, 0), ("[]", 0), ("{", 0), (#"{"__metadata__":{"x":1}}"#, 0), ("\u{0}\u{0}", 0),
+        ])
     func lies(header: String, dataCount: Int) {
         #expect(throws: InputError.self) { try HeldBytes(Self.file(header, dataCount: dataCount)).open() }
     }

@@ -37,14 +37,34 @@ struct InitialWeightsTests {
         #expect(weights.tensors == file.tensors && weights.seeds == file.seeds)
     }
 
-    @Test("a tok2vec of other settings is refused with the tensor, both shapes and the option", arguments: [
-        (Tok2VecShape(width: 5, depth: 2, pieces: 3, rows: 6, vectorWidth: nil), "embed.norm.E has shape [6, 5], expected [6, 4]", "--width 5"),
-        (Tok2VecShape(width: 4, depth: 3, pieces: 3, rows: 6, vectorWidth: nil), "encode.2.W of shape [4, 3, 12] is extra", "--conv-depth 3"),
-        (Tok2VecShape(width: 4, depth: 1, pieces: 3, rows: 6, vectorWidth: nil), "encode.1.W of shape [4, 3, 12] is missing", "--conv-depth 1"),
-        (Tok2VecShape(width: 4, depth: 2, pieces: 2, rows: 6, vectorWidth: nil), "encode.0.W has shape [4, 2, 12], expected [4, 3, 12]", "--cnn-pieces 2"),
-        (Tok2VecShape(width: 4, depth: 2, pieces: 3, rows: 9, vectorWidth: nil), "embed.norm.E has shape [9, 4], expected [6, 4]", "--embed-rows 9"),
-        (Tok2VecShape(width: 4, depth: 2, pieces: 3, rows: 6, vectorWidth: 8), "mixer.W has shape [4, 3, 20], expected [4, 3, 16]", "--use-vectors"),
-    ])
+    @Test(
+        "a tok2vec of other settings is refused with the tensor, both shapes and the option",
+        arguments: [
+            (
+                Tok2VecShape(width: 5, depth: 2, pieces: 3, rows: 6, vectorWidth: nil), "embed.norm.E has shape [6, 5], expected [6, 4]",
+                "--width 5"
+            ),
+            (
+                Tok2VecShape(width: 4, depth: 3, pieces: 3, rows: 6, vectorWidth: nil), "encode.2.W of shape [4, 3, 12] is extra",
+                "--conv-depth 3"
+            ),
+            (
+                Tok2VecShape(width: 4, depth: 1, pieces: 3, rows: 6, vectorWidth: nil), "encode.1.W of shape [4, 3, 12] is missing",
+                "--conv-depth 1"
+            ),
+            (
+                Tok2VecShape(width: 4, depth: 2, pieces: 2, rows: 6, vectorWidth: nil),
+                "encode.0.W has shape [4, 2, 12], expected [4, 3, 12]", "--cnn-pieces 2"
+            ),
+            (
+                Tok2VecShape(width: 4, depth: 2, pieces: 3, rows: 9, vectorWidth: nil), "embed.norm.E has shape [9, 4], expected [6, 4]",
+                "--embed-rows 9"
+            ),
+            (
+                Tok2VecShape(width: 4, depth: 2, pieces: 3, rows: 6, vectorWidth: 8), "mixer.W has shape [4, 3, 20], expected [4, 3, 16]",
+                "--use-vectors"
+            ),
+        ])
     func misfit(shape: Tok2VecShape, what: String, option: String) throws {
         let folder = try TemporaryFolder()
         try AtomicFile.write(try sampleTok2Vec(shape).encoded(), to: folder.path + "/model3.bin")

@@ -21,9 +21,11 @@ struct ThincFileTests {
     static let small = Tok2VecShape(width: 3, depth: 2, pieces: 2, rows: 5, vectorWidth: nil)
     static let withVectors = Tok2VecShape(width: 2, depth: 1, pieces: 1, rows: 4, vectorWidth: 7)
 
-    @Test("what is written is read, of any shape", arguments: [
-        small, withVectors, Tok2VecShape(width: 1, depth: 20, pieces: 5, rows: 2, vectorWidth: 1),
-    ])
+    @Test(
+        "what is written is read, of any shape",
+        arguments: [
+            small, withVectors, Tok2VecShape(width: 1, depth: 20, pieces: 5, rows: 2, vectorWidth: 1),
+        ])
     func roundTrip(shape: Tok2VecShape) throws {
         let file = try sampleTok2Vec(shape, seeds: EmbeddingSeeds(norm: 0, prefix: 128, suffix: .max, shape: 65_536))
         #expect(try ThincTok2Vec.decode(file.encoded(), place: "x") == file)
@@ -101,7 +103,9 @@ struct ThincFileTests {
         changed[place + 2] = UInt8(ascii: "8")
         let error = #expect(throws: InputError.self) { try ThincTok2Vec.decode(changed, place: "model0.bin") }
         let text = try #require(error).description
-        #expect(text.hasPrefix("model0.bin: entry 12 (LayerNorm mixer.norm, tensor mixer.norm.G, mixer.norm.b): a value of type \"<f8\""), "\(text)")
+        #expect(
+            text.hasPrefix("model0.bin: entry 12 (LayerNorm mixer.norm, tensor mixer.norm.G, mixer.norm.b): a value of type \"<f8\""),
+            "\(text)")
         let empty = #expect(throws: InputError.self) { try ThincTok2Vec.decode([UInt8]("{}".utf8), place: "a.json") }
         #expect(try #require(empty).description.contains("not a weights file of thinc 7"))
     }
