@@ -1,4 +1,4 @@
-// A set of byte strings, numbered in order of arrival. In: bytes. Out: their number. The tokenizer's inner loop is a look-up in here.
+// Byte strings, each with a number of the caller's. In: bytes. Out: the number. The tokenizer's inner loop is a look-up in here.
 import CLinux
 import Foundation
 
@@ -11,7 +11,7 @@ final class ByteTable {
         /// Length + 1; 0 marks an empty slot.
         var mark: UInt32 = 0
         var start: UInt32 = 0
-        var number: UInt32 = 0
+        var value: UInt32 = 0
     }
 
     private var slots: UnsafeMutablePointer<Slot>
@@ -20,8 +20,8 @@ final class ByteTable {
     private var arena: UnsafeMutablePointer<UInt8>
     private var arenaUsed = 0
     private var arenaCapacity = 1 << 16
-    /// Where each key lies in the arena.
-    private var places: [(start: UInt32, length: UInt32)] = []
+    /// Where each key lies in the arena, in order of arrival, and its value.
+    private var places: [(start: UInt32, length: UInt32, value: UInt32)] = []
 
     init() {
         mask = (1 << 12) - 1
@@ -38,7 +38,7 @@ final class ByteTable {
     /// Bytes held, for deciding when to start afresh.
     var memory: Int { arenaUsed + (mask + 1) * MemoryLayout<Slot>.stride }
 
-    /// The key that `number` was given. Valid until the next insertion.
+    /// The key that was the `number`th to come, from 0 on. Valid until the next insertion.
     @inline(__always)
     func key(_ number: Int) -> UnsafeBufferPointer<UInt8> {
         let place = places[number]
@@ -82,7 +82,7 @@ final class ByteTable {
         return product.high ^ product.low
     }
 
-    /// The key's number, or -1.
+    /// The key's value, or -1.
     @inline(__always)
     func find(_ bytes: UnsafeBufferPointer<UInt8>) -> Int {
         guard let base = bytes.baseAddress else { return -1 }
@@ -96,15 +96,15 @@ final class ByteTable {
             if slot.pointee.head == head, slot.pointee.hash == short, slot.pointee.mark == UInt32(truncatingIfNeeded: bytes.count + 1),
                 bytes.count <= 8 || memcmp(arena + Int(slot.pointee.start) + 8, base + 8, bytes.count - 8) == 0
             {
-                return Int(slot.pointee.number)
+                return Int(slot.pointee.value)
             }
             index = (index + 1) & mask
         }
     }
 
-    /// Adds a key that `find` did not know, and returns its number. Keys must not be empty.
-    func insert(_ bytes: UnsafeBufferPointer<UInt8>) -> Int {
-        guard let base = bytes.baseAddress else { return -1 }
+    /// Adds a key that `find` did not know. Keys must not be empty.
+    func insert(_ bytes: UnsafeBufferPointer<UInt8>, value: UInt32) {
+        guard let base = bytes.baseAddress else { return }
         if 3 * (count + 1) > 2 * (mask + 1) { grow() }
         if arenaUsed + bytes.count > arenaCapacity {
             // before the copy: `bytes` may lie in the arena itself
@@ -118,21 +118,20 @@ final class ByteTable {
             (arena + arenaUsed).update(from: base, count: bytes.count)
         }
         let key = UnsafeBufferPointer(start: UnsafePointer(arena + arenaUsed), count: bytes.count)
-        places.append((UInt32(arenaUsed), UInt32(bytes.count)))
+        places.append((UInt32(arenaUsed), UInt32(bytes.count), value))
         arenaUsed += bytes.count
         count += 1
-        place(key, number: count - 1)
-        return count - 1
+        place(key, value: value)
     }
 
-    private func place(_ key: UnsafeBufferPointer<UInt8>, number: Int) {
+    private func place(_ key: UnsafeBufferPointer<UInt8>, value: UInt32) {
         guard let base = key.baseAddress else { return }
         let head = Self.head(base, key.count)
         let hash = Self.hash(head, base, key.count)
         var index = Int(truncatingIfNeeded: hash) & mask
         while slots[index].mark != 0 { index = (index + 1) & mask }
         slots[index] = Slot(
-            head: head, hash: UInt32(truncatingIfNeeded: hash >> 32), mark: UInt32(key.count + 1), start: UInt32(base - UnsafePointer(arena)), number: UInt32(number))
+            head: head, hash: UInt32(truncatingIfNeeded: hash >> 32), mark: UInt32(key.count + 1), start: UInt32(base - UnsafePointer(arena)), value: value)
     }
 
     private func grow() {
@@ -140,6 +139,6 @@ final class ByteTable {
         mask = 2 * mask + 1
         slots = .allocate(capacity: mask + 1)
         slots.initialize(repeating: Slot(), count: mask + 1)
-        for number in 0..<count { place(key(number), number: number) }
+        for number in 0..<count { place(key(number), value: places[number].value) }
     }
 }

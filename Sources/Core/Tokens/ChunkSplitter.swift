@@ -14,7 +14,7 @@ final class ChunkSplitter {
     private var exceptionStarts: [Int] = [0]
     /// Which patterns can match at all in texts of certain characters.
     private var reach: [CharacterMask: Reach] = [:]
-    private var suffixes: [UInt32] = []
+    private let suffixes = TokenBuffer()
 
     private struct Reach: OptionSet {
         let rawValue: UInt8
@@ -32,7 +32,9 @@ final class ChunkSplitter {
         self.matcher = matcher
         for exception in rules.exceptions {
             // a text that comes twice: the later one counts, as in a Python dict
-            exception.text.withUnsafeBufferPointer { _ = exceptions.find($0) < 0 ? exceptions.insert($0) : 0 }
+            exception.text.withUnsafeBufferPointer { text in
+                if exceptions.find(text) < 0 { exceptions.insert(text, value: UInt32(exceptions.count)) }
+            }
         }
         var tokens = [[ExceptionToken]](repeating: [], count: exceptions.count)
         for exception in rules.exceptions {
@@ -53,25 +55,25 @@ final class ChunkSplitter {
     private func isException(_ text: Bytes) -> Bool { exceptions.find(text) >= 0 }
 
     /// Appends the words of `chunk`, which is not empty. `usesExceptions` is false only for the phrases of `SpecialCases`.
-    func split(_ chunk: Bytes, usesExceptions: Bool = true, into result: inout [UInt32]) throws(PatternFailure) {
+    func split(_ chunk: Bytes, usesExceptions: Bool = true, into result: TokenBuffer) throws(PatternFailure) {
         if usesExceptions, let whole = exception(chunk) {
-            result += whole
+            result.append(whole)
             return
         }
-        suffixes.removeAll(keepingCapacity: true)
-        let middle = try stripAffixes(chunk, usesExceptions, &result)
+        suffixes.removeAll()
+        let middle = try stripAffixes(chunk, usesExceptions, result)
         if !middle.isEmpty {
             if usesExceptions, let known = exception(middle) {
-                result += known
+                result.append(known)
             } else {
-                try splitMiddle(middle, into: &result)
+                try splitMiddle(middle, into: result)
             }
         }
-        result.append(contentsOf: suffixes.reversed())
+        for suffix in suffixes.tokens.reversed() { result.append(suffix) }
     }
 
     /// Takes prefixes (into `result`) and suffixes (into `suffixes`) off until nothing changes or an exception is left.
-    private func stripAffixes(_ chunk: Bytes, _ usesExceptions: Bool, _ result: inout [UInt32]) throws(PatternFailure) -> Bytes {
+    private func stripAffixes(_ chunk: Bytes, _ usesExceptions: Bool, _ result: TokenBuffer) throws(PatternFailure) -> Bytes {
         let behaviour = rules.behaviour
         var text = chunk
         var lastCount = 0
@@ -105,7 +107,7 @@ final class ChunkSplitter {
         return text
     }
 
-    private func splitMiddle(_ text: Bytes, into result: inout [UInt32]) throws(PatternFailure) {
+    private func splitMiddle(_ text: Bytes, into result: TokenBuffer) throws(PatternFailure) {
         let reach = reach(text)
         if reach.contains(.tokenMatch), try found(rules.tokenMatch, text) {
             result.append(words.word(text))

@@ -56,7 +56,7 @@ public final class ShardPreparer {
         var line = 0
         var start = 0
         while start < jsonl.count {
-            let end = jsonl[start...].firstIndex(of: 0x0a) ?? jsonl.count
+            let end = Self.lineEnd(jsonl, from: start)
             let record = try reader.read(UnsafeRawBufferPointer(rebasing: jsonl[start..<end]), number: line)
             switch record {
             case .blank: break
@@ -66,6 +66,11 @@ public final class ShardPreparer {
             line += 1
             start = end + 1
         }
+    }
+
+    private static func lineEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        guard let base = bytes.baseAddress, let found = memchr(base + start, 0x0a, bytes.count - start) else { return bytes.count }
+        return UnsafeRawPointer(found) - base
     }
 
     private func currentTokenizer(_ line: Int) throws(ShardPreparationError) -> Tokenizer {
@@ -100,16 +105,18 @@ public final class ShardPreparer {
             shardIndex.append(contentsOf: repeatElement(Self.absent, count: words.count - shardIndex.count))
         }
         let tokens = tokenizer.tokens
-        builder.add(line: line, count: tokens.count) { document in
-            for (place, token) in tokens.enumerated() {
-                let word = token & ~Tokenizer.spaceBit
-                var index = shardIndex[Int(word)]
-                if index == Self.absent {
-                    index = UInt32(shardWords.count)
-                    shardWords.append(word)
-                    shardIndex[Int(word)] = index
+        shardIndex.withUnsafeMutableBufferPointer { indices in
+            builder.add(line: line, count: tokens.count) { document in
+                for place in tokens.indices {
+                    let word = tokens[place] & ~Tokenizer.spaceBit
+                    var index = indices[Int(word)]
+                    if index == Self.absent {
+                        index = UInt32(shardWords.count)
+                        shardWords.append(word)
+                        indices[Int(word)] = index
+                    }
+                    document[place] = index
                 }
-                document[place] = index
             }
         }
         while builder.wordCount < shardWords.count { builder.add(word: words.features[Int(shardWords[builder.wordCount])]) }

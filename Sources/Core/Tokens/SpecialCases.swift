@@ -38,23 +38,12 @@ final class SpecialCases {
         beginsPhrase = words.textOf.map { firstTexts.contains($0) }
     }
 
-    /// Whether any phrase can begin in the document; most have none. A token is a word number, with `Tokenizer.spaceBit` if a space follows.
-    @inline(__always)
-    func mayMatch(_ tokens: [UInt32]) -> Bool {
-        let known = UInt32(beginsPhrase.count)
-        return beginsPhrase.withUnsafeBufferPointer { begins in
-            for token in tokens {
-                let word = token & ~Tokenizer.spaceBit
-                if word < known, begins[Int(word)] { return true }
-            }
-            return false
-        }
-    }
-
-    /// Replaces each chosen span whose text is an exception by the exception's words.
-    func rematch(_ tokens: inout [UInt32]) {
-        var spans = matches(tokens)
+    /// Replaces each chosen span whose text is an exception by the exception's words. A token is a word number, with `Tokenizer.spaceBit` if a
+    /// space follows. Most documents have no span at all.
+    func rematch(_ buffer: TokenBuffer) {
+        var spans = matches(buffer.tokens)
         guard !spans.isEmpty else { return }
+        let tokens = Array(buffer.tokens)
         // longest first, then earliest; a span blocks its tokens even if it is itself blocked (`_filter_special_spans`)
         spans.sort { $0.count != $1.count ? $0.count > $1.count : $0.lowerBound < $1.lowerBound }
         var taken = [Bool](repeating: false, count: tokens.count)
@@ -78,22 +67,24 @@ final class SpecialCases {
             result[result.count - 1] |= tokens[span.upperBound - 1] & Tokenizer.spaceBit
         }
         result += tokens[done...]
-        tokens = result
+        buffer.replace(with: result)
     }
 
-    private func matches(_ tokens: [UInt32]) -> [Range<Int>] {
+    private func matches(_ tokens: UnsafeMutableBufferPointer<UInt32>) -> [Range<Int>] {
         var spans: [Range<Int>] = []
-        for start in tokens.indices {
-            let word = Int(tokens[start] & ~Tokenizer.spaceBit)
-            guard word < beginsPhrase.count, beginsPhrase[word] else { continue }
-            var node: Int32 = 0
-            var end = start
-            while end < tokens.count {
-                let text = words.textOf[Int(tokens[end] & ~Tokenizer.spaceBit)]
-                guard let next = children[Edge(node: node, text: text)] else { break }
-                node = next
-                end += 1
-                if isEnd[Int(node)] { spans.append(start..<end) }
+        beginsPhrase.withUnsafeBufferPointer { begins in
+            for start in tokens.indices {
+                let word = Int(tokens[start] & ~Tokenizer.spaceBit)
+                guard word < begins.count, begins[word] else { continue }
+                var node: Int32 = 0
+                var end = start
+                while end < tokens.count {
+                    let text = words.textOf[Int(tokens[end] & ~Tokenizer.spaceBit)]
+                    guard let next = children[Edge(node: node, text: text)] else { break }
+                    node = next
+                    end += 1
+                    if isEnd[Int(node)] { spans.append(start..<end) }
+                }
             }
         }
         return spans

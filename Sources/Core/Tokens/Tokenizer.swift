@@ -12,12 +12,14 @@ final class Tokenizer {
     let words: WordTable
     private let splitter: ChunkSplitter
     private var specials: SpecialCases?
-    /// Chunks met so far; the words of chunk i are chunkWords[chunkStarts[i]..<chunkStarts[i + 1]].
+    /// Chunks met so far: the word of a chunk that is one, else `manyBit` and where in `chunkWords` the number of its words stands, and they.
     private let chunks = ByteTable()
-    private var chunkWords: [UInt32] = []
-    private var chunkStarts: [UInt32] = [0]
-    /// The tokens of the last text, with `spaceBit`.
-    private(set) var tokens: [UInt32] = []
+    private let chunkWords = TokenBuffer()
+    private static let manyBit: UInt32 = 1 << 31
+    private let scratch = TokenBuffer()
+    private let output = TokenBuffer()
+    /// The tokens of the last text, with `spaceBit`. Valid until the next text.
+    var tokens: UnsafeMutableBufferPointer<UInt32> { output.tokens }
 
     /// 1 for ASCII white space, 2 for the first bytes of other characters that may be white space, 0 for all else.
     nonisolated(unsafe) private static let byteClass: UnsafePointer<UInt8> = {
@@ -44,7 +46,7 @@ final class Tokenizer {
     }
 
     /// Bytes held by words and chunks, for deciding when to start afresh.
-    var memory: Int { words.memory + chunks.memory + 4 * (chunkWords.count + chunkStarts.count) }
+    var memory: Int { words.memory + chunks.memory + 4 * chunkWords.count }
 
     /// The exceptions that are matched again: all, or with the faster heuristics those with a space or an affix (`add_special_case`).
     private func phrases(of rules: TokenizerRules) throws(PatternFailure) -> [[UInt32]] {
@@ -62,7 +64,7 @@ final class Tokenizer {
             }
             guard candidate else { continue }
             try exception.text.withUnsafeBufferPointer { (text: Bytes) throws(PatternFailure) in
-                tokens.removeAll(keepingCapacity: true)
+                output.removeAll()
                 try scan(text, usesExceptions: false)
             }
             phrases.append(tokens.map { $0 & ~Self.spaceBit })
@@ -72,17 +74,17 @@ final class Tokenizer {
 
     /// Tokenizes `text`, which is valid UTF-8, into `tokens`.
     func tokenize(_ text: Bytes) throws(PatternFailure) {
-        tokens.removeAll(keepingCapacity: true)
+        output.removeAll()
         try scan(text, usesExceptions: true)
-        if let specials, specials.mayMatch(tokens) { specials.rematch(&tokens) }
+        specials?.rematch(output)
     }
 
     /// Sets `tokens` to given words, none of them empty: each has its lexeme's norm, and exceptions do not apply.
     func take(words list: [String]) {
-        tokens.removeAll(keepingCapacity: true)
+        output.removeAll()
         for word in list {
             var word = word
-            tokens.append(word.withUTF8 { words.word($0) })
+            output.append(word.withUTF8 { words.word($0) })
         }
     }
 
@@ -113,7 +115,7 @@ final class Tokenizer {
             guard place < count else { break }
             if start < place { try add(Bytes(start: base + start, count: place - start), usesExceptions) }
             if base[place] == 0x20 {
-                if !tokens.isEmpty { tokens[tokens.count - 1] |= Self.spaceBit }
+                output.markLast(Self.spaceBit)
                 start = place + 1
             } else {
                 start = place
@@ -131,22 +133,27 @@ final class Tokenizer {
 
     @inline(__always)
     private func add(_ chunk: Bytes, _ usesExceptions: Bool) throws(PatternFailure) {
-        guard usesExceptions else { return try splitter.split(chunk, usesExceptions: false, into: &tokens) }
-        var number = chunks.find(chunk)
-        if number < 0 { number = try newChunk(chunk) }
-        let first = Int(chunkStarts[number])
-        let last = Int(chunkStarts[number + 1])
-        for index in first..<last { tokens.append(chunkWords[index]) }
+        guard usesExceptions else { return try splitter.split(chunk, usesExceptions: false, into: output) }
+        let known = chunks.find(chunk)
+        let value = known >= 0 ? UInt32(truncatingIfNeeded: known) : try newChunk(chunk)
+        if value & Self.manyBit == 0 {
+            output.append(value)
+        } else {
+            let start = chunkWords.base + Int(value & ~Self.manyBit)
+            output.append(start + 1, Int(start[0]))
+        }
     }
 
-    private func newChunk(_ chunk: Bytes) throws(PatternFailure) -> Int {
-        do {
-            try splitter.split(chunk, into: &chunkWords)
-        } catch {
-            chunkWords.removeSubrange(Int(chunkStarts[chunkStarts.count - 1])...)
-            throw error
+    private func newChunk(_ chunk: Bytes) throws(PatternFailure) -> UInt32 {
+        scratch.removeAll()
+        try splitter.split(chunk, into: scratch)
+        var value = scratch.base[0]
+        if scratch.count != 1 {
+            value = UInt32(chunkWords.count) | Self.manyBit
+            chunkWords.append(UInt32(scratch.count))
+            chunkWords.append(scratch.base, scratch.count)
         }
-        chunkStarts.append(UInt32(chunkWords.count))
-        return chunks.insert(chunk)
+        chunks.insert(chunk, value: value)
+        return value
     }
 }

@@ -3,10 +3,8 @@
 /// Words keyed by (ORTH, NORM): first the lexemes, whose norm follows from their text, then tokens of exceptions with another norm.
 final class WordTable {
     private let model: VectorsModel
-    /// Every verbatim text.
+    /// Every verbatim text, with the word number of its lexeme.
     private let texts = ByteTable()
-    /// The word number of each text with its lexeme's norm.
-    private var lexemeOf: [UInt32] = []
     /// (text number, norm id) of tokens with a norm of their own.
     private var overridden: [NormKey: UInt32] = [:]
     private(set) var features: [WordFeatures] = []
@@ -40,15 +38,14 @@ final class WordTable {
     @inline(__always)
     func word(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt32 {
         let known = texts.find(bytes)
-        return known >= 0 ? lexemeOf[known] : newText(bytes)
+        return known >= 0 ? UInt32(truncatingIfNeeded: known) : newText(bytes)
     }
 
     private func newText(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt32 {
-        let text = texts.insert(bytes)
         let number = UInt32(features.count)
         features.append(model.lexicon.features(bytes))
-        textOf.append(UInt32(text))
-        lexemeOf.append(number)
+        textOf.append(UInt32(texts.count))
+        texts.insert(bytes, value: number)
         return number
     }
 
