@@ -14,7 +14,8 @@ import Testing
     @Test func allGoldenFilesAreThere() {
         #expect(
             Self.cases == [
-                "tokens_2.1_en", "tokens_2.3_en", "tokens_2.3_fr", "tokens_2.3_hi", "tokens_2.3_hu", "tokens_3.8_en", "tokens_3.8_fr", "tokens_3.8_ht",
+                "tokens_2.1_en", "tokens_2.3_en", "tokens_2.3_fr", "tokens_2.3_hi", "tokens_2.3_hu", "tokens_3.8_en", "tokens_3.8_fr",
+                "tokens_3.8_ht",
                 "tokens_3.8_hu",
             ])
     }
@@ -38,7 +39,9 @@ import Testing
         let model = try VectorsModel(folder: folder)
         let texts = try MappedFile(Self.data.appendingPathComponent("tokens_texts.jsonl").path)
         let golden = String(decoding: try Self.gunzip(Self.data.appendingPathComponent("\(name)/golden.txt.gz").path), as: UTF8.self)
-        for (from, to) in [("\"norm\":[\"see\"", "\"norm\":[\"sea\""), ("{\"tokens\":[\"See\",", "{\"tokens\":[\"S\",\"ee\","), ("\t", "\t1")] {
+        for (from, to) in [
+            ("\"norm\":[\"see\"", "\"norm\":[\"sea\""), ("{\"tokens\":[\"See\",", "{\"tokens\":[\"S\",\"ee\","), ("\t", "\t1"),
+        ] {
             let changed = Data(golden.replacing(from, with: to, maxReplacements: 1).utf8)
             #expect(try TokensComparison.compare(model: model, texts: texts.bytes, reference: changed).differingTokens > 0)
         }

@@ -8,7 +8,8 @@ import Testing
 /// The virtual environments are looked for in .venvs beside Package.swift or in T2V_VENVS, the data in T2V_SHARED_DATA or ../shared/data.
 /// By default the first 1,000 reviews are compared; T2V_ALL_REVIEWS=1 takes all 10,000 (a minute for each version).
 @Suite struct TokensRealTests {
-    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
 
     private static func place(_ variable: String, _ standard: String) -> URL {
         ProcessInfo.processInfo.environment[variable].map { URL(fileURLWithPath: $0) } ?? root.appendingPathComponent(standard)

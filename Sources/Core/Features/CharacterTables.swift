@@ -98,7 +98,9 @@ enum UTF8Walk {
         case 0x80..<0x800: bytes += [UInt8(0xc0 | code >> 6), UInt8(0x80 | code & 0x3f)]
         case 0x800..<0x10000: bytes += [UInt8(0xe0 | code >> 12), UInt8(0x80 | code >> 6 & 0x3f), UInt8(0x80 | code & 0x3f)]
         default:
-            bytes += [UInt8(0xf0 | code >> 18 & 7), UInt8(0x80 | code >> 12 & 0x3f), UInt8(0x80 | code >> 6 & 0x3f), UInt8(0x80 | code & 0x3f)]
+            bytes += [
+                UInt8(0xf0 | code >> 18 & 7), UInt8(0x80 | code >> 12 & 0x3f), UInt8(0x80 | code >> 6 & 0x3f), UInt8(0x80 | code & 0x3f),
+            ]
         }
     }
 

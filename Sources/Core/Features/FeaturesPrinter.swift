@@ -6,6 +6,7 @@ public final class FeaturesPrinter {
     private let model: VectorsModel
     private let preparer: ShardPreparer
 
+    /// A printer that has met no words yet.
     public init(model: VectorsModel) {
         self.model = model
         preparer = ShardPreparer(model: model, minLength: 0, maxLength: .max)

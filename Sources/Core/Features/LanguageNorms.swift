@@ -18,7 +18,8 @@ struct LanguageNorms: Sendable {
 
     /// Languages of 2.1 whose getter is lower case alone, without even the base norms (observed with spaCy 2.1.9).
     private static let plainIn21: Set<String> = [
-        "af", "bg", "bn", "cs", "et", "ga", "he", "is", "ja", "kn", "ko", "lv", "mr", "si", "sk", "sl", "sq", "ta", "te", "th", "tt", "ur", "zh",
+        "af", "bg", "bn", "cs", "et", "ga", "he", "is", "ja", "kn", "ko", "lv", "mr", "si", "sk", "sl", "sq", "ta", "te", "th", "tt", "ur",
+        "zh",
     ]
 
     init(language: String, version: SymbolVersion) {

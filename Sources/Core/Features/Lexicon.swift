@@ -54,6 +54,7 @@ public final class Lexicon: Sendable {
         }
         return WordFeatures(
             orth: orth, norm: norm(word).withUnsafeBufferPointer { ids.id($0) }, prefix: ids.id(LexicalAttributes.prefix(word)),
-            suffix: ids.id(LexicalAttributes.suffix(word)), shape: LexicalAttributes.shape(word).withUnsafeBufferPointer { ids.id($0) }, row: row)
+            suffix: ids.id(LexicalAttributes.suffix(word)), shape: LexicalAttributes.shape(word).withUnsafeBufferPointer { ids.id($0) },
+            row: row)
     }
 }

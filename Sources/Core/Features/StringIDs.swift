@@ -24,6 +24,7 @@ public struct StringIDs: Sendable {
     /// MurmurHash64A of every symbol's name, to its number.
     private let symbols: [UInt64: UInt64]
 
+    /// Ids as the spaCy version gives them.
     public init(_ version: SymbolVersion) {
         var symbols: [UInt64: UInt64] = [:]
         for (index, name) in version.names.enumerated() {
@@ -39,6 +40,7 @@ public struct StringIDs: Sendable {
         return symbols[hash] ?? hash
     }
 
+    /// The id of a string.
     public func id(_ string: String) -> UInt64 {
         Array(string.utf8).withUnsafeBufferPointer { id($0) }
     }

@@ -131,7 +131,8 @@ final class ByteTable {
         var index = Int(truncatingIfNeeded: hash) & mask
         while slots[index].mark != 0 { index = (index + 1) & mask }
         slots[index] = Slot(
-            head: head, hash: UInt32(truncatingIfNeeded: hash >> 32), mark: UInt32(key.count + 1), start: UInt32(base - UnsafePointer(arena)), value: value)
+            head: head, hash: UInt32(truncatingIfNeeded: hash >> 32), mark: UInt32(key.count + 1),
+            start: UInt32(base - UnsafePointer(arena)), value: value)
     }
 
     private func grow() {

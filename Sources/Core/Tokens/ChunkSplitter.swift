@@ -12,6 +12,8 @@ final class ChunkSplitter {
     /// The words of exception i are exceptionWords[exceptionStarts[i]..<exceptionStarts[i + 1]].
     private var exceptionWords: [UInt32] = []
     private var exceptionStarts: [Int] = [0]
+    /// Bytes of the longest exception: longer texts are not looked up, so that endless runs are not hashed at every step.
+    private var longestException = 0
     /// Which patterns can match at all in texts of certain characters.
     private var reach: [CharacterMask: Reach] = [:]
     private let suffixes = TokenBuffer()
@@ -32,6 +34,7 @@ final class ChunkSplitter {
         self.matcher = matcher
         for exception in rules.exceptions {
             // a text that comes twice: the later one counts, as in a Python dict
+            longestException = max(longestException, exception.text.count)
             exception.text.withUnsafeBufferPointer { text in
                 if exceptions.find(text) < 0 { exceptions.insert(text, value: UInt32(exceptions.count)) }
             }
@@ -48,11 +51,12 @@ final class ChunkSplitter {
 
     /// The words of the exception with this text, or nil.
     func exception(_ text: Bytes) -> ArraySlice<UInt32>? {
-        let number = exceptions.find(text)
+        let number = text.count <= longestException ? exceptions.find(text) : -1
         return number < 0 ? nil : exceptionWords[exceptionStarts[number]..<exceptionStarts[number + 1]]
     }
 
-    private func isException(_ text: Bytes) -> Bool { exceptions.find(text) >= 0 }
+    @inline(__always)
+    private func isException(_ text: Bytes) -> Bool { text.count <= longestException && exceptions.find(text) >= 0 }
 
     /// Appends the words of `chunk`, which is not empty. `usesExceptions` is false only for the phrases of `SpecialCases`.
     func split(_ chunk: Bytes, usesExceptions: Bool = true, into result: TokenBuffer) throws(PatternFailure) {
@@ -169,12 +173,14 @@ final class ChunkSplitter {
     }
 
     private func reach(_ text: Bytes) -> Reach {
-        let mask = CharacterMask(text)
+        // in a long run anything may stand, and looking costs more than matching
+        let mask = text.count <= 256 ? CharacterMask(text) : CharacterMask.everything
         if let known = reach[mask] { return known }
         let characters = mask.codePoints
         var result: Reach = []
         let patterns: [(Pattern?, Reach)] = [
-            (rules.prefix, .prefix), (rules.suffix, .suffix), (rules.infix, .infix), (rules.tokenMatch, .tokenMatch), (rules.urlMatch, .urlMatch),
+            (rules.prefix, .prefix), (rules.suffix, .suffix), (rules.infix, .infix), (rules.tokenMatch, .tokenMatch),
+            (rules.urlMatch, .urlMatch),
         ]
         for (pattern, bit) in patterns where pattern?.tree.canMatch(within: characters) == true { result.insert(bit) }
         reach[mask] = result

@@ -68,7 +68,9 @@ struct ModelFiles {
         }
         throw InputError(
             "no file `tokenizer` in it: this is no vectors model, or its tokenizer is not rule-based", at: given,
-            remedy: "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if the texts are tokenized otherwise")
+            remedy:
+                "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if the texts are tokenized otherwise"
+        )
     }
 
     private static func decode<T: Decodable>(_ path: String) throws(InputError) -> T {

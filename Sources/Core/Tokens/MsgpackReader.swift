@@ -15,11 +15,13 @@ public struct MsgpackReader {
     /// File or message that the bytes come from, for errors.
     let place: String
 
+    /// - Parameter place: file or message that the bytes come from, for errors.
     public init(_ bytes: UnsafeRawBufferPointer, place: String) {
         self.bytes = bytes
         self.place = place
     }
 
+    /// Whether everything was read.
     public var isAtEnd: Bool { offset >= bytes.count }
 
     func refuse(_ what: String, at where: Int) -> InputError {
@@ -60,16 +62,20 @@ public struct MsgpackReader {
     }
 
     private mutating func range(_ count: UInt64) throws(InputError) -> UnsafeRawBufferPointer {
-        guard count <= UInt64(bytes.count - offset) else { throw refuse("\(count) bytes announced, \(bytes.count - offset) left", at: offset) }
+        guard count <= UInt64(bytes.count - offset) else {
+            throw refuse("\(count) bytes announced, \(bytes.count - offset) left", at: offset)
+        }
         let part = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + Int(count)])
         offset += Int(count)
         return part
     }
 
+    /// A nil item.
     public mutating func readNil() throws(InputError) {
         _ = try expect(.null)
     }
 
+    /// A bool item.
     public mutating func readBool() throws(InputError) -> Bool {
         try expect(.bool) == 0xc3
     }
@@ -117,6 +123,7 @@ public struct MsgpackReader {
         return string
     }
 
+    /// The bytes of a bin item.
     public mutating func readBinary() throws(InputError) -> UnsafeRawBufferPointer {
         let tag = try expect(.binary)
         return try range(try number(1 << Int(tag - 0xc4)))

@@ -20,9 +20,12 @@ public indirect enum MsgpackValue: Hashable, Sendable {
 
 /// One entry of a msgpack map.
 public struct MsgpackPair: Hashable, Sendable {
+    /// Any value: model files have str, bin and integer keys.
     public var key: MsgpackValue
+    /// What stands under the key.
     public var value: MsgpackValue
 
+    /// A pair.
     public init(_ key: MsgpackValue, _ value: MsgpackValue) {
         self.key = key
         self.value = value
@@ -58,18 +61,22 @@ extension MsgpackValue {
         }
     }
 
+    /// The text of a str item.
     public var string: String? {
         if case .string(let value) = self { value } else { nil }
     }
 
+    /// The bytes of a bin item.
     public var binary: [UInt8]? {
         if case .binary(let value) = self { value } else { nil }
     }
 
+    /// The items of an array.
     public var array: [MsgpackValue]? {
         if case .array(let value) = self { value } else { nil }
     }
 
+    /// The pairs of a map.
     public var map: [MsgpackPair]? {
         if case .map(let value) = self { value } else { nil }
     }

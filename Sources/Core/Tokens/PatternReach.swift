@@ -4,7 +4,7 @@
 ///
 /// Most words hold letters only, and most patterns then have nothing to find: the tree of a pattern tells so without matching it.
 struct CharacterMask: Hashable {
-    var bits: UInt64 = 0
+    private(set) var bits: UInt64 = 0
 
     /// Bits: 0 a-z, 1 A-Z, 2 digits, 3 beyond ASCII, 4 control characters and DEL, 5... the other ASCII characters in order.
     private static let bitOfASCII: [UInt64] = {
@@ -36,6 +36,11 @@ struct CharacterMask: Hashable {
         let table = Self.bitOf
         for byte in bytes { bits |= table[Int(byte)] }
     }
+
+    /// Characters of every kind.
+    static let everything = CharacterMask(bits: .max)
+
+    init(bits: UInt64) { self.bits = bits }
 
     /// Every code point of the kinds in the mask.
     var codePoints: CodePointSet {

@@ -1,25 +1,5 @@
 // Python's regular expressions, parsed. In: a pattern of a model's tokenizer file. Out: its tree, or an error that names what is not known.
 
-/// A parsed pattern. Case is already folded into the sets, so nothing below depends on flags.
-indirect enum PatternNode {
-    /// One code point of a set.
-    case one(CodePointSet)
-    /// `\d` and `\w` by name, which PCRE2 matches faster than their ranges: positive or negated.
-    case category(PatternCategory, negated: Bool)
-    /// Parts of a class, which may mix sets and categories.
-    case choice(CodePointSet, [PatternCategory], negated: Bool)
-    case sequence([PatternNode])
-    case alternatives([PatternNode])
-    case repeated(PatternNode, least: Int, most: Int?, kind: PatternRepeat)
-    case look(PatternNode, behind: Bool, negated: Bool)
-    case anchor(PatternAnchor)
-    case atomic(PatternNode)
-}
-
-enum PatternCategory { case digit, word }
-enum PatternRepeat { case greedy, lazy, possessive }
-enum PatternAnchor { case start, endOrLastNewline, end, wordBoundary, notWordBoundary }
-
 /// A recursive-descent parser of the syntax of Python's `re` (re/_parser.py), without back references, conditionals and the flags a, L, m, x.
 struct PatternParser {
     private let scalars: [UInt32]
@@ -102,7 +82,9 @@ struct PatternParser {
             place = start
             return nil
         }
-        guard most ?? 0 <= 65535, least ?? 0 <= 65535, most.map({ $0 >= least ?? 0 }) ?? true else { throw refuse("a quantifier out of range") }
+        guard most ?? 0 <= 65535, least ?? 0 <= 65535, most.map({ $0 >= least ?? 0 }) ?? true else {
+            throw refuse("a quantifier out of range")
+        }
         return (least ?? 0, most)
     }
 

@@ -5,9 +5,12 @@ import Foundation
 public struct ShardPreparationError: Error, Equatable, CustomStringConvertible {
     /// Counted from 0 at the shard's first line.
     public var line: Int
+    /// What is wrong with the record.
     public var what: String
+    /// What the user can do.
     public var remedy: String
 
+    /// One line; the file's name is the caller's to add.
     public var description: String { "line \(line + 1) of the shard: \(what); \(remedy)" }
 
     /// The same as an error for the user.

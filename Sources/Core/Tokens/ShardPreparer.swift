@@ -93,7 +93,8 @@ public final class ShardPreparer {
                 // withUTF8 loses the type; tokenizing throws nothing else
                 let failure = error as? PatternFailure
                 throw ShardPreparationError(
-                    line: line, what: "the pattern \(failure?.name ?? "") gave up on a run of \(failure?.length ?? 0) bytes without a space",
+                    line: line,
+                    what: "the pattern \(failure?.name ?? "") gave up on a run of \(failure?.length ?? 0) bytes without a space",
                     remedy: "break the run up, or take the record out")
             }
         }

@@ -17,23 +17,27 @@ extension ModelFiles {
         }
         let strings = try stringsByID(ids: computed.folderIDs)
         var result: [[UInt8]: StoredLexeme] = [:]
+        let symbolCount = version.names.count
         for start in stride(from: 0, to: file.bytes.count, by: Self.recordSize) {
             func field(_ index: Int) -> UInt64 {
                 UInt64(littleEndian: file.bytes.loadUnaligned(fromByteOffset: start + 8 * index, as: UInt64.self))
             }
             func text(_ id: UInt64) -> [UInt8]? { id == 0 ? [] : strings[id] }
-            // a lexeme whose own text is unknown can never be met
-            guard let word = text(field(4)), !word.isEmpty else { continue }
+            // a lexeme whose own text is unknown can never be met; those of symbols are passed over by 2.1.9 itself, whose string store keeps no
+            // text under a symbol's number (`lexemes_from_bytes`)
+            guard field(4) > UInt64(symbolCount), let word = text(field(4)), !word.isEmpty else { continue }
             let features = word.withUnsafeBufferPointer { computed.features($0) }
             let (norm, shape, prefix, suffix) = (field(6), field(7), field(8), field(9))
             if (norm, shape, prefix, suffix) == (features.norm, features.shape, features.prefix, features.suffix) { continue }
-            guard let normText = text(norm), let shapeText = text(shape), let prefixText = text(prefix), let suffixText = text(suffix) else {
+            guard let normText = text(norm), let shapeText = text(shape), let prefixText = text(prefix), let suffixText = text(suffix)
+            else {
                 throw InputError(
                     "the lexeme \"\(String(decoding: word, as: UTF8.self))\" has an attribute that strings.json does not hold", at: place,
                     remedy: "save the model again with spaCy")
             }
             result[word] = StoredLexeme(
-                norm: norm, prefix: prefix, suffix: suffix, shape: shape, normText: normText, prefixText: prefixText, suffixText: suffixText,
+                norm: norm, prefix: prefix, suffix: suffix, shape: shape, normText: normText, prefixText: prefixText,
+                suffixText: suffixText,
                 shapeText: shapeText)
         }
         return result

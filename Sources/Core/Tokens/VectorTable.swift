@@ -5,9 +5,11 @@ import Foundation
 public final class VectorTable: @unchecked Sendable {
     private let file: MappedFile
     private let data: UnsafePointer<Float>
-    /// The file that holds the array, and where in it the first row begins.
+    /// The file that holds the array.
     public let path: String
+    /// The byte of the file where the first row begins.
     public let dataOffset: Int
+    /// The number of rows; several words may share one, and some may be unused.
     public let rows: Int
     /// Floats per row.
     public let width: Int
@@ -26,7 +28,8 @@ public final class VectorTable: @unchecked Sendable {
     /// - Throws: `InputError` for a missing or cut file, another element type than '<f4', Fortran order, or other than two dimensions.
     public init(path: String) throws(InputError) {
         func refuse(_ what: String) -> InputError {
-            InputError("cannot use these vectors: \(what)", at: path, remedy: "make the vectors model again with spacy init-model or init vectors")
+            InputError(
+                "cannot use these vectors: \(what)", at: path, remedy: "make the vectors model again with spacy init-model or init vectors")
         }
         file = try MappedFile(path)
         let bytes = file.bytes

@@ -10,7 +10,9 @@ import Testing
     }
 
     @Test func baseNormsComeFirst() {
-        for (word, expected) in [("\u{20ac}", "$"), ("\u{2019}S", "'s"), ("\u{2014}", "-"), ("US$", "$"), ("''", "\""), ("us$", "us$"), ("Word", "word")] {
+        for (word, expected) in [
+            ("\u{20ac}", "$"), ("\u{2019}S", "'s"), ("\u{2014}", "-"), ("US$", "$"), ("''", "\""), ("us$", "us$"), ("Word", "word"),
+        ] {
             #expect(norm(word, "en", .spacy23) == expected)
         }
         #expect(norm("\u{20ac}", "sk", .spacy23) == "$")
@@ -39,7 +41,9 @@ import Testing
         let model = try TestModel(
             lookups: .map([
                 MsgpackPair(.string("other"), .array([.null])),
-                MsgpackPair(.string("lexeme_norm"), .map([MsgpackPair(.unsigned(id.id("Word")), .string("w")), MsgpackPair(.unsigned(423), .string("M"))])),
+                MsgpackPair(
+                    .string("lexeme_norm"),
+                    .map([MsgpackPair(.unsigned(id.id("Word")), .string("w")), MsgpackPair(.unsigned(423), .string("M"))])),
             ])
         ).open()
         for (word, expected) in [("Word", "w"), ("word", "word"), ("WORD", "word"), ("mark", "M")] {

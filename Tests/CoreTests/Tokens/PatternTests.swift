@@ -87,7 +87,9 @@ import Testing
         return result
     }
 
-    @Test(arguments: ["(", ")", "[a", "a**", "*a", "(?P=x)", "(a)\\1", "\\q", "[z-a]", "(?L)a", "(?(1)a|b)", "\\u12", "\\", "[\\d-z]", "(?x) a"])
+    @Test(arguments: [
+        "(", ")", "[a", "a**", "*a", "(?P=x)", "(a)\\1", "\\q", "[z-a]", "(?L)a", "(?(1)a|b)", "\\u12", "\\", "[\\d-z]", "(?x) a",
+    ])
     func refusesWhatIsNotSupported(pattern: String) {
         let error = #expect(throws: InputError.self) { try Pattern(pattern, name: "folder/tokenizer: prefix_search") }
         #expect(error?.description.hasPrefix("folder/tokenizer: prefix_search: ") == true)

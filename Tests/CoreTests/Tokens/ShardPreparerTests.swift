@@ -54,8 +54,10 @@ import Testing
     @Test(arguments: [
         ("(word).", ["(", "word", ")", "."]), ("a-b-c", ["a", "-", "b", "-", "c"]), ("10km", ["10", "km"]), ("km", ["km"]),
         ("(don't)", ["(", "do", "n't", ")"]), ("https://a-b.c/d", ["https://a-b.c/d"]), ("end.Next", ["end", ".", "Next"]),
-        ("a  b", ["a", " ", "b"]), (" a ", [" ", "a"]), ("a\n\nb", ["a", "\n\n", "b"]), ("a \n b", ["a", "\n ", "b"]), ("\u{a0}", ["\u{a0}"]),
-        ("-a", ["-a"]), ("a-", ["a", "-"]), ("()", ["(", ")"]), ("...", ["..."]), ("a.m.", ["a.m."]), ("a.m.)", ["a.m.", ")"]), ("é.", ["é", "."]),
+        ("a  b", ["a", " ", "b"]), (" a ", [" ", "a"]), ("a\n\nb", ["a", "\n\n", "b"]), ("a \n b", ["a", "\n ", "b"]),
+        ("\u{a0}", ["\u{a0}"]),
+        ("-a", ["-a"]), ("a-", ["a", "-"]), ("()", ["(", ")"]), ("...", ["..."]), ("a.m.", ["a.m."]), ("a.m.)", ["a.m.", ")"]),
+        ("é.", ["é", "."]),
     ])
     func tokenizes(text: String, expected: [String]) throws {
         let line = try JSONEncoder().encode(["text": text])
@@ -67,7 +69,9 @@ import Testing
     @Test func version3MatchesExceptionsAgain() throws {
         let newer = try TestModel(meta: #"{"lang": "en", "spacy_version": ">=3.8.0"}"#).open()
         let text = Array(#"{"text": "hi:) x"}"#.utf8)
-        let (old, new) = try text.withUnsafeBytes { (try FeaturesPrinter(model: model).lines(jsonl: $0), try FeaturesPrinter(model: newer).lines(jsonl: $0)) }
+        let (old, new) = try text.withUnsafeBytes {
+            (try FeaturesPrinter(model: model).lines(jsonl: $0), try FeaturesPrinter(model: newer).lines(jsonl: $0))
+        }
         #expect(String(decoding: old, as: UTF8.self).hasPrefix(#"{"tokens":["hi",":",")","x"]"#))
         #expect(String(decoding: new, as: UTF8.self).hasPrefix(#"{"tokens":["hi",":)","x"]"#))
     }
@@ -83,7 +87,9 @@ import Testing
 
     @Test(arguments: 0..<faults.count) func namesTheLineOfAFault(index: Int) throws {
         let (line, words) = Self.faults[index]
-        let error = #expect(throws: ShardPreparationError.self) { try prepare("{\"text\": \"fine\"}\n\n" + line + "\n{\"text\": \"never read\"}\n") }
+        let error = #expect(throws: ShardPreparationError.self) {
+            try prepare("{\"text\": \"fine\"}\n\n" + line + "\n{\"text\": \"never read\"}\n")
+        }
         #expect(error?.line == 2)
         #expect(error?.what.contains(words) == true, "\(String(describing: error))")
         #expect(error?.inputError(file: "c.jsonl", firstLine: 101).description.hasPrefix("c.jsonl, line 103: ") == true)
@@ -112,7 +118,9 @@ import Testing
         let preparer = ShardPreparer(model: model, minLength: 1, maxLength: 100)
         let fresh = ShardPreparer(model: model, minLength: 1, maxLength: 100)
         _ = try first.withUnsafeBytes { try preparer.prepare(jsonl: $0) }
-        #expect(throws: ShardPreparationError.self) { try Array("{\"text\": \"x y\"}\n{".utf8).withUnsafeBytes { try preparer.prepare(jsonl: $0) } }
+        #expect(throws: ShardPreparationError.self) {
+            try Array("{\"text\": \"x y\"}\n{".utf8).withUnsafeBytes { try preparer.prepare(jsonl: $0) }
+        }
         let (after, alone) = try second.withUnsafeBytes { (try preparer.prepare(jsonl: $0), try fresh.prepare(jsonl: $0)) }
         #expect(after == alone)
     }

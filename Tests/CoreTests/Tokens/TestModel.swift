@@ -20,7 +20,8 @@ struct TestModel {
     ])
     var key2row: MsgpackValue = .map([
         MsgpackPair(.unsigned(StringIDs(.spacy23).id("do")), .unsigned(0)), MsgpackPair(.unsigned(423), .unsigned(1)),
-        MsgpackPair(.unsigned(StringIDs(.spacy23).id("word")), .unsigned(2)), MsgpackPair(.unsigned(StringIDs(.spacy23).id("Word")), .unsigned(2)),
+        MsgpackPair(.unsigned(StringIDs(.spacy23).id("word")), .unsigned(2)),
+        MsgpackPair(.unsigned(StringIDs(.spacy23).id("Word")), .unsigned(2)),
     ])
     var npyHeader = "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2), }"
     var vectorValues: [Float] = [0, 1, 2, 3, 4, 5, 6, 7]
@@ -53,7 +54,8 @@ struct TestModel {
     func write(to folder: String) throws {
         try FileManager.default.createDirectory(atPath: folder + "/vocab", withIntermediateDirectories: true)
         var files: [String: Data] = [
-            "meta.json": Data(meta.utf8), "tokenizer": Data(encode(tokenizer)), "vocab/key2row": Data(encode(key2row)), "vocab/vectors": npy,
+            "meta.json": Data(meta.utf8), "tokenizer": Data(encode(tokenizer)), "vocab/key2row": Data(encode(key2row)),
+            "vocab/vectors": npy,
         ]
         files["vocab/lookups.bin"] = lookups.map { Data(encode($0)) }
         files["vocab/vectors.cfg"] = vectorsConfig.map { Data($0.utf8) }

@@ -45,7 +45,9 @@ import Testing
     @Test func theDigestFollowsWhatDecides() throws {
         let digest = try TestModel().open().digest
         #expect(try TestModel().open().digest == digest)
-        #expect(try TestModel(npyHeader: TestModel().npyHeader, vectorValues: [9, 9, 9, 9, 9, 9, 9, 9]).open().digest == digest, "vectors decide no token")
+        #expect(
+            try TestModel(npyHeader: TestModel().npyHeader, vectorValues: [9, 9, 9, 9, 9, 9, 9, 9]).open().digest == digest,
+            "vectors decide no token")
         var other = TestModel()
         other.key2row = .map([MsgpackPair(.unsigned(5), .unsigned(0))])
         #expect(try other.open().digest != digest)
@@ -88,7 +90,10 @@ import Testing
         (TestModel(key2row: .string("x")), "expected map, found string"),
         (TestModel(lookups: .map([MsgpackPair(.string("lexeme_norm"), .unsigned(3))])), "expected map, found integer"),
         (TestModel(meta: #"{"lang": "en", "spacy_version": ">=3.8.0"}"#, vectorsConfig: #"{"mode": "floret"}"#), "\"floret\""),
-        (TestModel(meta: #"{"lang": "en", "spacy_version": ">=3.8.0"}"#, vectorsConfig: #"{"mode": "default", "attr": 66}"#), "attribute 66"),
+        (
+            TestModel(meta: #"{"lang": "en", "spacy_version": ">=3.8.0"}"#, vectorsConfig: #"{"mode": "default", "attr": 66}"#),
+            "attribute 66"
+        ),
     ]
 
     @Test(arguments: 0..<faults.count) func refusesFaultyFolders(index: Int) throws {
@@ -111,7 +116,8 @@ import Testing
     /// Random damage is refused or read, never a trap.
     @Test func damagedFilesNeverTrap() throws {
         var generator = SplitMix(state: 3)
-        let folder = try TestModel(lookups: .map([MsgpackPair(.string("lexeme_norm"), .map([MsgpackPair(.unsigned(5), .string("x"))]))])).write()
+        let folder = try TestModel(lookups: .map([MsgpackPair(.string("lexeme_norm"), .map([MsgpackPair(.unsigned(5), .string("x"))]))]))
+            .write()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         for name in ["tokenizer", "vocab/key2row", "vocab/lookups.bin", "vocab/vectors"] {
             let url = URL(fileURLWithPath: "\(folder)/\(name)")

@@ -11,6 +11,7 @@ import sys
 import unicodedata
 
 import spacy
+from spacy.lang import char_classes as classes
 
 SPACES = [" "] * 12 + ["  ", "   ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u0085", "\u3000", "\u2009", "\u2028", "\x1c", "\x1f", " \n", "\n ", "\u200b"]
 ENDS = list(".,;:!?'\"()[]{}<>-_/\\*&%$#@+=~^`|") + ["...", "--", "''", "\u2019", "\u2018", "\u201c", "\u201d", "\u00ab", "\u00bb", "\u2026", "\u2013", "\u2014", "\u20ac", "\u00a3", "\u3002", "\u3001", "\u060c", "\u0964"]
@@ -69,6 +70,9 @@ def main():
     model, count, seed, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     nlp = spacy.load(model)
     rules = sorted(getattr(nlp.tokenizer, "rules", None) or getattr(nlp.Defaults, "tokenizer_exceptions", None) or {})
+    # what the languages' patterns are made of, as often as the exceptions
+    parts = [c for text in (classes.UNITS, classes.CURRENCY, classes.HYPHENS, classes.PUNCT) for c in text.replace("\\", "").split("|") if c]
+    rules += parts * (1 + len(rules) // len(parts))
     rng = random.Random(seed)
     with open(target, "w", encoding="utf8") as out:
         for index in range(count):

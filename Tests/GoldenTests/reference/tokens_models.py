@@ -3,7 +3,7 @@
     .venvs/spacy-2.3.9/bin/python Tests/GoldenTests/reference/tokens_models.py LANGUAGE FOLDER
 
 Works with spaCy 2.1.9, 2.3.9 and 3.8. The words are exceptions of the language, symbols' names and punctuation, so that key2row holds symbol
-numbers as well as hashes; several words share a row.
+numbers as well as hashes; several words share a row, and some have a norm that the model stores.
 """
 
 import sys
@@ -29,6 +29,16 @@ def make(language, folder, rows=40):
     for index, word in enumerate(words[rows:]):
         vectors.add(nlp.vocab.strings.add(word), row=index % rows)
     nlp.vocab.vectors = vectors
+    norms = {"colour": "color", "\u20ac": "euro", "mark": "MARK", "_": "underscore", "Paris": "\u03a3", "n't": "NOT"}
+    if spacy.__version__.startswith("2.1"):
+        for word, norm in norms.items():
+            nlp.vocab[word].norm_ = norm
+    else:
+        lookups = nlp.vocab.lookups
+        table = lookups.get_table("lexeme_norm") if lookups.has_table("lexeme_norm") else lookups.add_table("lexeme_norm")
+        for word, norm in norms.items():
+            table[word] = norm
+            nlp.vocab.strings.add(norm)
     nlp.to_disk(folder)
     return nlp
 
