@@ -1,22 +1,165 @@
 // Machines that are wrong on purpose. In: a mutation by name. Out: the machines' events, effects and states, changed as a bug would.
 @testable import Core
 
-/// Bugs that the simulation must find: the test of the test.
-enum Mutation: String, CaseIterable {
+/// Bugs that the simulation must find: the test of the test. Production code knows nothing of them.
+enum Mutation: String, CaseIterable, Sendable {
+    /// Nothing that was not answered is said again.
     case forgetsReminders
+    /// The worker takes parameters that were damaged on the way.
+    case trustsDamagedParameters
+    /// The coordinator takes gradients that were damaged on the way.
+    case trustsDamagedGradients
+    /// An answer to the update before is taken for one to this.
+    case countsLateAnswers
+    /// An answer counts although the lane was not, or is no longer, the worker's to compute.
+    case countsUnorderedAnswers
+    /// A lane's gradient is added twice.
+    case addsALaneTwice
+    /// An update goes on without one of the answers.
+    case skipsALane
+    case appliesAnUpdateTwice
+    case forgetsToWithdraw
+    case keepsBuffers
+    case letsBuffersGoTwice
+    /// A lost worker's lanes stay with it.
+    case keepsLeasesOfTheLost
+    /// A late lane is ordered from a third worker too.
+    case ordersFromAThird
+    /// Second answers are not compared with the first.
+    case comparesNothing
+    case admitsStrangers
+    case finishesAnUpdateEarly
+    /// A checkpoint counts from the moment when it is begun.
+    case acknowledgesBeforeWriting
+    /// The worker sends each gradient once, whatever it is told.
+    case neverSendsAgain
+    /// A holder that has its lane open gets no order before the next update.
+    case letsHeirsWait
 }
 
 /// Stands between a machine and its shell. Without a mutation everything passes as it is.
 final class Mutant {
     let mutation: Mutation?
+    private var sent: Set<String> = []
+    private var keptLanes: [CoordinatorStateMachine.Lane]?
+
     init(_ mutation: Mutation?) { self.mutation = mutation }
 
-    func rewrite(_ event: WorkerStateMachine.Event) -> [WorkerStateMachine.Event] { [event] }
-    func rewrite(_ effects: [WorkerStateMachine.Effect]) -> [WorkerStateMachine.Effect] { effects }
-    func rewrite(_ event: CoordinatorStateMachine.Event, _ machine: inout CoordinatorStateMachine) -> [CoordinatorStateMachine.Event] {
-        [event]
+    // MARK: the worker's
+
+    func rewrite(_ event: WorkerStateMachine.Event) -> [WorkerStateMachine.Event] {
+        guard mutation == .trustsDamagedParameters, case .message(.begin(let order), var payload?) = event else { return [event] }
+        payload.hash = order.parameterHash
+        return [.message(.begin(order), payload: payload)]
     }
+
+    /// `name` tells workers and their lives apart.
+    func rewrite(_ effects: [WorkerStateMachine.Effect], of name: String) -> [WorkerStateMachine.Effect] {
+        guard mutation == .neverSendsAgain else { return effects }
+        return effects.filter { effect in
+            guard case .contribute(let c) = effect else { return true }
+            return sent.insert("\(name) \(c.run) \(c.update) \(c.node)").inserted
+        }
+    }
+
+    // MARK: the coordinator's
+
     func rewrite(
-        _ effects: [CoordinatorStateMachine.Effect], after event: CoordinatorStateMachine.Event, _ machine: inout CoordinatorStateMachine
-    ) -> [CoordinatorStateMachine.Effect] { effects }
+        _ event: CoordinatorStateMachine.Event, _ machine: inout CoordinatorStateMachine
+    ) -> [CoordinatorStateMachine.Event] {
+        keptLanes = nil
+        switch (mutation, event) {
+        case (.keepsLeasesOfTheLost, .peerLost): keptLanes = machine.lanes
+        case (.admitsStrangers, .message(let peer, .hello(var hello), let payload)):
+            (hello.program, hello.blas, hello.fingerprint) = (machine.setup.program, machine.setup.blas, machine.setup.fingerprint)
+            return [.message(peer, .hello(hello), payload: payload)]
+        case (_, .message(let peer, .contribution(let c), let payload)): return rewrite(c, peer, payload, &machine)
+        default: break
+        }
+        return [event]
+    }
+
+    private func rewrite(
+        _ c: Contribution, _ peer: PeerID, _ payload: WorkerStateMachine.Payload?, _ machine: inout CoordinatorStateMachine
+    ) -> [CoordinatorStateMachine.Event] {
+        var (c, payload) = (c, payload)
+        switch mutation {
+        case .trustsDamagedGradients: payload?.hash = c.hash
+        case .countsLateAnswers:
+            if let open = machine.open, c.update < open.number { (c.update, c.parameterHash) = (open.number, machine.parameterHash) }
+        case .countsUnorderedAnswers:
+            if machine.peers[peer] != nil {
+                machine.open?.orders[peer, default: .init(lanes: [], leaves: [], reminded: 0)].lanes.formUnion(
+                    (0..<UInt16(machine.lanes.count)))
+            }
+        case .comparesNothing:
+            if let first = machine.open?.received[c.node] ?? nil, c.update == machine.open?.number {
+                c.hash = first.contribution.hash
+                payload?.hash = c.hash
+            } else if let first = machine.history[c.update]?.nodes[c.node] {
+                c.hash = first.hash
+                payload?.hash = c.hash
+            }
+        default: break
+        }
+        return [.message(peer, .contribution(c), payload: payload)]
+    }
+
+    func rewrite(
+        _ effects: [CoordinatorStateMachine.Effect], after event: CoordinatorStateMachine.Event, now: Milliseconds,
+        _ machine: inout CoordinatorStateMachine
+    ) -> [CoordinatorStateMachine.Effect] {
+        switch mutation {
+        case .finishesAnUpdateEarly: if case .planned = event { machine.endUpdate = max(machine.nextUpdate, machine.endUpdate - 1) }
+        case .keepsLeasesOfTheLost: if let keptLanes { machine.lanes = keptLanes }
+        case .ordersFromAThird:
+            for (index, lane) in machine.lanes.enumerated() where lane.backup?.ready == true {
+                for id in machine.open?.orders.keys.sorted() ?? [] { machine.open?.orders[id]?.lanes.insert(UInt16(index)) }
+            }
+        case .letsHeirsWait:
+            guard case .message(_, .laneReady, _) = event else { break }
+            return effects.filter { if case .order(let peer, _, _) = $0 { forgetOrder(of: peer, &machine) } else { true } }
+        default: break
+        }
+        return effects.flatMap { rewrite($0, after: event, now: now, machine) }
+    }
+
+    private func forgetOrder(of peer: PeerID, _ machine: inout CoordinatorStateMachine) -> Bool {
+        machine.open?.orders[peer] = nil
+        return false
+    }
+
+    private func rewrite(
+        _ effect: CoordinatorStateMachine.Effect, after event: CoordinatorStateMachine.Event, now: Milliseconds,
+        _ machine: CoordinatorStateMachine
+    ) -> [CoordinatorStateMachine.Effect] {
+        switch (mutation, effect) {
+        case (.forgetsReminders, .order): if case .tick = event { return [] }
+        case (.forgetsReminders, .send(let peer, .lease(let lane, _))):
+            if machine.lanes[Int(lane)].holders.contains(where: { $0.peer == peer && $0.since < now }) { return [] }
+        case (.forgetsReminders, .send(let peer, .prepare(let shard, _, _))):
+            if let since = machine.peers[peer]?.preparing[shard], since < now { return [] }
+        case (.addsALaneTwice, .step(let update, let received)):
+            if let node = received.last?.node, node.level > 0, var twice = received.last {
+                (twice.node, twice.buffer) = (machine.tree.children(of: node).left, nil)
+                return [.step(update: update, received + [twice])]
+            }
+        case (.skipsALane, .step(let update, let received)):
+            if let last = received.last, received.count > 1 {
+                return [.step(update: update, received.dropLast())] + (last.buffer.map { [.release($0)] } ?? [])
+            }
+        case (.appliesAnUpdateTwice, .step(let update, let received)):
+            let again = received.map { entry in
+                var copy = entry
+                copy.buffer = nil
+                return copy
+            }
+            return [effect, .step(update: update, again)]
+        case (.forgetsToWithdraw, .send(_, .withdraw)): return []
+        case (.keepsBuffers, .release): return []
+        case (.letsBuffersGoTwice, .release): return [effect, effect]
+        default: break
+        }
+        return [effect]
+    }
 }

@@ -3,7 +3,7 @@ import Core
 
 /// Something that goes wrong at a time; whom it hits is drawn when it happens.
 enum Fault: CaseIterable {
-    case killWorker, killAllWorkers, startWorker, pauseWorker, cutConnection, partitionWorker, troubleWorker
+    case killWorker, killAllWorkers, startWorker, pauseWorker, cutConnection, partitionWorker, troubleWorker, hangWorker
     case crashCoordinator, stopCoordinator, pauseCoordinator
 }
 
@@ -33,8 +33,12 @@ struct Scenario {
     var faults: [(time: Milliseconds, fault: Fault)] = []
     var faultsEnd: Milliseconds = 0
 
-    /// Messages keep their order and arrive once, or the connection is cut: as ZeroMQ over TCP has it.
-    var isReliable: Bool { loss == 0 && duplication == 0 && reordering == 0 }
+    /// Once faults have stopped, the run must be done within this time: the longest pause, partition, silence, retry and deadline one after
+    /// the other, and all the work done by the slowest worker alone.
+    var patience: Milliseconds {
+        let work = shards * 400 + updates * (lanes * 120 + 3 * latency.upperBound + 100)
+        return 150_000 + Milliseconds(work * (slowness.max() ?? 1))
+    }
 
     init(seed: UInt64) {
         self.seed = seed
@@ -50,10 +54,18 @@ struct Scenario {
         checkpointEvery = random.pick(1...4)
         notices = random.pick([0, 0.5, 1]) ?? 1
         slowness = (0..<workers).map { _ in random.chance(0.15) ? random.pick(3...20) : 1 }
+        (times.prepare, times.opening) = (20_000, 30_000)
         if workers > 1, random.chance(0.2) { minimumWorkers = 2 }
         if workers > 1, random.chance(0.15) {
             foreigner = random.pick(0...workers - 1)
             minimumWorkers = 1
+        }
+        if workers > 1, seed % 16 == 5 {
+            // Somebody is late over and over, so that lanes are leased twice, and somebody computes wrongly.
+            brokenWorker = random.pick(0...workers - 1)
+            slowness[random.pick(0...workers - 1)] = 60
+            (foreigner, minimumWorkers) = (nil, 2)
+            updates = min(updates, 6)
         }
         if seed % 4 == 0 {
             // As ZeroMQ-level proxies do it.

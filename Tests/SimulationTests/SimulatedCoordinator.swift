@@ -77,7 +77,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         world.trace("coordinator <- \(event)")
         for event in world.mutant.rewrite(event, &machine) {
             world.ledger.before(event, machine)
-            let effects = world.mutant.rewrite(machine.handle(event, now: world.now), after: event, &machine)
+            let effects = world.mutant.rewrite(machine.handle(event, now: world.now), after: event, now: world.now, &machine)
             for effect in effects {
                 world.trace("    coordinator -> \(effect)")
                 world.ledger.note(effect, machine)
@@ -179,6 +179,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     private func checkpoint() {
         guard version % UInt64(scenario.checkpointEvery) == 0 else { return }
         let copy = (version, parameters)
+        if world.mutant.mutation == .acknowledgesBeforeWriting { world.ledger.acknowledge(copy.0) }
         later(world.random.pick(0...300)) { [unowned self] in
             if let newest = disk.checkpoint?.version, newest >= copy.0 { return }
             disk.checkpoint = copy

@@ -18,6 +18,8 @@ final class SimulatedWorker: SimulatedProcess {
     var partitionedUntil: Milliseconds = 0
     /// Jobs that will fail for a reason of this host.
     var troubles = 0
+    /// Its compute threads do nothing any more, though it goes on saying that it is alive.
+    var isHung = false
     var wasRefused = false
     private var outbox: [(WorkerMessage, Parcel?)] = []
     /// Survives the process: prepared shards and model files.
@@ -49,6 +51,7 @@ final class SimulatedWorker: SimulatedProcess {
             instance: world.random.next())
         if isForeign && number % 2 == 1 { hello.program = "2" }
         machine = WorkerStateMachine(hello: hello, times: scenario.times)
+        isHung = false
         (outbox, arriving, arrived, lanes, parameters, jobs, busy) = ([], [:], [], [:], nil, [], 0)
         if world.random.chance(0.3) { disk = [] }
         connect()
@@ -94,7 +97,7 @@ final class SimulatedWorker: SimulatedProcess {
         guard isAlive, world.violation == nil else { return }
         world.trace("\(name) <- \(event)")
         for event in world.mutant.rewrite(event) {
-            let effects = world.mutant.rewrite(machine.handle(event, now: world.now))
+            let effects = world.mutant.rewrite(machine.handle(event, now: world.now), of: "\(name).\(life).\(membership)")
             for effect in effects {
                 world.trace("    \(name) -> \(effect)")
                 perform(effect)
@@ -146,11 +149,12 @@ final class SimulatedWorker: SimulatedProcess {
     }
 
     private func startJob() {
-        guard busy < scenario.threads[number], !jobs.isEmpty else { return }
+        guard !isHung, busy < scenario.threads[number], !jobs.isEmpty else { return }
         let index = jobs.firstIndex { $0.rank == .gradient } ?? 0
         let job = jobs.remove(at: index)
         busy += 1
         later(job.duration) { [unowned self] in
+            guard !isHung else { return }
             busy -= 1
             job.work()
             startJob()

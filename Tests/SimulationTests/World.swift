@@ -33,9 +33,6 @@ final class World {
     private(set) lazy var coordinator = SimulatedCoordinator(self)
     private(set) lazy var ledger = Ledger(self)
 
-    /// Once faults have stopped, the run must be done within this time: the longest silence, suspension and retry, and the work itself.
-    static let patience: Milliseconds = 240_000
-
     init(_ scenario: Scenario, mutation: Mutation? = nil, traces: Bool = false) {
         self.scenario = scenario
         mutant = Mutant(mutation)
@@ -65,7 +62,7 @@ final class World {
         }
         for (time, fault) in scenario.faults { schedule(after: Int(time)) { [unowned self] in strike(fault) } }
         schedule(after: Int(scenario.faultsEnd)) { [unowned self] in heal() }
-        let end = scenario.faultsEnd + Self.patience
+        let end = scenario.faultsEnd + scenario.patience
         while violation == nil, !isComplete, let (time, action) = queue.pop() {
             now = time
             coverage.events += 1
@@ -109,6 +106,8 @@ final class World {
             guard let worker = random.pick(living) else { return }
             worker.partitionedUntil = max(worker.partitionedUntil, now + Milliseconds(random.pick(300...20_000)))
             if random.chance(0.3), let connection = worker.connection { cut(connection) }
+        // One at a time: each that hangs costs a deadline.
+        case .hangWorker: if !living.contains(where: \.isHung) { random.pick(living)?.isHung = true }
         case .troubleWorker: random.pick(living)?.troubles += random.pick(1...3)
         case .crashCoordinator:
             coordinator.crash()
@@ -127,6 +126,9 @@ final class World {
         trace("HEAL")
         faultsAreOn = false
         for worker in workers { worker.troubles = 0 }
+        // One whose compute threads hang for ever is no reason to wait, as long as there is another.
+        let healthy = workers.filter { $0.isAlive && !$0.isHung && $0.number != scenario.foreigner }
+        if healthy.isEmpty { for worker in workers where worker.isHung { worker.crash() } }
         for worker in workers where !worker.isAlive { worker.start() }
     }
 }

@@ -52,13 +52,15 @@ extension CoordinatorStateMachine {
         let isSecond = lanes[Int(lane)].backup != nil
         roster += 1
         var order = open?.orders[id] ?? PeerOrder(lanes: [], leaves: [], reminded: now)
-        order.lanes.insert(lane)
-        if isSecond { order.leaves.insert(lane) }
+        // Who has the order is not told again: it would send all of its gradients again.
+        let isNew = order.lanes.insert(lane).inserted
+        guard isSecond ? order.leaves.insert(lane).inserted || isNew : isNew else { return }
         order.reminded = now
         open?.orders[id] = order
         sendOrder(id, withParameters: !order.parametersSent, &out)
-        if isSecond, let first = lanes[Int(lane)].active?.peer, first != id, open?.orders[first]?.lanes.contains(lane) == true {
-            open?.orders[first]?.leaves.insert(lane)
+        if isSecond, let first = lanes[Int(lane)].active?.peer, first != id, open?.orders[first]?.lanes.contains(lane) == true,
+            open?.orders[first]?.leaves.insert(lane).inserted == true
+        {
             open?.orders[first]?.reminded = now
             sendOrder(first, withParameters: false, &out)
         }
@@ -184,7 +186,8 @@ extension CoordinatorStateMachine {
         } else if let first = current.firstArrival {
             limit = max(limit, setup.times.lateFactor * (first - current.begun))
         } else {
-            return
+            // Nobody has ever answered: nothing says what is usual.
+            limit = max(limit, setup.times.opening)
         }
         guard now >= current.begun + limit else { return }
         for index in lanes.indices where !isCovered(index) {
@@ -201,9 +204,15 @@ extension CoordinatorStateMachine {
             }
             // The one with the least left to do; nobody who is late himself.
             let candidates = peers.filter { id, peer in
-                id != late.peer && peer.heardSinceSuspension && now >= peer.barredUntil && openLanes(id) == 0 && backups(id) < Int(max(1, peer.hello.threads))
+                id != late.peer && peer.heardSinceSuspension && now >= peer.barredUntil && openLanes(id) == 0
+                    && backups(id) < Int(max(1, peer.hello.threads))
             }
-            guard let second = candidates.min(by: { (backups($0.key), $0.value.number) < (backups($1.key), $1.value.number) }) else { return }
+            guard
+                let second = candidates.min(by: { a, b in
+                    let (suspendedA, suspendedB) = (now < a.value.suspendedUntil ? 1 : 0, now < b.value.suspendedUntil ? 1 : 0)
+                    return (suspendedA, backups(a.key), a.value.number) < (suspendedB, backups(b.key), b.value.number)
+                })
+            else { continue }
             lanes[index].backup = Holder(peer: second.key, now: now)
             noteSecond(index, second.key, late.peer, &out)
             out.append(.send(second.key, .lease(lane: UInt16(index), planBytes: planBytes)))
@@ -222,5 +231,6 @@ extension CoordinatorStateMachine {
         (open?.orders[id]?.lanes ?? []).count { lane in !isCovered(Int(lane)) && lanes[Int(lane)].active?.peer == id }
     }
 
-    private func backups(_ id: PeerID) -> Int { lanes.count { $0.backup?.peer == id } }
+    /// Second leases whose answer is still out.
+    private func backups(_ id: PeerID) -> Int { lanes.indices.count { lanes[$0].backup?.peer == id && !isCovered($0) } }
 }

@@ -306,8 +306,8 @@ public struct WorkerStateMachine: Sendable {
             out.append(.forget(before: order.update))
         } else if let old = work, order.roster >= old.order.roster {
             work?.order = order
-            // What the coordinator asks for again has not arrived, or not as the nodes it wants now.
-            work?.sent = []
+            // The same order again: something that was sent has not arrived. A changed one: only what is new is missing.
+            if order.lanes == old.order.lanes, order.leaves == old.order.leaves { work?.sent = [] }
         }
         var kept = false
         if work?.hasParameters == false {
