@@ -11,7 +11,7 @@ final class Program {
     /// - Parameter name: "t2v-coordinator" or "t2v-worker", beside the test bundle.
     init(_ name: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil) throws {
         outputPath = Scratch.path("output")
-        FileManager.default.createFile(atPath: outputPath, contents: nil)
+        _ = FileManager.default.createFile(atPath: outputPath, contents: nil)
         process.executableURL = Self.folder.appending(path: name)
         process.arguments = arguments
         var merged = ProcessInfo.processInfo.environment
@@ -21,7 +21,7 @@ final class Program {
         process.standardOutput = output
         process.standardError = output
         if let input {
-            process.standardInput = try #require(FileHandle(forReadingAtPath: input))
+            process.standardInput = FileHandle(forReadingAtPath: input)
         } else {
             process.standardInput = FileHandle.nullDevice
         }

@@ -124,7 +124,7 @@ public final class OutputWriter: @unchecked Sendable {
             }
             wake.signal()
             if entry.importance == .optional || late { return }
-            condition.wait(until: Date(timeIntervalSinceNow: 1))
+            _ = condition.wait(until: Date(timeIntervalSinceNow: 1))
         }
     }
 }
