@@ -20,7 +20,7 @@ import Testing
     @Test(arguments: [1, 2, 3]) func surviveKilledWorkers(seed: UInt64) throws {
         var random = SeededGenerator(state: seed)
         let output = Scratch.path("out")
-        let program = try Demo.pretrain(output, ["--workers", "3", "-i", "12"])
+        let program = try Demo.pretrain(output, ["--workers", "3", "-i", "40"])
         program.waitFor("training:")
         var killed = 0
         while program.isRunning && killed < 8 {
@@ -33,19 +33,19 @@ import Testing
         }
         #expect(program.wait() == 0, "\(program.output)")
         #expect(killed > 0, "no worker was killed: the run was too short")
-        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
     }
 
     @Test func surviveAStoppedWorker() throws {
         let output = Scratch.path("out")
-        let program = try Demo.pretrain(output, ["--workers", "2", "-i", "12"])
+        let program = try Demo.pretrain(output, ["--workers", "2", "-i", "40"])
         program.waitFor("training:")
         let victim = try #require(program.workers.first)
         kill(victim, SIGSTOP)
         usleep(6_000_000)
         kill(victim, SIGCONT)
         #expect(program.wait() == 0, "\(program.output)")
-        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
     }
 
     @Test(arguments: [11, 12, 13]) func surviveAKilledCoordinator(seed: UInt64) throws {
@@ -55,22 +55,22 @@ import Testing
         for _ in 0..<6 {
             let workers = Int.random(in: 1...3, using: &random)
             let program = try Demo.pretrain(
-                output, ["--workers", "\(workers)", "-i", "12", "--resume", "auto", "--checkpoint-every", "1"])
+                output, ["--workers", "\(workers)", "-i", "40", "--resume", "auto", "--checkpoint-every", "1"])
             // From the first moment on: before config.json, while preparing, before version 0, in the middle of a checkpoint.
             usleep(UInt32.random(in: 10_000...1_500_000, using: &random))
             orphans += program.workers
             program.signal(SIGKILL)
             program.wait()
         }
-        let last = try Demo.pretrain(output, ["--workers", "2", "-i", "12", "--resume", "auto"])
+        let last = try Demo.pretrain(output, ["--workers", "2", "-i", "40", "--resume", "auto"])
         #expect(last.wait() == 0, "\(last.output)")
-        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
         #expect(orphans.filter(Program.isAlive).isEmpty, "a worker has outlived its coordinator")
     }
 
     @Test(arguments: [SIGTERM, SIGINT]) func goOnAfterASignal(signal: Int32) throws {
         let output = Scratch.path("out")
-        let program = try Demo.pretrain(output, ["--workers", "2", "-i", "12"])
+        let program = try Demo.pretrain(output, ["--workers", "2", "-i", "40"])
         program.waitFor("training:")
         usleep(500_000)
         program.signal(signal)
@@ -78,7 +78,7 @@ import Testing
         let resumed = try Program("t2v-coordinator", ["resume", output, "--workers", "3"])
         #expect(resumed.wait() == 0, "\(resumed.output)")
         #expect(resumed.output.contains("resuming after update"))
-        #expect(Demo.results(output) == (try Demo.reference(epochs: 12)))
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
     }
 
     @Test func goOnWithMoreEpochs() throws {

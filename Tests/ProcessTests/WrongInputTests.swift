@@ -75,7 +75,7 @@ import Testing
 
     @Test func folderInUseOrHoldingARun() throws {
         let output = Scratch.path("out")
-        let first = try Demo.pretrain(output, ["--workers", "1", "-i", "40"])
+        let first = try Demo.pretrain(output, ["--workers", "1", "-i", "1000"])
         first.waitFor("training:")
         let second = try Demo.pretrain(output, ["--workers", "1", "-i", "1"])
         #expect(second.wait() == 2)
