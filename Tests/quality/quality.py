@@ -127,7 +127,7 @@ def main():
     parser.add_argument("--spacy-baseline", type=Path)
     parser.add_argument("--train-documents", type=int, default=9000)
     parser.add_argument("--epochs", type=int, default=3)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     models = [tuple(model.split("=", 1)) if "=" in model else (model, model) for model in given.models]
     if given.spacy_baseline:
         path = baseline(given.spacy_baseline, given.vectors, given.texts, given.train_documents, given.epochs)

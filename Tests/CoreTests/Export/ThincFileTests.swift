@@ -110,6 +110,16 @@ struct ThincFileTests {
         #expect(try #require(empty).description.contains("not a weights file of thinc 7"))
     }
 
+    @Test("dimensions that belie the parameters are refused, since spaCy would take them on trust")
+    func dimensions() throws {
+        var bytes = try sampleTok2Vec(Self.small).encoded()
+        let place = try #require(bytes.indices.first { bytes[$0...].starts(with: [0xa2] + Array("nP".utf8)) })
+        #expect(bytes[place + 3] == 3)
+        bytes[place + 3] = 2
+        let error = #expect(throws: InputError.self) { try ThincTok2Vec.decode(bytes, place: "x") }
+        #expect(try #require(error).what.hasPrefix("entry 18 (Maxout mixer, tensor mixer.W, mixer.b): dimensions "))
+    }
+
     @Test("tensors that do not fit together are refused by name")
     func misfits() throws {
         var tensors = try sampleTok2Vec(Self.small).tensors
