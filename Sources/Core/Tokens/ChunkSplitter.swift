@@ -84,7 +84,7 @@ final class ChunkSplitter {
         while !text.isEmpty, text.count != lastCount {
             let reach = reach(text)
             if reach.contains(.tokenMatch), try found(rules.tokenMatch, text) { break }
-            if behaviour.stopsAtExceptionFirst, usesExceptions, isException(text) { break }
+            if usesExceptions, isException(text) { break }
             lastCount = text.count
             let prefixCount = reach.contains(.prefix) ? try matchedCount(rules.prefix, text, fromEnd: false) : 0
             let behindPrefix = part(text, prefixCount, text.count)
@@ -106,7 +106,6 @@ final class ChunkSplitter {
             } else {
                 text = behindPrefix
             }
-            if behaviour.stopsAtExceptionLast, !text.isEmpty, isException(text) { break }
         }
         return text
     }

@@ -1,22 +1,16 @@
 // The `tokenizer` file of a model folder. In: msgpack. Out: compiled patterns, exceptions, and what the spaCy version does with them.
 
-/// What differs between the tokenizers of spaCy versions (spacy/tokenizer.pyx), as one value.
+/// What differs between the tokenizers of spaCy versions (spacy/tokenizer.pyx), as one value. 2.1 and 2.3 differ in their files only: 2.1 has the
+/// URL pattern as token_match. Where in the affix loop they look for exceptions differs too, but changes no token: whatever is left is looked
+/// up after the loop.
 struct TokenizerBehaviour: Sendable, Equatable {
-    /// The affix loop stops at its head when what is left is an exception: 2.3 and 3.x.
-    var stopsAtExceptionFirst: Bool
-    /// It stops after stripping when what is left is an exception: 2.x.
-    var stopsAtExceptionLast: Bool
     /// A suffix is looked for behind the prefix just found, not in the whole string: 3.x.
     var suffixBehindPrefix: Bool
     /// Exceptions are matched again over the finished tokens: 3.x.
     var rematchesExceptions: Bool
 
-    static let spacy21 = TokenizerBehaviour(
-        stopsAtExceptionFirst: false, stopsAtExceptionLast: true, suffixBehindPrefix: false, rematchesExceptions: false)
-    static let spacy23 = TokenizerBehaviour(
-        stopsAtExceptionFirst: true, stopsAtExceptionLast: true, suffixBehindPrefix: false, rematchesExceptions: false)
-    static let spacy38 = TokenizerBehaviour(
-        stopsAtExceptionFirst: true, stopsAtExceptionLast: false, suffixBehindPrefix: true, rematchesExceptions: true)
+    static let spacy2 = TokenizerBehaviour(suffixBehindPrefix: false, rematchesExceptions: false)
+    static let spacy3 = TokenizerBehaviour(suffixBehindPrefix: true, rematchesExceptions: true)
 }
 
 /// One token of an exception: its verbatim text and, where the exception says so, its norm.
@@ -40,8 +34,8 @@ final class TokenizerRules: Sendable {
         guard root["prefix_search"] != nil, root["exceptions"] != nil else { throw Self.notRuleBased(at: place) }
         self.behaviour = behaviour
         func pattern(_ key: String, anchored: Bool = false) throws(InputError) -> Pattern? {
-            // anything that is no string counts as absent, as in `Tokenizer.from_bytes`; 2.1 drops empty patterns too
-            guard let text = root[key]?.string, !text.isEmpty || behaviour != .spacy21 else { return nil }
+            // anything that is no string counts as absent, as in `Tokenizer.from_bytes`
+            guard let text = root[key]?.string else { return nil }
             return try Pattern(text, anchored: anchored, name: "\(place): \(key)")
         }
         prefix = try pattern("prefix_search")

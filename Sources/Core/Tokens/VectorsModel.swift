@@ -53,7 +53,7 @@ public final class VectorsModel: Sendable {
             vectors = nil
         }
         let tokenizer = try MappedFile(files.path("tokenizer"))
-        let behaviour: TokenizerBehaviour = files.version == .spacy21 ? .spacy21 : files.version == .spacy23 ? .spacy23 : .spacy38
+        let behaviour: TokenizerBehaviour = files.version == .spacy38 ? .spacy3 : .spacy2
         rules = try TokenizerRules(file: tokenizer.bytes, behaviour: behaviour, place: tokenizer.path)
         lexicon = try Self.lexicon(files, rows: vectors?.rows)
         let present = ModelFiles.names.filter { files.exists($0) && (files.version == .spacy21 || !Self.only21.contains($0)) }

@@ -68,6 +68,7 @@ HARD = [
     "aaaaa AAAAA 11111 ..... aaaa1111 AbAbAbAb aAaAaA 1a1a1a ---a--- '''' \u4e2d\u4e2d\u4e2d\u4e2d\u4e2d\u4e2d",
     "\u0000nul \u0001 \u0007 \u001b[0m \u007f \u0080 \u009f \ufeffbom \ufffd \uffff \U0010ffff \u200c\u200d \u2060 \u00ad soft\u00adhyphen \ue000",
     "[MASK] [mask] (SK] <unk> </s> [PAD]",
+    "(:): hi(:):x (:)) :):( ):( \u00b0C. \u00b0F. -\u00b0c. 10\u00b0C. (\u00b0K.) \u00a7A. #B. \u00b0C.) \u00a9AB. \u3002\u00d6. \uff0c\u00c9. (\u00d6.) \u300c\u00d6.",
     "In Paris PARIS, colour Colour, 5\u20ac mark Mark _ a _ don't n't",
 ]
 TOKENS = [
