@@ -51,6 +51,9 @@ final class Ledger {
         guard case .message(let peer, .contribution(let c), let payload) = event, machine.peers[peer] != nil, c.run == run,
             payload?.hash ?? c.hash == c.hash, machine.phase != .ended
         else { return }
+        if c.node.level == 0, let leaving = machine.lanes[Int(c.node.index)].leaving, leaving.peer == peer, leaving.update == c.update {
+            mustReport = leaving.hash != c.hash
+        }
         let first = machine.open.flatMap { $0.number == c.update ? $0.received[c.node]?.contribution.hash : nil } ?? accepted[c.update]?[c.node]
         if let first, first != c.hash, c.update + 6 > nextUpdate { mustReport = true }
     }
@@ -153,6 +156,11 @@ final class Ledger {
         for (index, lane) in machine.lanes.enumerated() {
             let peers = lane.holders.map(\.peer)
             if Set(peers).count < peers.count { world.violate("one peer holds lane \(index) twice") }
+            if let leaving = lane.leaving?.peer {
+                if peers.contains(leaving) { world.violate("peer \(leaving) holds lane \(index) and leaves it") }
+                if lane.backup != nil { world.violate("lane \(index) has a backup although somebody leaves it") }
+                holding[leaving, default: []].insert(UInt16(index))
+            }
             for peer in peers { holding[peer, default: []].insert(UInt16(index)) }
         }
         for peer in holding.keys where machine.peers[peer] == nil { world.violate("peer \(peer) holds lanes and is not here") }

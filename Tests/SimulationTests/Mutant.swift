@@ -42,6 +42,7 @@ final class Mutant {
     let mutation: Mutation?
     private var sent: Set<String> = []
     private var keptLanes: [CoordinatorStateMachine.Lane]?
+    private var keptOrder: (peer: PeerID, order: CoordinatorStateMachine.PeerOrder?)?
 
     init(_ mutation: Mutation?) { self.mutation = mutation }
 
@@ -88,13 +89,17 @@ final class Mutant {
         case .countsLateAnswers:
             if let open = machine.open, c.update < open.number { (c.update, c.parameterHash) = (open.number, machine.parameterHash) }
         case .countsUnorderedAnswers:
-            if machine.peers[peer] != nil {
+            if let open = machine.open, machine.peers[peer] != nil {
+                keptOrder = (peer, open.orders[peer])
                 machine.open?.orders[peer, default: .init(lanes: [], leaves: [], reminded: 0)].lanes.formUnion(
                     (0..<UInt16(machine.lanes.count)))
             }
         case .comparesNothing:
             if let first = machine.open?.received[c.node] ?? nil, c.update == machine.open?.number {
                 c.hash = first.contribution.hash
+                payload?.hash = c.hash
+            } else if c.node.level == 0, let first = machine.lanes[Int(c.node.index)].leaving {
+                c.hash = first.hash
                 payload?.hash = c.hash
             } else if let first = machine.history[c.update]?.nodes[c.node] {
                 c.hash = first.hash
@@ -116,6 +121,9 @@ final class Mutant {
             for (index, lane) in machine.lanes.enumerated() where lane.backup?.ready == true {
                 for id in machine.open?.orders.keys.sorted() ?? [] { machine.open?.orders[id]?.lanes.insert(UInt16(index)) }
             }
+        case .countsUnorderedAnswers:
+            if let keptOrder { machine.open?.orders[keptOrder.peer] = keptOrder.order }
+            keptOrder = nil
         case .letsHeirsWait:
             guard case .message(_, .laneReady, _) = event else { break }
             return effects.filter { if case .order(let peer, _, _) = $0 { forgetOrder(of: peer, &machine) } else { true } }

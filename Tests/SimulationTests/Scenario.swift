@@ -28,7 +28,7 @@ struct Scenario {
     var slowness: [Int]
     /// A worker whose numbers differ, with strict bits: it must be refused.
     var foreigner: Int?
-    /// A worker that gets one gradient wrong.
+    /// A worker that gets its gradients wrong.
     var brokenWorker: Int?
     var faults: [(time: Milliseconds, fault: Fault)] = []
     var faultsEnd: Milliseconds = 0
@@ -65,7 +65,6 @@ struct Scenario {
             brokenWorker = random.pick(0...workers - 1)
             slowness[random.pick(0...workers - 1)] = 60
             (foreigner, minimumWorkers) = (nil, 2)
-            updates = min(updates, 6)
         }
         if seed % 4 == 0 {
             // As ZeroMQ-level proxies do it.

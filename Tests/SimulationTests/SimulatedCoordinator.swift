@@ -75,8 +75,8 @@ final class SimulatedCoordinator: SimulatedProcess {
     func handle(_ event: CoordinatorStateMachine.Event) {
         guard isAlive, world.violation == nil else { return }
         world.trace("coordinator <- \(event)")
+        world.ledger.before(event, machine)
         for event in world.mutant.rewrite(event, &machine) {
-            world.ledger.before(event, machine)
             let effects = world.mutant.rewrite(machine.handle(event, now: world.now), after: event, now: world.now, &machine)
             for effect in effects {
                 world.trace("    coordinator -> \(effect)")

@@ -72,6 +72,7 @@ extension CoordinatorStateMachine {
         }
         if let other = lanes[index].incoming { withdraw(index, from: other.peer, &out) }
         lanes[index].incoming = nil
+        if lanes[index].leaving?.peer == id { endLeaving(index, &out) }
         let holder = Holder(peer: id, now: now)
         if lanes[index].active == nil { lanes[index].active = holder } else { lanes[index].incoming = holder }
         roster += 1
@@ -95,7 +96,7 @@ extension CoordinatorStateMachine {
         } else if lanes[index].backup?.peer == id, lanes[index].backup?.ready == false {
             lanes[index].backup?.ready = true
             orderOpenLane(lane, id, now, &out)
-        } else if !lanes[index].holders.contains(where: { $0.peer == id }) {
+        } else if !lanes[index].holders.contains(where: { $0.peer == id }), lanes[index].leaving?.peer != id {
             withdraw(index, from: id, &out)
         }
     }
@@ -116,6 +117,17 @@ extension CoordinatorStateMachine {
         lanes[index].incoming = nil
         roster += 1
         orderOpenLane(UInt16(index), next.peer, now, &out)
+    }
+
+    /// The loser of a race has answered, or nobody waits for it any more.
+    mutating func endLeaving(_ index: Int, _ out: inout [Effect]) {
+        guard let leaving = lanes[index].leaving else { return }
+        lanes[index].leaving = nil
+        withdraw(index, from: leaving.peer, &out)
+    }
+
+    mutating func watchLeaving(_ now: Milliseconds, _ out: inout [Effect]) {
+        for index in lanes.indices { if let leaving = lanes[index].leaving, now >= leaving.deadline { endLeaving(index, &out) } }
     }
 
     /// A holder that does not get its lane open, and does not ask for anything either, loses it to another.

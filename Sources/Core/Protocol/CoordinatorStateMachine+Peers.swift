@@ -86,7 +86,9 @@ extension CoordinatorStateMachine {
     mutating func bar(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let peer = peers[id] else { return }
         out.append(.log(.warning, "\(peer.name) reports: \(what)"))
-        for index in lanes.indices where lanes[index].holders.contains(where: { $0.peer == id }) { withdraw(index, from: id, &out) }
+        for index in lanes.indices where lanes[index].holders.contains(where: { $0.peer == id }) || lanes[index].leaving?.peer == id {
+            withdraw(index, from: id, &out)
+        }
         // One fault is often reported many times.
         if now >= peer.barredUntil {
             suspend(id, now)
@@ -104,6 +106,7 @@ extension CoordinatorStateMachine {
         open?.orders[id] = nil
         roster += 1
         for index in lanes.indices {
+            if lanes[index].leaving?.peer == id { lanes[index].leaving = nil }
             if lanes[index].incoming?.peer == id { lanes[index].incoming = nil }
             if lanes[index].backup?.peer == id { lanes[index].backup = nil }
             guard lanes[index].active?.peer == id else { continue }

@@ -91,6 +91,7 @@ extension CoordinatorStateMachine {
             return refuse(id, "a gradient of update \(contribution.update) computed from other parameters", &out)
         }
         let ordered = current.orders[id]?.lanes ?? []
+        open?.answered[node, default: []].insert(id)
         if let first = current.received[node] {
             counters.duplicates += 1
             compare(node, first.contribution.hash, first.peer, contribution.hash, id, &out)
@@ -115,6 +116,14 @@ extension CoordinatorStateMachine {
 
     private mutating func compareLate(_ contribution: Contribution, _ id: PeerID, _ out: inout [Effect]) {
         counters.duplicates += 1
+        let index = Int(contribution.node.index)
+        if contribution.node.level == 0, let leaving = lanes[index].leaving, leaving.peer == id, leaving.update == contribution.update {
+            if leaving.parameterHash == contribution.parameterHash {
+                compare(contribution.node, leaving.hash, leaving.winner, contribution.hash, id, &out)
+            }
+            endLeaving(index, &out)
+            return
+        }
         if let past = history[contribution.update], past.parameterHash == contribution.parameterHash,
             let first = past.nodes[contribution.node]
         {
@@ -141,30 +150,43 @@ extension CoordinatorStateMachine {
         history[current.number] = (parameterHash, current.received.mapValues { ($0.contribution.hash, $0.peer) })
         if current.number >= 8 { history[current.number - 8] = nil }
         durations = (durations + [now - current.begun]).suffix(15)
-        decideRaces(chosen, now, &out)
+        decideRaces(current, chosen, now, &out)
         open = nil
         phase = .stepping
         out.append(.step(update: current.number, chosen))
     }
 
     /// Where two workers held a lane, the one whose answer counted keeps it.
-    private mutating func decideRaces(_ chosen: [Received], _ now: Milliseconds, _ out: inout [Effect]) {
+    private mutating func decideRaces(_ update: OpenUpdate, _ chosen: [Received], _ now: Milliseconds, _ out: inout [Effect]) {
         for index in lanes.indices {
             guard let backup = lanes[index].backup else { continue }
-            let winner = chosen.first { tree.lanes(below: $0.node).contains(index) }?.peer
+            let winner = chosen.first { tree.lanes(below: $0.node).contains(index) }
             lanes[index].backup = nil
-            if winner == backup.peer {
+            if winner?.peer == backup.peer {
                 if let loser = lanes[index].active {
-                    withdraw(index, from: loser.peer, &out)
+                    leave(index, loser, update, winner, now, &out)
                     suspend(loser.peer, now)
                 }
                 lanes[index].active = backup
                 counters.leasesMoved += 1
             } else {
-                withdraw(index, from: backup.peer, &out)
+                leave(index, backup, update, winner, now, &out)
             }
             roster += 1
         }
+    }
+
+    /// The loser keeps the lane until its answer has come: two machines that differ are news, however late.
+    private mutating func leave(
+        _ index: Int, _ loser: Holder, _ update: OpenUpdate, _ winner: Received?, _ now: Milliseconds, _ out: inout [Effect]
+    ) {
+        let leaf = TreeNode(lane: index)
+        guard let winner, winner.node == leaf, loser.ready, update.orders[loser.peer]?.lanes.contains(UInt16(index)) == true,
+            update.answered[leaf]?.contains(loser.peer) != true
+        else { return withdraw(index, from: loser.peer, &out) }
+        lanes[index].leaving = Leaving(
+            peer: loser.peer, update: update.number, parameterHash: parameterHash, hash: winner.contribution.hash, winner: winner.peer,
+            deadline: now + setup.times.opening)
     }
 
     mutating func stepped(_ hash: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
@@ -195,6 +217,7 @@ extension CoordinatorStateMachine {
                 let ordered = current.orders[late.peer], ordered.lanes.contains(UInt16(index))
             else { continue }
             if let incoming = lanes[index].incoming {
+                endLeaving(index, &out)
                 // Somebody prepares for the lane already: he is the second.
                 lanes[index].backup = incoming
                 lanes[index].incoming = nil
@@ -202,6 +225,7 @@ extension CoordinatorStateMachine {
                 if incoming.ready { orderOpenLane(UInt16(index), incoming.peer, now, &out) }
                 continue
             }
+            endLeaving(index, &out)
             // The one with the least left to do; nobody who is late himself.
             let candidates = peers.filter { id, peer in
                 id != late.peer && peer.heardSinceSuspension && now >= peer.barredUntil && openLanes(id) == 0

@@ -126,7 +126,19 @@ public struct CoordinatorStateMachine: Sendable {
         var active: Holder?
         var incoming: Holder?
         var backup: Holder?
+        /// Lost the race for the lane and still owes its answer, which is compared only.
+        var leaving: Leaving?
         var holders: [Holder] { [active, incoming, backup].compactMap { $0 } }
+    }
+
+    struct Leaving: Sendable, Equatable {
+        var peer: PeerID
+        var update: UInt64
+        var parameterHash: UInt64
+        /// What counted.
+        var hash: UInt64
+        var winner: PeerID
+        var deadline: Milliseconds
     }
 
     struct OpenUpdate: Sendable {
@@ -134,6 +146,8 @@ public struct CoordinatorStateMachine: Sendable {
         var begun: Milliseconds
         var firstArrival: Milliseconds?
         var received: [TreeNode: Received] = [:]
+        /// Who has answered for a lane that two workers hold.
+        var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
     }
 
@@ -265,6 +279,7 @@ public struct CoordinatorStateMachine: Sendable {
         case .training:
             assign(now, &out)
             remind(now, &out)
+            watchLeaving(now, &out)
             watchOpening(now, &out)
             watchLate(now, &out)
         default: break

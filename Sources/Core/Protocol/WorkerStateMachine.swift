@@ -111,6 +111,8 @@ public struct WorkerStateMachine: Sendable {
     private(set) var leased: Set<UInt16> = []
     private var open: Set<UInt16> = []
     private var work: Work?
+    /// An earlier update of which another worker's answers may have come first: ours are still compared.
+    private var owed: Work?
 
     public init(hello: Hello, times: ProtocolTimes = ProtocolTimes()) {
         self.hello = hello
@@ -151,9 +153,12 @@ public struct WorkerStateMachine: Sendable {
             if case .lane(let lane) = job { leased.remove(lane) }
             out.append(.send(.trouble(what)))
         case .computed(let update, let lane, let result):
-            guard work?.order.update == update, work?.results[lane] == nil else { break }
-            work?.results[lane] = result
-            contribute(&out)
+            if owed?.order.update == update {
+                answerLate(lane, result, &out)
+            } else if work?.order.update == update, work?.results[lane] == nil {
+                work?.results[lane] = result
+                contribute(&out)
+            }
         }
         if out.contains(where: { if case .send = $0 { true } else if case .contribute = $0 { true } else { false } }) { lastSent = now }
         return out
@@ -214,6 +219,7 @@ public struct WorkerStateMachine: Sendable {
             leased.remove(lane)
             // Its gradient goes with it; leased again it is computed only when it is ordered again.
             work?.order.lanes.removeAll { $0 == lane }
+            owed?.order.leaves.removeAll { $0 == lane }
             work?.started.remove(lane)
             work?.results[lane] = nil
             if open.remove(lane) != nil { out.append(.closeLane(lane)) }
@@ -234,6 +240,7 @@ public struct WorkerStateMachine: Sendable {
         leased = []
         open = []
         work = nil
+        owed = nil
         out.append(.join(run: run, description: description))
     }
 
@@ -302,6 +309,7 @@ public struct WorkerStateMachine: Sendable {
             return false
         }
         if work?.order.update != order.update {
+            if let old = work, old.order.leaves.contains(where: { old.started.contains($0) && old.results[$0] == nil }) { owed = old }
             work = Work(order: order, hasParameters: false)
             out.append(.forget(before: order.update))
         } else if let old = work, order.roster >= old.order.roster {
@@ -339,6 +347,17 @@ public struct WorkerStateMachine: Sendable {
             work?.started.insert(lane)
             out.append(.compute(current.order, lane: lane))
         }
+    }
+
+    /// A lane that two workers hold is done, after the update is over.
+    private mutating func answerLate(_ lane: UInt16, _ result: LaneResult, _ out: inout [Effect]) {
+        guard let order = owed?.order, order.leaves.contains(lane), work?.started.contains(lane) != true else { return }
+        owed?.order.leaves.removeAll { $0 == lane }
+        out.append(
+            .contribute(
+                Contribution(
+                    run: order.run, roster: order.roster, update: order.update, parameterHash: order.parameterHash,
+                    node: TreeNode(lane: Int(lane)), selected: result.selected, words: result.words, losses: [result.loss], hash: 0)))
     }
 
     /// Sends each node whose lanes are all computed: leaves where another holds the lane too, else the largest nodes.
