@@ -65,9 +65,10 @@ public final class GradientEngine {
             gradient.update(repeating: 0, count: layout.count)
             return statistics
         }
-        let buffers = carve(batch)
+        let content = batch.content
+        let buffers = carve(content)
         lastBuffers = buffers
-        let step = Step(batch: copy batch, parameters: parameters, gradient: gradient, buffers: buffers)
+        let step = Step(batch: content, parameters: parameters, gradient: gradient, buffers: buffers)
         clear(gradient)
         embed(step)
         firstConvolution(step)
@@ -84,7 +85,7 @@ public final class GradientEngine {
 
     /// What the stages of one gradient pass among themselves.
     struct Step {
-        let batch: MicroBatch
+        let batch: MicroBatchContent
         let parameters: Floats
         let gradient: MutableFloats
         let buffers: StepBuffers
@@ -93,7 +94,7 @@ public final class GradientEngine {
         func dHidden(level: Int) -> MutableFloats { level % 2 == 0 ? buffers.dHidden.0 : buffers.dHidden.1 }
     }
 
-    private func carve(_ batch: MicroBatch) -> StepBuffers {
+    private func carve(_ batch: MicroBatchContent) -> StepBuffers {
         var made: StepBuffers?
         arena.layout { made = StepBuffers(batch: batch, settings: settings, profile: profile, carver: &$0) }
         guard let made else { preconditionFailure("the arena calls its closure") }

@@ -58,7 +58,7 @@ public struct StepProfile: Sendable {
                     builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
                 }
                 words += engine.gradient(of: batch, parameters: state.parameters, into: state.moment1).wordCount
-                needed += engine.neededOperations(batch)
+                needed += engine.neededOperations(batch.content)
             }
             return (words, needed)
         }
@@ -131,7 +131,7 @@ public struct StepProfile: Sendable {
 
 extension GradientEngine {
     /// Operations of the products that a gradient of `batch` needs (see `StepProfile.neededOperations`).
-    func neededOperations(_ batch: MicroBatch) -> Double {
+    func neededOperations(_ batch: MicroBatchContent) -> Double {
         guard batch.selectedCount > 0 else { return 0 }
         let columns = width * (settings.useVectors ? 5 : 4)
         let unique = batch.uniqueCount * width * (profile.mixerPieces * columns + 3 * pieces * width)

@@ -28,6 +28,25 @@ public struct DocumentView {
 ///
 /// Owned by one thread at a time: a builder fills it, then an engine reads it.
 public final class MicroBatch: @unchecked Sendable {
+    /// A value, so that builder and engine work on it without the run-time's access checks.
+    var content = MicroBatchContent()
+
+    public init() {}
+
+    public var epoch: UInt64 { content.epoch }
+    public var update: UInt64 { content.update }
+    /// Documents and all their tokens, selected or not.
+    public var documentCount: Int { content.documentCount }
+    public var wordCount: Int { content.wordCount }
+    /// Tokens that give a loss.
+    public var selectedCount: Int { content.selectedCount }
+
+    /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
+    public func touchedRows(table: Int) -> [UInt32] { content.features[table].touched }
+}
+
+/// What a `MicroBatch` holds.
+struct MicroBatchContent {
     /// Rows of one level and what the convolution that makes them reads.
     struct Level {
         /// Index, in the level below, of the row of position p - 1; rows of p and p + 1 follow it.
@@ -47,13 +66,13 @@ public final class MicroBatch: @unchecked Sendable {
         var factors: [Float] = []
     }
 
-    public internal(set) var epoch: UInt64 = 0
-    public internal(set) var update: UInt64 = 0
+    var epoch: UInt64 = 0
+    var update: UInt64 = 0
     /// Documents and all their tokens, selected or not.
-    public internal(set) var documentCount = 0
-    public internal(set) var wordCount = 0
+    var documentCount = 0
+    var wordCount = 0
     /// Tokens that give a loss.
-    public var selectedCount: Int { targetRows.count }
+    var selectedCount: Int { targetRows.count }
 
     /// norm, prefix, suffix, shape.
     var features = [Feature](repeating: Feature(), count: 4)
@@ -82,15 +101,10 @@ public final class MicroBatch: @unchecked Sendable {
     /// Planes of kept units of the head's hidden layer, by row of level D.
     var headKept: [UInt32] = []
 
-    public init() {}
-
-    /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
-    public func touchedRows(table: Int) -> [UInt32] { features[table].touched }
-
     /// Rows of level i.
     func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
 
-    func clear(depth: Int) {
+    mutating func clear(depth: Int) {
         (documentCount, wordCount, uniqueCount) = (0, 0, 0)
         for index in features.indices {
             features[index].count = 0
