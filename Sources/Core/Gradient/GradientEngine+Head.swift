@@ -1,4 +1,5 @@
-// The training head and the loss, for selected tokens only. In: rows of the last level. Out: loss, the rows' gradients, the head's gradients.
+// The training head and the loss, for selected tokens only. In: rows of the last level. Out: loss, the rows' gradients, the head's
+// gradients.
 
 extension GradientEngine {
     /// Maxout(H) + LayerNorm -> Affine(M) -> loss, forward and backward.

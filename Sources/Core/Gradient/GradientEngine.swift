@@ -15,10 +15,12 @@ public protocol VectorRows: Sendable {
 public struct ContributionStatistics: Sendable, Equatable {
     /// Sum of the losses of the selected tokens.
     public var lossSum: Double
+    /// Tokens that gave a loss.
     public var selectedCount: Int
     /// All tokens of the micro-batch.
     public var wordCount: Int
 
+    /// Statistics of one contribution.
     public init(lossSum: Double, selectedCount: Int, wordCount: Int) {
         self.lossSum = lossSum
         self.selectedCount = selectedCount
@@ -44,6 +46,7 @@ public final class GradientEngine {
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
+    /// - Parameter vectors: the vectors table: targets, and input with static vectors; its width is `settings.vectorWidth`.
     public init(settings: TrainingSettings, layout: ParameterLayout, vectors: any VectorRows, profile: Profile = .spacy2) {
         precondition(vectors.width == settings.vectorWidth, "vectors of width \(vectors.width), settings say \(settings.vectorWidth)")
         self.settings = settings

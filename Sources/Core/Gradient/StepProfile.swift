@@ -18,8 +18,8 @@ public struct StepProfile: Sendable {
     /// Words and seconds of one update: all its lanes, one after the other.
     public var words: Int
     public var seconds: Double
-    /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word, the
-    /// others per reached row, head per selected token; three times the forward pass.
+    /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word,
+    /// the others per reached row, head per selected token; three times the forward pass.
     public var neededOperations: Double
     /// sgemm at the convolutions' shape, measured in the same run, before and after.
     public var operationsPerSecond: Double
@@ -123,8 +123,8 @@ public struct StepProfile: Sendable {
                     + pad(number(row.operations / row.seconds / 1e9, 1), 9) + pad(number(row.bytes / 1e6, 2), 9))
         }
         lines.append(
-            "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s; needed \(number(neededOperations / 1e6, 0))"
-                + " MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s, efficiency \(number(efficiency * 100, 1))%")
+            "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s; needed"
+                + " \(number(neededOperations / 1e6, 0)) MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s, efficiency \(number(efficiency * 100, 1))%")
         return lines.joined(separator: "\n")
     }
 }

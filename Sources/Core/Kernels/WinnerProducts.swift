@@ -1,7 +1,7 @@
 // Backward products of a Maxout layer, through the winning pieces only. In: gradients of the maxima, winners. Out: dX and dW.
 //
-// Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these kernels
-// skip them. Tiles of weights stay in the nearest cache while rows pass by, twelve vectors of accumulators stay in registers.
+// Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
+// kernels skip them. Tiles of weights stay in the nearest cache while rows pass by, twelve vectors of accumulators stay in registers.
 
 /// Products with W (P * O, K), row-major, for rows whose input is any K consecutive floats.
 struct WinnerProducts {

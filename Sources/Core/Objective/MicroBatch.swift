@@ -1,7 +1,7 @@
 // One lane's share of an update, ready to compute. In: filled by MicroBatchBuilder. Out: every index and mask the engine needs.
 //
-// Legend: n tokens and D convolutions; position p = token + D within a document, which has D rows of padding on each side. Level i holds the
-// outputs of convolution i (level 0: the embeddings). S_i are the positions of level i that a selected token's loss can reach: those at
+// Legend: n tokens and D convolutions; position p = token + D within a document, which has D rows of padding on each side. Level i holds
+// the outputs of convolution i (level 0: the embeddings). S_i are the positions of level i that a selected token's loss can reach: those at
 // most D - i away from a selected token. Rows of a level are the positions of its S_i, document by document, ascending; so the three rows
 // that a convolution reads at p stand side by side in the level below.
 
@@ -9,10 +9,12 @@
 public struct DocumentView {
     /// Names the document in the random draws: its line number in the corpus.
     public var key: UInt64
+    /// The shard that holds it.
     public var shard: PreparedShard
     /// Index of the document in the shard.
     public var index: Int
 
+    /// The document at `index` of `shard`.
     public init(key: UInt64, shard: PreparedShard, index: Int) {
         self.key = key
         self.shard = shard
@@ -31,12 +33,16 @@ public final class MicroBatch: @unchecked Sendable {
     /// A value, so that builder and engine work on it without the run-time's access checks.
     var content = MicroBatchContent()
 
+    /// An empty one, for a builder to fill.
     public init() {}
 
+    /// The epoch that its selection was drawn for.
     public var epoch: UInt64 { content.epoch }
+    /// The update that its dropout was drawn for.
     public var update: UInt64 { content.update }
-    /// Documents and all their tokens, selected or not.
+    /// Documents, with or without a selected token.
     public var documentCount: Int { content.documentCount }
+    /// All tokens of the documents, selected or not.
     public var wordCount: Int { content.wordCount }
     /// Tokens that give a loss.
     public var selectedCount: Int { content.selectedCount }

@@ -16,7 +16,8 @@ public final class MicroBatchBuilder {
             settings: settings, seeds: seeds, randomWords: randomWords, maskWord: maskWord, profile: profile)
     }
 
-    /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run, decides dropout.
+    /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run,
+    /// decides dropout.
     public func build(
         _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: MicroBatch, choose: Chooser? = nil
     ) {
