@@ -94,15 +94,15 @@ import Testing
         func rows(_ pointer: UnsafePointer<Float>, _ indices: [Int], width: Int) -> [Float] {
             indices.flatMap { Array(UnsafeBufferPointer(start: pointer + $0 * width, count: width)) }
         }
-        let words = batch.words.map(Int.init)
+        let words = batch.content.words.map(Int.init)
         for (table, name) in ["norm", "prefix", "suffix", "shape"].enumerated() {
-            let indices = words.map { Int(batch.wordFeatures[4 * $0 + table]) }
+            let indices = words.map { Int(batch.content.wordFeatures[4 * $0 + table]) }
             let values = rows(buffers.features[table].output, indices, width: item.width)
             try expect(values, dump, "\(item.prefix)forward/embed.\(name)", 1e-5)
         }
         try expect(rows(buffers.embedded, words, width: item.width), dump, item.prefix + "forward/mixer", 1e-5)
         for level in 1...item.depth {
-            let values = rows(buffers.hidden[level - 1], Array(0..<batch.rowCount(level: level)), width: item.width)
+            let values = rows(buffers.hidden[level - 1], Array(0..<batch.content.rowCount(level: level)), width: item.width)
             try expect(values, dump, "\(item.prefix)forward/encode.\(level - 1)", 1e-5)
         }
         let all = Array(0..<batch.selectedCount)

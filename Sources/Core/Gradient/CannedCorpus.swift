@@ -1,6 +1,7 @@
 // Made-up documents, the same everywhere. In: a number of words. Out: documents and vectors for fingerprint and profile.
 
-/// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000 are unique.
+/// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000
+/// are unique.
 final class CannedCorpus: VectorRows {
     let settings: TrainingSettings
     let maskWord = CannedCorpus.word(0)

@@ -38,7 +38,7 @@ extension GradientEngine {
         let (batch, buffers) = (step.batch, step.buffers)
         let rows = batch.rowCount(level: level)
         let (wide, window) = (pieces * width, 3 * width)
-        let (below, columns) = (Floats(buffers.hidden[level - 2]), buffers.columns[level - 1])
+        let (below, columns) = (Floats(buffers.hidden[level - 2]), buffers.columns)
         measure(.gather, bytes: 8 * rows * window) {
             for (row, start) in batch.levels[level].starts.enumerated() {
                 (columns + row * window).update(from: below + Int(start) * width, count: window)
@@ -54,9 +54,9 @@ extension GradientEngine {
         let keptWords = planeWords(width: width)
         measure(.convolutionRows, bytes: rows * 4 * (wide + 4 * width)) {
             withPlanes(batch.levels[level].kept) { kept in
-                for row in 0..<rows {
+                for (row, start) in batch.levels[level].starts.enumerated() {
                     trace.inverse[row] = kernel.forward(
-                        z: buffers.activations + row * wide, residual: Floats(columns) + row * window + width,
+                        z: buffers.activations + row * wide, residual: below + (Int(start) + 1) * width,
                         kept: kept.map { $0 + row * keptWords }, winners: trace.winners + row * kernel.winnerWords,
                         normalized: trace.normalized + row * width, out: buffers.hidden[level - 1] + row * width)
                 }
@@ -80,36 +80,29 @@ extension GradientEngine {
         let kernel = kernel(layer, outputs: width, pieces: pieces, parameters: step.parameters)
         let trace = buffers.convolutions[level - 1]
         let keptWords = planeWords(width: width)
-        measure(.convolutionRows, bytes: rows * 4 * (2 * wide + 4 * width)) {
+        measure(.convolutionRows, bytes: rows * 4 * 6 * width) {
             withPlanes(batch.levels[level].kept) { kept in
                 for row in 0..<rows {
                     let dMax = dHidden + row * width
                     kernel.backward(
                         dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * width,
                         inverse: trace.inverse[row], dGain: gradient + layer.gain, dShift: gradient + layer.shift, dMax: dMax)
-                    let target = buffers.activations + row * wide
-                    let dBias = gradient + layer.bias
-                    kernel.route(dMax: dMax, winners: trace.winners + row * kernel.winnerWords) { piece, start, length, values in
-                        let index = piece &* width &+ start
-                        store(values, target, index, length)
-                        store(load(dBias, index, length) + values, dBias, index, length)
-                    }
+                    kernel.locate(
+                        dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: window,
+                        starts: buffers.winnerStarts + row * width, dBias: gradient + layer.bias)
                 }
             }
         }
-        multiply(.convolution, m: wide, n: window, k: rows) {
-            MatrixMultiply.transposedTimes(
-                m: wide, n: window, k: rows, buffers.activations, lda: wide, buffers.columns[level - 1], ldb: window,
-                gradient + layer.weights, ldc: window)
-        }
-        multiply(.convolution, m: rows, n: window, k: wide) {
-            MatrixMultiply.times(
-                m: rows, n: window, k: wide, buffers.activations, lda: wide, step.parameters + layer.weights, ldb: window, buffers.dColumns,
-                ldc: window)
-        }
-        measure(.gather, bytes: 12 * rows * window) {
-            for (row, start) in batch.levels[level].starts.enumerated() {
-                add(buffers.dColumns + row * window, to: dBelow + Int(start) * width, count: window)
+        batch.levels[level].starts.withUnsafeBufferPointer { starts in
+            let products = WinnerProducts(
+                outputs: width, inputs: window, rows: rows, dMax: dHidden, winnerStarts: buffers.winnerStarts,
+                rowStarts: starts.baseAddress, rowStride: width)
+            multiply(.convolutionBackward, m: width, n: window, k: rows) {
+                (gradient + layer.weights).update(repeating: 0, count: wide * window)
+                products.weightGradient(dWeights: gradient + layer.weights, input: buffers.hidden[level - 2])
+            }
+            multiply(.convolutionBackward, m: rows, n: window, k: width) {
+                products.inputGradient(weights: step.parameters + layer.weights, dInput: dBelow)
             }
         }
     }

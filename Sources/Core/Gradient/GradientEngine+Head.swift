@@ -1,4 +1,5 @@
-// The training head and the loss, for selected tokens only. In: rows of the last level. Out: loss, the rows' gradients, the head's gradients.
+// The training head and the loss, for selected tokens only. In: rows of the last level. Out: loss, the rows' gradients, the head's
+// gradients.
 
 extension GradientEngine {
     /// Maxout(H) + LayerNorm -> Affine(M) -> loss, forward and backward.
@@ -31,14 +32,17 @@ extension GradientEngine {
                 buffers.dHeadOutput, ldc: hiddenWidth)
         }
         headRowsBackward(step)
-        multiply(.head, m: wide, n: width, k: rows) {
-            MatrixMultiply.transposedTimes(
-                m: wide, n: width, k: rows, buffers.activations, lda: wide, input, ldb: width, gradient + layer.weights, ldc: width)
+        let dInput = step.dHidden(level: depth)
+        let products = WinnerProducts(
+            outputs: hiddenWidth, inputs: width, rows: rows, dMax: buffers.dHeadOutput, winnerStarts: buffers.winnerStarts,
+            rowStarts: nil, rowStride: width)
+        multiply(.headBackward, m: hiddenWidth, n: width, k: rows) {
+            (gradient + layer.weights).update(repeating: 0, count: wide * width)
+            products.weightGradient(dWeights: gradient + layer.weights, input: input)
         }
-        multiply(.head, m: rows, n: width, k: wide) {
-            MatrixMultiply.times(
-                m: rows, n: width, k: wide, buffers.activations, lda: wide, parameters + layer.weights, ldb: width,
-                step.dHidden(level: depth), ldc: width)
+        multiply(.headBackward, m: rows, n: width, k: hiddenWidth) {
+            dInput.update(repeating: 0, count: rows * width)
+            products.inputGradient(weights: parameters + layer.weights, dInput: dInput)
         }
         return sum
     }
@@ -79,24 +83,21 @@ extension GradientEngine {
 
     private func headRowsBackward(_ step: Step) {
         let (batch, buffers, gradient) = (step.batch, step.buffers, step.gradient)
-        let (outputs, wide) = (profile.headWidth, profile.headWidth * profile.headPieces)
+        let outputs = profile.headWidth
         let layer = offsets.head
         let kernel = kernel(layer, outputs: outputs, pieces: profile.headPieces, parameters: step.parameters)
         let keptWords = planeWords(width: outputs)
         let dBias = gradient + layer.bias
-        measure(.headRows, bytes: batch.selectedCount * 4 * (wide + 4 * outputs)) {
+        measure(.headRows, bytes: batch.selectedCount * 4 * 6 * outputs) {
             withPlanes(batch.headKept) { kept in
                 for row in 0..<batch.selectedCount {
                     let dMax = buffers.dHeadOutput + row * outputs
                     kernel.backward(
                         dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: buffers.head.normalized + row * outputs,
                         inverse: buffers.head.inverse[row], dGain: gradient + layer.gain, dShift: gradient + layer.shift, dMax: dMax)
-                    let target = buffers.activations + row * wide
-                    kernel.route(dMax: dMax, winners: buffers.head.winners + row * kernel.winnerWords) { piece, start, length, values in
-                        let index = piece &* outputs &+ start
-                        store(values, target, index, length)
-                        store(load(dBias, index, length) + values, dBias, index, length)
-                    }
+                    kernel.locate(
+                        dMax: dMax, winners: buffers.head.winners + row * kernel.winnerWords, inputs: width,
+                        starts: buffers.winnerStarts + row * outputs, dBias: dBias)
                 }
             }
         }

@@ -15,10 +15,12 @@ public protocol VectorRows: Sendable {
 public struct ContributionStatistics: Sendable, Equatable {
     /// Sum of the losses of the selected tokens.
     public var lossSum: Double
+    /// Tokens that gave a loss.
     public var selectedCount: Int
     /// All tokens of the micro-batch.
     public var wordCount: Int
 
+    /// Statistics of one contribution.
     public init(lossSum: Double, selectedCount: Int, wordCount: Int) {
         self.lossSum = lossSum
         self.selectedCount = selectedCount
@@ -44,6 +46,7 @@ public final class GradientEngine {
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
+    /// - Parameter vectors: the vectors table: targets, and input with static vectors; its width is `settings.vectorWidth`.
     public init(settings: TrainingSettings, layout: ParameterLayout, vectors: any VectorRows, profile: Profile = .spacy2) {
         precondition(vectors.width == settings.vectorWidth, "vectors of width \(vectors.width), settings say \(settings.vectorWidth)")
         self.settings = settings
@@ -65,9 +68,10 @@ public final class GradientEngine {
             gradient.update(repeating: 0, count: layout.count)
             return statistics
         }
-        let buffers = carve(batch)
+        let content = batch.content
+        let buffers = carve(content)
         lastBuffers = buffers
-        let step = Step(batch: copy batch, parameters: parameters, gradient: gradient, buffers: buffers)
+        let step = Step(batch: content, parameters: parameters, gradient: gradient, buffers: buffers)
         clear(gradient)
         embed(step)
         firstConvolution(step)
@@ -84,7 +88,7 @@ public final class GradientEngine {
 
     /// What the stages of one gradient pass among themselves.
     struct Step {
-        let batch: MicroBatch
+        let batch: MicroBatchContent
         let parameters: Floats
         let gradient: MutableFloats
         let buffers: StepBuffers
@@ -93,7 +97,7 @@ public final class GradientEngine {
         func dHidden(level: Int) -> MutableFloats { level % 2 == 0 ? buffers.dHidden.0 : buffers.dHidden.1 }
     }
 
-    private func carve(_ batch: MicroBatch) -> StepBuffers {
+    private func carve(_ batch: MicroBatchContent) -> StepBuffers {
         var made: StepBuffers?
         arena.layout { made = StepBuffers(batch: batch, settings: settings, profile: profile, carver: &$0) }
         guard let made else { preconditionFailure("the arena calls its closure") }

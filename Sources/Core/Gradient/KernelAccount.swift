@@ -12,9 +12,11 @@ public enum StepKernel: String, CaseIterable, Sendable {
     case firstConvolution = "first convolution (gemm)"
     case firstConvolutionRows = "first convolution rows"
     case convolution = "convolutions (gemm)"
+    case convolutionBackward = "convolutions backward"
     case convolutionRows = "convolution rows"
     case gather = "gather and scatter"
     case head = "head (gemm)"
+    case headBackward = "head backward"
     case headRows = "head rows"
     case loss = "loss"
 }
@@ -35,9 +37,10 @@ final class KernelAccount {
         entries[kernel, default: Entry()].bytes += bytes
     }
 
+    /// Seconds of CPU time of this thread: what a quiet core would show, also on a busy one.
     static func now() -> Double {
         var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 }

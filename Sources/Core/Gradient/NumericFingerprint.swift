@@ -2,8 +2,8 @@
 
 /// Hosts with equal fingerprints give byte-identical contributions (design, section 3).
 ///
-/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words at the default settings are hashed: small matrix products alone miss
-/// differences between kernels, because a row's bits depend on the number of rows.
+/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words at the default settings are hashed: small matrix products
+/// alone miss differences between kernels, because a row's bits depend on the number of rows.
 public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
     /// Hash over the bits of all gradients and losses.
     public let hash: UInt64
@@ -12,6 +12,7 @@ public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
     /// OpenBLAS's version and build options.
     public let configuration: String
 
+    /// One that another host sent.
     public init(hash: UInt64, coreName: String, configuration: String) {
         self.hash = hash
         self.coreName = coreName
@@ -42,5 +43,6 @@ public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
         return NumericFingerprint(hash: hash, coreName: MatrixMultiply.coreName, configuration: MatrixMultiply.configuration)
     }
 
+    /// One line for messages.
     public var description: String { String(hash, radix: 16) + " \(coreName) \(configuration)" }
 }

@@ -39,12 +39,12 @@ struct StepBuffers {
     var convolutions: [LayerTrace]
     /// (R_i, W), by level 1...D.
     var hidden: [MutableFloats]
-    /// (R_i, 3 W), by level 2...D: rows of the level below, side by side.
-    var columns: [MutableFloats]
-    /// (R_i, P W) for any level, or (R_1, W): pre-activations or their gradient. Also (T, 3 H).
+    /// (R_i, 3 W) for any level above the first: rows of the level below, side by side.
+    var columns: MutableFloats
+    /// (R_i, P W) for any level above the first: pre-activations. Also (R_1, W) and (T, 3 H).
     var activations: MutableFloats
-    /// (R_i, 3 W) for any level.
-    var dColumns: MutableFloats
+    /// (R_i, W) for any level above the first, or (T, H): where the winning piece's weights begin.
+    var winnerStarts: UnsafeMutablePointer<Int32>
     /// (R_i, W), two in turn.
     var dHidden: (MutableFloats, MutableFloats)
     var head: LayerTrace
@@ -55,7 +55,7 @@ struct StepBuffers {
     /// One row of pre-activations, (max P O).
     var row: MutableFloats
 
-    init(batch: MicroBatch, settings: TrainingSettings, profile: Profile, carver: inout Arena.Carver) {
+    init(batch: MicroBatchContent, settings: TrainingSettings, profile: Profile, carver: inout Arena.Carver) {
         let (width, depth, pieces) = (settings.width, settings.depth, settings.pieces)
         let wide = profile.mixerPieces * width
         func layer(_ rows: Int, outputs: Int, pieces: Int) -> LayerTrace {
@@ -78,11 +78,11 @@ struct StepBuffers {
         let rows = (0...depth).map { batch.rowCount(level: $0) }
         convolutions = (1...depth).map { layer(rows[$0], outputs: width, pieces: pieces) }
         hidden = (1...depth).map { carver.floats(rows[$0] * width) }
-        columns = (1...depth).map { carver.floats($0 > 1 ? rows[$0] * 3 * width : 0) }
         let (most, second) = (rows[1], depth > 1 ? rows[2] : 0)
         let selected = rows[depth]
         activations = carver.floats(max(second * pieces * width, most * width, selected * profile.headPieces * profile.headWidth))
-        dColumns = carver.floats(second * 3 * width)
+        columns = carver.floats(second * 3 * width)
+        winnerStarts = carver.take(max(second * width, selected * profile.headWidth), Int32.self)
         dHidden = (carver.floats(most * width), carver.floats(most * width))
         head = layer(selected, outputs: profile.headWidth, pieces: profile.headPieces)
         headOutput = carver.floats(selected * profile.headWidth)

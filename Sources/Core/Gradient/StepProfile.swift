@@ -18,8 +18,8 @@ public struct StepProfile: Sendable {
     /// Words and seconds of one update: all its lanes, one after the other.
     public var words: Int
     public var seconds: Double
-    /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word, the
-    /// others per reached row, head per selected token; three times the forward pass.
+    /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word,
+    /// the others per reached row, head per selected token; three times the forward pass.
     public var neededOperations: Double
     /// sgemm at the convolutions' shape, measured in the same run, before and after.
     public var operationsPerSecond: Double
@@ -58,7 +58,7 @@ public struct StepProfile: Sendable {
                     builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
                 }
                 words += engine.gradient(of: batch, parameters: state.parameters, into: state.moment1).wordCount
-                needed += engine.neededOperations(batch)
+                needed += engine.neededOperations(batch.content)
             }
             return (words, needed)
         }
@@ -123,15 +123,15 @@ public struct StepProfile: Sendable {
                     + pad(number(row.operations / row.seconds / 1e9, 1), 9) + pad(number(row.bytes / 1e6, 2), 9))
         }
         lines.append(
-            "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s; needed \(number(neededOperations / 1e6, 0))"
-                + " MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s, efficiency \(number(efficiency * 100, 1))%")
+            "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s; needed"
+                + " \(number(neededOperations / 1e6, 0)) MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s, efficiency \(number(efficiency * 100, 1))%")
         return lines.joined(separator: "\n")
     }
 }
 
 extension GradientEngine {
     /// Operations of the products that a gradient of `batch` needs (see `StepProfile.neededOperations`).
-    func neededOperations(_ batch: MicroBatch) -> Double {
+    func neededOperations(_ batch: MicroBatchContent) -> Double {
         guard batch.selectedCount > 0 else { return 0 }
         let columns = width * (settings.useVectors ? 5 : 4)
         let unique = batch.uniqueCount * width * (profile.mixerPieces * columns + 3 * pieces * width)

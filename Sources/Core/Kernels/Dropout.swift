@@ -2,9 +2,9 @@
 
 /// Inverted dropout: a unit is kept with probability 1 - rate and then scaled by 1 / (1 - rate).
 ///
-/// A decision compares 16 random bits with `threshold`, so the rate is rounded to a multiple of 2^-16; one Philox block decides eight units.
-/// Random bits of unit j: chunk q = j / 8, lane l = j % 8, group g = q / 4; the word is 8 * ((q / 2) % 2) + l of group g as `Philox.fill`
-/// lays them out, its low half for even q, its high half for odd q.
+/// A decision compares 16 random bits with `threshold`, so the rate is rounded to a multiple of 2^-16; one Philox block decides eight
+/// units. Random bits of unit j: chunk q = j / 8, lane l = j % 8, group g = q / 4; the word is 8 * ((q / 2) % 2) + l of group g as
+/// `Philox.fill` lays them out, its low half for even q, its high half for odd q.
 struct Dropout: Sendable, Equatable {
     /// A unit is dropped when its 16 bits are below this.
     let threshold: UInt32

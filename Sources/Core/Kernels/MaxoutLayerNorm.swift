@@ -174,48 +174,74 @@ struct MaxoutLayerNorm {
         return (sum, product)
     }
 
-    /// Routes the gradient of the maxima to the winning pieces: calls `body(piece, start, length, values)` for every chunk of every piece, values
-    /// being 0 where another piece won.
+    /// Routes the gradient of the maxima to the winning pieces: calls `body(piece, start, length, values)` for every chunk of every piece,
+    /// values being 0 where another piece won.
     @inline(__always)
     func route(dMax: Floats, winners: UnsafePointer<UInt32>, _ body: (_ piece: Int, _ start: Int, _ length: Int, _ values: Float8) -> Void) {
+        routeMasks(winners) { piece, start, length, mask in body(piece, start, length, masked(load(dMax, start, length), mask)) }
+    }
+
+    /// Calls `body(piece, start, length, mask)` for every chunk, last piece first; the mask is all ones where the piece won.
+    @inline(__always)
+    private func routeMasks(_ winners: UnsafePointer<UInt32>, _ body: (Int, Int, Int, UInt8Lanes) -> Void) {
         switch pieces {
-        case 1: route(dMax, winners, pieces: 1, body)
-        case 2: route(dMax, winners, pieces: 2, body)
-        case 3: route(dMax, winners, pieces: 3, body)
-        default: route(dMax, winners, pieces: pieces, body)
+        case 1: routeMasks(winners, pieces: 1, body)
+        case 2: routeMasks(winners, pieces: 2, body)
+        case 3: routeMasks(winners, pieces: 3, body)
+        default: routeMasks(winners, pieces: pieces, body)
         }
     }
 
     @inline(__always)
-    private func route(_ dMax: Floats, _ winners: UnsafePointer<UInt32>, pieces: Int, _ body: (Int, Int, Int, Float8) -> Void) {
+    private func routeMasks(_ winners: UnsafePointer<UInt32>, pieces: Int, _ body: (Int, Int, Int, UInt8Lanes) -> Void) {
         for part in 0..<planeWords(width: outputs) / 8 {
             let base = part &* 256
             let third = pieces > 2 ? loadBits(winners + planeOffset(2, part)) : .zero
             let second = pieces > 1 ? loadBits(winners + planeOffset(1, part)) : .zero
             forChunks(min(256, outputs &- base)) { offset, length in
                 let (start, bit) = (base &+ offset, offset >> 3)
-                let value = load(dMax, start, length)
                 // The last piece that beat all before it is the winner.
                 var open = UInt8Lanes(repeating: .max)
                 if pieces > 3 {
                     for piece in (3..<pieces).reversed() {
                         let wins = spread(loadBits(winners + planeOffset(piece, part)), bit: bit)
-                        body(piece, start, length, masked(value, wins & open))
+                        body(piece, start, length, wins & open)
                         open &= ~wins
                     }
                 }
                 if pieces > 2 {
                     let wins = spread(third, bit: bit)
-                    body(2, start, length, masked(value, wins & open))
+                    body(2, start, length, wins & open)
                     open &= ~wins
                 }
                 if pieces > 1 {
                     let wins = spread(second, bit: bit)
-                    body(1, start, length, masked(value, wins & open))
+                    body(1, start, length, wins & open)
                     open &= ~wins
                 }
-                body(0, start, length, masked(value, open))
+                body(0, start, length, open)
             }
+        }
+    }
+
+    /// For `WinnerProducts`: where each winner's row of W (P * O, inputs) begins; and adds the routed gradient to the bias's.
+    /// - Parameters:
+    ///   - starts: (O), written: (winning piece * O + o) * inputs.
+    ///   - dBias: (P, O), added to.
+    @inline(__always)
+    func locate(dMax: Floats, winners: UnsafePointer<UInt32>, inputs: Int, starts: UnsafeMutablePointer<Int32>, dBias: MutableFloats) {
+        let step = UInt32(truncatingIfNeeded: inputs)
+        let lanes = UInt8Lanes(0, 1, 2, 3, 4, 5, 6, 7) &* UInt8Lanes(repeating: step)
+        var place = UInt8Lanes.zero
+        routeMasks(winners) { piece, start, length, mask in
+            let index = piece &* outputs &+ start
+            store(load(dBias, index, length) + masked(load(dMax, start, length), mask), dBias, index, length)
+            place |= mask & (lanes &+ UInt8Lanes(repeating: UInt32(truncatingIfNeeded: index) &* step))
+            // The first piece comes last.
+            guard piece == 0 else { return }
+            let target = UnsafeMutableRawPointer(starts + start).assumingMemoryBound(to: UInt32.self)
+            if length == 8 { storeBits(place, target) } else { for lane in 0..<length { target[lane] = place[lane] } }
+            place = .zero
         }
     }
 }

@@ -1,8 +1,8 @@
 // Fresh weights. In: layout and seed. Out: a filled parameter buffer, the same everywhere.
 
 extension ParameterLayout {
-    /// Fills `buffer` (`count` floats) as thinc 7 initializes (`maxout.py`, `affine.py`, `static_vectors.py`, `hash_embed.py`): weights uniform in
-    /// +-sqrt(6 / (outputs + inputs)), pieces not counted; tables uniform in +-0.1; gains 1; biases 0.
+    /// Fills `buffer` (`count` floats) as thinc 7 initializes (`maxout.py`, `affine.py`, `static_vectors.py`, `hash_embed.py`): weights
+    /// uniform in +-sqrt(6 / (outputs + inputs)), pieces not counted; tables uniform in +-0.1; gains 1; biases 0.
     ///
     /// Values are drawn by Philox in the files' order of axes, so they do not depend on the layout in memory.
     public func initialize(_ buffer: UnsafeMutablePointer<Float>, seed: UInt64) {

@@ -2,9 +2,9 @@
 
 /// Where every parameter lives in a flat buffer of `count` floats. Parameters, gradients, both moments and averages share it.
 ///
-/// Files have spaCy's axes; memory has the kernels': Maxout weights are piece-major, so that the max over pieces is a straight vector loop, and
-/// the first convolution's are window-major besides, so that each third of the window is one block that multiplies unique words' embeddings.
-/// Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions (previous, current, next).
+/// Files have spaCy's axes; memory has the kernels': Maxout weights are piece-major, so that the max over pieces is a straight vector
+/// loop, and the first convolution's are window-major besides, so that each third of the window is one block that multiplies unique words'
+/// embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions (previous, current, next).
 public struct ParameterLayout: Sendable, Equatable {
     /// How the axes of a tensor stand in memory.
     public enum Order: Sendable, Equatable {
@@ -22,9 +22,11 @@ public struct ParameterLayout: Sendable, Equatable {
         public let name: String
         /// spaCy's shape, row-major in files.
         public let shape: [Int]
-        /// First float in the flat buffer, and number of floats.
+        /// First float in the flat buffer.
         public let offset: Int
+        /// Number of floats.
         public let count: Int
+        /// How the axes stand in memory.
         public let order: Order
         /// Index into `layers`.
         public let layer: Int
@@ -32,6 +34,7 @@ public struct ParameterLayout: Sendable, Equatable {
         public let isTable: Bool
         /// Part of the training head: kept in checkpoints, not in `modelN.bin`.
         public var isHead: Bool { name.hasPrefix("head.") }
+        /// Its floats in the flat buffer.
         public var range: Range<Int> { offset..<offset + count }
     }
 
@@ -43,7 +46,9 @@ public struct ParameterLayout: Sendable, Equatable {
         public let range: Range<Int>
     }
 
+    /// In the order of the buffer: tables, static vectors, mixer, convolutions, head.
     public let tensors: [Tensor]
+    /// In the order of the buffer; they cover it without gaps.
     public let layers: [Layer]
     /// Floats in the flat buffer.
     public let count: Int

@@ -1,14 +1,16 @@
-// The decisions in which spaCy 2.x and 3.x differ. In: which spaCy reads the weights. Out: one value for model, objective, optimizer, exporter.
+// The decisions in which spaCy 2.x and 3.x differ. In: which spaCy reads the weights. Out: one value for model, objective, optimizer,
+// exporter.
 
-/// Every way in which the spaCy versions differ, decided once (design: profiles). Kernels never ask which spaCy it is: they are given sizes,
-/// constants and row lists that were made from this value.
+/// Every way in which the spaCy versions differ, decided once (design: profiles). Kernels never ask which spaCy it is: they are given
+/// sizes, constants and row lists that were made from this value.
 public struct Profile: Sendable, Equatable {
     /// "spacy2"; also in config.json.
     public var name: String
     /// Pieces of the mixer's Maxout, whatever `--cnn-pieces` says (spaCy 2.3 `_legacy_tok2vec.py`).
     public var mixerPieces: Int
-    /// Width and Maxout pieces of the head's hidden layer (spaCy 2.3 `cli/pretrain.py`, `create_pretraining_model`).
+    /// Width of the head's hidden layer (spaCy 2.3 `cli/pretrain.py`, `create_pretraining_model`).
     public var headWidth: Int
+    /// Its Maxout pieces.
     public var headPieces: Int
     /// Added to the variance in LayerNorm (thinc 7 `layernorm.py`).
     public var layerNormEpsilon: Float
@@ -33,9 +35,13 @@ public struct Profile: Sendable, Equatable {
 
 /// MurmurHash3 seeds of the four embedding tables. They belong to the weights: a file's seeds stay with its weights.
 public struct EmbeddingSeeds: Codable, Sendable, Equatable {
+    /// Of the table of normalized forms.
     public var norm: UInt32
+    /// Of the table of prefixes.
     public var prefix: UInt32
+    /// Of the table of suffixes.
     public var suffix: UInt32
+    /// Of the table of shapes.
     public var shape: UInt32
 
     /// The defaults are those of spaCy 2.3.3 and later.

@@ -10,7 +10,8 @@ public enum Replacement: Sendable, Equatable {
     case same
 }
 
-/// Selects tokens as spaCy's `masked_language_model` does (2.3 `_ml.py`), drawn per (seed, epoch, document, token) instead of from a stream.
+/// Selects tokens as spaCy's `masked_language_model` does (2.3 `_ml.py`), drawn per (seed, epoch, document, token) instead of from a
+/// stream.
 struct Masking {
     private let philox: Philox
     /// x is selected if it is below this, x being 32 random bits.

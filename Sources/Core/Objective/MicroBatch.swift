@@ -1,7 +1,7 @@
 // One lane's share of an update, ready to compute. In: filled by MicroBatchBuilder. Out: every index and mask the engine needs.
 //
-// Legend: n tokens and D convolutions; position p = token + D within a document, which has D rows of padding on each side. Level i holds the
-// outputs of convolution i (level 0: the embeddings). S_i are the positions of level i that a selected token's loss can reach: those at
+// Legend: n tokens and D convolutions; position p = token + D within a document, which has D rows of padding on each side. Level i holds
+// the outputs of convolution i (level 0: the embeddings). S_i are the positions of level i that a selected token's loss can reach: those at
 // most D - i away from a selected token. Rows of a level are the positions of its S_i, document by document, ascending; so the three rows
 // that a convolution reads at p stand side by side in the level below.
 
@@ -9,10 +9,12 @@
 public struct DocumentView {
     /// Names the document in the random draws: its line number in the corpus.
     public var key: UInt64
+    /// The shard that holds it.
     public var shard: PreparedShard
     /// Index of the document in the shard.
     public var index: Int
 
+    /// The document at `index` of `shard`.
     public init(key: UInt64, shard: PreparedShard, index: Int) {
         self.key = key
         self.shard = shard
@@ -28,6 +30,29 @@ public struct DocumentView {
 ///
 /// Owned by one thread at a time: a builder fills it, then an engine reads it.
 public final class MicroBatch: @unchecked Sendable {
+    /// A value, so that builder and engine work on it without the run-time's access checks.
+    var content = MicroBatchContent()
+
+    /// An empty one, for a builder to fill.
+    public init() {}
+
+    /// The epoch that its selection was drawn for.
+    public var epoch: UInt64 { content.epoch }
+    /// The update that its dropout was drawn for.
+    public var update: UInt64 { content.update }
+    /// Documents, with or without a selected token.
+    public var documentCount: Int { content.documentCount }
+    /// All tokens of the documents, selected or not.
+    public var wordCount: Int { content.wordCount }
+    /// Tokens that give a loss.
+    public var selectedCount: Int { content.selectedCount }
+
+    /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
+    public func touchedRows(table: Int) -> [UInt32] { content.features[table].touched }
+}
+
+/// What a `MicroBatch` holds.
+struct MicroBatchContent {
     /// Rows of one level and what the convolution that makes them reads.
     struct Level {
         /// Index, in the level below, of the row of position p - 1; rows of p and p + 1 follow it.
@@ -47,13 +72,13 @@ public final class MicroBatch: @unchecked Sendable {
         var factors: [Float] = []
     }
 
-    public internal(set) var epoch: UInt64 = 0
-    public internal(set) var update: UInt64 = 0
+    var epoch: UInt64 = 0
+    var update: UInt64 = 0
     /// Documents and all their tokens, selected or not.
-    public internal(set) var documentCount = 0
-    public internal(set) var wordCount = 0
+    var documentCount = 0
+    var wordCount = 0
     /// Tokens that give a loss.
-    public var selectedCount: Int { targetRows.count }
+    var selectedCount: Int { targetRows.count }
 
     /// norm, prefix, suffix, shape.
     var features = [Feature](repeating: Feature(), count: 4)
@@ -82,15 +107,10 @@ public final class MicroBatch: @unchecked Sendable {
     /// Planes of kept units of the head's hidden layer, by row of level D.
     var headKept: [UInt32] = []
 
-    public init() {}
-
-    /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
-    public func touchedRows(table: Int) -> [UInt32] { features[table].touched }
-
     /// Rows of level i.
     func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
 
-    func clear(depth: Int) {
+    mutating func clear(depth: Int) {
         (documentCount, wordCount, uniqueCount) = (0, 0, 0)
         for index in features.indices {
             features[index].count = 0

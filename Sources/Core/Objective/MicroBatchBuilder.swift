@@ -5,6 +5,28 @@ public final class MicroBatchBuilder {
     /// Injected selection, for tests: (index of the document in the batch, token) -> what replaces it, nil if not selected.
     public typealias Chooser = (_ document: Int, _ token: Int) -> Replacement?
 
+    private var assembler: MicroBatchAssembler
+
+    /// - Parameters:
+    ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
+    public init(
+        settings: TrainingSettings, seeds: EmbeddingSeeds, randomWords: RandomWordTable, maskWord: WordFeatures, profile: Profile = .spacy2
+    ) {
+        assembler = MicroBatchAssembler(
+            settings: settings, seeds: seeds, randomWords: randomWords, maskWord: maskWord, profile: profile)
+    }
+
+    /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run,
+    /// decides dropout.
+    public func build(
+        _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: MicroBatch, choose: Chooser? = nil
+    ) {
+        assembler.build(documents, epoch: epoch, update: update, into: &batch.content, choose: choose)
+    }
+}
+
+/// The builder as a value.
+struct MicroBatchAssembler {
     private let settings: TrainingSettings
     private let profile: Profile
     private let seeds: EmbeddingSeeds
@@ -27,10 +49,8 @@ public final class MicroBatchBuilder {
     private var fill: [Int32] = []
     private var plane: [UInt32] = []
 
-    /// - Parameters:
-    ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
-    public init(
-        settings: TrainingSettings, seeds: EmbeddingSeeds, randomWords: RandomWordTable, maskWord: WordFeatures, profile: Profile = .spacy2
+    init(
+        settings: TrainingSettings, seeds: EmbeddingSeeds, randomWords: RandomWordTable, maskWord: WordFeatures, profile: Profile
     ) {
         self.settings = settings
         self.profile = profile
@@ -42,9 +62,8 @@ public final class MicroBatchBuilder {
         precondition(profile.padding(depth: depth) == depth, "rows of padding other than one per convolution are not built yet")
     }
 
-    /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run, decides dropout.
-    public func build(
-        _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: MicroBatch, choose: Chooser? = nil
+    mutating func build(
+        _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: inout MicroBatchContent, choose: MicroBatchBuilder.Chooser?
     ) {
         batch.clear(depth: depth)
         (batch.epoch, batch.update) = (epoch, update)
@@ -65,19 +84,19 @@ public final class MicroBatchBuilder {
                 replacements.removeAll(keepingCapacity: true)
                 for token in 0..<tokens.count { replacements.append(masking.replacement(of: token)) }
             }
-            guard select(document, into: batch) else { continue }
-            listWords(document, into: batch)
-            listRows(document, into: batch, convolutions: convolutions, head: head)
+            guard select(document, into: &batch) else { continue }
+            listWords(document, into: &batch)
+            listRows(document, into: &batch, convolutions: convolutions, head: head)
         }
         batch.uniqueCount = uniqueWords.count
-        listFeatures(into: batch)
-        listOccurrences(into: batch)
-        drawEmbeddingMasks(into: batch)
+        listFeatures(into: &batch)
+        listOccurrences(into: &batch)
+        drawEmbeddingMasks(into: &batch)
     }
 
     /// Finds targets of selected tokens and every position's distance to the nearest of them.
     /// - Returns: whether any token is selected.
-    private func select(_ document: DocumentView, into batch: MicroBatch) -> Bool {
+    private mutating func select(_ document: DocumentView, into batch: inout MicroBatchContent) -> Bool {
         let tokens = document.tokens
         let far = Int32(depth + 1)
         distances.removeAll(keepingCapacity: true)
@@ -100,7 +119,7 @@ public final class MicroBatchBuilder {
     }
 
     /// Row of the vectors table that a word with vector row `row` aims at, nil for none.
-    private func target(of row: Int32) -> Int32? {
+    private mutating func target(of row: Int32) -> Int32? {
         if row >= 0 { return row }
         switch settings.outOfVocabularyTargets {
         case .skip: return nil
@@ -110,7 +129,7 @@ public final class MicroBatchBuilder {
     }
 
     /// Level 0: numbers the input words that are reached.
-    private func listWords(_ document: DocumentView, into batch: MicroBatch) {
+    private mutating func listWords(_ document: DocumentView, into batch: inout MicroBatchContent) {
         let tokens = document.tokens
         for position in distances.indices where distances[position] <= Int32(depth) {
             let token = position - depth
@@ -131,7 +150,7 @@ public final class MicroBatchBuilder {
     }
 
     /// Levels 1 to D: row lists and the masks of convolutions and head.
-    private func listRows(_ document: DocumentView, into batch: MicroBatch, convolutions: [Philox], head: Philox) {
+    private mutating func listRows(_ document: DocumentView, into batch: inout MicroBatchContent, convolutions: [Philox], head: Philox) {
         // Row in the level below of each position.
         rows.removeAll(keepingCapacity: true)
         let reached = distances.reduce(into: Int32(0)) { $0 += $1 <= Int32(depth) ? 1 : 0 }
@@ -164,17 +183,17 @@ public final class MicroBatchBuilder {
     }
 
     /// Distinct ids of every attribute, their table rows, and the mixer's masks.
-    private func listFeatures(into batch: MicroBatch) {
+    private mutating func listFeatures(into batch: inout MicroBatchContent) {
         for index in 0..<4 { featureTables[index].clear() }
         vectorTable.clear()
         let mixer = Philox(seed: settings.seed, purpose: .mixerMask, update: batch.update)
         let (seedList, half) = (seeds.inTableOrder, UInt32(settings.rows / 2))
         for word in uniqueWords {
             let ids = (word.norm, word.prefix, word.suffix, word.shape)
-            addFeature(0, ids.0, seed: seedList[0], rows: UInt32(settings.rows), into: batch)
-            addFeature(1, ids.1, seed: seedList[1], rows: half, into: batch)
-            addFeature(2, ids.2, seed: seedList[2], rows: half, into: batch)
-            addFeature(3, ids.3, seed: seedList[3], rows: half, into: batch)
+            addFeature(0, ids.0, seed: seedList[0], rows: UInt32(settings.rows), into: &batch)
+            addFeature(1, ids.1, seed: seedList[1], rows: half, into: &batch)
+            addFeature(2, ids.2, seed: seedList[2], rows: half, into: &batch)
+            addFeature(3, ids.3, seed: seedList[3], rows: half, into: &batch)
             if settings.useVectors {
                 if word.row < 0 {
                     batch.wordVectors.append(-1)
@@ -198,7 +217,7 @@ public final class MicroBatchBuilder {
     }
 
     @inline(__always)
-    private func addFeature(_ table: Int, _ id: UInt64, seed: UInt32, rows: UInt32, into batch: MicroBatch) {
+    private mutating func addFeature(_ table: Int, _ id: UInt64, seed: UInt32, rows: UInt32, into batch: inout MicroBatchContent) {
         let (number, isNew) = featureTables[table].number(id)
         if isNew {
             let keys = murmurHash3(id, seed: seed)
@@ -212,7 +231,7 @@ public final class MicroBatchBuilder {
     }
 
     /// By unique word, where the first convolution reads it: a counting sort, so in row order within a word.
-    private func listOccurrences(into batch: MicroBatch) {
+    private mutating func listOccurrences(into batch: inout MicroBatchContent) {
         let starts = batch.levels[1].starts
         fill.removeAll(keepingCapacity: true)
         for _ in 0...batch.uniqueCount { fill.append(0) }
@@ -237,7 +256,7 @@ public final class MicroBatchBuilder {
     }
 
     /// One mask of `width` units for the whole update on each table's output, the same in every lane.
-    private func drawEmbeddingMasks(into batch: MicroBatch) {
+    private mutating func drawEmbeddingMasks(into batch: inout MicroBatchContent) {
         guard dropout.isOn, profile.dropsEmbeddings else { return }
         for table in 0..<(settings.useVectors ? 5 : 4) {
             let philox = Philox(seed: settings.seed, purpose: .embeddingMask, layer: table, update: batch.update)

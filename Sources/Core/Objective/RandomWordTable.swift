@@ -8,12 +8,15 @@ public struct RandomWordTable: Sendable, Equatable {
     /// Size that spaCy limits its table to.
     public static let limit = 10_000
 
+    /// Most frequent first.
     public let words: [WordFeatures]
+    /// Occurrences of each word in the corpus.
     public let counts: [UInt64]
     /// cumulative[i] = counts[0] + ... + counts[i].
     private let cumulative: [UInt64]
 
-    /// Keeps the `limit` most frequent words; ties by ids, so that the order of the input is of no consequence. Words with count 0 are left out.
+    /// Keeps the `limit` most frequent words; ties by ids, so that the order of the input is of no consequence. Words with count 0 are
+    /// left out.
     public init(words: [WordFeatures], counts: [UInt64]) {
         precondition(words.count == counts.count)
         let order = words.indices.filter { counts[$0] > 0 }.sorted { left, right in

@@ -1,7 +1,7 @@
 // One optimizer step. In: the reduced gradient sum. Out: parameters, moments and averages of the next version.
 
-/// thinc 7's Adam (`optimizers.pyx`, `ops.pyx` of 7.0 and 7.4): per layer L2, clipping to a norm, Adam with the bias correction folded into the learn
-/// rate, running averages. Two passes over memory; the gradient is read only.
+/// thinc 7's Adam (`optimizers.pyx`, `ops.pyx` of 7.0 and 7.4): per layer L2, clipping to a norm, Adam with the bias correction folded
+/// into the learn rate, running averages. Two passes over memory; the gradient is read only.
 public struct AdamOptimizer: Sendable {
     private let layers: [Range<Int>]
     private let settings: OptimizerSettings

@@ -1,8 +1,8 @@
 // Optimizer settings from the environment, as spaCy has them. In: environment variables. Out: settings, or the variable that is wrong.
 
 extension OptimizerSettings {
-    /// Reads learn_rate, optimizer_B1, optimizer_B2, optimizer_eps, L2_penalty, grad_norm_clip; SPACY_ with the name in capitals counts too, and wins
-    /// (spaCy 2.3 `util.env_opt`).
+    /// Reads learn_rate, optimizer_B1, optimizer_B2, optimizer_eps, L2_penalty, grad_norm_clip; SPACY_ with the name in capitals counts
+    /// too, and wins (spaCy 2.3 `util.env_opt`).
     /// - Throws: `InputError` that names a variable whose value is no number or out of range.
     public init(environment: [String: String]) throws(InputError) {
         self.init()

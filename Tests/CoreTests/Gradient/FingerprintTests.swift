@@ -27,7 +27,7 @@ import Testing
             builder.build(canned.documents(words: words), epoch: 0, update: 1, into: batch, choose: CannedCorpus.choose)
             #expect(batch.selectedCount > 0, "\(words) words")
         }
-        let share = Double(batch.uniqueCount) / 3000
+        let share = Double(batch.content.uniqueCount) / 3000
         #expect(share > 0.25 && share < 0.4)
     }
 

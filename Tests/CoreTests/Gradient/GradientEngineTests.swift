@@ -14,7 +14,8 @@ import Testing
         var useVectors = false
         var targets = OutOfVocabularyTargets.skip
         var testDescription: String {
-            "depth \(depth) pieces \(pieces) width \(width) mask \(mask) dropout \(dropout) lengths \(lengths) \(loss) uv \(useVectors) \(targets)"
+            "depth \(depth) pieces \(pieces) width \(width) mask \(mask) dropout \(dropout) lengths \(lengths)"
+                + " \(loss) uv \(useVectors) \(targets)"
         }
 
         var settings: TrainingSettings {
@@ -50,7 +51,8 @@ import Testing
         for seed in 0..<UInt64(count) {
             var random = TestGenerator(state: 1000 + seed)
             let lengths = (0..<Int.random(in: 1...5, using: &random)).map { _ in
-                Int.random(in: 0..<12, using: &random) == 0 ? Int.random(in: 1...500, using: &random) : Int.random(in: 1...40, using: &random)
+                let longest = Int.random(in: 0..<12, using: &random) == 0 ? 500 : 40
+                return Int.random(in: 1...longest, using: &random)
             }
             let mask: Float = [0, 0.02, 0.15, 0.5, 1][Int.random(in: 0..<5, using: &random)]
             let item = Case(

@@ -172,3 +172,43 @@ import Testing
         #expect(c.allSatisfy { $0 == 0 })
     }
 }
+
+@Suite struct WinnerProductsTests {
+    /// Against the plain sums, with whole and partial tiles, overlapping rows and a rest of a vector.
+    @Test(arguments: [(96, 3, 288), (20, 2, 100), (17, 5, 7), (33, 1, 203)]) func equalThePlainSums(outputs: Int, pieces: Int, inputs: Int) {
+        var random = TestGenerator(state: UInt64(outputs))
+        let (rows, stride) = (9, 5)
+        func values(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
+        let rowStarts = (0..<rows).map { _ in Int32.random(in: 0..<6, using: &random) }
+        let space = 5 * stride + inputs
+        let (dMax, weights, input) = (values(rows * outputs), values(pieces * outputs * inputs), values(space))
+        let winners = (0..<rows * outputs).map { _ in Int.random(in: 0..<pieces, using: &random) }
+        let winnerStarts = winners.enumerated().map { Int32(($1 * outputs + $0 % outputs) * inputs) }
+        var (dInput, dWeights) = (values(space), values(weights.count))
+        var (expectedInput, expectedWeights) = (dInput.map(Double.init), dWeights.map(Double.init))
+        for row in 0..<rows {
+            for output in 0..<outputs {
+                let (gradient, start) = (Double(dMax[row * outputs + output]), Int(winnerStarts[row * outputs + output]))
+                for k in 0..<inputs {
+                    let place = Int(rowStarts[row]) * stride + k
+                    expectedInput[place] += gradient * Double(weights[start + k])
+                    expectedWeights[start + k] += gradient * Double(input[place])
+                }
+            }
+        }
+        dMax.withUnsafeBufferPointer { dMax in
+            winnerStarts.withUnsafeBufferPointer { winnerStarts in
+                rowStarts.withUnsafeBufferPointer { rowStarts in
+                    guard let dMax = dMax.baseAddress, let winnerStarts = winnerStarts.baseAddress else { return }
+                    let products = WinnerProducts(
+                        outputs: outputs, inputs: inputs, rows: rows, dMax: dMax, winnerStarts: winnerStarts, rowStarts: rowStarts.baseAddress,
+                        rowStride: stride)
+                    products.inputGradient(weights: weights, dInput: &dInput)
+                    products.weightGradient(dWeights: &dWeights, input: input)
+                }
+            }
+        }
+        #expect(relativeError(dInput, expectedInput) < 1e-6)
+        #expect(relativeError(dWeights, expectedWeights) < 1e-6)
+    }
+}

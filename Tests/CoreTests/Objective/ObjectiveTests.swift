@@ -75,12 +75,12 @@ import Testing
         for document in fixture.documents {
             let batch = MicroBatch()
             fixture.builder().build([document], epoch: 3, update: 11, into: batch)
-            parts += batch.targetRows
-            rows += batch.rowCount(level: 1)
+            parts += batch.content.targetRows
+            rows += batch.content.rowCount(level: 1)
         }
-        #expect(whole.targetRows == parts)
-        #expect(whole.rowCount(level: 1) == rows)
+        #expect(whole.content.targetRows == parts)
+        #expect(whole.content.rowCount(level: 1) == rows)
         let other = fixture.batch(epoch: 4)
-        #expect(other.targetRows != whole.targetRows)
+        #expect(other.content.targetRows != whole.content.targetRows)
     }
 }
