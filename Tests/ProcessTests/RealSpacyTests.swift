@@ -15,7 +15,7 @@ import Testing
     }
 
     /// Five updates from the same start end in the same averages, within 1e-3 a tensor.
-    @Test(.enabled(if: isThere, "needs the real spaCy 2.3.9"), arguments: [[], ["--loss", "L2"]])
+    @Test(.enabled(if: isThere, "needs the real spaCy 2.3.9"), arguments: [[], ["--loss", "L2"], ["--use-vectors"]])
     func fiveUpdatesEqualItsOwn(options: [String]) throws {
         let process = Process()
         let script = Demo.root.appending(path: "Tests/GoldenTests/reference/updates_check.py").path
