@@ -91,7 +91,7 @@ final class Mutant {
         case .countsUnorderedAnswers:
             if let open = machine.open, machine.peers[peer] != nil {
                 keptOrder = (peer, open.orders[peer])
-                machine.open?.orders[peer, default: .init(lanes: [], leaves: [], reminded: 0)].lanes.formUnion(
+                machine.open?.orders[peer, default: .init(now: 0)].lanes.formUnion(
                     (0..<UInt16(machine.lanes.count)))
             }
         case .comparesNothing:

@@ -107,6 +107,9 @@ final class SimulatedWorker: SimulatedProcess {
         if !buffers.isEmpty { world.violate("\(name) keeps \(buffers.count) buffers after \(event)") }
     }
 
+    /// The shell's own trouble, whatever the machine is doing.
+    func report(_ trouble: String) { whenAwake(life) { [unowned self] in send(.trouble(trouble)) } }
+
     /// An event of work that was begun in the present membership.
     private func report(after delay: Int, while isCurrent: @escaping () -> Bool = { true }, _ event: @escaping () -> WorkerStateMachine.Event?) {
         let membership = membership

@@ -108,7 +108,9 @@ final class World {
             if random.chance(0.3), let connection = worker.connection { cut(connection) }
         // One at a time: each that hangs costs a deadline.
         case .hangWorker: if !living.contains(where: \.isHung) { random.pick(living)?.isHung = true }
-        case .troubleWorker: random.pick(living)?.troubles += random.pick(1...3)
+        case .troubleWorker:
+            guard let worker = random.pick(living) else { return }
+            if random.chance(0.5) { worker.report("a chunk cannot be written") } else { worker.troubles += random.pick(1...3) }
         case .crashCoordinator:
             coordinator.crash()
             schedule(after: random.pick(200...5_000)) { [unowned self] in coordinator.start() }

@@ -19,7 +19,7 @@ extension CoordinatorStateMachine {
         var update = OpenUpdate(number: nextUpdate, begun: now)
         for (index, lane) in lanes.enumerated() {
             guard let active = lane.active else { return }
-            update.orders[active.peer, default: PeerOrder(lanes: [], leaves: [], reminded: now)]
+            update.orders[active.peer, default: PeerOrder(now: now)]
                 .lanes.insert(UInt16(index))
         }
         open = update
@@ -51,7 +51,7 @@ extension CoordinatorStateMachine {
         guard open != nil, phase == .training, !isCovered(Int(lane)) else { return }
         let isSecond = lanes[Int(lane)].backup != nil
         roster += 1
-        var order = open?.orders[id] ?? PeerOrder(lanes: [], leaves: [], reminded: now)
+        var order = open?.orders[id] ?? PeerOrder(now: now)
         // Who has the order is not told again: it would send all of its gradients again.
         let isNew = order.lanes.insert(lane).inserted
         guard isSecond ? order.leaves.insert(lane).inserted || isNew : isNew else { return }
@@ -102,8 +102,11 @@ extension CoordinatorStateMachine {
             counters.duplicates += 1
             return false
         }
-        if open?.firstArrival == nil { open?.firstArrival = now }
         open?.received[node] = Received(node: node, contribution: contribution, buffer: payload?.buffer, peer: id)
+        if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered(Int($0)) }) {
+            open?.orders[id]?.isDone = true
+            latencies = (latencies + [now - order.begun]).suffix(31)
+        }
         finishUpdate(now, &out)
         return true
     }
@@ -149,7 +152,6 @@ extension CoordinatorStateMachine {
         for node in rest { if let buffer = current.received[node]?.buffer { out.append(.release(buffer)) } }
         history[current.number] = (parameterHash, current.received.mapValues { ($0.contribution.hash, $0.peer) })
         if current.number >= 8 { history[current.number - 8] = nil }
-        durations = (durations + [now - current.begun]).suffix(15)
         decideRaces(current, chosen, now, &out)
         open = nil
         phase = .stepping
@@ -201,20 +203,12 @@ extension CoordinatorStateMachine {
     /// Gives a lane that is late against the others to a second worker.
     mutating func watchLate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard let current = open else { return }
-        let usual = durations.sorted()
-        var limit = setup.times.late
-        if let median = usual.isEmpty ? nil : usual[usual.count / 2] {
-            limit = max(limit, setup.times.lateFactor * median)
-        } else if let first = current.firstArrival {
-            limit = max(limit, setup.times.lateFactor * (first - current.begun))
-        } else {
-            // Nobody has ever answered: nothing says what is usual.
-            limit = max(limit, setup.times.opening)
-        }
-        guard now >= current.begun + limit else { return }
+        // The lower median: of two workers, the one that never answers must not say what is usual. When nobody has ever answered, nothing does.
+        let usual = latencies.isEmpty ? nil : latencies.sorted()[(latencies.count - 1) / 2]
+        let limit = max(setup.times.late, usual.map { setup.times.lateFactor * $0 } ?? setup.times.opening)
         for index in lanes.indices where !isCovered(index) {
             guard let late = lanes[index].active, late.ready, lanes[index].backup == nil,
-                let ordered = current.orders[late.peer], ordered.lanes.contains(UInt16(index))
+                let order = current.orders[late.peer], order.lanes.contains(UInt16(index)), now >= order.begun + limit
             else { continue }
             if let incoming = lanes[index].incoming {
                 endLeaving(index, &out)

@@ -144,7 +144,6 @@ public struct CoordinatorStateMachine: Sendable {
     struct OpenUpdate: Sendable {
         var number: UInt64
         var begun: Milliseconds
-        var firstArrival: Milliseconds?
         var received: [TreeNode: Received] = [:]
         /// Who has answered for a lane that two workers hold.
         var answered: [TreeNode: Set<PeerID>] = [:]
@@ -154,9 +153,13 @@ public struct CoordinatorStateMachine: Sendable {
     struct PeerOrder: Sendable {
         var lanes: Set<UInt16>
         var leaves: Set<UInt16>
+        var begun: Milliseconds
+        var isDone = false
         var reminded: Milliseconds
         var reminders = 0
         var parametersSent = false
+
+        init(now: Milliseconds) { (lanes, leaves, begun, reminded) = ([], [], now, now) }
     }
 
     let setup: Setup
@@ -173,8 +176,8 @@ public struct CoordinatorStateMachine: Sendable {
     var nextUpdate: UInt64 = 0
     var endUpdate: UInt64 = 0
     var parameterHash: UInt64 = 0
-    /// Duration of recent updates, newest last.
-    var durations: [Milliseconds] = []
+    /// Times from an order to its last answer, newest last.
+    var latencies: [Milliseconds] = []
     /// Hashes of the nodes of recent updates, for late second answers.
     var history: [UInt64: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
     var startedTraining = false
@@ -294,7 +297,7 @@ public struct CoordinatorStateMachine: Sendable {
         let gap = now - lastTick
         for (id, peer) in peers { peers[id]?.lastHeard = min(now, peer.lastHeard + gap) }
         if let begun = open?.begun { open?.begun = min(now, begun + gap) }
-        if let first = open?.firstArrival { open?.firstArrival = min(now, first + gap) }
+        for (id, order) in open?.orders ?? [:] { open?.orders[id]?.begun = min(now, order.begun + gap) }
     }
 
     private mutating func receive(
