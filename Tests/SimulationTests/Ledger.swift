@@ -96,6 +96,7 @@ final class Ledger {
             begun = order.update
             ordered = [:]
             seen = []
+            world.began(order.update)
         }
         if order.run != run || order.update != nextUpdate { world.violate("update \(order.update) is ordered when \(nextUpdate) is next") }
         if !(told[peer] ?? []).isSuperset(of: order.lanes) {

@@ -31,6 +31,8 @@ struct Scenario {
     /// A worker that gets its gradients wrong.
     var brokenWorker: Int?
     var faults: [(time: Milliseconds, fault: Fault)] = []
+    /// Faults that strike so many milliseconds after the first order of an update.
+    var faultsInUpdates: [UInt64: [(delay: Int, fault: Fault)]] = [:]
     var faultsEnd: Milliseconds = 0
 
     /// Once faults have stopped, the run must be done within this time: the longest pause, partition, silence, retry and deadline one after
@@ -84,7 +86,11 @@ struct Scenario {
         guard !kinds.isEmpty, seed % 8 != 1 else { return }
         for _ in 0..<random.pick(1...12) {
             guard let kind = random.pick(kinds) else { continue }
-            faults.append((Milliseconds(random.pick(0...span)), kind))
+            if random.chance(0.5) {
+                faults.append((Milliseconds(random.pick(0...span)), kind))
+            } else {
+                faultsInUpdates[UInt64(random.pick(0...updates - 1)), default: []].append((random.pick(0...150), kind))
+            }
         }
         faults.sort { $0.time < $1.time }
     }

@@ -29,6 +29,7 @@ final class World {
     private(set) var lines: [String]?
     private var queue = EventQueue()
     private var isComplete = false
+    private var newest: UInt64 = 0
     var coverage = Coverage()
     private(set) lazy var coordinator = SimulatedCoordinator(self)
     private(set) lazy var ledger = Ledger(self)
@@ -80,6 +81,13 @@ final class World {
     func restarted(_ run: UInt64, at version: UInt64) {
         trace("coordinator starts run \(run) at version \(version)")
         ledger.restarted(run, at: version)
+    }
+
+    /// Faults that a scenario has for an update strike the first time that it is ordered.
+    func began(_ update: UInt64) {
+        guard update >= newest else { return }
+        newest = update + 1
+        for (delay, fault) in scenario.faultsInUpdates[update] ?? [] { schedule(after: delay) { [unowned self] in strike(fault) } }
     }
 
     /// The coordinator left by itself: what it sent last still arrives.
