@@ -146,9 +146,10 @@ extension WorkerShell {
         let indices = plan.shards(ofLane: Int(lane))
         for index in indices { try blobs.finishFile(.prepared(UInt32(index))) }
         if let rows = run.vectors as? FetchedRows {
-            for (number, list) in rowLists {
+            // Those of other lanes may still be on their way.
+            for (number, list) in rowLists where list.lane == lane {
                 guard let bytes = blobs.take(.rows(number)) else { continue }
-                rows.store(list, bytes)
+                rows.store(list.rows, bytes)
                 rowLists[number] = nil
             }
         }
@@ -180,7 +181,7 @@ extension WorkerShell {
             var wanted: [Wanted] = []
             for start in stride(from: 0, to: missing.count, by: perList) {
                 let list = Array(missing[start..<min(missing.count, start + perList)])
-                rowLists[nextRowList] = list
+                rowLists[nextRowList] = (work.lane, list)
                 blobs.expect(.rows(nextRowList), byteCount: UInt64(list.count * bytesPerRow))
                 wanted.append(Wanted(blob: .rows(nextRowList), total: UInt64(list.count * bytesPerRow), rows: list))
                 nextRowList += 1

@@ -45,7 +45,8 @@ final class WorkerShell {
     var parameters: ReceivedParameters?
     /// Keys of shards that were prepared or looked up here.
     var preparedKeys: [UInt32: [UInt8]] = [:]
-    var rowLists: [UInt32: [UInt32]] = [:]
+    /// Vector rows that were asked for, with the lane that waits for them.
+    var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
     private var sumBuffer: FloatBuffer?
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []

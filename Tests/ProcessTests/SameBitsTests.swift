@@ -10,6 +10,25 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }
 
+    /// Workers that have nothing but the program: shards, features, vectors and the model's files come over the wire, encrypted.
+    @Test func doNotDependOnWhereTheWorkersAre() throws {
+        let keys = Scratch.path("keys")
+        #expect(try Program("t2v-coordinator", ["keygen", keys]).wait() == 0)
+        let output = Scratch.path("out")
+        let port = Int.random(in: 20_000...50_000)
+        let program = try Program(
+            "t2v-coordinator",
+            ["pretrain", Demo.texts, Demo.vectors, output, "--cache", Scratch.path("cache"), "--workers", "0", "-i", "3", "--min-workers", "2"]
+                + ["--bind", "tcp://127.0.0.1:\(port)", "--key", "\(keys)/coordinator.key", "--allow", "\(keys)/worker.pub"] + Demo.small)
+        let arguments = ["--connect", "tcp://127.0.0.1:\(port)", "--server-key", "\(keys)/coordinator.pub", "--key", "\(keys)/worker.key"]
+        let workers = try (0..<2).map { _ in
+            try Program("t2v-worker", arguments + ["--threads", "1", "--cache", Scratch.path("worker-cache")])
+        }
+        #expect(program.wait() == 0, "\(program.output)")
+        for worker in workers { #expect(worker.wait(seconds: 20) == 0, "\(worker.output)") }
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
     @Test func doNotDependOnThreads() throws {
         let output = Scratch.path("out")
         let program = try Demo.pretrain(output, ["--workers", "1", "--threads", "3", "-i", "3"])
