@@ -117,7 +117,7 @@ struct ThincFileTests {
         #expect(bytes[place + 3] == 3)
         bytes[place + 3] = 2
         let error = #expect(throws: InputError.self) { try ThincTok2Vec.decode(bytes, place: "x") }
-        #expect(try #require(error).what.hasPrefix("entry 18 (Maxout mixer, tensor mixer.W, mixer.b): dimensions "))
+        #expect(try #require(error).what.hasPrefix("entry 19 (Maxout mixer, tensor mixer.W, mixer.b): dimensions "))
     }
 
     @Test("tensors that do not fit together are refused by name")
