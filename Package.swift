@@ -1,7 +1,8 @@
 // swift-tools-version: 6.0
 import PackageDescription
 
-/// x86-64-v3 (AVX2, FMA): without it a fused multiply-add is a function call; without -fno-math-errno a square root is one, lane by lane. The programs check the CPU in their first lines.
+/// x86-64-v3 (AVX2, FMA): without it a fused multiply-add is a function call; without -fno-math-errno a square root is one,
+/// lane by lane. The programs check the CPU in their first lines.
 let speed: [SwiftSetting] = [
     .unsafeFlags(["-Xcc", "-march=x86-64-v3", "-Xcc", "-fno-math-errno"]),
     .swiftLanguageMode(.v6),

@@ -38,7 +38,8 @@ import Testing
                     [(96, 4), (64, 2)].flatMap { width, depth in
                         [3, 2].map {
                             Case(
-                                version: version, useVectors: useVectors, masked: masked, loss: loss, width: width, depth: depth, pieces: $0)
+                                version: version, useVectors: useVectors, masked: masked, loss: loss, width: width, depth: depth, pieces: $0
+                            )
                         }
                     }
                 }

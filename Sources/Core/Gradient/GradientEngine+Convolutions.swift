@@ -154,7 +154,8 @@ extension GradientEngine {
                 for index in Int(batch.occurrenceStarts[word])..<Int(batch.occurrenceStarts[word + 1]) {
                     let (row, slot) = (Int(occurrences[index] >> 2), Int(occurrences[index] & 3))
                     let block = target + slot * wide
-                    kernel.route(dMax: dMax + row * width, winners: trace.winners + row * kernel.winnerWords) { piece, start, length, values in
+                    kernel.route(dMax: dMax + row * width, winners: trace.winners + row * kernel.winnerWords) {
+                        piece, start, length, values in
                         let place = piece &* width &+ start
                         store(load(block, place, length) + values, block, place, length)
                     }

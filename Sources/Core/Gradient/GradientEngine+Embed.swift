@@ -154,7 +154,8 @@ extension GradientEngine {
                             dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: buffers.mixer.normalized + word * width,
                             inverse: buffers.mixer.inverse[word], dGain: gradient + offsets.mixer.gain,
                             dShift: gradient + offsets.mixer.shift, dMax: dMax)
-                        kernel.route(dMax: dMax, winners: buffers.mixer.winners + word * kernel.winnerWords) { piece, start, length, values in
+                        kernel.route(dMax: dMax, winners: buffers.mixer.winners + word * kernel.winnerWords) {
+                            piece, start, length, values in
                             store(values, buffers.row, piece &* width &+ start, length)
                         }
                         add(buffers.row, to: dBias, count: wide)

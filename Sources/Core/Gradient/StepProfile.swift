@@ -2,7 +2,9 @@
 
 /// Time by kernel of preparing and computing micro-batches, on one core.
 public struct StepProfile: Sendable {
+    /// One kernel's part.
     public struct Row: Sendable {
+        /// Which one.
         public var kernel: StepKernel
         /// Of one update.
         public var seconds: Double
@@ -14,9 +16,11 @@ public struct StepProfile: Sendable {
         public var share: Double
     }
 
+    /// In the order of the step.
     public var rows: [Row]
-    /// Words and seconds of one update: all its lanes, one after the other.
+    /// Words of one update: all its lanes.
     public var words: Int
+    /// CPU seconds of one update, its lanes one after the other, taken without the clocks of `rows`.
     public var seconds: Double
     /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word,
     /// the others per reached row, head per selected token; three times the forward pass.
@@ -24,6 +28,7 @@ public struct StepProfile: Sendable {
     /// sgemm at the convolutions' shape, measured in the same run, before and after.
     public var operationsPerSecond: Double
 
+    /// On one core.
     public var wordsPerSecond: Double { Double(words) / seconds }
     /// needed operations / (time * sgemm rate).
     public var efficiency: Double { neededOperations / (seconds * operationsPerSecond) }
@@ -123,8 +128,11 @@ public struct StepProfile: Sendable {
                     + pad(number(row.operations / row.seconds / 1e9, 1), 9) + pad(number(row.bytes / 1e6, 2), 9))
         }
         lines.append(
-            "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s; needed"
-                + " \(number(neededOperations / 1e6, 0)) MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s, efficiency \(number(efficiency * 100, 1))%")
+            [
+                "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s;",
+                "needed \(number(neededOperations / 1e6, 0)) MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s,",
+                "efficiency \(number(efficiency * 100, 1))%",
+            ].joined(separator: " "))
         return lines.joined(separator: "\n")
     }
 }

@@ -177,7 +177,8 @@ struct MaxoutLayerNorm {
     /// Routes the gradient of the maxima to the winning pieces: calls `body(piece, start, length, values)` for every chunk of every piece,
     /// values being 0 where another piece won.
     @inline(__always)
-    func route(dMax: Floats, winners: UnsafePointer<UInt32>, _ body: (_ piece: Int, _ start: Int, _ length: Int, _ values: Float8) -> Void) {
+    func route(dMax: Floats, winners: UnsafePointer<UInt32>, _ body: (_ piece: Int, _ start: Int, _ length: Int, _ values: Float8) -> Void)
+    {
         routeMasks(winners) { piece, start, length, mask in body(piece, start, length, masked(load(dMax, start, length), mask)) }
     }
 

@@ -6,6 +6,7 @@ public struct AdamOptimizer: Sendable {
     private let layers: [Range<Int>]
     private let settings: OptimizerSettings
 
+    /// An optimizer for buffers in the order of `layout`.
     public init(layout: ParameterLayout, settings: OptimizerSettings) {
         layers = layout.layers.map(\.range)
         self.settings = settings

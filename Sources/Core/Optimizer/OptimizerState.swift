@@ -8,17 +8,22 @@ public final class OptimizerState: @unchecked Sendable {
     public let count: Int
     /// Updates applied so far: thinc's `nr_update`, which is the same for every layer.
     public var step: UInt64 = 0
+    /// Version `step` of the weights.
     public let parameters: UnsafeMutablePointer<Float>
+    /// Running means of the gradient.
     public let moment1: UnsafeMutablePointer<Float>
+    /// Running means of its square.
     public let moment2: UnsafeMutablePointer<Float>
     /// What `modelN.bin` holds.
     public let averages: UnsafeMutablePointer<Float>
 
+    /// Zeroed buffers of `count` floats, each on a 64-byte boundary.
     public init(count: Int) {
         self.count = count
         func buffer() -> UnsafeMutablePointer<Float> {
             let bytes = max(count, 1) * MemoryLayout<Float>.stride
-            let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64).bindMemory(to: Float.self, capacity: max(count, 1))
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64).bindMemory(
+                to: Float.self, capacity: max(count, 1))
             memory.initialize(repeating: 0, count: count)
             return memory
         }

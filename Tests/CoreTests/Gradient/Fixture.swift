@@ -56,7 +56,8 @@ struct Fixture {
             let number = UInt64(index)
             let row: Int32 = index % 5 == 4 ? -1 : Int32(index % 20)
             let word = WordFeatures(
-                orth: 1000 + number, norm: 2000 + number / 2, prefix: 1 + number % 5, suffix: 1 + number % 7, shape: 1 + number % 3, row: row)
+                orth: 1000 + number, norm: 2000 + number / 2, prefix: 1 + number % 5, suffix: 1 + number % 7, shape: 1 + number % 3,
+                row: row)
             ids.append(builder.add(word: word))
         }
         for (line, length) in lengths.enumerated() {
@@ -76,7 +77,7 @@ struct Fixture {
         layout = ParameterLayout(settings: settings)
         self.settings = settings
         parameters = [Float](repeating: 0, count: layout.count)
-        parameters.withUnsafeMutableBufferPointer { layout.initialize($0.baseAddress!, seed: seed) }
+        layout.initialize(&parameters, seed: seed)
         // Biases and gains that are not at their initial values.
         for tensor in layout.tensors where tensor.name.hasSuffix(".b") || tensor.name.hasSuffix(".G") {
             for index in tensor.range { parameters[index] += Float.random(in: -0.3...0.3, using: &random) }
@@ -110,13 +111,11 @@ struct Fixture {
     func gradient(_ batch: MicroBatch, engine: GradientEngine? = nil) -> (values: [Float], statistics: ContributionStatistics) {
         let engine = engine ?? GradientEngine(settings: settings, layout: layout, vectors: vectors)
         var values = [Float](repeating: .nan, count: layout.count)
-        let statistics = parameters.withUnsafeBufferPointer { parameters in
-            values.withUnsafeMutableBufferPointer { engine.gradient(of: batch, parameters: parameters.baseAddress!, into: $0.baseAddress!) }
-        }
+        let statistics = engine.gradient(of: batch, parameters: parameters, into: &values)
         return (values, statistics)
     }
 
-    func tensors(_ values: [Float]) -> [NamedTensor] { values.withUnsafeBufferPointer { layout.export($0.baseAddress!) } }
+    func tensors(_ values: [Float]) -> [NamedTensor] { layout.export(values) }
 
     /// The same documents for the naive model, drawn from the definition: one Philox block a token.
     func naiveDocuments(epoch: UInt64 = 3) -> [NaiveDocument] {

@@ -190,7 +190,8 @@ final class NaiveModel {
         for level in 1...depth {
             let below = levels[level - 1]
             let applied = below.indices.map { position in
-                let window = (position > 0 ? below[position - 1] : zero) + below[position]
+                let window =
+                    (position > 0 ? below[position - 1] : zero) + below[position]
                     + (position + 1 < below.count ? below[position + 1] : zero)
                 let mask = dropout(.convolutionMask, layer: level, item: document.key, index: UInt32(position), width: width)
                 return maxoutNorm("encode.\(level - 1)", window, mask: mask)

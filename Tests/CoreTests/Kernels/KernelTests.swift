@@ -175,7 +175,8 @@ import Testing
 
 @Suite struct WinnerProductsTests {
     /// Against the plain sums, with whole and partial tiles, overlapping rows and a rest of a vector.
-    @Test(arguments: [(96, 3, 288), (20, 2, 100), (17, 5, 7), (33, 1, 203)]) func equalThePlainSums(outputs: Int, pieces: Int, inputs: Int) {
+    @Test(arguments: [(96, 3, 288), (20, 2, 100), (17, 5, 7), (33, 1, 203)]) func equalThePlainSums(outputs: Int, pieces: Int, inputs: Int)
+    {
         var random = TestGenerator(state: UInt64(outputs))
         let (rows, stride) = (9, 5)
         func values(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
@@ -201,7 +202,8 @@ import Testing
                 rowStarts.withUnsafeBufferPointer { rowStarts in
                     guard let dMax = dMax.baseAddress, let winnerStarts = winnerStarts.baseAddress else { return }
                     let products = WinnerProducts(
-                        outputs: outputs, inputs: inputs, rows: rows, dMax: dMax, winnerStarts: winnerStarts, rowStarts: rowStarts.baseAddress,
+                        outputs: outputs, inputs: inputs, rows: rows, dMax: dMax, winnerStarts: winnerStarts,
+                        rowStarts: rowStarts.baseAddress,
                         rowStride: stride)
                     products.inputGradient(weights: weights, dInput: &dInput)
                     products.weightGradient(dWeights: &dWeights, input: input)

@@ -3,7 +3,9 @@ import Testing
 @testable import Core
 
 @Suite struct ObjectiveTests {
-    static func word(_ id: UInt64) -> WordFeatures { WordFeatures(orth: id, norm: id, prefix: id, suffix: id, shape: id, row: Int32(id % 7)) }
+    static func word(_ id: UInt64) -> WordFeatures {
+        WordFeatures(orth: id, norm: id, prefix: id, suffix: id, shape: id, row: Int32(id % 7))
+    }
 
     @Test func randomWordsFollowTheirCounts() throws {
         let table = RandomWordTable(words: [1, 2, 3, 4].map(Self.word), counts: [10, 0, 60, 30])

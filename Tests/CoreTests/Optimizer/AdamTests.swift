@@ -53,7 +53,9 @@ import Testing
         }
         #expect(state.step == 30)
         for (index, layer) in layout.layers.enumerated() {
-            func error(_ buffer: UnsafePointer<Float>, _ reference: [Double]) -> Double { relativeError(layer.range.map { buffer[$0] }, reference) }
+            func error(_ buffer: UnsafePointer<Float>, _ reference: [Double]) -> Double {
+                relativeError(layer.range.map { buffer[$0] }, reference)
+            }
             #expect(error(state.parameters, naive[index].w) < 1e-5, "\(layer.name)")
             #expect(error(state.moment1, naive[index].m) < 1e-5, "\(layer.name)")
             #expect(error(state.moment2, naive[index].v) < 1e-4, "\(layer.name)")
@@ -73,7 +75,9 @@ import Testing
     }
 
     @Test func environmentOverrides() throws {
-        let settings = try OptimizerSettings(environment: ["learn_rate": "0.5", "SPACY_OPTIMIZER_B1": "0.8", "optimizer_B1": "0.7", "L2_penalty": "0"])
+        let settings = try OptimizerSettings(environment: [
+            "learn_rate": "0.5", "SPACY_OPTIMIZER_B1": "0.8", "optimizer_B1": "0.7", "L2_penalty": "0",
+        ])
         #expect((settings.learnRate, settings.beta1, settings.beta2, settings.l2) == (0.5, 0.8, 0.999, 0))
         for (name, value) in [("optimizer_B2", "1"), ("optimizer_eps", "x"), ("grad_norm_clip", "-1"), ("SPACY_LEARN_RATE", "nan")] {
             #expect { try OptimizerSettings(environment: [name: value]) } throws: { "\($0)".contains("\(name)=\(value)") }
