@@ -30,6 +30,7 @@ vectors = "{vectors}"
 [nlp]
 lang = "en"
 pipeline = ["tok2vec"]
+[components]
 [components.tok2vec]
 factory = "tok2vec"
 [components.tok2vec.model]
@@ -72,6 +73,7 @@ hidden_size = 300
 loss = "cosine"
 [pretraining.optimizer]
 @optimizers = "Adam.v1"
+[corpora]
 [corpora.pretrain]
 @readers = "spacy.JsonlCorpus.v1"
 path = ${{paths.raw}}

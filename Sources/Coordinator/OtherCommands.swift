@@ -19,7 +19,8 @@ struct FeaturesCommand: ParsableCommand {
         let file = try MappedFile(texts)
         for shard in index.shards {
             do {
-                let lines = try printer.lines(jsonl: UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
+                let lines = try printer.lines(
+                    jsonl: UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
                 try FileHandle.standardOutput.write(contentsOf: Data(lines))
             } catch let error as ShardPreparationError {
                 throw error.inputError(file: texts, firstLine: shard.firstLine + 1)

@@ -61,7 +61,9 @@ struct CarryOptions: ParsableArguments {
             options.bind != nil || options.minWorkers <= options.workers,
             "--min-workers \(options.minWorkers) is more than the \(options.workers) local workers, and no --bind lets others in",
             "give --bind, or fewer")
-        try require((1...1_000_000).contains(options.checkpointEvery), "--checkpoint-every is \(options.checkpointEvery)", "give seconds, 1 or more")
+        try require(
+            (1...1_000_000).contains(options.checkpointEvery), "--checkpoint-every is \(options.checkpointEvery)", "give seconds, 1 or more"
+        )
         try require((1...1000).contains(options.keepCheckpoints), "--keep-checkpoints is \(options.keepCheckpoints)", "give 1 to 1000")
         try require((options.keyFile == nil) == (options.allowFile == nil), "--key and --allow go together", "give both, or neither")
         try require(
@@ -82,9 +84,12 @@ func absolute(_ path: String) -> String {
 struct PretrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pretrain", abstract: "Pretrain a tok2vec layer, as `spacy pretrain` does, on many workers.",
-        discussion: "Weights of every epoch are written to OUTPUT_DIR/modelN.bin, for `spacy train -t2v`. OUTPUT_DIR/log.jsonl has a line for each.")
+        discussion:
+            "Weights of every epoch are written to OUTPUT_DIR/modelN.bin, for `spacy train -t2v`. OUTPUT_DIR/log.jsonl has a line for each."
+    )
 
-    @Argument(help: "Texts: .jsonl or .jsonl.gz, one {\"text\": ...} or {\"tokens\": [...]} a line; - for standard input.") var texts: String
+    @Argument(help: "Texts: .jsonl or .jsonl.gz, one {\"text\": ...} or {\"tokens\": [...]} a line; - for standard input.") var texts:
+        String
     @Argument(help: "Folder of a spaCy 2.1, 2.3 or 3.x model with vectors.") var vectorsModel: String
     @Argument(help: "Folder for the weights.") var outputDir: String
 
@@ -105,8 +110,10 @@ struct PretrainCommand: ParsableCommand {
     @Option(name: names("es", "epoch-start"), help: "First epoch's number; with --init-tok2vec only.") var epochStart: Int?
     @Option(help: "Start from named parameters, head included (.safetensors, for example a checkpoint).") var initCheckpoint: String?
     @Option(help: "Lanes: virtual workers, fixed for a run. More lanes feed more workers.") var lanes = 4
-    @Option(help: "Probability that a token is hidden and predicted; 0: nothing is hidden and every token counts.") var maskProb: Float = 0.15
-    @Option(help: "Target of a word without a vector: skip, row0 (as spaCy 2.1) or last (as 2.3).") var oovTargets = OutOfVocabularyTargets.skip
+    @Option(help: "Probability that a token is hidden and predicted; 0: nothing is hidden and every token counts.") var maskProb: Float =
+        0.15
+    @Option(help: "Target of a word without a vector: skip, row0 (as spaCy 2.1) or last (as 2.3).") var oovTargets = OutOfVocabularyTargets
+        .skip
     @Option(help: "auto: resume if OUTPUT_DIR holds a run, else start.") var resume: String?
     @Flag(help: "Remove the run that OUTPUT_DIR holds.") var overwrite = false
     @OptionGroup var carry: CarryOptions
@@ -186,7 +193,9 @@ struct PretrainCommand: ParsableCommand {
     /// As spaCy has it: from the file's name, else from --epoch-start, which counts only here (2.3 `cli/pretrain.py`).
     private func firstEpoch(_ path: String) throws(InputError) -> Int {
         let name = (path as NSString).lastPathComponent
-        if name.hasPrefix("model"), name.hasSuffix(".bin"), let number = Int(name.dropFirst(5).dropLast(4)), number >= 0 { return number + 1 }
+        if name.hasPrefix("model"), name.hasSuffix(".bin"), let number = Int(name.dropFirst(5).dropLast(4)), number >= 0 {
+            return number + 1
+        }
         guard let epochStart, epochStart >= 0 else {
             throw InputError(
                 "the file is not called modelN.bin, so its epoch is not known", at: path,

@@ -1,4 +1,5 @@
-// From options to a run that can start. In: options, perhaps a checkpoint. Out: model, corpus, keys, cached shards; every fault of the input.
+// From options to a run that can start. In: options, perhaps a checkpoint. Out: model, corpus, keys, cached shards; every fault of the
+// input.
 import Core
 import Foundation
 import Logging

@@ -197,7 +197,9 @@ extension RunShell {
             let better = (options.settings.lanes + places - 1) / places * places
             say(
                 .warning,
-                "\(options.settings.lanes) lanes do not divide evenly among \(places) workers: some wait for others; --lanes \(better) would")
+                "\(options.settings.lanes) lanes do not divide evenly among \(places) workers: some wait for others; "
+                    + "--lanes \(better) would"
+            )
         }
         if let most = laneWords.max(), let least = laneWords.min(), Double(most) > 1.1 * Double(max(1, least)) {
             say(.warning, "lanes are uneven (\(least) to \(most) words): the corpus is small for --lanes \(options.settings.lanes)")

@@ -103,7 +103,8 @@ final class RunShell {
             .init(
                 run: UInt64.random(in: 1 ... .max), description: setup.description.encoded(), lanes: options.settings.lanes,
                 shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
-                program: Version.current, blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits))
+                program: Version.current, blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash,
+                strictBits: options.strictBits))
         context = try ZMQContext()
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)
@@ -363,12 +364,12 @@ final class RunShell {
         return true
     }
 
-
     private func updateMetrics(_ now: Milliseconds) {
         guard let metrics, now >= nextMetrics else { return }
         nextMetrics = now + 1000
         figuresForMetrics.state =
-            machine.unpreparedCount > 0 ? "preparing" : stopAsked ? "stopping" : machine.workerCount == 0 ? "waiting for workers" : "training"
+            machine.unpreparedCount > 0
+            ? "preparing" : stopAsked ? "stopping" : machine.workerCount == 0 ? "waiting for workers" : "training"
         figuresForMetrics.updates = Int(training.update)
         figuresForMetrics.epoch = Int(training.update / max(1, plan?.updates.updatesPerEpoch ?? 1))
         figuresForMetrics.words = Int(training.wordCount)

@@ -16,7 +16,8 @@ enum TextSource {
         }
         guard !resuming else {
             throw InputError(
-                "the run was stopped while it read standard input", at: folder.path, remedy: "start it again with the texts on standard input")
+                "the run was stopped while it read standard input", at: folder.path,
+                remedy: "start it again with the texts on standard input")
         }
         try spool(from: gzdopen(dup(0), "rb"), "standard input", to: folder.spoolPath)
         return folder.spoolPath

@@ -18,7 +18,10 @@ import Testing
         let port = Int.random(in: 20_000...50_000)
         let program = try Program(
             "t2v-coordinator",
-            ["pretrain", Demo.texts, Demo.vectors, output, "--cache", Scratch.path("cache"), "--workers", "0", "-i", "3", "--min-workers", "2"]
+            [
+                "pretrain", Demo.texts, Demo.vectors, output, "--cache", Scratch.path("cache"), "--workers", "0", "-i", "3",
+                "--min-workers", "2",
+            ]
                 + ["--bind", "tcp://127.0.0.1:\(port)", "--key", "\(keys)/coordinator.key", "--allow", "\(keys)/worker.pub"] + Demo.small)
         let arguments = ["--connect", "tcp://127.0.0.1:\(port)", "--server-key", "\(keys)/coordinator.pub", "--key", "\(keys)/worker.key"]
         let workers = try (0..<2).map { _ in

@@ -54,7 +54,8 @@ final class Ledger {
         if c.node.level == 0, let leaving = machine.lanes[Int(c.node.index)].leaving, leaving.peer == peer, leaving.update == c.update {
             mustReport = leaving.hash != c.hash
         }
-        let first = machine.open.flatMap { $0.number == c.update ? $0.received[c.node]?.contribution.hash : nil } ?? accepted[c.update]?[c.node]
+        let first =
+            machine.open.flatMap { $0.number == c.update ? $0.received[c.node]?.contribution.hash : nil } ?? accepted[c.update]?[c.node]
         if let first, first != c.hash, c.update + 6 > nextUpdate { mustReport = true }
     }
 

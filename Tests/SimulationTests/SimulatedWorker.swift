@@ -111,7 +111,9 @@ final class SimulatedWorker: SimulatedProcess {
     func report(_ trouble: String) { whenAwake(life) { [unowned self] in send(.trouble(trouble)) } }
 
     /// An event of work that was begun in the present membership.
-    private func report(after delay: Int, while isCurrent: @escaping () -> Bool = { true }, _ event: @escaping () -> WorkerStateMachine.Event?) {
+    private func report(
+        after delay: Int, while isCurrent: @escaping () -> Bool = { true }, _ event: @escaping () -> WorkerStateMachine.Event?
+    ) {
         let membership = membership
         later(delay) { [unowned self] in
             guard membership == self.membership, isCurrent(), let event = event() else { return }
@@ -228,7 +230,9 @@ final class SimulatedWorker: SimulatedProcess {
     private func open(_ lane: UInt16) {
         let rows = BlobID.rows(UInt32(lane))
         guard arrived.contains(rows) else {
-            return report(after: 0) { [unowned self] in .needs(.lane(lane), [Wanted(blob: rows, total: scenario.size(of: rows), rows: [1, 2])]) }
+            return report(after: 0) { [unowned self] in
+                .needs(.lane(lane), [Wanted(blob: rows, total: scenario.size(of: rows), rows: [1, 2])])
+            }
         }
         lanes[lane] = LaneWork()
         report(after: 0) { .laneOpened(lane) }

@@ -1,4 +1,5 @@
-// Both state machines in a simulated cluster, seed after seed. In: T2V_SIM_SEEDS or T2V_SIM_SEED. Out: green, or the seed and how to replay it.
+// Both state machines in a simulated cluster, seed after seed. In: T2V_SIM_SEEDS or T2V_SIM_SEED. Out: green, or the seed and how to
+// replay it.
 import Foundation
 import Testing
 

@@ -11,8 +11,10 @@ struct Coverage {
 
     static func + (a: Coverage, b: Coverage) -> Coverage {
         Coverage(
-            lost: a.lost + b.lost, doubleLeases: a.doubleLeases + b.doubleLeases, duplicates: a.duplicates + b.duplicates, moves: a.moves + b.moves,
-            mismatches: a.mismatches + b.mismatches, refusals: a.refusals + b.refusals, faults: a.faults.merging(b.faults, uniquingKeysWith: +),
+            lost: a.lost + b.lost, doubleLeases: a.doubleLeases + b.doubleLeases, duplicates: a.duplicates + b.duplicates,
+            moves: a.moves + b.moves,
+            mismatches: a.mismatches + b.mismatches, refusals: a.refusals + b.refusals,
+            faults: a.faults.merging(b.faults, uniquingKeysWith: +),
             events: a.events + b.events, recovery: max(a.recovery, b.recovery))
     }
 }

@@ -2,7 +2,6 @@
 import CLinux
 import Crypto
 import Foundation
-import Glibc
 
 /// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
 public final class PreparedCache: Sendable {
@@ -14,7 +13,8 @@ public final class PreparedCache: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: "\(folder)/prepared", withIntermediateDirectories: true)
         } catch {
-            throw InputError("cannot make the cache folder: \(error.localizedDescription)", at: folder, remedy: "give another --cache FOLDER")
+            throw InputError(
+                "cannot make the cache folder: \(error.localizedDescription)", at: folder, remedy: "give another --cache FOLDER")
         }
         guard access("\(folder)/prepared", W_OK) == 0 else {
             throw InputError("cannot write to the cache folder", at: folder, remedy: "give another --cache FOLDER")
@@ -78,12 +78,13 @@ public final class IncomingFile {
         self.target = target
         let name = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max))"
         temporary = name
-        descriptor = Glibc.open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o644)
+        descriptor = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw Self.failure(target) }
     }
 
     private static func failure(_ target: String) -> InputError {
-        InputError("cannot write: \(String(cString: strerror(errno)))", at: target, remedy: "free space on the disk, or give another --cache")
+        InputError(
+            "cannot write: \(String(cString: strerror(errno)))", at: target, remedy: "free space on the disk, or give another --cache")
     }
 
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(InputError) {

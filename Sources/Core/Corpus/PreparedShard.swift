@@ -28,7 +28,8 @@ public final class PreparedShard: @unchecked Sendable {
 
     /// Features of distinct word `index` of this shard.
     public func word(_ index: Int) -> WordFeatures {
-        WordFeatures(orth: orth[index], norm: norm[index], prefix: prefix[index], suffix: suffix[index], shape: shape[index], row: row[index])
+        WordFeatures(
+            orth: orth[index], norm: norm[index], prefix: prefix[index], suffix: suffix[index], shape: shape[index], row: row[index])
     }
 
     /// Maps the file at `path`.
@@ -82,7 +83,9 @@ public final class PreparedShard: @unchecked Sendable {
     static func aligned(_ offset: Int) -> Int { (offset + 7) & ~7 }
 
     static func byteCount(documents: Int, tokens: Int, words: Int) -> Int {
-        let arrays = [4 * documents, 4 * (documents + 1), 4 * tokens, 8 * words, 8 * words, 8 * words, 8 * words, 8 * words, 4 * words, 4 * words]
+        let arrays = [
+            4 * documents, 4 * (documents + 1), 4 * tokens, 8 * words, 8 * words, 8 * words, 8 * words, 8 * words, 4 * words, 4 * words,
+        ]
         return arrays.reduce(8 * headerWords) { $0 + aligned($1) }
     }
 }

@@ -33,7 +33,8 @@ extension CoordinatorStateMachine {
     /// Why a worker cannot take part, or nil.
     private func refusal(_ hello: Hello) -> String? {
         if hello.protocolVersion != WireLimits.version {
-            return "it speaks protocol version \(hello.protocolVersion), the coordinator \(WireLimits.version); install the same t2v on both"
+            return
+                "it speaks protocol version \(hello.protocolVersion), the coordinator \(WireLimits.version); install the same t2v on both"
         }
         if hello.program != setup.program {
             return "it is t2v \(hello.program), the coordinator \(setup.program); install the same version on both"

@@ -203,7 +203,8 @@ extension CoordinatorStateMachine {
     /// Gives a lane that is late against the others to a second worker.
     mutating func watchLate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard let current = open else { return }
-        // The lower median: of two workers, the one that never answers must not say what is usual. When nobody has ever answered, nothing does.
+        // The lower median: of two workers, the one that never answers must not say what is usual. When nobody has ever answered, nothing
+        // does.
         let usual = latencies.isEmpty ? nil : latencies.sorted()[(latencies.count - 1) / 2]
         let limit = max(setup.times.late, usual.map { setup.times.lateFactor * $0 } ?? setup.times.opening)
         for index in lanes.indices where !isCovered(index) {

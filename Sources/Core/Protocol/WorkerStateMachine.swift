@@ -9,7 +9,8 @@ public enum Job: Hashable, Sendable {
 
 /// A worker as a value: the same machine runs in the program and in the simulation.
 public struct WorkerStateMachine: Sendable {
-    /// What a job or a computation reports belongs to the membership and the open lane that it was begun for: the shell drops what was begun
+    /// What a job or a computation reports belongs to the membership and the open lane that it was begun for: the shell drops what was
+    /// begun
     /// before the last `.join`, and gradients of a lane that was closed since.
     public enum Event: Sendable {
         case tick

@@ -111,7 +111,8 @@ public struct RunPlan: Codable, Sendable {
     /// - Throws: `InputError` when the bytes are no plan for that many lanes.
     public static func decode(_ bytes: [UInt8], lanes: Int) throws(InputError) -> RunPlan {
         guard let plan = try? JSONDecoder().decode(RunPlan.self, from: Data(bytes)), plan.updates.laneWords.count == lanes,
-            plan.updates.updatesPerEpoch > 0, plan.randomWordFigures.count % 7 == 0, plan.maskWordFigures.count == 7, plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
+            plan.updates.updatesPerEpoch > 0, plan.randomWordFigures.count % 7 == 0, plan.maskWordFigures.count == 7,
+            plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
         else { throw InputError("the run's plan cannot be read", at: "plan", remedy: "install the same t2v on both hosts") }
         guard plan.shards.allSatisfy({ $0.key.count == 64 && $0.key.allSatisfy(\.isHexDigit) }) else {
             throw InputError("the run's plan has a shard without a proper key", at: "plan", remedy: "check the coordinator")

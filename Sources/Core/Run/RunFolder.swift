@@ -98,7 +98,9 @@ public final class RunFolder: @unchecked Sendable {
         let bytes = Array((line + "\n").utf8)
         // At the known end: what a failed attempt left behind it is written over.
         let written = bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, off_t(byteCount)) }
-        guard written == bytes.count, ftruncate(descriptor, off_t(byteCount + bytes.count)) == 0, fsync(descriptor) == 0 else { throw fail() }
+        guard written == bytes.count, ftruncate(descriptor, off_t(byteCount + bytes.count)) == 0, fsync(descriptor) == 0 else {
+            throw fail()
+        }
         return byteCount + bytes.count
     }
 }

@@ -1,4 +1,5 @@
-// The numbers of a run on the coordinator. In: reduced gradients. Out: parameters, averages, sums for the log, and a checkpoint of any version.
+// The numbers of a run on the coordinator. In: reduced gradients. Out: parameters, averages, sums for the log, and a checkpoint of any
+// version.
 import Foundation
 
 /// Parameters, optimizer and accumulators. One thread uses it; `snapshot` gives others a copy.

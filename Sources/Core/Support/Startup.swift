@@ -4,7 +4,8 @@ import Foundation
 
 /// What must hold before any arithmetic.
 public enum Startup {
-    /// Checks the CPU, and starts the program anew once when OpenBLAS would not run with one thread or not with the wanted core: both are read
+    /// Checks the CPU, and starts the program anew once when OpenBLAS would not run with one thread or not with the wanted core: both are
+    /// read
     /// from the environment before main.
     /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
     /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.

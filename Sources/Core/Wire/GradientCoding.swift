@@ -1,6 +1,8 @@
-// A gradient as the payload of a contribution. In: a flat gradient in the parameter layout. Out: bytes without its zero table rows, and back.
+// A gradient as the payload of a contribution. In: a flat gradient in the parameter layout. Out: bytes without its zero table rows, and
+// back.
 
-/// Payload: a bitmap of the embedding tables' rows in layout order (bit i of byte i / 8, padded with zero bits to a multiple of 8 bytes), the rows
+/// Payload: a bitmap of the embedding tables' rows in layout order (bit i of byte i / 8, padded with zero bits to a multiple of 8 bytes),
+/// the rows
 /// whose bit is set (width float32 each), then every other float of the layout. Rows that are all +0.0 are left out: a small
 /// micro-batch touches few. A row left out decodes to +0.0, so that sparse and dense are the same bits.
 public struct GradientCoding: Sendable, Equatable {

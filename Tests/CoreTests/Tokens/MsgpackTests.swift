@@ -8,7 +8,8 @@ private func decode(_ bytes: [UInt8]) throws -> MsgpackValue {
 }
 
 @Suite struct MsgpackTests {
-    /// What srsly.msgpack 1.0.7 (use_bin_type=True) writes for {"a": [1, -1, 200, 70000, 2**63, 2**64-1, -129, -2**40, 1.5, True, None], b"k": b"xy",
+    /// What srsly.msgpack 1.0.7 (use_bin_type=True) writes for {"a": [1, -1, 200, 70000, 2**63, 2**64-1, -129, -2**40, 1.5, True, None],
+    /// b"k": b"xy",
     /// "é": {}, 5: "x"*40}.
     static let sample: [UInt8] =
         [
