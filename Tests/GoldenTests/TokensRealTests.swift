@@ -77,7 +77,8 @@ import Testing
         try Self.run(python, "tokens_features.py", [path("model"), path("texts"), path("output")])
         let texts = try MappedFile(path("texts"))
         let report = try TokensComparison.compare(
-            model: VectorsModel(folder: path("model")), texts: texts.bytes, reference: Data(contentsOf: URL(fileURLWithPath: path("output"))))
+            model: VectorsModel(folder: path("model")), texts: texts.bytes,
+            reference: Data(contentsOf: URL(fileURLWithPath: path("output"))))
         print("random texts: \(report.tokens) tokens compared with \(spacy) \(language), \(report.differingTokens) differ")
         #expect("\(report.documents)" == count)
         #expect(report.examples == [], "again: T2V_FUZZ=\(count) T2V_SEED=\(seed) swift test --filter TokensRealTests")

@@ -21,7 +21,8 @@ struct ModelFiles {
         var attr: Int?
     }
 
-    /// The files that tokenizing and features need, in the order of `VectorsModel.bundleFiles`. Only the first two and key2row must be there.
+    /// The files that tokenizing and features need, in the order of `VectorsModel.bundleFiles`. Only the first two and key2row must be
+    /// there.
     static let names = [
         "meta.json", "tokenizer", "vocab/key2row", "vocab/lookups.bin", "vocab/lexemes.bin", "vocab/strings.json", "vocab/vectors.cfg",
     ]
@@ -69,7 +70,7 @@ struct ModelFiles {
         throw InputError(
             "no file `tokenizer` in it: this is no vectors model, or its tokenizer is not rule-based", at: given,
             remedy:
-                "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if the texts are tokenized otherwise"
+                "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if need be"
         )
     }
 

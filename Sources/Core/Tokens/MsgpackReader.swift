@@ -129,7 +129,8 @@ public struct MsgpackReader {
         return try range(try number(1 << Int(tag - 0xc4)))
     }
 
-    /// The number of items that follow. Each takes a byte at least, so a false count cannot make the caller reserve more than the file is long.
+    /// The number of items that follow. Each takes a byte at least, so a false count cannot make the caller reserve more than the file is
+    /// long.
     public mutating func readArrayCount() throws(InputError) -> Int {
         let start = offset
         let tag = try expect(.array)

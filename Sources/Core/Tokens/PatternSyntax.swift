@@ -1,6 +1,7 @@
 // Python's regular expressions, parsed. In: a pattern of a model's tokenizer file. Out: its tree, or an error that names what is not known.
 
-/// A recursive-descent parser of the syntax of Python's `re` (re/_parser.py), without back references, conditionals and the flags a, L, m, x.
+/// A recursive-descent parser of the syntax of Python's `re` (re/_parser.py), without back references, conditionals and the flags a, L, m,
+/// x.
 struct PatternParser {
     private let scalars: [UInt32]
     private var place = 0

@@ -2,7 +2,8 @@
 
 extension PatternNode {
     /// The same language, match for match, as Python's `re`: every set is spelled out, so that neither case folding nor the meaning of
-    /// `\s` or `\b` depends on the library's version; `\d` and `\w` are the general categories Nd, and L, N and the underscore, as in Python.
+    /// `\s` or `\b` depends on the library's version; `\d` and `\w` are the general categories Nd, and L, N and the underscore, as in
+    /// Python.
     var pcre: String {
         switch self {
         case .one(let set): return Self.classText(set, [], negated: false)

@@ -1,4 +1,5 @@
-// Exceptions matched once more over the finished tokens, as spaCy 3.x does. In: a document's word numbers. Out: the same, with spans replaced.
+// Exceptions matched once more over the finished tokens, as spaCy 3.x does. In: a document's word numbers. Out: the same, with spans
+// replaced.
 
 /// The phrases of spaCy 3's `_special_matcher`: exceptions, tokenized without exceptions, as sequences of ORTHs.
 final class SpecialCases {
@@ -38,8 +39,8 @@ final class SpecialCases {
         beginsPhrase = words.textOf.map { firstTexts.contains($0) }
     }
 
-    /// Replaces each chosen span whose text is an exception by the exception's words. A token is a word number, with `Tokenizer.spaceBit` if a
-    /// space follows. Most documents have no span at all.
+    /// Replaces each chosen span whose text is an exception by the exception's words. A token is a word number, with `Tokenizer.spaceBit`
+    /// if a space follows. Most documents have no span at all.
     func rematch(_ buffer: TokenBuffer) {
         var spans = matches(buffer.tokens)
         guard !spans.isEmpty else { return }

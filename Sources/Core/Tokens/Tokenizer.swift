@@ -12,7 +12,8 @@ final class Tokenizer {
     let words: WordTable
     private let splitter: ChunkSplitter
     private var specials: SpecialCases?
-    /// Chunks met so far: the word of a chunk that is one, else `manyBit` and where in `chunkWords` the number of its words stands, and they.
+    /// Chunks met so far: the word of a chunk that is one, else `manyBit` and where in `chunkWords` the number of its words stands, and
+    /// they.
     private let chunks = ByteTable()
     private let chunkWords = TokenBuffer()
     private static let manyBit: UInt32 = 1 << 31
