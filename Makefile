@@ -40,7 +40,7 @@ bench: build ## compare with the real spaCy, side by side, on pinned cores
 	Benchmarks/bench.py $(BENCH)
 
 profile: build ## one step by kernel: time, FLOP, bytes, efficiency
-	$(BIN)/t2v-worker profile
+	$(BIN)/t2v-coordinator profile
 
 quality: build ## how well pretrained weights predict hidden words' vectors, judged in the real spaCy
 	@Tests/reference/setup-venvs.sh

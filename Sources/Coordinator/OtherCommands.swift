@@ -48,3 +48,21 @@ struct KeygenCommand: ParsableCommand {
         for path in try KeyFile.generate(in: folder) { print(path) }
     }
 }
+
+struct ProfileCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "profile", abstract: "Time one core's work on an update by kernel, against this core's matrix multiplication.")
+
+    @Option(help: "Words of one update.") var batchSize = 3000
+    @Option(help: "Lanes of one update.") var lanes = 4
+    @Option(help: "Updates to measure.") var updates = 40
+
+    func run() throws {
+        guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
+            throw InputError("an option is out of range", at: "profile", remedy: "see --help")
+        }
+        let profile = try StepProfile.measure(
+            settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+        print(profile)
+    }
+}

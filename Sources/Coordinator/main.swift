@@ -6,7 +6,9 @@ import Launch
 struct CoordinatorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "t2v-coordinator", abstract: "Pretrain spaCy's tok2vec layer on many cores and hosts.", version: Version.current,
-        subcommands: [PretrainCommand.self, ResumeCommand.self, FeaturesCommand.self, InspectCommand.self, KeygenCommand.self])
+        subcommands: [
+            PretrainCommand.self, ResumeCommand.self, FeaturesCommand.self, InspectCommand.self, KeygenCommand.self, ProfileCommand.self,
+        ])
 }
 
 CommandRunner.run(CoordinatorCommand.self) { try Startup.prepare(blasCore: CommandRunner.value(of: "--blas-core")) }

@@ -1,8 +1,7 @@
 // What the trainer sees of a document, as text. In: JSON lines of a corpus. Out: JSON lines of tokens and their attributes.
 
 /// Prints documents for `t2v-coordinator features`: all of them, in order, also those whose length the trainer would leave out. Owned by
-/// one
-/// thread.
+/// one thread.
 public final class FeaturesPrinter {
     private let model: VectorsModel
     private let preparer: ShardPreparer

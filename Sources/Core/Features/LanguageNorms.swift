@@ -7,9 +7,8 @@ struct LanguageNorms: Sendable {
 
     private enum Rule: Sendable {
         case lower
-        /// Groups of endings, tried from the last group on; all of a group take off as many code points as its first is long. hi of 2.3
-        /// and 3.x
-        /// goes on with the next group when the word is too short, ne and 2.1's hi stop.
+        /// Groups of endings, tried from the last group on; all of a group take off as many code points as its first is long. hi of 2.3 and
+        /// 3.x goes on with the next group when the word is too short, ne and 2.1's hi stop.
         case stem(groups: [[[UInt8]]], stopsWhenShort: Bool)
         case map([[UInt8]: [UInt8]])
     }

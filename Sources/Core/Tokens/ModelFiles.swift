@@ -70,8 +70,7 @@ struct ModelFiles {
         throw InputError(
             "no file `tokenizer` in it: this is no vectors model, or its tokenizer is not rule-based", at: given,
             remedy:
-                "give a vectors model of a language with a rule-based tokenizer, "
-                    + "and `tokens` in the records if the texts are tokenized otherwise"
+                "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if need be"
         )
     }
 

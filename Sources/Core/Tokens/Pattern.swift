@@ -4,8 +4,7 @@ import CPCRE2
 /// A Python pattern compiled by PCRE2 with its just-in-time compiler. Immutable after `init`, so threads share it.
 final class Pattern: @unchecked Sendable {
     /// Usually one program. PCRE2 limits a program to 64 KiB, which French's token_match exceeds: then its alternatives are compiled in
-    /// parts,
-    /// and of their matches the leftmost counts, the earlier part's among equals: what the whole would have found.
+    /// parts, and of their matches the leftmost counts, the earlier part's among equals: what the whole would have found.
     fileprivate let programs: [OpaquePointer]
     /// File and key of the pattern, for errors.
     let name: String

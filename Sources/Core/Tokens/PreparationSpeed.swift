@@ -2,9 +2,8 @@
 import CLinux
 import Foundation
 
-/// One measurement of `ShardPreparer` on one thread, to be compared with spaCy's tokenizer on the same core. JSON, features and the
-/// shard's bytes
-/// are included; opening the model is not.
+/// One measurement of `ShardPreparer` on one thread, to be compared with spaCy's tokenizer on the same core. JSON, features and the shard's
+/// bytes are included; opening the model is not.
 public struct PreparationSpeed: Sendable {
     /// Documents prepared.
     public let documents: Int

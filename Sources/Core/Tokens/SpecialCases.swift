@@ -40,8 +40,7 @@ final class SpecialCases {
     }
 
     /// Replaces each chosen span whose text is an exception by the exception's words. A token is a word number, with `Tokenizer.spaceBit`
-    /// if a
-    /// space follows. Most documents have no span at all.
+    /// if a space follows. Most documents have no span at all.
     func rematch(_ buffer: TokenBuffer) {
         var spans = matches(buffer.tokens)
         guard !spans.isEmpty else { return }

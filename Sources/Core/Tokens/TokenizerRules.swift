@@ -1,10 +1,8 @@
 // The `tokenizer` file of a model folder. In: msgpack. Out: compiled patterns, exceptions, and what the spaCy version does with them.
 
 /// What differs between the tokenizers of spaCy versions (spacy/tokenizer.pyx), as one value. 2.1 and 2.3 differ in their files only: 2.1
-/// has the
-/// URL pattern as token_match. Where in the affix loop they look for exceptions differs too, but changes no token: whatever is left is
-/// looked
-/// up after the loop.
+/// has the URL pattern as token_match. Where in the affix loop they look for exceptions differs too, but changes no token: whatever is left
+/// is looked up after the loop.
 struct TokenizerBehaviour: Sendable, Equatable {
     /// A suffix is looked for behind the prefix just found, not in the whole string: 3.x.
     var suffixBehindPrefix: Bool

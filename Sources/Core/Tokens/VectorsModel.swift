@@ -20,8 +20,7 @@ public final class VectorsModel: Sendable {
     public let lexicon: Lexicon
     let rules: TokenizerRules
     /// Hex SHA-256 of everything that decides what a text's prepared shard holds: tokenizer file, norm tables, key2row, language, version
-    /// of
-    /// spaCy, of the format and of this code. The same for a model and its bundle.
+    /// of spaCy, of the format and of this code. The same for a model and its bundle.
     public let digest: String
     /// The files that `init(bundle:)` needs, with names relative to the bundle's folder.
     public let bundleFiles: [(name: String, path: String)]

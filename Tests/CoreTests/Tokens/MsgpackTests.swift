@@ -9,8 +9,7 @@ private func decode(_ bytes: [UInt8]) throws -> MsgpackValue {
 
 @Suite struct MsgpackTests {
     /// What srsly.msgpack 1.0.7 (use_bin_type=True) writes for {"a": [1, -1, 200, 70000, 2**63, 2**64-1, -129, -2**40, 1.5, True, None],
-    /// b"k": b"xy",
-    /// "é": {}, 5: "x"*40}.
+    /// b"k": b"xy", "é": {}, 5: "x"*40}.
     static let sample: [UInt8] =
         [
             0x84, 0xa1, 0x61, 0x9b, 0x01, 0xff, 0xcc, 0xc8, 0xce, 0x00, 0x01, 0x11, 0x70, 0xcf, 0x80, 0, 0, 0, 0, 0, 0, 0,
