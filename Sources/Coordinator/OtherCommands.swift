@@ -63,6 +63,6 @@ struct ProfileCommand: ParsableCommand {
         }
         let profile = try StepProfile.measure(
             settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
-        print(profile)
+        print(profile.description)
     }
 }
