@@ -23,9 +23,10 @@ public enum Digest64 {
             a = step(a, UInt64(bytes[offset]))
             offset += 1
         }
-        var hash = step(a, b)
-        hash = step(hash, c)
-        hash = step(hash, d)
+        // Each lane is mixed once more before they meet: otherwise the highest bits of two lanes' last words cancel each other.
+        var hash = step(step(a, 1), step(b, 2))
+        hash = step(hash, step(c, 3))
+        hash = step(hash, step(d, 4))
         return step(hash, UInt64(count))
     }
 }

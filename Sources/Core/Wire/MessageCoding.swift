@@ -33,6 +33,14 @@ extension ByteReader {
         return try take()
     }
 
+    /// 0 or 1; every value has one spelling.
+    mutating func takeFlag() throws(WireError) -> Bool {
+        let start = offset
+        let byte: UInt8 = try take()
+        guard byte <= 1 else { throw WireError(what: "a flag is \(byte)", offset: start) }
+        return byte == 1
+    }
+
     mutating func takeBlob() throws(WireError) -> BlobID {
         let start = offset
         guard let blob = BlobID(code: try take(), number: try take()) else { throw WireError(what: "unknown kind of blob", offset: start) }
@@ -184,7 +192,7 @@ extension CoordinatorMessage {
         case 72: self = .withdraw(lane: try reader.take())
         case 73: self = .begin(try reader.takeOrder())
         case 74: self = .chunk(try reader.takeChunk())
-        case 75: self = .finish(reason: try reader.takeString(limit: WireLimits.text), final: try reader.take(UInt8.self) != 0)
+        case 75: self = .finish(reason: try reader.takeString(limit: WireLimits.text), final: try reader.takeFlag())
         case 76: self = .probe
         default: throw WireError(what: "unknown kind of coordinator message", offset: 4)
         }

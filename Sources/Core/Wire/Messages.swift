@@ -48,9 +48,9 @@ public enum BlobID: Hashable, Sendable {
         case 0: self = .model(number)
         case 1: self = .text(number)
         case 2: self = .prepared(number)
-        case 3: self = .plan
+        case 3 where number == 0: self = .plan
         case 4: self = .rows(number)
-        case 5: self = .parameters
+        case 5 where number == 0: self = .parameters
         default: return nil
         }
     }

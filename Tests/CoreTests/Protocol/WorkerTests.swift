@@ -1,0 +1,205 @@
+import Testing
+
+@testable import Core
+
+/// The worker's side, as transcripts.
+@Suite struct WorkerTests {
+    typealias Machine = WorkerStateMachine
+    private static let run: UInt64 = 77
+
+    private struct Script {
+        var machine = Machine(hello: Hello(program: "1", host: "h", processID: 1, threads: 1, blas: "b", fingerprint: 7))
+        var now: Milliseconds = 0
+
+        mutating func tell(_ event: Machine.Event) -> [Machine.Effect] { machine.handle(event, now: now) }
+        mutating func hear(_ message: CoordinatorMessage, payload: Machine.Payload? = nil) -> [Machine.Effect] {
+            tell(.message(message, payload: payload))
+        }
+
+        /// A worker that has joined a run of four lanes, with these lanes open.
+        mutating func open(_ lanes: [UInt16]) {
+            _ = tell(.tick)
+            _ = hear(.welcome(run: WorkerTests.run, session: 1, description: "{}"))
+            for lane in lanes { _ = hear(.lease(lane: lane, planBytes: 0)) }
+            _ = tell(.needs(.plan, []))
+            machine.setLanes(4)
+            _ = tell(.planOpened)
+            for lane in lanes { _ = tell(.laneOpened(lane)) }
+        }
+
+        mutating func order(
+            _ lanes: [UInt16], leaves: [UInt16] = [], update: UInt64 = 0, roster: UInt32 = 1, buffer: BufferID? = nil, hash: UInt64 = 1_000
+        ) -> [Machine.Effect] {
+            let order = Order(
+                run: WorkerTests.run, roster: roster, update: update, epoch: 0, updateInEpoch: update, parameterHash: 1_000, lanes: lanes,
+                leaves: leaves)
+            return hear(.begin(order), payload: buffer.map { .init(buffer: $0, count: 4, hash: hash) })
+        }
+
+        mutating func computed(_ lane: UInt16, update: UInt64 = 0) -> [Machine.Effect] {
+            tell(.computed(update: update, lane: lane, .init(selected: UInt64(lane), words: 10, loss: Double(lane))))
+        }
+    }
+
+    private func words(_ effects: [Machine.Effect]) -> [String] {
+        effects.map { effect in
+            switch effect {
+            case .send(.hello(let hello)): "hello \(hello.session)"
+            case .send(.laneReady(let lane)): "ready \(lane)"
+            case .send(.fetch(let request)): "fetch \(request.blob) from \(request.offset)"
+            case .send(.alive): "alive"
+            case .send(.trouble(let what)): "trouble: \(what)"
+            case .send(let message): "\(message)"
+            case .join(let run, _): "join \(run)"
+            case .look(let job, _): "look \(job)"
+            case .store(let chunk, let buffer): "store \(chunk.offset) from buffer \(buffer)"
+            case .perform(let job): "perform \(job)"
+            case .closeLane(let lane): "close \(lane)"
+            case .useParameters(let update, let buffer): "parameters of \(update) in buffer \(buffer)"
+            case .compute(let order, let lane): "compute \(order.update) lane \(lane)"
+            case .contribute(let c): "contribute \(c.update) \(ReductionTree(lanes: 4).lanes(below: c.node)) selected \(c.selected)"
+            case .forget(let update): "forget before \(update)"
+            case .serve(let request): "serve \(request.blob)"
+            case .release(let buffer): "release \(buffer)"
+            case .log(let text): text
+            case .leave(let reason, let departure): "leave \(departure): \(reason)"
+            }
+        }
+    }
+
+    @Test func joinsPreparesAndComputes() {
+        var script = Script()
+        #expect(words(script.tell(.tick)) == ["hello 1"])
+        #expect(words(script.tell(.tick)) == [])
+        script.now = 1_000
+        #expect(words(script.tell(.tick)) == ["hello 1"])
+        #expect(words(script.hear(.welcome(run: 77, session: 1, description: "{}"))) == ["join 77"])
+        #expect(words(script.hear(.welcome(run: 77, session: 1, description: "{}"))) == [], "twice")
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == ["look prepare(shard: 4)"])
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == [], "it is at it")
+        #expect(
+            words(script.tell(.needs(.prepare(shard: 4), [Wanted(blob: .model(0), total: 0), Wanted(blob: .text(4), total: 3)])))
+                == ["fetch text(4) from 0"])
+        #expect(
+            words(script.hear(.chunk(Chunk(blob: .text(4), offset: 0, total: 3)), payload: .init(buffer: 1, count: 3, hash: 0)))
+                == ["store 0 from buffer 1", "perform prepare(shard: 4)"])
+        let digest = [UInt8](repeating: 1, count: 32)
+        let news = Machine.Effect.send(.prepared(shard: 4, size: 5, digest: digest))
+        #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
+        #expect(script.hear(.prepare(shard: 4, textBytes: 3, key: [])) == [news], "it was told again: the news was lost")
+        #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == ["look plan"])
+        #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [])
+        #expect(words(script.tell(.needs(.plan, []))) == ["perform plan"])
+        script.machine.setLanes(4)
+        #expect(words(script.tell(.planOpened)) == ["look lane(2)"])
+        #expect(words(script.tell(.laneOpened(2))) == ["ready 2"])
+        #expect(words(script.order([2], buffer: 7)) == ["forget before 0", "parameters of 0 in buffer 7", "compute 0 lane 2"])
+        #expect(words(script.computed(2)) == ["contribute 0 2..<3 selected 2"])
+        #expect(words(script.computed(2)) == [])
+    }
+
+    @Test func sendsTheLargestNodesAndLeavesWhereAnotherHoldsTheLaneToo() {
+        var script = Script()
+        script.open([0, 1, 2, 3])
+        _ = script.order([0, 1, 2, 3], buffer: 1)
+        for lane in [0, 3, 1] as [UInt16] { #expect(words(script.computed(lane)) == []) }
+        #expect(words(script.order([0, 1, 2, 3], leaves: [3], roster: 2)) == ["contribute 0 0..<2 selected 1", "contribute 0 3..<4 selected 3"])
+        #expect(words(script.computed(2)) == ["contribute 0 2..<3 selected 2"])
+    }
+
+    @Test func whatIsAskedForAgainIsSentAgain() {
+        var script = Script()
+        script.open([0, 1])
+        _ = script.order([0], buffer: 1)
+        _ = script.computed(0)
+        #expect(words(script.order([0, 1], roster: 2)) == ["compute 0 lane 1"], "more work: what was sent is under way")
+        #expect(words(script.computed(1)) == ["contribute 0 0..<2 selected 1"])
+        #expect(words(script.order([0, 1], roster: 2)) == ["contribute 0 0..<2 selected 1"], "the same again: it was lost")
+        #expect(words(script.order([0], roster: 1)) == [], "an older order that comes late")
+    }
+
+    @Test func damagedParametersAreAskedForAgain() {
+        var script = Script()
+        script.open([0])
+        #expect(
+            words(script.order([0], buffer: 4, hash: 999)) == [
+                "forget before 0", "parameters of update 0 arrived damaged; asking for them again", "fetch parameters from 0", "release 4",
+            ])
+        #expect(words(script.order([0], buffer: 5)) == ["parameters of 0 in buffer 5", "compute 0 lane 0"])
+        #expect(words(script.order([0], update: 1)) == ["forget before 1", "fetch parameters from 0"], "an order without them")
+        #expect(words(script.order([0], update: 0, buffer: 6)) == ["release 6"], "an update that is over")
+    }
+
+    @Test func aWithdrawnLaneIsForgotten() {
+        var script = Script()
+        script.open([0, 1])
+        _ = script.order([0, 1], buffer: 1)
+        _ = script.computed(0)
+        #expect(words(script.hear(.withdraw(lane: 0))) == ["close 0"])
+        #expect(words(script.computed(1)) == ["contribute 0 1..<2 selected 1"], "lane 0's gradient has gone with it")
+        #expect(words(script.hear(.lease(lane: 0, planBytes: 0))) == ["look lane(0)"])
+        #expect(words(script.tell(.laneOpened(0))) == ["ready 0"], "computed again only when it is ordered again")
+        #expect(words(script.order([0, 1], roster: 2)) == ["compute 0 lane 0"])
+        #expect(words(script.hear(.withdraw(lane: 3))) == [])
+        _ = script.hear(.lease(lane: 3, planBytes: 0))
+        _ = script.hear(.withdraw(lane: 3))
+        #expect(words(script.tell(.laneOpened(3))) == ["close 3"], "withdrawn while it was being opened")
+    }
+
+    /// Of a lane that another worker answered for first, the late answer is still sent: it is compared.
+    @Test func aLateLeafIsStillSent() {
+        var script = Script()
+        script.open([0, 1])
+        _ = script.order([0, 1], leaves: [1], buffer: 1)
+        #expect(words(script.order([0], update: 1, roster: 2, buffer: 2)) == ["forget before 1", "parameters of 1 in buffer 2", "compute 1 lane 0"])
+        #expect(words(script.computed(1, update: 0)) == ["contribute 0 1..<2 selected 1"])
+        #expect(words(script.computed(0, update: 0)) == [], "not a leaf: nobody waits for it")
+        #expect(words(script.computed(0, update: 1)) == ["contribute 1 0..<1 selected 0"])
+    }
+
+    @Test func disagreementEndsInAHello() {
+        var script = Script()
+        script.open([0])
+        var order = Order(run: 78, roster: 1, update: 0, epoch: 0, updateInEpoch: 0, parameterHash: 1, lanes: [0], leaves: [])
+        #expect(words(script.hear(.begin(order), payload: .init(buffer: 3, count: 4, hash: 1))) == ["hello 2", "release 3"], "another run")
+        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == [], "nothing counts before the answer")
+        #expect(words(script.hear(.welcome(run: 78, session: 1, description: ""))) == [], "an answer to an older hello")
+        #expect(words(script.hear(.welcome(run: 78, session: 2, description: ""))) == ["join 78"])
+        order.run = 78
+        #expect(words(script.hear(.begin(order))) == ["hello 3"], "an order without a lease")
+        _ = script.hear(.welcome(run: 78, session: 3, description: ""))
+        #expect(words(script.hear(.sayHello)) == ["hello 4"])
+        #expect(words(script.hear(.sayHello)) == [], "one hello is under way")
+        script.now += 1_000
+        #expect(words(script.hear(.sayHello)) == ["hello 4"])
+    }
+
+    @Test func endsAsItIsTold() {
+        var script = Script()
+        script.open([0])
+        #expect(words(script.hear(.finish(reason: "stopped", final: false))) == ["leave paused: stopped"])
+        script.now += 1_000
+        #expect(words(script.tell(.tick)) == ["hello 2"], "until the coordinator is back")
+        #expect(words(script.hear(.finish(reason: "done", final: true))) == ["leave finished: done"])
+        #expect(words(script.hear(.refuse("too old"))) == ["leave refused: too old"])
+    }
+
+    @Test func troubleGivesTheLaneBack() {
+        var script = Script()
+        script.open([0])
+        _ = script.hear(.lease(lane: 1, planBytes: 0))
+        #expect(words(script.tell(.failed(.lane(1), "the disk is full"))) == ["trouble: the disk is full"])
+        #expect(words(script.tell(.laneOpened(1))) == ["close 1"])
+        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["look lane(1)"])
+    }
+
+    @Test func saysThatItIsAlive() {
+        var script = Script()
+        script.open([0])
+        script.now += 999
+        #expect(words(script.tell(.tick)) == [])
+        script.now += 1
+        #expect(words(script.tell(.tick)) == ["alive"])
+        #expect(words(script.tell(.tick)) == [])
+    }
+}
