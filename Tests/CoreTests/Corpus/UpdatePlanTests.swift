@@ -76,7 +76,9 @@ import Testing
 
     @Test func seedsEpochsAndLanesShuffleEachInItsOwnWay() {
         let documents = [Int](repeating: 10, count: 9)
-        let orders = [order(documents), order(seed: 2, documents), order(epoch: 1, documents), order(lane: 3, documents)].map { $0.map(key) }
+        let orders = [order(documents), order(seed: 2, documents), order(epoch: 1, documents), order(lane: 3, documents)].map {
+            $0.map(key)
+        }
         #expect(Set(orders).count == 4)
         #expect(order(documents).map(key) == orders[0])
         #expect(orders[0] != orders[0].sorted())

@@ -10,7 +10,8 @@ import Testing
         #expect(
             words(script.hear(1, .prepared(shard: 0, size: 9, digest: [UInt8](repeating: 2, count: 32)))) == ["look for shard 0 of 1"])
         #expect(words(script.tell(.shardAbsent(0, 1, size: 9))) == ["1 <- fetch prepared(0) from 0"])
-        #expect(words(script.hear(1, .chunk(Chunk(blob: .prepared(0), offset: 0, total: 9)), bytes: 9)) == ["store 0 from buffer 1, the last"])
+        #expect(
+            words(script.hear(1, .chunk(Chunk(blob: .prepared(0), offset: 0, total: 9)), bytes: 9)) == ["store 0 from buffer 1, the last"])
         #expect(words(script.tell(.shardStored(0))) == ["make the plan"])
         #expect(words(script.plan(end: 2)) == ["1 <- lease 0", "1 <- lease 1"])
         #expect(words(script.hear(1, .laneReady(0))) == [])

@@ -71,7 +71,8 @@ struct CoordinatorScript {
         _ peer: PeerID, _ node: TreeNode, update: UInt64 = 0, hash: UInt64 = 5, parameterHash: UInt64? = nil
     ) -> [Machine.Effect] {
         hear(
-            peer, .contribution(Self.contribution(machine, node, update: update, hash: hash, parameterHash: parameterHash)), bytes: 8, hash: hash)
+            peer, .contribution(Self.contribution(machine, node, update: update, hash: hash, parameterHash: parameterHash)), bytes: 8,
+            hash: hash)
     }
 
     static func contribution(

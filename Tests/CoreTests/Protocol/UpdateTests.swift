@@ -67,8 +67,9 @@ import Testing
         #expect(words(script.answer(2, TreeNode(lane: 0))) == [])
         effects = script.wait(100)
         #expect(words(effects) == ["2 <- lease 1"], "the first is done: the next")
-        #expect(words(script.answer(1, TreeNode(lane: 1))) == ["step 0 [\"0..<1 of 2\", \"1..<2 of 1\", \"2..<4 of 2\"]", "2 <- withdraw 1"]
-            || script.machine.phase == .stepping)
+        #expect(
+            words(script.answer(1, TreeNode(lane: 1))) == ["step 0 [\"0..<1 of 2\", \"1..<2 of 1\", \"2..<4 of 2\"]", "2 <- withdraw 1"]
+                || script.machine.phase == .stepping)
         #expect(script.machine.lanes[0].active?.peer == 2 && script.machine.lanes[0].leaving?.peer == 1)
         // Its late answer is compared, and then the lane is taken from it.
         _ = script.stepped()
@@ -131,7 +132,9 @@ import Testing
         for _ in 0..<400 {
             _ = script.hear(1, .alive)
             _ = script.hear(2, .alive)
-            if words(script.wait(100)).contains(where: { $0.hasPrefix("1 <- order 0 [0, 1]") && !$0.contains("leaves") }) { times.append(script.now) }
+            if words(script.wait(100)).contains(where: { $0.hasPrefix("1 <- order 0 [0, 1]") && !$0.contains("leaves") }) {
+                times.append(script.now)
+            }
         }
         #expect(times == [2_000, 6_000, 14_000, 30_000])
     }
@@ -204,6 +207,8 @@ import Testing
         #expect(script.machine.counters.refusals == 1)
         #expect(script.machine.peers[1]?.fetches.isEmpty == true)
         #expect(
-            words(script.hear(1, .prepareFailed(shard: 0, line: 3, what: "no JSON", remedy: "mend it"))) == ["fail: shard 0, line 3: no JSON"])
+            words(script.hear(1, .prepareFailed(shard: 0, line: 3, what: "no JSON", remedy: "mend it"))) == [
+                "fail: shard 0, line 3: no JSON"
+            ])
     }
 }

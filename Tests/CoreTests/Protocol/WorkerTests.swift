@@ -103,7 +103,8 @@ import Testing
         script.open([0, 1, 2, 3])
         _ = script.order([0, 1, 2, 3], buffer: 1)
         for lane in [0, 3, 1] as [UInt16] { #expect(words(script.computed(lane)) == []) }
-        #expect(words(script.order([0, 1, 2, 3], leaves: [3], roster: 2)) == ["contribute 0 0..<2 selected 1", "contribute 0 3..<4 selected 3"])
+        #expect(
+            words(script.order([0, 1, 2, 3], leaves: [3], roster: 2)) == ["contribute 0 0..<2 selected 1", "contribute 0 3..<4 selected 3"])
         #expect(words(script.computed(2)) == ["contribute 0 2..<3 selected 2"])
     }
 
@@ -151,7 +152,10 @@ import Testing
         var script = Script()
         script.open([0, 1])
         _ = script.order([0, 1], leaves: [1], buffer: 1)
-        #expect(words(script.order([0], update: 1, roster: 2, buffer: 2)) == ["forget before 1", "parameters of 1 in buffer 2", "compute 1 lane 0"])
+        #expect(
+            words(script.order([0], update: 1, roster: 2, buffer: 2)) == [
+                "forget before 1", "parameters of 1 in buffer 2", "compute 1 lane 0",
+            ])
         #expect(words(script.computed(1, update: 0)) == ["contribute 0 1..<2 selected 1"])
         #expect(words(script.computed(0, update: 0)) == [], "not a leaf: nobody waits for it")
         #expect(words(script.computed(0, update: 1)) == ["contribute 1 0..<1 selected 0"])

@@ -14,7 +14,8 @@ enum Samples {
     ]
     static let hello: Hello = {
         var hello = Hello(
-            program: "0.1.0", host: "knoten-7.åbo", processID: 4711, threads: 8, blas: "Haswell 0.3.21", fingerprint: 1 << 63, localToken: 5,
+            program: "0.1.0", host: "knoten-7.åbo", processID: 4711, threads: 8, blas: "Haswell 0.3.21", fingerprint: 1 << 63,
+            localToken: 5,
             instance: .max)
         hello.session = 3
         return hello
@@ -52,7 +53,9 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
 
     @Test func everyMessageComesThrough() throws {
         for message in Samples.worker { #expect(try message.encoded().withUnsafeBytes { try WorkerMessage(header: $0) } == message) }
-        for message in Samples.coordinator { #expect(try message.encoded().withUnsafeBytes { try CoordinatorMessage(header: $0) } == message) }
+        for message in Samples.coordinator {
+            #expect(try message.encoded().withUnsafeBytes { try CoordinatorMessage(header: $0) } == message)
+        }
     }
 
     @Test func aFrameIsSpelledAsPROTOCOLSays() {
