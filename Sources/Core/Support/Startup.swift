@@ -10,6 +10,11 @@ public enum Startup {
     /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
     /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.
     public static func prepare(blasCore: String?) throws(InputError) {
+        // Whoever started us may have blocked the signals that stop us: masks are inherited.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+        sigprocmask(SIG_UNBLOCK, &signals, nil)
         guard t2v_cpu_is_x86_64_v3() != 0 else {
             throw InputError(
                 "this CPU lacks AVX2, FMA or BMI2", at: "this host", remedy: "use a machine with an x86-64-v3 CPU (Haswell, Zen or newer)")
