@@ -57,6 +57,7 @@ final class RunShell {
     private let wake: EventFD
     private let socketFolder: SocketFolder?
     private var gate: (handler: ZAPHandler, allow: AllowList)?
+    private var repeated = RepeatedMessages()
     private var workers: LocalWorkers?
     private let token = UInt64.random(in: 1 ... .max)
     private(set) var connections: [PeerID: Connection] = [:]
@@ -215,7 +216,10 @@ final class RunShell {
             for id in connections.keys { send(id, .probe) }
         }
         if let gate {
-            for refusal in gate.handler.drainRefusals() { say(.warning, "refused a connection from \(refusal.address): \(refusal.reason)") }
+            for refusal in gate.handler.drainRefusals() {
+                let text = "refused a connection from \(refusal.address): \(refusal.reason)"
+                if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, text) }
+            }
             do {
                 let change = try gate.allow.refreshIfChanged()
                 if !change.isEmpty { say(.info, "allow-list: \(change.added.count) keys added, \(change.removed.count) removed") }
@@ -347,7 +351,9 @@ final class RunShell {
                 // libzmq tells its own thread first: ask at once and again a little later.
                 for id in connections.keys { send(id, .probe) }
                 probes += [20, 100, 500].map { Startup.milliseconds() + $0 }
-            case .handshakeFailed(let failure, let endpoint): say(.warning, "refused a connection to \(endpoint): \(failure)")
+            case .handshakeFailed(let failure, let endpoint):
+                let text = "refused a connection to \(endpoint): \(failure)"
+                if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, text) }
             default: break
             }
         }

@@ -52,6 +52,8 @@ final class WorkerShell {
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
     private var saidUnreachable = false
+    private var watch = ConnectionWatch()
+    private var repeated = RepeatedMessages()
 
     init(_ options: WorkerOptions, logger: Logger) throws(InputError) {
         self.options = options
@@ -112,6 +114,8 @@ final class WorkerShell {
             }
             if Startup.milliseconds() >= nextTick {
                 nextTick = Startup.milliseconds() + 200
+                // libzmq gives up for good when it was refused; the key may be allowed later.
+                if watch.needsReconnect(now: Startup.milliseconds()) { try socket.reconnect() }
                 events.append(.tick)
             }
         }
@@ -169,17 +173,21 @@ final class WorkerShell {
 
     private func watchConnection() {
         while let event = socket.monitor.next() {
+            let wasUp = watch.isUp
+            watch.note(event, now: Startup.milliseconds())
             switch event {
             case .handshakeFailed(let failure, let endpoint):
-                logger.error("\(endpoint): the coordinator cannot be joined: \(failure)")
+                let text = "\(endpoint): the coordinator cannot be joined: \(failure)"
+                if let text = repeated.admit(text, now: Startup.milliseconds()) { logger.error("\(text)") }
             case .handshakeSucceeded(let endpoint):
                 saidUnreachable = false
+                repeated.forget()
                 logger.info("connected to \(endpoint)")
             case .connectRetried(_, let endpoint) where !saidUnreachable:
                 saidUnreachable = true
                 logger.info("no coordinator at \(endpoint) yet; trying on")
             case .disconnected(let endpoint):
-                logger.warning("lost the connection to \(endpoint); connecting again")
+                if wasUp { logger.warning("lost the connection to \(endpoint); connecting again") }
                 outbox = []
             default: break
             }

@@ -3,33 +3,61 @@
 /// What a worker knows of its one connection. A value: time comes from outside.
 public struct ConnectionWatch: Sendable, Equatable {
     /// After a loss libzmq says within milliseconds when it will try again. Nothing for so long: it never will.
-    static let giveUpMilliseconds: Int64 = 1_000
+    static let giveUp: Milliseconds = 1_000
 
     /// Greeting and keys have been exchanged, and nothing was lost since.
     public private(set) var isUp = false
     /// The last handshake that failed since the last one that succeeded.
     public private(set) var failure: HandshakeFailure?
     /// When the connection was lost without a new try since.
-    private var lostAtMilliseconds: Int64?
+    private var lostAt: Milliseconds?
 
     /// Before the first connection.
     public init() {}
 
-    /// - Parameter nowMilliseconds: a clock that only goes forward.
-    public mutating func note(_ event: SocketEvent, nowMilliseconds: Int64) {
+    /// Takes note of an event.
+    public mutating func note(_ event: SocketEvent, now: Milliseconds) {
         switch event {
-        case .handshakeSucceeded: (isUp, failure, lostAtMilliseconds) = (true, nil, nil)
-        case .connected, .connectRetried: (isUp, lostAtMilliseconds) = (false, nil)
-        case .disconnected: (isUp, lostAtMilliseconds) = (false, nowMilliseconds)
-        case .handshakeFailed(let reason, _): (isUp, failure, lostAtMilliseconds) = (false, reason, nowMilliseconds)
+        case .handshakeSucceeded: (isUp, failure, lostAt) = (true, nil, nil)
+        case .connected, .connectRetried: (isUp, lostAt) = (false, nil)
+        case .disconnected: (isUp, lostAt) = (false, now)
+        case .handshakeFailed(let reason, _): (isUp, failure, lostAt) = (false, reason, now)
         case .listening, .bindFailed, .accepted, .acceptFailed, .other: break
         }
     }
 
     /// Whether libzmq has given up, so that only `DealerSocket.reconnect()` can help. Says so again every second until it does.
-    public mutating func needsReconnect(nowMilliseconds: Int64) -> Bool {
-        guard let lost = lostAtMilliseconds, nowMilliseconds - lost >= ConnectionWatch.giveUpMilliseconds else { return false }
-        lostAtMilliseconds = nowMilliseconds
+    public mutating func needsReconnect(now: Milliseconds) -> Bool {
+        guard let lost = lostAt, now >= lost + ConnectionWatch.giveUp else { return false }
+        lostAt = now
         return true
     }
+}
+
+/// Keeps a log readable when the same thing happens again and again: port scanners, a worker with a wrong key.
+public struct RepeatedMessages: Sendable {
+    /// The same text is let through once in this time.
+    static let interval: Milliseconds = 60_000
+    /// More different texts than this are forgotten: memory is bounded, whatever strangers send.
+    static let maximumTexts = 256
+
+    private var last: [String: (at: Milliseconds, kept: Int)] = [:]
+
+    /// Nothing said yet.
+    public init() {}
+
+    /// - Returns: what to say now: `text`, with the number of times it was held back, or nil.
+    public mutating func admit(_ text: String, now: Milliseconds) -> String? {
+        if let entry = last[text], now < entry.at + RepeatedMessages.interval {
+            last[text]?.kept += 1
+            return nil
+        }
+        let kept = last[text]?.kept ?? 0
+        if last.count >= RepeatedMessages.maximumTexts { last = [:] }
+        last[text] = (now, 0)
+        return kept == 0 ? text : "\(text) (and \(kept) times more)"
+    }
+
+    /// Lets every text through at once again: the state of things has changed.
+    public mutating func forget() { last = [:] }
 }

@@ -17,7 +17,8 @@ extension HandshakeFailure: CustomStringConvertible {
     /// For people: what happened and, where it is known, why.
     public var description: String {
         switch self {
-        case .noDetail(let code): "the other end hung up (\(String(cString: strerror(code))))"
+        case .noDetail(let code):
+            "the other end hung up (\(String(cString: strerror(code)))); if this goes on, check the worker's --server-key"
         case .protocolError(ZMTP.cryptographic): "the keys do not fit together: the worker's --server-key is not this coordinator's"
         case .protocolError(ZMTP.mechanismMismatch): "one end uses keys and the other does not"
         case .protocolError(let code): "the other end does not follow the protocol (0x\(String(code, radix: 16)))"

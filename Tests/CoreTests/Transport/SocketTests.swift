@@ -190,9 +190,9 @@ import Testing
         let end = ContinuousClock.now + .seconds(5)
         let start = ContinuousClock.now
         while ContinuousClock.now < end {
-            let now = Int64((ContinuousClock.now - start) / .milliseconds(1))
-            while let event = dealer.monitor.next() { watch.note(event, nowMilliseconds: now) }
-            if watch.needsReconnect(nowMilliseconds: now) { return }
+            let now = Milliseconds((ContinuousClock.now - start) / .milliseconds(1))
+            while let event = dealer.monitor.next() { watch.note(event, now: now) }
+            if watch.needsReconnect(now: now) { return }
             usleep(5_000)
         }
         throw InputError("not given up within 5 s: \(watch)", at: "dealer", remedy: "")
@@ -217,20 +217,20 @@ import Testing
 
     @Test func theWatchWaitsForNewTries() {
         var watch = ConnectionWatch()
-        func gaveUp(_ now: Int64) -> Bool { watch.needsReconnect(nowMilliseconds: now) }
+        func gaveUp(_ now: Milliseconds) -> Bool { watch.needsReconnect(now: now) }
         #expect(!watch.isUp && !gaveUp(10_000))
-        watch.note(.connected(endpoint: ""), nowMilliseconds: 1)
+        watch.note(.connected(endpoint: ""), now: 1)
         #expect(!watch.isUp)
-        watch.note(.handshakeSucceeded(endpoint: ""), nowMilliseconds: 2)
+        watch.note(.handshakeSucceeded(endpoint: ""), now: 2)
         #expect(watch.isUp)
-        watch.note(.disconnected(endpoint: ""), nowMilliseconds: 10)
+        watch.note(.disconnected(endpoint: ""), now: 10)
         #expect(!watch.isUp && !gaveUp(1_009))
-        watch.note(.connectRetried(milliseconds: 100, endpoint: ""), nowMilliseconds: 1_009)
+        watch.note(.connectRetried(milliseconds: 100, endpoint: ""), now: 1_009)
         #expect(!gaveUp(100_000))
-        watch.note(.handshakeFailed(.refused(status: 400), endpoint: ""), nowMilliseconds: 100_000)
+        watch.note(.handshakeFailed(.refused(status: 400), endpoint: ""), now: 100_000)
         #expect(watch.failure == .refused(status: 400) && gaveUp(101_000))
         #expect(!gaveUp(101_999) && gaveUp(102_000))
-        watch.note(.handshakeSucceeded(endpoint: ""), nowMilliseconds: 102_001)
+        watch.note(.handshakeSucceeded(endpoint: ""), now: 102_001)
         #expect(watch.failure == nil && !gaveUp(200_000))
     }
 
@@ -274,6 +274,18 @@ import Testing
         var byte: UInt8 = 0
         // The greeting that the router has sent, then the end.
         try eventually("end of file") { recv(silent, &byte, 1, Int32(MSG_DONTWAIT)) == 0 ? true : nil }
+    }
+
+    @Test func saysTheSameThingOnceAMinute() {
+        var repeated = RepeatedMessages()
+        #expect(repeated.admit("a", now: 0) == "a" && repeated.admit("b", now: 1) == "b")
+        #expect(repeated.admit("a", now: 59_999) == nil && repeated.admit("a", now: 59_999) == nil)
+        #expect(repeated.admit("a", now: 60_000) == "a (and 2 times more)")
+        #expect(repeated.admit("a", now: 60_001) == nil)
+        repeated.forget()
+        #expect(repeated.admit("a", now: 60_002) == "a")
+        for number in 0..<10_000 { _ = repeated.admit("\(number)", now: 60_003) }
+        #expect(Mirror(reflecting: repeated).children.allSatisfy { Mirror(reflecting: $0.value).children.count <= 256 })
     }
 
     @Test func hasTheNumbersOfZMQ() {
