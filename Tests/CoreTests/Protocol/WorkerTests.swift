@@ -86,7 +86,7 @@ import Testing
         let digest = [UInt8](repeating: 1, count: 32)
         let news = Machine.Effect.send(.prepared(shard: 4, size: 5, digest: digest))
         #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
-        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == ["look prepare(shard: 4)"], "the news was lost, or the file")
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == ["look prepare(shard: 4)"], "the news was lost")
         #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == ["look plan"])
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [])
