@@ -3,7 +3,7 @@ import Core
 
 /// Something that goes wrong at a time; whom it hits is drawn when it happens.
 enum Fault: CaseIterable {
-    case killWorker, killAllWorkers, startWorker, pauseWorker, cutConnection, partitionWorker, troubleWorker, hangWorker
+    case killWorker, killAllWorkers, startWorker, pauseWorker, cutConnection, partitionWorker, troubleWorker, hangWorker, cleanDisk
     case crashCoordinator, stopCoordinator, pauseCoordinator
 }
 

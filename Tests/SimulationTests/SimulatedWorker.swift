@@ -24,6 +24,8 @@ final class SimulatedWorker: SimulatedProcess {
     private var outbox: [(WorkerMessage, Parcel?)] = []
     /// Survives the process: prepared shards and model files.
     private var disk: Set<BlobID> = []
+    /// Somebody makes room.
+    func cleanDisk() { disk = [] }
     private var arriving: [BlobID: Set<UInt64>] = [:]
     private var arrived: Set<BlobID> = []
     /// Raised when a run is joined: work begun before is not reported.
@@ -219,6 +221,7 @@ final class SimulatedWorker: SimulatedProcess {
             report(after: 0) { .planOpened }
         case .lane(let lane):
             if let shard = scenario.shards(ofLane: Int(lane)).first(where: { !disk.contains(.prepared($0)) }) {
+                if world.coverage.faults[.cleanDisk] != nil { return report(after: 1) { .failed(job, "shard \(shard) has gone") } }
                 return world.violate("\(name) opens lane \(lane) without shard \(shard)")
             }
             enqueue(.other, world.random.pick(1...50)) { [unowned self] in

@@ -118,6 +118,7 @@ final class World {
             if random.chance(0.3), let connection = worker.connection { cut(connection) }
         // One at a time: each that hangs costs a deadline.
         case .hangWorker: if !living.contains(where: \.isHung) { random.pick(living)?.isHung = true }
+        case .cleanDisk: random.pick(workers)?.cleanDisk()
         case .troubleWorker:
             guard let worker = random.pick(living) else { return }
             if random.chance(0.5) { worker.report("a chunk cannot be written") } else { worker.troubles += random.pick(1...3) }

@@ -123,8 +123,11 @@ extension CoordinatorStateMachine {
     /// No new work for the peer until the time is over and it was heard again.
     mutating func suspend(_ id: PeerID, _ now: Milliseconds) {
         guard let peer = peers[id] else { return }
-        peers[id]?.suspendedUntil = now + setup.times.suspension << min(6, peer.incidents)
-        peers[id]?.incidents += 1
+        // What has been well for a long time begins anew.
+        let longest = setup.times.suspension << 6
+        let incidents = now > peer.suspendedUntil + longest ? 0 : peer.incidents
+        peers[id]?.suspendedUntil = now + setup.times.suspension << min(6, incidents)
+        peers[id]?.incidents = incidents + 1
         peers[id]?.heardSinceSuspension = false
     }
 }

@@ -20,6 +20,8 @@ extension CoordinatorStateMachine {
                     let shard = pool.first(where: { peer.preparing[$0] == nil })
                 else { continue }
                 pool.removeAll { $0 == shard }
+                // Whoever had announced it and does not send it is not waited for any more.
+                for other in peers.keys { peers[other]?.fetches.remove(.prepared(shard)) }
                 peers[id]?.preparing[shard] = now
                 out.append(.send(id, prepareMessage(shard)))
                 found = true
@@ -92,11 +94,12 @@ extension CoordinatorStateMachine {
     mutating func take(
         _ chunk: Chunk, _ payload: WorkerStateMachine.Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) -> Bool {
-        guard let payload, case .prepared = chunk.blob else { return false }
+        guard let payload, case .prepared(let shard) = chunk.blob else { return false }
         let receipt = peers[id]?.fetches.receive(chunk, count: payload.count) ?? .unexpected
         guard receipt != .unexpected else { return false }
+        peers[id]?.preparing[shard] = now
         out.append(.store(id, chunk, payload.buffer, last: receipt == .finished))
-        if receipt == .finished, case .prepared(let shard) = chunk.blob { peers[id]?.pulled.insert(shard) }
+        if receipt == .finished { peers[id]?.pulled.insert(shard) }
         for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
         return true
     }

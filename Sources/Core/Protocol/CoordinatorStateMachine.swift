@@ -309,12 +309,12 @@ public struct CoordinatorStateMachine: Sendable {
             peers[id]?.heardSinceSuspension = true
         }
         switch message {
+        case _ where phase == .ended: break
         case .hello(let hello): greet(id, hello, now, &out)
         case .leaving:
             lose(id, "it left", now, &out)
             out.append(.drop(id))
         case _ where peers[id] == nil: out.append(.send(id, .sayHello))
-        case _ where phase == .ended: break
         case .alive: break
         case .fetch(let request):
             peers[id]?.lastProgress = now

@@ -106,7 +106,6 @@ public struct WorkerStateMachine: Sendable {
     private var fetches = FetchQueue()
     private var waiting: [Job: Set<BlobID>] = [:]
     private var tickets: [UInt32: PrepareTicket] = [:]
-    private var finished: [UInt32: (size: UInt64, digest: [UInt8])] = [:]
     private var planBytes: UInt64?
     private var planOpen = false
     private(set) var leased: Set<UInt16> = []
@@ -130,7 +129,6 @@ public struct WorkerStateMachine: Sendable {
         case .message(let message, let payload): receive(message, payload, now, &out)
         case .needs(let job, let wanted): need(job, wanted, now, &out)
         case .prepared(let shard, let size, let digest):
-            finished[shard] = (size, digest)
             waiting[.prepare(shard: shard)] = nil
             out.append(.send(.prepared(shard: shard, size: size, digest: digest)))
         case .prepareFailed(let shard, let line, let what, let remedy):
@@ -208,12 +206,9 @@ public struct WorkerStateMachine: Sendable {
         case .probe: break
         case _ where run == nil: break
         case .prepare(let shard, let textBytes, let key):
-            if let done = finished[shard] {
-                out.append(.send(.prepared(shard: shard, size: done.size, digest: done.digest)))
-            } else {
-                tickets[shard] = PrepareTicket(textBytes: textBytes, key: key)
-                begin(.prepare(shard: shard), &out)
-            }
+            // Also when it was prepared before: only the shell knows whether the file is still there.
+            tickets[shard] = PrepareTicket(textBytes: textBytes, key: key)
+            begin(.prepare(shard: shard), &out)
         case .fetch(let request): out.append(.serve(request))
         case .lease(let lane, let planBytes): lease(lane, planBytes, &out)
         case .withdraw(let lane):
@@ -235,7 +230,6 @@ public struct WorkerStateMachine: Sendable {
         fetches = FetchQueue()
         waiting = [:]
         tickets = [:]
-        finished = [:]
         planBytes = nil
         planOpen = false
         leased = []

@@ -1,0 +1,113 @@
+import Crypto
+import Foundation
+import Testing
+
+@testable import Core
+
+@Suite struct CorpusIndexTests {
+    /// The index of a file with these bytes.
+    private func index(_ bytes: [UInt8], lanes: Int = 1, limit: Int = CorpusIndex.maximumShardBytes) throws(InputError) -> CorpusIndex {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("t2v-corpus-\(UUID().uuidString).jsonl").path
+        guard FileManager.default.createFile(atPath: path, contents: Data(bytes)) else {
+            throw InputError("cannot write", at: path, remedy: "")
+        }
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        return try CorpusIndex(path: path, lanes: lanes, maximumShardBytes: limit)
+    }
+
+    /// Shards follow each other without a gap, begin and end at lines, count them rightly and name their text.
+    private func check(_ index: CorpusIndex, _ bytes: [UInt8], limit: Int = .max) {
+        var (offset, line) = (0, 0)
+        for shard in index.shards {
+            #expect(shard.offset == offset && shard.firstLine == line && shard.byteCount > 0 && shard.byteCount <= limit)
+            let text = bytes[shard.offset..<shard.offset + shard.byteCount]
+            let newlines = text.count { $0 == 0x0A }
+            #expect(shard.lineCount == newlines + (text.last == 0x0A ? 0 : 1))
+            #expect(shard.digest == Array(SHA256.hash(data: text)))
+            offset += shard.byteCount
+            line += shard.lineCount
+            #expect(bytes[offset - 1] == 0x0A || offset == bytes.count)
+        }
+        #expect(offset == bytes.count)
+    }
+
+    @Test(arguments: ["a", "a\n", "\n", "\n\n\n", "a\nb", "a\r\nb\r\n", "{\"text\": \"é\"}\n{}\n\n", "\r", "a\nb\nc\nd\ne\nf\ng\nh\ni\n"])
+    func tinyFiles(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        check(try index(bytes), bytes)
+        check(try index(bytes, lanes: 8), bytes)
+    }
+
+    @Test func randomFilesAreCoveredExactly() throws {
+        var random = Philox(seed: 5, purpose: .select)
+        for round in 0..<60 as Range<UInt64> {
+            random = Philox(seed: round, purpose: .select)
+            var bytes: [UInt8] = []
+            // Lines of 0 to 60 bytes; newlines before, behind and at the pieces' border of 1 MiB too.
+            let lines = round % 20 == 0 ? 60_000 : Int(random.integer(below: 300, 1))
+            for line in 0..<lines {
+                bytes += [UInt8](repeating: 0x61, count: Int(random.integer(below: 61, 2, UInt32(line))))
+                if line % 9 == 0 { bytes.append(0x0D) }
+                bytes.append(0x0A)
+            }
+            if round % 3 == 0 { bytes += Array("the end".utf8) }
+            guard !bytes.isEmpty else { continue }
+            let limit = round % 2 == 0 ? 16 << 20 : 70
+            let index = try index(bytes, lanes: 1 + Int(round % 5), limit: limit)
+            check(index, bytes, limit: limit)
+        }
+    }
+
+    @Test func aSmallCorpusHasEightShardsALane() throws {
+        for (lanes, lines) in [(1, 8), (4, 32), (4, 1_000), (8, 64), (3, 10_000)] {
+            let bytes = Array(String(repeating: "{\"text\": \"abc\"}\n", count: lines).utf8)
+            let index = try index(bytes, lanes: lanes)
+            #expect(index.shards.count == 8 * lanes)
+            check(index, bytes)
+            let loads = index.lanes(lanes).map { $0.reduce(0) { $0 + index.shards[$1].byteCount } }
+            #expect((loads.max() ?? 0) - (loads.min() ?? 0) <= 2 * bytes.count / (8 * lanes))
+        }
+        // Fewer lines than that: a line each.
+        let few = Array("a\nb\nc\n".utf8)
+        #expect(try index(few, lanes: 4).shards.count == 3)
+    }
+
+    @Test func lanesShareTheShards() throws {
+        var bytes: [UInt8] = []
+        for line in 1...500 { bytes += [UInt8](repeating: 0x78, count: line * 37 % 101) + [0x0A] }
+        let index = try index(bytes, lanes: 7)
+        let lanes = index.lanes(7)
+        #expect(Array(lanes.joined()).sorted() == Array(index.shards.indices))
+        #expect(lanes == index.lanes(7) && lanes.allSatisfy { $0 == $0.sorted() })
+        // More lanes than shards: some have none.
+        #expect(try self.index(Array("a\nb\n".utf8), lanes: 4).lanes(4).filter(\.isEmpty).count == 2)
+    }
+
+    @Test func theDigestNamesTheTexts() throws {
+        let digest = try index(Array("a\nb\n".utf8), lanes: 2).digest
+        #expect(digest.count == 64)
+        #expect(try digest == index(Array("a\nb\n".utf8), lanes: 2).digest)
+        #expect(try digest != index(Array("a\nc\n".utf8), lanes: 2).digest)
+    }
+
+    @Test func aLineThatNoShardHoldsIsNamed() throws {
+        let long = [UInt8](repeating: 0x61, count: 3 << 20)
+        let bytes = Array("a\nb\n".utf8) + long + [0x0A] + Array("c\n".utf8)
+        let error = #expect(throws: InputError.self) { try index(bytes, limit: 1 << 20) }
+        #expect(error?.description.contains(":3: the line is longer than 1 MiB; one record a line") == true, "\(error?.description ?? "")")
+        // At the limit it is none too many, with its newline and without.
+        let fits = [UInt8](repeating: 0x61, count: (1 << 20) - 1) + [0x0A] + [UInt8](repeating: 0x62, count: 1 << 20)
+        check(try index(fits, limit: 1 << 20), fits, limit: 1 << 20)
+        let over = [UInt8](repeating: 0x61, count: 1 << 20) + [0x0A]
+        #expect(throws: InputError.self) { try index(over, limit: 1 << 20) }
+    }
+
+    @Test func whatIsNoCorpusIsRefused() throws {
+        #expect(throws: InputError.self) { try index([]) }
+        #expect(throws: InputError.self) { try CorpusIndex(path: "/nowhere/texts.jsonl", lanes: 1) }
+        let error = #expect(throws: InputError.self) { try CorpusIndex(path: "/tmp", lanes: 1) }
+        #expect(error?.description.contains("not a regular file") == true)
+    }
+
+    @Test func hexadecimal() { #expect([0, 1, 0xAB, 0xFF].hex == "0001abff") }
+}
