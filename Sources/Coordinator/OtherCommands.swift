@@ -64,5 +64,6 @@ struct ProfileCommand: ParsableCommand {
         let profile = try StepProfile.measure(
             settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
         print(profile.description)
+        print(try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates).description)
     }
 }
