@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -17,6 +18,25 @@
 static inline int t2v_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
 
 static inline int t2v_memfd_create(const char *name, unsigned int flags) { return (int)syscall(SYS_memfd_create, name, flags); }
+
+/* The same file under a number of at least 10, closed on exec: the low ones are for a child's. */
+static inline int t2v_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 10); }
+
+static inline int t2v_close_on_exec(int descriptor) { return fcntl(descriptor, F_SETFD, FD_CLOEXEC); }
+
+/* A stamp beside data that another process reads: what is written after store_before, or before store_after, is seen so. */
+static inline void t2v_store_before(uint64_t *stamp, uint64_t value) {
+    __atomic_store_n(stamp, value, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void t2v_store_after(uint64_t *stamp, uint64_t value) { __atomic_store_n(stamp, value, __ATOMIC_SEQ_CST); }
+
+/* The stamp after everything that was read from the data. */
+static inline uint64_t t2v_load_after(const uint64_t *stamp) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(stamp, __ATOMIC_SEQ_CST);
+}
 
 /* A descriptor that becomes readable when process `pid` ends. */
 static inline int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
@@ -45,7 +65,7 @@ static inline struct t2v_signal_state *t2v_signals(void) {
 static inline void t2v_on_signal(int number) {
     struct t2v_signal_state *state = t2v_signals();
     int saved = errno;
-    unsigned long long one = 1;
+    uint64_t one = 1;
     __atomic_fetch_add(&state->counts[number], 1, __ATOMIC_SEQ_CST);
     int status = state->exit_status[number];
     if (status >= 0 && __atomic_fetch_add(&state->stops, 1, __ATOMIC_SEQ_CST) >= 1) _exit(status);

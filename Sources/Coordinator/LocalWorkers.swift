@@ -12,20 +12,30 @@ final class LocalWorkers {
         /// The child leaves when this end of its standard input closes.
         var pipe: Int32
         var started: Milliseconds
+        /// Where the child leaves its gradients; nil: it sends them.
+        var memory: SharedMemory?
     }
 
     private let program: String
     private let arguments: [String]
     private let token: UInt64
     private let count: Int
+    private let parameters: Int32?
+    private let memoryBytes: Int
     private var children: [Int: Child] = [:]
     private var restartAt: [Int: Milliseconds] = [:]
     private var quickDeaths = 0
 
-    /// - Parameter endpoint: an ipc endpoint.
-    init(count: Int, endpoint: String, threads: Int, token: UInt64) throws(InputError) {
+    /// - Parameters:
+    ///   - endpoint: an ipc endpoint.
+    ///   - parameters: descriptor of the memory that holds the parameters, if the children are to share it.
+    ///   - gradientBytes: of the longest payload of a contribution.
+    init(count: Int, endpoint: String, threads: Int, token: UInt64, parameters: Int32?, gradientBytes: Int, lanes: Int) throws(InputError) {
         self.count = count
         self.token = token
+        self.parameters = parameters
+        // What a worker has no room for it sends.
+        memoryBytes = min(2 * lanes - 1, 16) * ((gradientBytes + 63) / 64 * 64)
         arguments = ["--connect", endpoint, "--threads", "\(threads)"]
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
@@ -46,6 +56,11 @@ final class LocalWorkers {
         posix_spawn_file_actions_init(&actions)
         posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
         posix_spawn_file_actions_adddup2(&actions, 2, 1)
+        let memory = parameters == nil ? nil : try? SharedMemory(name: "t2v-gradients", byteCount: memoryBytes)
+        if let parameters, let memory {
+            posix_spawn_file_actions_adddup2(&actions, parameters, Self.inherited.parameters)
+            posix_spawn_file_actions_adddup2(&actions, memory.descriptor, Self.inherited.gradients)
+        }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         // Its own process group: Ctrl-C reaches the coordinator alone, which lets the open update finish.
@@ -54,6 +69,7 @@ final class LocalWorkers {
         var environment = ProcessInfo.processInfo.environment
         environment["T2V_LOCAL_TOKEN"] = String(token, radix: 16)
         environment["T2V_PARENT"] = "\(getpid())"
+        if memory != nil { environment["T2V_SHARED"] = "\(Self.inherited.parameters),\(Self.inherited.gradients)" }
         let argv: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
         let envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0)=\($1)") } + [nil]
         var pid: pid_t = 0
@@ -66,8 +82,14 @@ final class LocalWorkers {
             close(ends[1])
             throw InputError("cannot start a worker: \(String(cString: strerror(code)))", at: program, remedy: "check the installation")
         }
-        children[index] = Child(pid: pid, pidfd: t2v_pidfd_open(pid), pipe: ends[1], started: Startup.milliseconds())
+        children[index] = Child(pid: pid, pidfd: t2v_pidfd_open(pid), pipe: ends[1], started: Startup.milliseconds(), memory: memory)
     }
+
+    /// Descriptors that a child finds its shared memory at.
+    private static let inherited: (parameters: Int32, gradients: Int32) = (3, 4)
+
+    /// Where a child leaves its gradients.
+    func memory(ofProcess pid: UInt32) -> SharedMemory? { children.values.first { $0.pid == pid_t(pid) }?.memory }
 
     /// What a poller must watch.
     var descriptors: [(index: Int, pidfd: Int32)] { children.map { ($0.key, $0.value.pidfd) }.sorted { $0.0 < $1.0 } }

@@ -8,7 +8,7 @@ extension RunShell {
         switch effect {
         case .send(let peer, let message): send(peer, message)
         case .order(let peer, let order, let withParameters):
-            send(peer, .begin(order), payload: withParameters ? parameters?.message : nil)
+            send(peer, .begin(order), payload: withParameters ? parameters(for: peer) : nil)
         case .serve(let peer, let request): serve(peer, request)
         case .look(let shard, let peer, let size, let digest): look(shard, peer, size, digest, &events)
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, buffer, last, &events)
@@ -25,6 +25,15 @@ extension RunShell {
         case .stop: end = .stopped("stopped by a signal")
         case .complete: end = .complete
         }
+    }
+
+    /// A worker that shares memory with this process finds the parameters where they were made.
+    private func parameters(for peer: PeerID) -> ZMQMessage? {
+        guard let parameters else { return nil }
+        guard let connection = connections[peer], connection.isLocal, let reference = parameters.reference,
+            workers?.memory(ofProcess: connection.processID) != nil
+        else { return parameters.message }
+        return try? ZMQMessage(reference.encoded())
     }
 
     /// The last words go out before the connection is forgotten.

@@ -58,19 +58,19 @@ final class RunShell {
     private let socketFolder: SocketFolder?
     private var gate: (handler: ZAPHandler, allow: AllowList)?
     private var repeated = RepeatedMessages()
-    private var workers: LocalWorkers?
+    private(set) var workers: LocalWorkers?
     private let token = UInt64.random(in: 1 ... .max)
     private(set) var connections: [PeerID: Connection] = [:]
     private var peerOf: [PeerAddress: PeerID] = [:]
     private var nextPeer: PeerID = 0
-    var buffers: [BufferID: ZMQMessage] = [:]
+    var buffers: [BufferID: any PayloadBytes] = [:]
     private var nextBuffer: BufferID = 0
     /// Size and digest of prepared shards that are in the cache.
     var entries: [UInt32: (size: UInt64, digest: [UInt8])] = [:]
     var incoming: [UInt32: (file: IncomingFile, size: UInt64, digest: [UInt8])] = [:]
     var plan: RunPlan?
     var planBytes: [UInt8] = []
-    var parameters: (message: ZMQMessage, hash: UInt64)?
+    var parameters: TrainingState.Broadcast?
     var end: RunEnd?
     var failure: InputError?
     var lastCheckpoint: Milliseconds = 0
@@ -90,7 +90,7 @@ final class RunShell {
         let options = setup.options
         signals = try SignalWatcher([SIGTERM, SIGINT, SIGHUP], exitOnSecond: 75)
         wake = try EventFD()
-        training = TrainingState(settings: options.settings, seeds: setup.seeds)
+        training = TrainingState(settings: options.settings, seeds: setup.seeds, sharesMemory: options.workers > 0)
         if let checkpoint = setup.checkpoint {
             try training.restore(checkpoint, place: "checkpoint")
         } else if let initial = setup.initial {
@@ -139,7 +139,9 @@ final class RunShell {
             let listener = try Listener(context, security: .localOnly, isLocal: true)
             let endpoint = try listener.socket.bind(socketFolder.endpoint("t2v"))
             listeners.append(listener)
-            workers = try LocalWorkers(count: options.workers, endpoint: endpoint, threads: options.threads, token: token)
+            workers = try LocalWorkers(
+                count: options.workers, endpoint: endpoint, threads: options.threads, token: token, parameters: training.sharedDescriptor,
+                gradientBytes: training.coding.maximumBytes, lanes: options.settings.lanes)
         }
     }
 
@@ -278,11 +280,10 @@ final class RunShell {
             if let body = message.payload {
                 nextBuffer += 1
                 buffers[nextBuffer] = body
-                var hash: UInt64 = 0
-                if case .contribution = decoded { hash = Digest64.hash(body.data) }
-                payload = .init(buffer: nextBuffer, count: body.count, hash: hash)
+                payload = .init(buffer: nextBuffer, count: body.count, hash: 0)
+                if case .contribution(let contribution) = decoded { payload?.hash = open(contribution, body, id) }
             }
-            figuresForMetrics.bytesReceived += message.header.count + (payload?.count ?? 0)
+            figuresForMetrics.bytesReceived += message.header.count + (message.payload?.count ?? 0)
             events.append(.message(id, decoded, payload: payload))
         } catch {
             refusedFrame()
@@ -292,6 +293,16 @@ final class RunShell {
                 forget(id)
             }
         }
+    }
+
+    /// Finds a gradient that stayed in a local worker's memory. - Returns: the hash of the payload: nobody damages what does not travel.
+    private func open(_ contribution: Contribution, _ body: ZMQMessage, _ id: PeerID) -> UInt64 {
+        guard let connection = connections[id], connection.isLocal, let reference = SharedReference(body.data) else {
+            return Digest64.hash(body.data)
+        }
+        guard let payload = workers?.memory(ofProcess: connection.processID)?.payload(reference) else { return ~contribution.hash }
+        buffers[nextBuffer] = payload
+        return contribution.hash
     }
 
     private func peer(at address: PeerAddress) -> PeerID {

@@ -2,32 +2,26 @@
 import Core
 import Foundation
 
-/// A buffer for one gradient or one set of parameters.
-final class FloatBuffer: @unchecked Sendable {
-    let floats: UnsafeMutablePointer<Float>
-    let count: Int
-
-    init(count: Int) {
-        self.count = count
-        floats = UnsafeMutableRawPointer.allocate(byteCount: max(1, count) * 4, alignment: 64).assumingMemoryBound(to: Float.self)
-        floats.initialize(repeating: 0, count: count)
-    }
-
-    deinit { floats.deallocate() }
-}
-
-/// The parameters of one update, as they came: the message's own bytes.
+/// The parameters of one update, as they came: the message's own bytes, or the coordinator's memory.
 final class ReceivedParameters: @unchecked Sendable {
     let update: UInt64
-    private let message: ZMQMessage
     let floats: UnsafePointer<Float>
+    private let bytes: any PayloadBytes
+    private let shared: (reference: SharedReference, memory: SharedMemory)?
 
-    /// nil when the message is no parameter buffer of this layout.
-    init?(update: UInt64, message: ZMQMessage, count: Int) {
-        guard message.count == count * 4, let base = message.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
+    /// - Parameter shared: where `bytes` are, if they are not a message's.
+    /// - Returns: nil when the bytes are no parameters of this layout.
+    init?(update: UInt64, bytes: any PayloadBytes, count: Int, shared: (reference: SharedReference, memory: SharedMemory)?) {
+        guard bytes.count == count * 4, let base = bytes.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
         self.update = update
-        self.message = message
+        self.bytes = bytes
+        self.shared = shared
         floats = base.assumingMemoryBound(to: Float.self)
+    }
+
+    /// Whether they are still what they were: the coordinator uses its memory again when their update is long over.
+    var areWhole: Bool {
+        shared.map { SharedParameters.isWhole($0.reference, in: $0.memory, byteCount: bytes.count) } ?? true
     }
 }
 
@@ -41,14 +35,14 @@ final class LaneWork: @unchecked Sendable {
     private let batch = MicroBatch()
     /// (epoch, update in it) of what `batch` holds.
     private var batchIs: (epoch: UInt64, update: UInt64)?
-    let gradient: FloatBuffer
+    let gradient: GradientBuffer
     /// Some token of the last micro-batch was selected.
     private(set) var hasGradient = false
 
-    init(lane: UInt16, reader: LaneReader, count: Int) {
+    init(lane: UInt16, reader: LaneReader, coding: GradientCoding) {
         self.lane = lane
         self.reader = reader
-        gradient = FloatBuffer(count: count)
+        gradient = GradientBuffer(coding: coding)
     }
 
     /// Builds the micro-batch of an update: nothing in it depends on parameters.
@@ -80,7 +74,8 @@ final class LaneWork: @unchecked Sendable {
         defer { lock.unlock() }
         guard isWanted(order.update) else { return nil }
         build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
-        let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient.floats)
+        let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient)
+        guard parameters.areWhole else { return nil }
         hasGradient = statistics.selectedCount > 0
         return .init(
             selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)

@@ -166,7 +166,7 @@ extension WorkerShell {
             let needed = run.isLocal ? [] : run.neededRows(sources.map(\.shard), plan)
             let reader = LaneReader(
                 lane: Int(lane), sources: sources, seed: run.description.settings.seed, plan: plan.updates)
-            let work = LaneWork(lane: lane, reader: reader, count: run.layout.count)
+            let work = LaneWork(lane: lane, reader: reader, coding: run.coding)
             post { self?.opened(work, needed) }
         }
     }

@@ -12,6 +12,8 @@ struct WorkerOptions {
     var security: ClientSecurity
     /// Secret of a worker that the coordinator started; 0 else.
     var localToken: UInt64
+    /// Descriptors of memory that is shared with the coordinator.
+    var shared: (parameters: Int32, gradients: Int32)?
     /// Wait for another run when one is over, and for a coordinator that is not there yet.
     var stays: Bool
 }
@@ -34,7 +36,7 @@ final class WorkerShell {
     private var threads: [ComputeThread] = []
     private let signals: SignalWatcher
     private var machine: WorkerStateMachine
-    var buffers: [BufferID: ZMQMessage] = [:]
+    var buffers: [BufferID: any PayloadBytes] = [:]
     private var nextBuffer: BufferID = 0
     let blobs = BlobStore()
     var run: RunContext?
@@ -48,7 +50,11 @@ final class WorkerShell {
     /// Vector rows that were asked for, with the lane that waits for them.
     var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
-    private var sumBuffer: FloatBuffer?
+    /// Payloads that go by messages.
+    private var pool = MessageBufferPool(byteCount: 0)
+    /// Memory shared with the coordinator that started this worker.
+    private let parameterMemory: SharedMemory?
+    private let contributionMemory: ContributionMemory?
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
     private var saidUnreachable = false
@@ -60,6 +66,10 @@ final class WorkerShell {
         self.logger = logger
         signals = try SignalWatcher([SIGTERM, SIGINT], exitOnSecond: 75)
         inbox = try EventInbox()
+        parameterMemory = try options.shared.map { descriptors throws(InputError) in try SharedMemory(descriptor: descriptors.parameters) }
+        contributionMemory = try options.shared.map { descriptors throws(InputError) in
+            ContributionMemory(try SharedMemory(descriptor: descriptors.gradients))
+        }
         context = try ZMQContext()
         var limits = SocketLimits()
         limits.maximumFrameBytes = 1 << 30
@@ -150,11 +160,16 @@ final class WorkerShell {
         while !events.isEmpty {
             var event = events.removeFirst()
             if case .message(.begin(let order), var payload?) = event, let message = buffers[payload.buffer] {
-                payload.hash = Digest64.hash(message.data)
+                // What lies in the coordinator's memory was not carried anywhere.
+                payload.hash = reference(in: message) != nil ? order.parameterHash : Digest64.hash(blocks: message.data)
                 event = .message(.begin(order), payload: payload)
             }
             for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
         }
+    }
+
+    private func reference(in payload: any PayloadBytes) -> SharedReference? {
+        parameterMemory == nil ? nil : SharedReference(payload.data)
     }
 
     func post(_ message: WorkerMessage, payload: ZMQMessage? = nil) { outbox.append((message.encoded(), payload)) }
@@ -241,7 +256,7 @@ final class WorkerShell {
                 run = RunContext(run: number, description: description, cache: cache, isLocal: options.localToken != 0)
                 generation += 1
                 preparedKeys = [:]
-                sumBuffer = nil
+                pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
             }
             logger.info("joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
         } catch {
@@ -256,7 +271,11 @@ final class WorkerShell {
 
     private func use(_ buffer: BufferID, _ update: UInt64) {
         guard let message = buffers.removeValue(forKey: buffer), let run else { return }
-        parameters = ReceivedParameters(update: update, message: message, count: run.layout.count)
+        if let memory = parameterMemory, let reference = reference(in: message), let bytes = memory.payload(reference) {
+            parameters = ReceivedParameters(update: update, bytes: bytes, count: run.layout.count, shared: (reference, memory))
+        } else {
+            parameters = ReceivedParameters(update: update, bytes: message, count: run.layout.count, shared: nil)
+        }
         if parameters == nil { logger.error("the parameters of update \(update) do not fit this model's layout") }
     }
 
@@ -279,34 +298,37 @@ final class WorkerShell {
         }
     }
 
-    /// Sums the lanes below the node along the tree, encodes the sum and sends it.
+    /// Sums the lanes below the node along the tree, encodes the sum and sends it, or says where it lies.
     private func contribute(_ contribution: Contribution) {
         guard let run else { return }
         var contribution = contribution
-        guard contribution.selected > 0 else {
-            post(.contribution(contribution))
+        let (node, update) = (contribution.node, contribution.update)
+        if let place = contributionMemory?.place(of: node, update: update) {
+            contribution.hash = place.hash
+            post(.contribution(contribution), payload: try? ZMQMessage(place.reference.encoded()))
             return
         }
         let tree = ReductionTree(lanes: run.description.settings.lanes)
-        let range = tree.lanes(below: contribution.node)
-        let sum: FloatBuffer
-        if range.count == 1, let only = lanes[UInt16(range.lowerBound)] {
-            sum = only.gradient
-        } else {
-            sum = sumBuffer ?? FloatBuffer(count: run.layout.count)
-            sumBuffer = sum
-            // A lane without a selected token is absent: its losses say so no less than its zeros.
-            TreeSum.sum(tree, contribution.node, count: run.layout.count, into: sum.floats) { node in
-                guard node.level == 0 else { return .children }
-                guard let work = lanes[node.index], work.hasGradient else { return .absent }
-                return .buffer(UnsafePointer(work.gradient.floats))
-            }
+        // A lane without a selected token is absent: its losses say so no less than its zeros.
+        let sum = GradientSum(run.coding, tree, node) { node in
+            guard node.level == 0 else { return .children }
+            guard let work = lanes[node.index], work.hasGradient else { return .absent }
+            return .value(work.gradient.view)
         }
-        let message = MessageBuffer(byteCount: run.coding.maximumBytes)
-        let length = run.coding.encode(sum.floats, into: message.bytes)
-        let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.bytes)[..<length])
+        guard contribution.selected > 0, let sum else {
+            post(.contribution(contribution))
+            return
+        }
+        if let place = contributionMemory?.write(node, update: update, room: run.coding.maximumBytes, sum.encode) {
+            contribution.hash = place.hash
+            post(.contribution(contribution), payload: try? ZMQMessage(place.reference.encoded()))
+            return
+        }
+        let buffer = pool.next()
+        let length = sum.encode(into: buffer.bytes)
+        let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<length])
         contribution.hash = Digest64.hash(bytes)
-        post(.contribution(contribution), payload: ZMQMessage(sharing: bytes, ownedBy: message))
+        post(.contribution(contribution), payload: ZMQMessage(sharing: bytes, ownedBy: buffer))
     }
 
     func serve(_ request: FetchRequest) {

@@ -34,13 +34,20 @@ struct WorkerCommand: ParsableCommand {
         var logger = Logger(label: "t2v-worker") { LineLogHandler(label: $0) }
         logger.logLevel = token == 0 ? .info : .warning
         let options = WorkerOptions(
-            endpoint: connect, threads: threads, cache: cache, security: try security(logger), localToken: token, stays: stay)
+            endpoint: connect, threads: threads, cache: cache, security: try security(logger), localToken: token,
+            shared: token == 0 ? nil : sharedDescriptors, stays: stay)
         let shell = try WorkerShell(options, logger: logger)
         switch try shell.loop() {
         case .finished(let reason): logger.info("\(reason)")
         case .stopped: logger.info("stopped by a signal")
         case .refused(let reason): throw InputError("refused by the coordinator: \(reason)", at: connect, remedy: "")
         }
+    }
+
+    /// Descriptors that the coordinator left open for its own worker.
+    private var sharedDescriptors: (parameters: Int32, gradients: Int32)? {
+        let numbers = ProcessInfo.processInfo.environment["T2V_SHARED"]?.split(separator: ",").compactMap { Int32($0) } ?? []
+        return numbers.count == 2 ? (numbers[0], numbers[1]) : nil
     }
 
     private func security(_ logger: Logger) throws -> ClientSecurity {

@@ -93,7 +93,7 @@ struct FakeMath {
         let any = out.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return false }
             return TreeSum.sum(tree, node, count: Self.width, into: base) { node in
-                if let pointer = owners[node] { return .buffer(UnsafePointer(pointer)) }
+                if let pointer = owners[node] { return .value(UnsafePointer(pointer)) }
                 return nodes[node] == nil ? .children : .absent
             }
         }

@@ -40,6 +40,7 @@ public final class GradientEngine {
     let pieces: Int
     let keepScale: Float
     let offsets: LayerOffsets
+    private let smallTensors: [ParameterLayout.Tensor]
     private let arena = Arena()
     /// Intermediates of the last gradient, for tests; overwritten by the next.
     private(set) var lastBuffers: StepBuffers?
@@ -56,6 +57,7 @@ public final class GradientEngine {
         (width, depth, pieces) = (settings.width, settings.depth, settings.pieces)
         keepScale = Dropout(rate: settings.dropout).scale
         offsets = LayerOffsets(layout: layout, settings: settings)
+        smallTensors = layout.tensors.filter { !$0.isTable && $0.shape.count < 3 }
     }
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; what none of them
@@ -63,11 +65,33 @@ public final class GradientEngine {
     public func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, into gradient: UnsafeMutablePointer<Float>
     ) -> ContributionStatistics {
-        let statistics = ContributionStatistics(lossSum: 0, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
         guard batch.selectedCount > 0 else {
             gradient.update(repeating: 0, count: layout.count)
-            return statistics
+            return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount)
         }
+        measure(.clear, bytes: 4 * layout.count) {
+            for tensor in layout.tables { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
+        }
+        return run(batch, parameters, gradient)
+    }
+
+    /// The same, into a buffer that this engine or another has filled before: only rows that were touched are zeroed. Without a selected
+    /// token the buffer stays as it is.
+    public func gradient(of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, into buffer: GradientBuffer)
+        -> ContributionStatistics
+    {
+        guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
+        measure(.clear, bytes: 4 * layout.count) {
+            buffer.clearRows()
+            for (index, table) in offsets.tables.enumerated() {
+                for row in batch.content.features[index].touched { buffer.touch(row: table / width + Int(row)) }
+            }
+        }
+        return run(batch, parameters, buffer.floats)
+    }
+
+    /// The tables are zero where they are not touched.
+    private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ gradient: MutableFloats) -> ContributionStatistics {
         let content = batch.content
         let buffers = carve(content)
         lastBuffers = buffers
@@ -104,12 +128,10 @@ public final class GradientEngine {
         return made
     }
 
-    /// Zeroes what is added to; products overwrite the rest.
+    /// Zeroes what is added to, tables apart; products overwrite the rest.
     private func clear(_ gradient: MutableFloats) {
-        measure(.clear, bytes: 4 * layout.count) {
-            for tensor in layout.tensors where tensor.isTable || tensor.shape.count < 3 {
-                (gradient + tensor.offset).update(repeating: 0, count: tensor.count)
-            }
+        measure(.clear, bytes: 0) {
+            for tensor in smallTensors { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
     }
 

@@ -56,13 +56,15 @@ public struct StepProfile: Sendable {
         let engine = GradientEngine(settings: settings, layout: layout, vectors: vectors)
         let builder = MicroBatchBuilder(settings: settings, seeds: EmbeddingSeeds(), randomWords: randomWords, maskWord: maskWord)
         let batch = MicroBatch()
+        let coding = GradientCoding(layout: layout)
+        let gradients = lanes.map { _ in GradientBuffer(coding: coding) }
         func run(update: Int) -> (words: Int, needed: Double) {
             var (words, needed) = (0, 0.0)
-            for documents in lanes {
+            for (lane, documents) in lanes.enumerated() {
                 engine.measure(.prepare, bytes: 0) {
                     builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
                 }
-                words += engine.gradient(of: batch, parameters: state.parameters, into: state.moment1).wordCount
+                words += engine.gradient(of: batch, parameters: state.parameters, into: gradients[lane]).wordCount
                 needed += engine.neededOperations(batch.content)
             }
             return (words, needed)

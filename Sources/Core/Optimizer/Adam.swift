@@ -3,7 +3,8 @@
 /// thinc 7's Adam (`optimizers.pyx`, `ops.pyx` of 7.0 and 7.4): per layer L2, clipping to a norm, Adam with the bias correction folded
 /// into the learn rate, running averages. Two passes over memory; the gradient is read only.
 public struct AdamOptimizer: Sendable {
-    private let layers: [Range<Int>]
+    /// Their floats, in the layout's order.
+    public let layers: [Range<Int>]
     private let settings: OptimizerSettings
 
     /// An optimizer for buffers in the order of `layout`.
@@ -15,17 +16,36 @@ public struct AdamOptimizer: Sendable {
     /// Applies update `state.step + 1`. A zero gradient still moves: L2 and the moments act.
     /// - Parameter gradient: `state.count` floats, un-normalized sums.
     public func step(gradient: UnsafePointer<Float>, state: OptimizerState) {
+        let step = begin(state)
+        for layer in layers.indices { apply(step, layer: layer, gradient: gradient, state: state, next: state.parameters) }
+    }
+
+    /// Numbers of one update that all layers share.
+    public struct Step: Sendable {
+        let rate: Float
+        let averaging: Float
+    }
+
+    /// Begins update `state.step + 1`; `apply` it to every layer.
+    public func begin(_ state: OptimizerState) -> Step {
         state.step += 1
         let time = Double(state.step)
         let (fix1, fix2) = (1 - power(settings.beta1, state.step), 1 - power(settings.beta2, state.step))
-        let rate = Float(settings.learnRate * fix2.squareRoot() / fix1)
         let decay = min(Float((1 + time) / (10 + time)), 0.9999)
-        for layer in layers {
-            let norm = decayedNorm(gradient, state.parameters, layer)
-            let clip = settings.gradientNormClip
-            let scale = clip > 0 && norm >= clip ? Float(clip / norm) : 1
-            apply(gradient, state, layer, scale: scale, rate: rate, averaging: 1 - decay)
-        }
+        return Step(rate: Float(settings.learnRate * fix2.squareRoot() / fix1), averaging: 1 - decay)
+    }
+
+    /// One layer of an update. Layers do not touch each other: several threads may apply them at the same time.
+    /// - Parameters:
+    ///   - layer: its index in the layout.
+    ///   - gradient: stands for all layers; read in the layer's range.
+    ///   - next: where the next version of the parameters goes; may be `state.parameters`.
+    public func apply(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>) {
+        let range = layers[layer]
+        let norm = decayedNorm(gradient, state.parameters, range)
+        let clip = settings.gradientNormClip
+        let scale = clip > 0 && norm >= clip ? Float(clip / norm) : 1
+        apply(gradient, state, range, scale: scale, step: step, next: next)
     }
 
     /// base^exponent by squaring; the C library's pow differs in the last bit among versions.
@@ -68,7 +88,7 @@ public struct AdamOptimizer: Sendable {
     }
 
     private func apply(
-        _ gradient: Floats, _ state: OptimizerState, _ layer: Range<Int>, scale: Float, rate: Float, averaging: Float
+        _ gradient: Floats, _ state: OptimizerState, _ layer: Range<Int>, scale: Float, step: Step, next: MutableFloats
     ) {
         let (beta1, beta2) = (Float(settings.beta1), Float(settings.beta2))
         let l2 = Float8(repeating: Float(settings.l2))
@@ -76,10 +96,11 @@ public struct AdamOptimizer: Sendable {
         let (b1, b2) = (Float8(repeating: beta1), Float8(repeating: beta2))
         // thinc takes 1 - beta in float32.
         let (c1, c2) = (Float8(repeating: 1 - beta1), Float8(repeating: 1 - beta2))
-        let (epsilon, rate, averaging) = (Float8(repeating: Float(settings.epsilon)), Float8(repeating: rate), Float8(repeating: averaging))
+        let epsilon = Float8(repeating: Float(settings.epsilon))
+        let (rate, averaging) = (Float8(repeating: step.rate), Float8(repeating: step.averaging))
         let (g, w) = (gradient + layer.lowerBound, state.parameters + layer.lowerBound)
         let (m, v) = (state.moment1 + layer.lowerBound, state.moment2 + layer.lowerBound)
-        let a = state.averages + layer.lowerBound
+        let (a, target) = (state.averages + layer.lowerBound, next + layer.lowerBound)
         forChunks(layer.count) { start, length in
             let weight = load(w, start, length)
             let value = load(g, start, length).addingProduct(l2, weight) * scale
@@ -88,7 +109,7 @@ public struct AdamOptimizer: Sendable {
             store(first, m, start, length)
             store(second, v, start, length)
             let next = weight - rate * (first / (second.squareRoot() + epsilon))
-            store(next, w, start, length)
+            store(next, target, start, length)
             let average = load(a, start, length)
             store(average - averaging * (average - next), a, start, length)
         }

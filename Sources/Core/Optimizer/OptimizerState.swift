@@ -8,8 +8,9 @@ public final class OptimizerState: @unchecked Sendable {
     public let count: Int
     /// Updates applied so far: thinc's `nr_update`, which is the same for every layer.
     public var step: UInt64 = 0
-    /// Version `step` of the weights.
-    public let parameters: UnsafeMutablePointer<Float>
+    /// Version `step` of the weights: in own memory, or where `adopt` put it.
+    public private(set) var parameters: UnsafeMutablePointer<Float>
+    private let ownParameters: UnsafeMutablePointer<Float>
     /// Running means of the gradient.
     public let moment1: UnsafeMutablePointer<Float>
     /// Running means of its square.
@@ -27,14 +28,18 @@ public final class OptimizerState: @unchecked Sendable {
             memory.initialize(repeating: 0, count: count)
             return memory
         }
-        parameters = buffer()
+        ownParameters = buffer()
+        parameters = ownParameters
         moment1 = buffer()
         moment2 = buffer()
         averages = buffer()
     }
 
+    /// From now on the parameters are those at `parameters`, in memory that outlives this use of it.
+    public func adopt(parameters: UnsafeMutablePointer<Float>) { self.parameters = parameters }
+
     deinit {
-        for buffer in [parameters, moment1, moment2, averages] { UnsafeMutableRawPointer(buffer).deallocate() }
+        for buffer in [ownParameters, moment1, moment2, averages] { UnsafeMutableRawPointer(buffer).deallocate() }
     }
 
     /// Takes over another state's values, for a checkpoint written while training goes on.

@@ -11,9 +11,12 @@ public final class TrainingState {
     public private(set) var optimizer: AdamOptimizer
     public let buffers: OptimizerState
     private let gradient: UnsafeMutablePointer<Float>
-    private var pool: [MessageBuffer] = []
-    /// Buffers of contributions below the root, kept for the next update.
-    private var operands: [UnsafeMutablePointer<Float>] = []
+    private let shared: SharedParameters?
+    private var pool: MessageBufferPool
+    /// Holds the present version of the parameters, once one was broadcast.
+    private var current: MessageBuffer?
+    /// Layers are stepped by that many threads.
+    private let threads: Int
 
     /// Updates done.
     public private(set) var update: UInt64 = 0
@@ -24,7 +27,8 @@ public final class TrainingState {
     public private(set) var epochSelectedCount: UInt64 = 0
 
     /// Starts from fresh weights; `load` may replace them.
-    public init(settings: TrainingSettings, seeds: EmbeddingSeeds) {
+    /// - Parameter sharesMemory: whether workers on this host are to read the parameters where they are made.
+    public init(settings: TrainingSettings, seeds: EmbeddingSeeds, sharesMemory: Bool = false) {
         self.settings = settings
         self.seeds = seeds
         layout = ParameterLayout(settings: settings)
@@ -33,13 +37,18 @@ public final class TrainingState {
         optimizer = AdamOptimizer(layout: layout, settings: settings.optimizer)
         gradient = .allocate(capacity: layout.count)
         gradient.initialize(repeating: 0, count: layout.count)
+        let byteCount = layout.count * 4
+        // Without shared memory everything goes by messages.
+        shared = sharesMemory ? try? SharedParameters(byteCount: byteCount) : nil
+        pool = MessageBufferPool(byteCount: byteCount, buffers: shared?.buffers(byteCount: byteCount) ?? [])
+        threads = layout.count < 1 << 17 ? 1 : ProcessInfo.processInfo.activeProcessorCount
         layout.initialize(buffers.parameters, seed: settings.seed)
     }
 
-    deinit {
-        gradient.deallocate()
-        for operand in operands { operand.deallocate() }
-    }
+    deinit { gradient.deallocate() }
+
+    /// The descriptor of the memory that holds the parameters, for workers on this host.
+    public var sharedDescriptor: Int32? { shared?.memory.descriptor }
 
     /// Replaces parameters by those of a file.
     public func load(_ weights: InitialWeights, part: ParameterLayout.Part, place: String) throws(InputError) {
@@ -60,58 +69,97 @@ public final class TrainingState {
         wordCount = UInt64(state.wordCount)
     }
 
-    /// The parameters as a message that any number of sockets can send without a copy, and their hash.
-    public func broadcast() -> (message: ZMQMessage, hash: UInt64) {
-        let buffer = freeBuffer()
-        buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.parameters, count: layout.count * 4))
-        return (ZMQMessage(sharing: buffer), Digest64.hash(UnsafeRawBufferPointer(buffer.bytes)))
+    /// One version of the parameters, ready to be sent.
+    public struct Broadcast {
+        /// The parameters themselves: any number of sockets can send them without a copy.
+        public let message: ZMQMessage
+        /// `Digest64.hash(blocks:)` of them.
+        public let hash: UInt64
+        /// Stands for them among processes that share this one's memory.
+        public let reference: SharedReference?
     }
 
-    /// A buffer that no socket holds any more, or a new one.
-    private func freeBuffer() -> MessageBuffer {
-        for index in pool.indices where isKnownUniquelyReferenced(&pool[index]) { return pool[index] }
-        let buffer = MessageBuffer(byteCount: layout.count * 4)
-        if pool.count < 4 { pool.append(buffer) }
-        return buffer
+    /// The present version.
+    public func broadcast() -> Broadcast {
+        let buffer: MessageBuffer
+        if let current {
+            buffer = current
+        } else {
+            buffer = pool.next()
+            shared?.withdraw(buffer)
+            buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.parameters, count: layout.count * 4))
+            current = buffer
+        }
+        let bytes = UnsafeRawBufferPointer(buffer.bytes)
+        let digests = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: Digest64.blockCount(bytes.count))
+        digests.initialize(repeating: 0)
+        defer { digests.deallocate() }
+        inParallel(digests.count) { digests[$0] = Digest64.hash(block: $0, of: bytes) }
+        let hash = Digest64.combine(Array(digests))
+        return Broadcast(message: ZMQMessage(sharing: buffer), hash: hash, reference: shared?.publish(buffer, update: update))
+    }
+
+    /// Parts that touch nothing in common.
+    private func inParallel(_ count: Int, _ body: @escaping (Int) -> Void) {
+        guard threads > 1 else {
+            for index in 0..<count { body(index) }
+            return
+        }
+        nonisolated(unsafe) let body = body
+        DispatchQueue.concurrentPerform(iterations: count) { body($0) }
     }
 
     /// Adds the received nodes along the tree and applies the optimizer.
     /// - Throws: `WireError` when a payload does not decode; nothing has changed then.
-    public func apply(_ nodes: [(node: TreeNode, contribution: Contribution, payload: ZMQMessage?)]) throws(WireError) {
-        let tree = ReductionTree(lanes: settings.lanes)
-        if nodes.count == 1, let only = nodes.first {
-            if let payload = only.payload {
-                try coding.decode(payload.data, into: gradient)
-            } else {
-                gradient.update(repeating: 0, count: layout.count)
-            }
-        } else {
-            var found: [TreeNode: UnsafeMutablePointer<Float>?] = [:]
-            var used = 0
-            for entry in nodes {
-                guard let payload = entry.payload else {
-                    found[entry.node] = .some(nil)
-                    continue
-                }
-                if used == operands.count { operands.append(.allocate(capacity: layout.count)) }
-                try coding.decode(payload.data, into: operands[used])
-                found[entry.node] = operands[used]
-                used += 1
-            }
-            TreeSum.sum(tree, tree.root, count: layout.count, into: gradient) { node in
-                guard let operand = found[node] else { return .children }
-                return operand.map { .buffer(UnsafePointer($0)) } ?? .absent
-            }
-        }
-        optimizer.step(gradient: gradient, state: buffers)
-        var lossOfUpdate = 0.0
+    public func apply(_ nodes: [(node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)]) throws(WireError) {
+        var found: [TreeNode: TreeOperand<GradientView>] = [:]
+        var copies: [MessageBuffer] = []
         for entry in nodes {
-            for bits in entry.contribution.losses { lossOfUpdate += Double(bitPattern: bits) }
-            wordCount += entry.contribution.words
-            selectedCount += entry.contribution.selected
-            epochSelectedCount += entry.contribution.selected
+            guard let payload = entry.payload else {
+                found[entry.node] = .absent
+                continue
+            }
+            var data = payload.data
+            if Int(bitPattern: data.baseAddress) % 8 != 0 {
+                let copy = MessageBuffer(byteCount: data.count)
+                copy.bytes.copyMemory(from: data)
+                copies.append(copy)
+                data = UnsafeRawBufferPointer(copy.bytes)
+            }
+            found[entry.node] = .value(try coding.view(payload: data))
         }
-        let selected = nodes.reduce(0) { $0 + $1.contribution.selected }
+        let tree = ReductionTree(lanes: settings.lanes)
+        let sum = GradientSum(coding, tree, tree.root) { found[$0] ?? .children }
+        let next = pool.next()
+        shared?.withdraw(next)
+        let target = next.bytes.assumingMemoryBound(to: Float.self)
+        let step = optimizer.begin(buffers)
+        if let base = target.baseAddress {
+            inParallel(optimizer.layers.count) { [self] layer in
+                let range = optimizer.layers[layer]
+                if let sum {
+                    sum.write(range, to: gradient)
+                } else {
+                    (gradient + range.lowerBound).update(repeating: 0, count: range.count)
+                }
+                optimizer.apply(step, layer: layer, gradient: gradient, state: buffers, next: base)
+            }
+            buffers.adopt(parameters: base)
+        }
+        current = next
+        withExtendedLifetime((nodes, copies)) {}
+        count(nodes.map(\.contribution))
+    }
+
+    private func count(_ contributions: [Contribution]) {
+        var lossOfUpdate = 0.0
+        for contribution in contributions {
+            for bits in contribution.losses { lossOfUpdate += Double(bitPattern: bits) }
+            wordCount += contribution.words
+            selectedCount += contribution.selected
+            epochSelectedCount += contribution.selected
+        }
+        let selected = contributions.reduce(0) { $0 + $1.selected }
         if selected > 0 { lastLossPerWord = lossOfUpdate / Double(selected) }
         loss += lossOfUpdate
         epochLoss += lossOfUpdate

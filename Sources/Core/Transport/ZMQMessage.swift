@@ -5,19 +5,59 @@ import CZMQ
 public final class MessageBuffer: @unchecked Sendable {
     /// Fill it before the first message is made from it; libzmq's threads read it afterwards.
     public let bytes: UnsafeMutableRawBufferPointer
+    /// Whose memory it is; nil: its own.
+    private let owner: AnyObject?
 
     /// Uninitialized memory.
     public init(byteCount: Int) {
         bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
+        owner = nil
     }
 
-    deinit { bytes.deallocate() }
+    /// Memory of `owner`, which is kept alive.
+    init(_ bytes: UnsafeMutableRawBufferPointer, of owner: AnyObject) { (self.bytes, self.owner) = (bytes, owner) }
+
+    deinit { if owner == nil { bytes.deallocate() } }
+}
+
+/// Buffers of one size that are used again when no message holds them any more. One thread uses it.
+public struct MessageBufferPool {
+    private var buffers: [MessageBuffer] = []
+    private let byteCount: Int
+    private let limit: Int
+
+    /// - Parameter buffers: to begin with; others are made when all of these are held, and `limit` of all are kept.
+    public init(byteCount: Int, limit: Int = 4, buffers: [MessageBuffer] = []) {
+        (self.byteCount, self.limit, self.buffers) = (byteCount, limit, buffers)
+    }
+
+    /// One that nobody else holds; what it holds is of no account. The one that was given longest ago comes first.
+    public mutating func next() -> MessageBuffer {
+        for index in buffers.indices where isKnownUniquelyReferenced(&buffers[index]) {
+            let buffer = buffers.remove(at: index)
+            buffers.append(buffer)
+            return buffer
+        }
+        let buffer = MessageBuffer(byteCount: byteCount)
+        if buffers.count < limit { buffers.append(buffer) }
+        return buffer
+    }
+}
+
+/// A frame's body, wherever it lies.
+public protocol PayloadBytes: AnyObject, Sendable {
+    /// Valid as long as the object.
+    var data: UnsafeRawBufferPointer { get }
+}
+
+extension PayloadBytes {
+    public var count: Int { data.count }
 }
 
 /// A reference-counted frame body (libzmq's `zmq_msg_t`).
 ///
 /// Any thread may read `data` and drop the last reference; only the thread that owns the sockets sends it or calls `copy()`.
-public final class ZMQMessage: @unchecked Sendable {
+public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
     /// On the heap, since `data` of a short message points into the structure itself.
     let raw: UnsafeMutablePointer<zmq_msg_t>
 

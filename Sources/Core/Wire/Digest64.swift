@@ -29,4 +29,20 @@ public enum Digest64 {
         hash = step(hash, step(d, 4))
         return step(hash, UInt64(count))
     }
+
+    /// Bytes of a block of `hash(blocks:)`.
+    public static let block = 1 << 18
+
+    /// Digest of the digests of all blocks, little-endian: blocks can be hashed by several threads at the same time.
+    public static func hash(blocks bytes: UnsafeRawBufferPointer) -> UInt64 {
+        combine((0..<blockCount(bytes.count)).map { hash(block: $0, of: bytes) })
+    }
+
+    public static func blockCount(_ byteCount: Int) -> Int { (byteCount + block - 1) / block }
+
+    public static func hash(block index: Int, of bytes: UnsafeRawBufferPointer) -> UInt64 {
+        hash(UnsafeRawBufferPointer(rebasing: bytes[index * block..<min(bytes.count, (index + 1) * block)]))
+    }
+
+    public static func combine(_ digests: [UInt64]) -> UInt64 { digests.map(\.littleEndian).withUnsafeBytes { hash($0) } }
 }

@@ -96,7 +96,7 @@ import Testing
         let some = out.withUnsafeMutableBufferPointer { buffer in
             buffer.baseAddress.map { base in
                 TreeSum.sum(tree, node, count: count, into: base) { node in
-                    if let buffer = buffers[node] { return .buffer(buffer) }
+                    if let buffer = buffers[node] { return .value(buffer) }
                     return parts[node] == nil ? .children : .absent
                 }
             } ?? false

@@ -1,0 +1,42 @@
+// One lane's gradient. In: what the engine adds. Out: a view that knows which table rows were touched.
+
+/// A dense gradient of `layout.count` floats that remembers the table rows a micro-batch touched, so that the others need be neither
+/// zeroed nor read.
+public final class GradientBuffer: @unchecked Sendable {
+    let floats: MutableFloats
+    private let bitmap: UnsafeMutablePointer<UInt64>
+    private let coding: GradientCoding
+
+    /// A gradient of zeros.
+    public init(coding: GradientCoding) {
+        self.coding = coding
+        floats = UnsafeMutableRawPointer.allocate(byteCount: max(1, coding.count) * 4, alignment: 64).assumingMemoryBound(to: Float.self)
+        floats.initialize(repeating: 0, count: coding.count)
+        bitmap = .allocate(capacity: coding.bitmapWords)
+        bitmap.initialize(repeating: 0, count: coding.bitmapWords)
+    }
+
+    deinit {
+        UnsafeMutableRawPointer(floats).deallocate()
+        bitmap.deallocate()
+    }
+
+    /// Valid until the next gradient is computed into this buffer.
+    public var view: GradientView { coding.view(dense: floats, bitmap: bitmap) }
+
+    /// Zeroes the rows of the last micro-batch.
+    func clearRows() {
+        for word in 0..<coding.bitmapWords {
+            var bits = bitmap[word]
+            while bits != 0 {
+                (floats + (word << 6 + bits.trailingZeroBitCount) * coding.width).update(repeating: 0, count: coding.width)
+                bits &= bits - 1
+            }
+            bitmap[word] = 0
+        }
+    }
+
+    /// Notes that a row of the tables gets something.
+    @inline(__always)
+    func touch(row: Int) { bitmap[row >> 6] |= 1 << UInt64(row & 63) }
+}

@@ -1,0 +1,128 @@
+// Memory that the coordinator shares with the workers it starts. In: parameters, gradients. Out: the same bytes, without a copy.
+import CLinux
+import Foundation
+
+/// A piece of memory without a name that several processes map. It ends with the last of them.
+public final class SharedMemory: @unchecked Sendable {
+    /// Inherited by a child that is given it; closed on exec otherwise.
+    public let descriptor: Int32
+    public let bytes: UnsafeMutableRawBufferPointer
+
+    /// New memory of zeros; pages are taken when they are first written.
+    /// - Throws: `InputError` when the system gives none.
+    public init(name: String, byteCount: Int) throws(InputError) {
+        let made = t2v_memfd_create(name, UInt32(MFD_CLOEXEC))
+        guard made >= 0 else { throw Self.failure("make") }
+        descriptor = t2v_duplicate(made)
+        close(made)
+        guard descriptor >= 0 else { throw Self.failure("make") }
+        guard ftruncate(descriptor, byteCount) == 0 else {
+            let error = Self.failure("size")
+            close(descriptor)
+            throw error
+        }
+        bytes = try Self.map(descriptor, byteCount)
+    }
+
+    /// Memory that another process made.
+    /// - Parameter descriptor: inherited; owned from now on.
+    public init(descriptor: Int32) throws(InputError) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_size > 0 else { throw Self.failure("find") }
+        self.descriptor = descriptor
+        _ = t2v_close_on_exec(descriptor)
+        bytes = try Self.map(descriptor, Int(status.st_size))
+    }
+
+    deinit {
+        munmap(bytes.baseAddress, bytes.count)
+        close(descriptor)
+    }
+
+    private static func map(_ descriptor: Int32, _ byteCount: Int) throws(InputError) -> UnsafeMutableRawBufferPointer {
+        guard let base = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), base != MAP_FAILED else {
+            let error = failure("map")
+            close(descriptor)
+            throw error
+        }
+        return UnsafeMutableRawBufferPointer(start: base, count: byteCount)
+    }
+
+    private static func failure(_ what: String) -> InputError {
+        InputError("cannot \(what) shared memory: \(String(cString: strerror(errno)))", at: "this host", remedy: "free memory")
+    }
+
+    /// The bytes that a reference names; nil when it points outside.
+    public func payload(_ reference: SharedReference) -> SharedPayload? {
+        let size = UInt64(bytes.count)
+        guard reference.offset % 64 == 0, reference.offset <= size, reference.length <= size - reference.offset else { return nil }
+        let start = Int(reference.offset)
+        return SharedPayload(UnsafeRawBufferPointer(rebasing: bytes[start..<start + Int(reference.length)]), self)
+    }
+}
+
+/// Bytes in shared memory that stand for a frame's body.
+public final class SharedPayload: PayloadBytes, @unchecked Sendable {
+    public let data: UnsafeRawBufferPointer
+    private let memory: SharedMemory
+
+    init(_ data: UnsafeRawBufferPointer, _ memory: SharedMemory) { (self.data, self.memory) = (data, memory) }
+}
+
+/// Places for versions of the parameters. The coordinator writes one while workers may still read another.
+///
+/// Each place has a stamp: 0 while it is written, then its update's number and 1. Who has computed from a place looks whether the stamp is
+/// still the same: if not, what he computed is from a mixture and is thrown away. Only one who is late by several updates meets that.
+public final class SharedParameters: @unchecked Sendable {
+    public let memory: SharedMemory
+    private let stride: Int
+    private static let header = 4096
+    /// Places for whole versions.
+    private static let places = 4
+
+    /// - Parameter byteCount: of one version.
+    public init(byteCount: Int) throws(InputError) {
+        stride = (byteCount + 4095) / 4096 * 4096
+        memory = try SharedMemory(name: "t2v-parameters", byteCount: Self.header + Self.places * stride)
+    }
+
+    /// The places, for a pool.
+    public func buffers(byteCount: Int) -> [MessageBuffer] {
+        (0..<Self.places).map { place in
+            let start = Self.header + place * stride
+            return MessageBuffer(UnsafeMutableRawBufferPointer(rebasing: memory.bytes[start..<start + byteCount]), of: memory)
+        }
+    }
+
+    private func place(_ buffer: MessageBuffer) -> Int? {
+        guard let base = memory.bytes.baseAddress, let start = buffer.bytes.baseAddress, start >= base, start < base + memory.bytes.count
+        else { return nil }
+        return (start - base - Self.header) / stride
+    }
+
+    private func stamp(_ place: Int) -> UnsafeMutablePointer<UInt64>? {
+        memory.bytes.baseAddress.map { $0.assumingMemoryBound(to: UInt64.self) + place }
+    }
+
+    /// From here until `publish` the place holds no version. Does nothing for a buffer that is not one of the places.
+    public func withdraw(_ buffer: MessageBuffer) {
+        guard let place = place(buffer), let stamp = stamp(place) else { return }
+        t2v_store_before(stamp, 0)
+    }
+
+    /// The place holds a whole version.
+    /// - Returns: what stands for it in a message; nil for a buffer that is not one of the places.
+    public func publish(_ buffer: MessageBuffer, update: UInt64) -> SharedReference? {
+        guard let place = place(buffer), let stamp = stamp(place) else { return nil }
+        t2v_store_after(stamp, update + 1)
+        return SharedReference(offset: UInt64(Self.header + place * stride), length: UInt64(buffer.bytes.count), stamp: update + 1)
+    }
+
+    /// Whether the place still holds the version that the reference was made for. In any process.
+    public static func isWhole(_ reference: SharedReference, in memory: SharedMemory, byteCount: Int) -> Bool {
+        let stride = (byteCount + 4095) / 4096 * 4096
+        guard let base = memory.bytes.baseAddress, reference.offset >= header else { return false }
+        let place = (Int(reference.offset) - header) / stride
+        return place < places && t2v_load_after(base.assumingMemoryBound(to: UInt64.self) + place) == reference.stamp
+    }
+}
