@@ -56,6 +56,8 @@ struct ProfileCommand: ParsableCommand {
     @Option(help: "Words of one update.") var batchSize = 3000
     @Option(help: "Lanes of one update.") var lanes = 4
     @Option(help: "Updates to measure.") var updates = 40
+    @Option(help: "Also time tokenizing and features of these texts (.jsonl) on one core; needs --vectors-model.") var texts: String?
+    @Option(help: "The vectors model whose tokenizer --texts is for.") var vectorsModel: String?
 
     func run() throws {
         guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
@@ -64,5 +66,14 @@ struct ProfileCommand: ParsableCommand {
         let profile = try StepProfile.measure(
             settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
         print(profile.description)
+        print(try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates).description)
+        guard let texts, let vectorsModel else { return }
+        let file = try MappedFile(texts)
+        do {
+            let speed = try PreparationSpeed.measure(model: try VectorsModel(folder: vectorsModel), jsonl: file.bytes)
+            print("preparation: \(speed.documents) documents, \(speed.tokens) tokens, \(Int(speed.tokensPerSecond)) tokens/s on one core")
+        } catch let error as ShardPreparationError {
+            throw InputError(error.what, at: "\(texts):\(error.line + 1)", remedy: error.remedy)
+        }
     }
 }

@@ -1,0 +1,88 @@
+// `make profile`: what an update costs besides its gradients. In: made-up documents. Out: milliseconds of both sides.
+import Foundation
+
+/// Time of one update's way from the lanes' gradients to the next parameters, without the wire: two workers, each with half of the lanes.
+public struct UpdatePathProfile: Sendable {
+    /// Of one worker: sum its lanes along the tree, encode, hash.
+    public var contributionSeconds: Double
+    /// Bytes of its payload.
+    public var contributionBytes: Int
+    /// Of the coordinator: add two contributions along the tree, clip, Adam, averages, the next broadcast and its hash.
+    public var stepSeconds: Double
+    public var parameterCount: Int
+
+    /// Medians of the given number of updates, in wall time: the coordinator steps layers on all cores that it may use.
+    public static func measure(lanes: Int, wordsPerLane: Int, updates: Int) throws(InputError) -> UpdatePathProfile {
+        let canned = try CannedCorpus(words: wordsPerLane + 375)
+        let settings = { var settings = canned.settings; settings.lanes = max(2, lanes); return settings }()
+        let training = TrainingState(settings: settings, seeds: EmbeddingSeeds(), sharesMemory: true)
+        let coding = training.coding
+        let engine = GradientEngine(settings: settings, layout: training.layout, vectors: canned)
+        let builder = MicroBatchBuilder(
+            settings: settings, seeds: EmbeddingSeeds(), randomWords: canned.randomWords, maskWord: canned.maskWord)
+        let batch = MicroBatch()
+        let gradients = (0..<settings.lanes).map { _ in GradientBuffer(coding: coding) }
+        for (lane, gradient) in gradients.enumerated() {
+            builder.build(Array(canned.documents(words: wordsPerLane + 375).dropFirst(4)), epoch: UInt64(lane), update: 0, into: batch)
+            _ = engine.gradient(of: batch, parameters: training.buffers.parameters, into: gradient)
+        }
+        let tree = ReductionTree(lanes: settings.lanes)
+        let (left, right) = tree.children(of: tree.root)
+        var nodes: [(node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)] = []
+        var contributionTimes: [Double] = []
+        var bytes = 0
+        for node in [left, right].compactMap({ $0 }) {
+            let sum = GradientSum(coding, tree, node) { node in
+                node.level > 0 ? .children : .value(gradients[Int(node.index)].view)
+            }
+            guard let sum else { continue }
+            let buffer = MessageBuffer(byteCount: coding.maximumBytes)
+            for _ in 0..<updates {
+                contributionTimes.append(seconds {
+                    bytes = sum.encode(into: buffer.bytes)
+                    blackHole(Digest64.hash(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
+                })
+            }
+            let contribution = Contribution(
+                run: 1, roster: 0, update: 0, parameterHash: 0, node: node, selected: 1, words: 1,
+                losses: tree.lanes(below: node).map { _ in 1 }, hash: 0)
+            let payload = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])
+            nodes.append((node, contribution, ZMQMessage(sharing: payload, ownedBy: buffer)))
+        }
+        var stepTimes: [Double] = []
+        var broadcast = training.broadcast()
+        for _ in 0..<updates {
+            var failure: (any Error)?
+            stepTimes.append(seconds {
+                do { try training.apply(nodes) } catch { failure = error }
+                broadcast = training.broadcast()
+            })
+            if let failure { throw InputError("\(failure)", at: "profile", remedy: "") }
+        }
+        blackHole(broadcast.hash)
+        return UpdatePathProfile(
+            contributionSeconds: median(contributionTimes), contributionBytes: bytes, stepSeconds: median(stepTimes),
+            parameterCount: training.layout.count)
+    }
+
+    /// Keeps the compiler from leaving out what makes the value.
+    @inline(never)
+    private static func blackHole(_ value: UInt64) {}
+
+    private static func seconds(_ body: () -> Void) -> Double {
+        let time = ContinuousClock().measure(body)
+        return Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+    }
+
+    private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+    /// Two lines.
+    public var description: String {
+        func milliseconds(_ seconds: Double) -> String { String(format: "%.2f ms", seconds * 1e3) }
+        return """
+            worker, per update: sum of its lanes, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB
+            coordinator, per update: 2 contributions added, clip, Adam, averages, next broadcast and hash \(milliseconds(stepSeconds)), \
+            \(parameterCount) parameters
+            """
+    }
+}
