@@ -41,7 +41,8 @@ public struct DocumentPlace: Equatable, Sendable {
 
 /// The shuffled order of one lane in one epoch, produced window by window.
 public struct LaneOrder: Sendable {
-    /// Shards of one lane that are shuffled together: 64 of at most 16 MiB of text over all lanes, about 600 MB prepared, so that what one host
+    /// Shards of one lane that are shuffled together: 64 of at most 16 MiB of text over all lanes, about 600 MB prepared, so that what one
+    /// host
     /// reads at a time stays in memory; but at least 4. A lane of fewer is shuffled whole.
     public static func windowShards(lanes: Int) -> Int { max(4, 64 / lanes) }
     let seed: UInt64
