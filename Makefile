@@ -5,7 +5,7 @@ SCRATCH := .build-test
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
-.PHONY: help setup build demo test golden simulate fuzz chaos bench profile quality dist format check ci clean
+.PHONY: help setup build demo test golden simulate fuzz chaos bench profile quality dist cluster format check ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ quality: build ## how well pretrained weights predict hidden words' vectors, jud
 
 dist: setup ## a tarball of the worker that runs where there is only glibc
 	deploy/dist.sh
+
+cluster: dist build ## a disturbed run on hosts of network namespaces: the same bytes (needs root): SEED=n HOSTS=n
+	deploy/netns/cluster-test --tarball "$$(ls -t dist/t2v-worker-*.tar.gz | head -n 1)" --hosts $(or $(HOSTS),4) $(if $(SEED),--seed $(SEED))
 
 format: ## format the sources
 	swift-format format -i -r -p Sources Tests Package.swift

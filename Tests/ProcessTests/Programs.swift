@@ -8,11 +8,11 @@ final class Program {
     private let process = Process()
     private let outputPath: String
 
-    /// - Parameter name: "t2v-coordinator" or "t2v-worker", beside the test bundle.
+    /// - Parameter name: "t2v-coordinator" or "t2v-worker", beside the test bundle; or a path from the root.
     init(_ name: String, _ arguments: [String], environment: [String: String] = [:], input: String? = nil) throws {
         outputPath = Scratch.path("output")
         _ = FileManager.default.createFile(atPath: outputPath, contents: nil)
-        process.executableURL = Self.folder.appending(path: name)
+        process.executableURL = name.hasPrefix("/") ? URL(fileURLWithPath: name) : Self.folder.appending(path: name)
         process.arguments = arguments
         var merged = ProcessInfo.processInfo.environment
         for (key, value) in environment { merged[key] = value }
