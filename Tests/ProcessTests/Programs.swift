@@ -129,7 +129,7 @@ enum Demo {
             if let known = references[epochs] { return known }
             let output = Scratch.path("reference")
             let program = try pretrain(output, ["--workers", "1", "-i", "\(epochs)"])
-            try #require(program.wait() == 0, "\(program.output)")
+            try #require(program.wait(seconds: 1_200) == 0, "\(program.output)")
             let files = results(output)
             try #require(files.count == epochs + 1)
             references[epochs] = files

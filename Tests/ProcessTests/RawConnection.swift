@@ -50,6 +50,12 @@ final class RawConnection {
         }
     }
 
+    /// Waits until something has come, and reads all of it.
+    func receiveSomething(withinMilliseconds milliseconds: Int32) {
+        var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        if poll(&item, 1, milliseconds) > 0 { _ = receive() }
+    }
+
     /// The body of an HTTP answer.
     static func get(port: Int, _ path: String) -> String {
         guard let connection = RawConnection(port: port) else { return "" }

@@ -9,7 +9,7 @@ import Testing
     static let messages = ProcessInfo.processInfo.environment["T2V_FUZZ_MESSAGES"].flatMap { Int($0) } ?? 50_000
     static let seed = ProcessInfo.processInfo.environment["T2V_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
     /// Long enough that most of the messages arrive while it trains.
-    static let epochs = messages > 100_000 ? 600 : 40
+    static let epochs = messages > 100_000 ? 400 : 40
 
     private func start(_ output: String, _ security: [String]) throws -> (program: Program, endpoint: String, port: Int, metrics: Int) {
         let options = ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--metrics", "127.0.0.1:0", "-i", "\(Self.epochs)"]
@@ -50,9 +50,10 @@ import Testing
                 for _ in 0..<50 where sent < messages {
                     var batch: [UInt8] = []
                     for _ in 0..<40 { batch += forger.message() }
-                    guard connection.send(batch) else { break }
+                    guard connection.send(batch + RawConnection.frame(WorkerMessage.alive.encoded())) else { break }
                     sent += 40
-                    if listens { _ = connection.receive() }
+                    // Strangers are told to say hello: then the whole batch has been read.
+                    if listens { connection.receiveSomething(withinMilliseconds: 50) }
                 }
             }
         }

@@ -78,6 +78,7 @@ import Testing
         #expect(passed > 200 && passed <= 200 + 100_000 / 200, "\(passed)")
         let next = (100_000..<101_000).compactMap { budget.admit("line", now: Milliseconds($0)) }.first
         #expect(next?.contains("were held back") == true)
+        #expect(budget.admit("line", now: 500_000) != "line", "what was held back since is told")
         #expect(budget.admit("line", now: 500_000) == "line")
     }
 
