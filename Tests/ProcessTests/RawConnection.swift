@@ -50,10 +50,24 @@ final class RawConnection {
         }
     }
 
-    /// Waits until something has come, and reads all of it.
-    func receiveSomething(withinMilliseconds milliseconds: Int32) {
-        var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        if poll(&item, 1, milliseconds) > 0 { _ = receive() }
+    /// Waits until the other end has read everything: its PONG comes behind it.
+    func waitUntilRead() {
+        send([4, 10, 4] + Array("PING".utf8) + [0, 0] + Array("t2v".utf8))
+        waitFor("PONGt2v")
+    }
+
+    /// Reads until something holds `text`, the other end closes, or ten seconds are over.
+    func waitFor(_ text: String) {
+        let wanted = Array(text.utf8)
+        var last: [UInt8] = []
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while Date() < deadline {
+            var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&item, 1, 10_000) > 0 else { return }
+            let bytes = receive()
+            last = Array((last + bytes).suffix(4096))
+            if bytes.isEmpty || last.indices.contains(where: { last[$0...].starts(with: wanted) }) { return }
+        }
     }
 
     /// The body of an HTTP answer.
