@@ -53,7 +53,7 @@ gpu_allocator = null
 [initialize]
 vectors = ${{paths.vectors}}
 [pretraining]
-max_epochs = {epochs}
+max_epochs = 1
 dropout = 0.2
 n_save_every = null
 n_save_epoch = null
@@ -130,8 +130,14 @@ class Bench:
     def spacy3(self, epochs, batch):
         out, config = self.work / "spacy3", self.work / "spacy3.cfg"
         shutil.rmtree(out, ignore_errors=True)
-        config.write_text(CONFIG3.format(texts=self.texts, vectors=self.options.vectors3, epochs=epochs, words=batch))
-        return run([VENVS / "spacy-3.8/bin/python", "-m", "spacy", "pretrain", config, out], "0")
+        python = VENVS / "spacy-3.8/bin/python"
+        if not config.exists():
+            base = config.with_suffix(".base")
+            base.write_text(CONFIG3.format(texts=self.texts, vectors=self.options.vectors3, words=batch))
+            fill = subprocess.run([python, "-m", "spacy", "init", "fill-config", "--pretraining", base, config], capture_output=True, text=True)
+            if fill.returncode:
+                sys.exit(f"spaCy 3 cannot fill its config: {fill.stdout[-500:]}{fill.stderr[-500:]}")
+        return run([python, "-m", "spacy", "pretrain", config, out, "--pretraining.max_epochs", epochs], "0")
 
     def steady(self, program, few, many):
         """Words/s, CPU seconds a million words, peak MB, of `program(epochs)`."""
@@ -163,7 +169,7 @@ def main():
     parser.add_argument("--texts", default=SHARED / "imdb-reviews-10000.jsonl")
     parser.add_argument("--vectors", default=SHARED / "en-vectors-20k-spacy2.3")
     parser.add_argument("--vectors3", default=SHARED / "en-vectors-20k-spacy3.8")
-    parser.add_argument("--records", type=int, default=400, help="of the texts, for each run")
+    parser.add_argument("--records", type=int, default=1000, help="of the texts, for each run")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="the comparison at 3,000 and 12,000 words only, nothing written")
     options = parser.parse_args()
@@ -182,26 +188,20 @@ def main():
 
 def compare(bench, options):
     has2, has3 = (VENVS / "spacy-2.3.9/.ready").exists(), (VENVS / "spacy-3.8/.ready").exists() and options.vectors3
-    few, many = 2, 12
-    results, report = {}, []
+    report = []
     for batch in (3000, 12000):
-        programs = {"t2v, 1 worker, 1 core": lambda n, b=batch: bench.t2v(n, batch=b)}
-        programs["t2v, 2 workers, 2 cores"] = lambda n, b=batch: bench.t2v(n, cores="0,1", workers=2, batch=b)
+        # (program of epochs, fewer epochs, more epochs)
+        programs = {"t2v, 1 worker, 1 core": (lambda n, b=batch: bench.t2v(n, batch=b), 1, 5),
+                    "t2v, 2 workers, 2 cores": (lambda n, b=batch: bench.t2v(n, cores="0,1", workers=2, batch=b), 1, 5)}
         if has2:
-            programs["spaCy 2.3.9, 1 core"] = lambda n, b=batch: bench.spacy2(1 if n == few else 3, b)
+            programs["spaCy 2.3.9, 1 core"] = (lambda n, b=batch: bench.spacy2(n, b), 1, 2)
         if has3 and batch == 3000:
-            programs["spaCy 3.8.18, 1 core"] = lambda n, b=batch: bench.spacy3(1 if n == few else 2, b)
+            programs["spaCy 3.8.18, 1 core"] = (lambda n, b=batch: bench.spacy3(n, b), 1, 2)
         rows = {name: [] for name in programs}
         for _ in range(options.repeats):
-            for name, program in programs.items():
-                spread = (few, many)
-                figures = bench.steady(program, *spread)
-                actual = {"spaCy 2.3.9, 1 core": 2, "spaCy 3.8.18, 1 core": 1}.get(name, many - few)
-                figures["wps"] *= actual / (many - few)
-                figures["cpu"] *= (many - few) / actual
-                rows[name].append(figures)
-                print(f"{batch:6} {name:26} {figures['wps']:10,.0f} words/s", flush=True)
-        results[batch] = rows
+            for name, (program, few, many) in programs.items():
+                rows[name].append(bench.steady(program, few, many))
+                print(f"{batch:6} {name:26} {rows[name][-1]['wps']:10,.0f} words/s", flush=True)
         base = [row["wps"] for row in rows.get("spaCy 2.3.9, 1 core", [])]
         for name, list_ in rows.items():
             ratio = statistics.median(a["wps"] / b for a, b in zip(list_, base)) if base else None
@@ -214,13 +214,32 @@ def compare(bench, options):
     for label, extra in [("lanes 1", ("--lanes", 1)), ("lanes 4", ("--lanes", 4)), ("lanes 8", ("--lanes", 8)), ("batch 1,000", ("-bs", 1000)),
                          ("batch 48,000", ("-bs", 48000)), ("width 64", ("-cw", 64)), ("width 128", ("-cw", 128)), ("width 256", ("-cw", 256)),
                          ("depth 2", ("-cd", 2)), ("depth 8", ("-cd", 8)), ("mask-prob 0", ("--mask-prob", 0)), ("use-vectors", ("-uv",))]:
-        figures = bench.steady(lambda n, e=extra: bench.t2v(n, extra=e), few, many)
+        figures = bench.steady(lambda n, e=extra: bench.t2v(n, extra=e), 1, 3)
         scaling.append((label, figures["wps"]))
         print(f"scaling {label:14} {figures['wps']:10,.0f} words/s", flush=True)
-    write(bench, options, report, scaling)
+    write(bench, options, report, scaling, preparation(options))
 
 
-def write(bench, options, report, scaling):
+def preparation(options):
+    """(tokens/s of t2v, of spaCy's tokenizer with a fresh cache, of both in the same order again), on one core."""
+    python = VENVS / "spacy-3.8/bin/python"
+    if not options.vectors3 or not python.exists():
+        return []
+    figures = []
+    for _ in range(options.repeats):
+        ours = subprocess.run(
+            ["taskset", "-c", "0", ROOT / ".build/release/t2v-coordinator", "profile", "--updates", "1", "--texts", options.texts,
+             "--vectors-model", options.vectors3], capture_output=True, text=True, check=True).stdout
+        theirs = subprocess.run(
+            ["taskset", "-c", "0", python, "-W", "ignore", ROOT / "Tests/GoldenTests/reference/tokens_speed.py", options.vectors3, options.texts],
+            capture_output=True, text=True, check=True).stdout
+        figures.append((int(ours.rsplit("tokens, ", 1)[1].split(" ")[0]), *(json.loads(line)["rate"] for line in theirs.splitlines())))
+    ours, fresh, second = (statistics.median(column) for column in zip(*figures))
+    print(f"preparation {ours:,.0f} tokens/s; spaCy 3.8's tokenizer {fresh:,.0f}, {second:,.0f} in its second pass")
+    return [ours, fresh, second]
+
+
+def write(bench, options, report, scaling, prepared):
     docs = ROOT / "docs"
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     lines = ["# Speed", "", f"Made by `make bench` on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}.",
@@ -237,6 +256,10 @@ def write(bench, options, report, scaling):
               "## Scaling, one worker and its coordinator on one core", "", "| setting | words/s |", "|---|---|"]
     lines += [f"| {label} | {wps:,.0f} |" for label, wps in scaling]
     lines += ["", "![scaling](bench-scaling.svg)"]
+    if prepared:
+        lines += ["", "## Preparation", "", f"Reading JSON, tokenizing, features and the prepared shard, once a corpus: {prepared[0]:,.0f} tokens/s on one",
+                  f"core, {prepared[0] / prepared[1]:.1f} times spaCy 3.8's tokenizer alone ({prepared[1]:,.0f}; {prepared[2]:,.0f} in a second pass, when it",
+                  "knows every chunk)."]
     (docs / "bench.md").write_text("\n".join(lines) + "\n")
     svg(docs / "bench-compare.svg", "words/s at 3,000 words an update", "words/s", [(r[1], r[2]) for r in report if r[0] == 3000])
     svg(docs / "bench-scaling.svg", "t2v, one core", "words/s", scaling)

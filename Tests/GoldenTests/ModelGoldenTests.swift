@@ -97,7 +97,7 @@ import Testing
         }
         let words = batch.content.words.map(Int.init)
         for (table, name) in ["norm", "prefix", "suffix", "shape"].enumerated() {
-            let indices = words.map { Int(batch.content.wordFeatures[4 * $0 + table]) }
+            let indices = words.map { Int(batch.content.features[table].ofWord[$0]) }
             let values = rows(buffers.features[table].output, indices, width: item.width)
             try expect(values, dump, "\(item.prefix)forward/embed.\(name)", 1e-5)
         }

@@ -29,7 +29,11 @@ public final class LaneReader {
         self.sources = sources
         self.seed = seed
         self.plan = plan
-        order = LaneOrder(seed: seed, epoch: 0, lane: lane, shards: sources.count)
+        order = Self.order(seed, 0, lane, sources.count, plan)
+    }
+
+    private static func order(_ seed: UInt64, _ epoch: UInt64, _ lane: Int, _ shards: Int, _ plan: UpdatePlan) -> LaneOrder {
+        LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: shards, windowShards: LaneOrder.windowShards(lanes: plan.laneWords.count))
     }
 
     /// Kept words of the lane.
@@ -46,7 +50,7 @@ public final class LaneReader {
 
     private func restart(_ epoch: UInt64) {
         self.epoch = epoch
-        order = LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: sources.count)
+        order = Self.order(seed, epoch, lane, sources.count, plan)
         (position, ahead, wordsBefore) = (0, nil, 0)
     }
 

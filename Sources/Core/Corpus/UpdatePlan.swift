@@ -41,19 +41,23 @@ public struct DocumentPlace: Equatable, Sendable {
 
 /// The shuffled order of one lane in one epoch, produced window by window.
 public struct LaneOrder: Sendable {
-    /// Shards shuffled together: 64 of at most 16 MiB of text. A lane of fewer is shuffled whole.
-    public static let windowShards = 64
+    /// Shards of one lane that are shuffled together: 64 of at most 16 MiB of text over all lanes, about 600 MB prepared, so that what one
+    /// host
+    /// reads at a time stays in memory; but at least 4. A lane of fewer is shuffled whole.
+    public static func windowShards(lanes: Int) -> Int { max(4, 64 / lanes) }
     let seed: UInt64
     let epoch: UInt64
     let lane: Int
     /// The lane's shards in this epoch's order.
     private let shardOrder: [UInt32]
+    private let windowShards: Int
     private var nextShard = 0
     private var window: [DocumentPlace] = []
     private var cursor = 0
 
-    public init(seed: UInt64, epoch: UInt64, lane: Int, shards: Int) {
-        (self.seed, self.epoch, self.lane) = (seed, epoch, lane)
+    /// - Parameter windowShards: see `windowShards(lanes:)`.
+    public init(seed: UInt64, epoch: UInt64, lane: Int, shards: Int, windowShards: Int) {
+        (self.seed, self.epoch, self.lane, self.windowShards) = (seed, epoch, lane, windowShards)
         var order = (0..<UInt32(shards)).map { $0 }
         shuffle(&order, Philox(seed: seed, purpose: .shuffleShards, layer: lane, update: epoch), item: 0)
         shardOrder = order
@@ -63,7 +67,7 @@ public struct LaneOrder: Sendable {
     public mutating func next(documents: (Int) -> Int) -> DocumentPlace? {
         while cursor == window.count {
             guard nextShard < shardOrder.count else { return nil }
-            let end = min(shardOrder.count, nextShard + Self.windowShards)
+            let end = min(shardOrder.count, nextShard + windowShards)
             window.removeAll(keepingCapacity: true)
             for shard in shardOrder[nextShard..<end] {
                 for document in 0..<documents(Int(shard)) { window.append(DocumentPlace(shard: shard, document: UInt32(document))) }

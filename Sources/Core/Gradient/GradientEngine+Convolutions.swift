@@ -16,11 +16,11 @@ extension GradientEngine {
         let keptWords = planeWords(width: width)
         measure(.firstConvolutionRows, bytes: rows * 4 * (3 * wide + 3 * width)) {
             withPlanes(batch.levels[1].kept) { kept in
-                for (row, start) in batch.levels[1].starts.enumerated() {
-                    let current = Int(batch.words[Int(start) + 1])
-                    let a = Floats(buffers.windowed) + Int(batch.words[Int(start)]) * all
+                for row in 0..<rows {
+                    let current = Int(batch.windows[1][row])
+                    let a = Floats(buffers.windowed) + Int(batch.windows[0][row]) * all
                     let b = Floats(buffers.windowed) + current * all + wide
-                    let c = Floats(buffers.windowed) + Int(batch.words[Int(start) + 2]) * all + 2 * wide
+                    let c = Floats(buffers.windowed) + Int(batch.windows[2][row]) * all + 2 * wide
                     forChunks(wide) { start, length in
                         store((load(a, start, length) + load(b, start, length)) + load(c, start, length), buffers.row, start, length)
                     }
@@ -109,15 +109,14 @@ extension GradientEngine {
 
     func firstConvolutionBackward(_ step: Step) {
         let (batch, buffers, gradient) = (step.batch, step.buffers, step.gradient)
-        let (unique, rows) = (batch.uniqueCount, batch.rowCount(level: 1))
-        let (wide, all) = (pieces * width, 3 * pieces * width)
+        let rows = batch.rowCount(level: 1)
         let layer = offsets.convolutions[0]
         let dHidden = step.dHidden(level: 1)
         let dMax = buffers.activations
         let kernel = kernel(layer, outputs: width, pieces: pieces, parameters: step.parameters)
         let trace = buffers.convolutions[0]
         let keptWords = planeWords(width: width)
-        measure(.firstConvolutionRows, bytes: rows * 4 * (3 * width + 4 * (width + wide))) {
+        measure(.firstConvolutionRows, bytes: rows * 4 * 4 * width) {
             withPlanes(batch.levels[1].kept) { kept in
                 for row in 0..<rows {
                     kernel.backward(
@@ -125,13 +124,57 @@ extension GradientEngine {
                         inverse: trace.inverse[row], dGain: gradient + layer.gain, dShift: gradient + layer.shift, dMax: dMax + row * width)
                 }
             }
-            sumByWord(step, kernel: kernel, trace: trace, dMax: dMax, dHidden: dHidden, dBias: gradient + layer.bias)
         }
-        multiply(.firstConvolution, m: all, n: width, k: unique) {
+        if batch.sumsByWord { backwardByWord(step, kernel: kernel) } else { backwardByRow(step, kernel: kernel) }
+    }
+
+    /// Products of every row with its three words, through the winners.
+    private func backwardByRow(_ step: Step, kernel: MaxoutLayerNorm) {
+        let (batch, buffers, gradient) = (step.batch, step.buffers, step.gradient)
+        let rows = batch.rowCount(level: 1)
+        let (layer, block) = (offsets.convolutions[0], pieces * width * width)
+        let (dHidden, dMax) = (step.dHidden(level: 1), Floats(buffers.activations))
+        measure(.firstConvolutionRows, bytes: rows * 4 * 5 * width) {
+            buffers.dEmbedded.update(repeating: 0, count: batch.uniqueCount * width)
+            for row in 0..<rows {
+                kernel.locate(
+                    dMax: dMax + row * width, winners: buffers.convolutions[0].winners + row * kernel.winnerWords, inputs: width,
+                    starts: buffers.winnerStarts + row * width, dBias: gradient + layer.bias)
+                add(dHidden + row * width, to: buffers.dEmbedded + Int(batch.windows[1][row]) * width, count: width)
+            }
+        }
+        (gradient + layer.weights).update(repeating: 0, count: 3 * block)
+        for slot in 0..<3 {
+            batch.windows[slot].withUnsafeBufferPointer { words in
+                let products = WinnerProducts(
+                    outputs: width, inputs: width, rows: rows, dMax: dMax, winnerStarts: buffers.winnerStarts, rowStarts: words.baseAddress,
+                    rowStride: width)
+                multiply(.firstConvolutionBackward, m: width, n: width, k: rows) {
+                    products.weightGradient(dWeights: gradient + layer.weights + slot * block, input: buffers.embedded)
+                }
+                multiply(.firstConvolutionBackward, m: rows, n: width, k: width) {
+                    products.inputGradient(weights: step.parameters + layer.weights + slot * block, dInput: buffers.dEmbedded)
+                }
+            }
+        }
+    }
+
+    /// Sums by unique word, then dense products of the words.
+    private func backwardByWord(_ step: Step, kernel: MaxoutLayerNorm) {
+        let (batch, buffers, gradient) = (step.batch, step.buffers, step.gradient)
+        let (unique, rows) = (batch.uniqueCount, batch.rowCount(level: 1))
+        let (wide, all) = (pieces * width, 3 * pieces * width)
+        let layer = offsets.convolutions[0]
+        measure(.firstConvolutionRows, bytes: rows * 4 * 3 * (width + 2 * wide)) {
+            sumByWord(
+                step, kernel: kernel, trace: buffers.convolutions[0], dMax: buffers.activations, dHidden: step.dHidden(level: 1),
+                dBias: gradient + layer.bias)
+        }
+        multiply(.firstConvolutionBackward, m: all, n: width, k: unique) {
             MatrixMultiply.transposedTimes(
                 m: all, n: width, k: unique, buffers.windowed, lda: all, buffers.embedded, ldb: width, gradient + layer.weights, ldc: width)
         }
-        multiply(.firstConvolution, m: unique, n: width, k: all) {
+        multiply(.firstConvolutionBackward, m: unique, n: width, k: all) {
             MatrixMultiply.times(
                 m: unique, n: width, k: all, buffers.windowed, lda: all, step.parameters + layer.weights, ldb: width, buffers.dEmbedded,
                 ldc: width, accumulate: true)

@@ -71,24 +71,22 @@ extension GradientEngine {
         let keptWords = planeWords(width: width)
         measure(.mixerRows, bytes: batch.uniqueCount * 4 * (4 * wide + 3 * width)) {
             withPlanes(batch.levels[0].kept) { kept in
-                batch.wordFeatures.withUnsafeBufferPointer { indices in
-                    for word in 0..<batch.uniqueCount {
-                        let a = products[0] + Int(indices[4 * word]) * wide
-                        let b = products[1] + Int(indices[4 * word + 1]) * wide
-                        let c = products[2] + Int(indices[4 * word + 2]) * wide
-                        let d = products[3] + Int(indices[4 * word + 3]) * wide
-                        forChunks(wide) { start, length in
-                            let sum = (load(a, start, length) + load(b, start, length)) + (load(c, start, length) + load(d, start, length))
-                            store(sum, buffers.row, start, length)
-                        }
-                        if settings.useVectors, batch.wordVectors[word] >= 0 {
-                            add(products[4] + Int(batch.wordVectors[word]) * wide, to: buffers.row, count: wide)
-                        }
-                        buffers.mixer.inverse[word] = kernel.forward(
-                            z: buffers.row, residual: nil, kept: kept.map { $0 + word * keptWords },
-                            winners: buffers.mixer.winners + word * kernel.winnerWords,
-                            normalized: buffers.mixer.normalized + word * width, out: buffers.embedded + word * width)
+                for word in 0..<batch.uniqueCount {
+                    let a = products[0] + Int(batch.features[0].ofWord[word]) * wide
+                    let b = products[1] + Int(batch.features[1].ofWord[word]) * wide
+                    let c = products[2] + Int(batch.features[2].ofWord[word]) * wide
+                    let d = products[3] + Int(batch.features[3].ofWord[word]) * wide
+                    forChunks(wide) { start, length in
+                        let sum = (load(a, start, length) + load(b, start, length)) + (load(c, start, length) + load(d, start, length))
+                        store(sum, buffers.row, start, length)
                     }
+                    if settings.useVectors, batch.wordVectors[word] >= 0 {
+                        add(products[4] + Int(batch.wordVectors[word]) * wide, to: buffers.row, count: wide)
+                    }
+                    buffers.mixer.inverse[word] = kernel.forward(
+                        z: buffers.row, residual: nil, kept: kept.map { $0 + word * keptWords },
+                        winners: buffers.mixer.winners + word * kernel.winnerWords,
+                        normalized: buffers.mixer.normalized + word * width, out: buffers.embedded + word * width)
                 }
             }
         }
@@ -100,12 +98,16 @@ extension GradientEngine {
         mixWordsBackward(step)
         for (index, feature) in buffers.features.enumerated() {
             let weights = offsets.mixer.weights + column(of: index)
-            multiply(.mixerProduct, m: wide, n: width, k: feature.count) {
+            if isWordly(index, batch) {
+                backwardByWord(step, feature: index, weights: weights)
+                continue
+            }
+            multiply(.mixerBackward, m: wide, n: width, k: feature.count) {
                 MatrixMultiply.transposedTimes(
                     m: wide, n: width, k: feature.count, feature.dProduct, lda: wide, feature.output, ldb: width, gradient + weights,
                     ldc: mixerColumns)
             }
-            multiply(.mixerProduct, m: feature.count, n: width, k: wide) {
+            multiply(.mixerBackward, m: feature.count, n: width, k: wide) {
                 MatrixMultiply.times(
                     m: feature.count, n: width, k: wide, feature.dProduct, lda: wide, step.parameters + weights, ldb: mixerColumns,
                     feature.dOutput, ldc: width)
@@ -136,35 +138,61 @@ extension GradientEngine {
         }
     }
 
-    /// Back through the mixer's LayerNorm; adds each word's routed gradient to the products of its attributes.
+    /// Whether an attribute differs from word to word so much that products through each word's winners cost less than dense ones of its
+    /// ids.
+    private func isWordly(_ index: Int, _ batch: MicroBatchContent) -> Bool {
+        index < 4 && 20 * batch.features[index].count > 11 * batch.uniqueCount
+    }
+
+    /// An attribute's columns of the mixer, through the winners of every unique word.
+    private func backwardByWord(_ step: Step, feature index: Int, weights: Int) {
+        let (batch, buffers, gradient) = (step.batch, step.buffers, step.gradient)
+        let feature = buffers.features[index]
+        batch.features[index].ofWord.withUnsafeBufferPointer { ids in
+            let products = WinnerProducts(
+                outputs: width, inputs: width, rows: batch.uniqueCount, dMax: buffers.dEmbedded, winnerStarts: buffers.winnerStarts,
+                rowStarts: ids.baseAddress, rowStride: width)
+            multiply(.mixerBackward, m: width, n: width, k: batch.uniqueCount) {
+                for row in 0..<profile.mixerPieces * width { (gradient + weights + row * mixerColumns).update(repeating: 0, count: width) }
+                products.weightGradient(dWeights: gradient + weights, input: feature.output)
+            }
+            multiply(.mixerBackward, m: batch.uniqueCount, n: width, k: width) {
+                feature.dOutput.update(repeating: 0, count: feature.count * width)
+                products.inputGradient(weights: step.parameters + weights, dInput: feature.dOutput)
+            }
+        }
+    }
+
+    /// Back through the mixer's LayerNorm; adds each word's routed gradient to the products of the attributes that it shares with others.
     private func mixWordsBackward(_ step: Step) {
         let (batch, buffers, gradient) = (step.batch, step.buffers, step.gradient)
         let wide = profile.mixerPieces * width
         let kernel = kernel(offsets.mixer, outputs: width, pieces: profile.mixerPieces, parameters: step.parameters)
         let keptWords = planeWords(width: width)
-        let targets = buffers.features.map(\.dProduct)
-        let dBias = gradient + offsets.mixer.bias
-        measure(.mixerRows, bytes: batch.uniqueCount * 4 * (8 * wide + 3 * width)) {
-            for feature in buffers.features { feature.dProduct.update(repeating: 0, count: feature.count * wide) }
+        let shared = (0..<4).filter { !isWordly($0, batch) }
+        measure(.mixerRows, bytes: batch.uniqueCount * 4 * (2 * shared.count * wide + 5 * width)) {
+            for (index, feature) in buffers.features.enumerated() where !isWordly(index, batch) {
+                feature.dProduct.update(repeating: 0, count: feature.count * wide)
+            }
             withPlanes(batch.levels[0].kept) { kept in
-                batch.wordFeatures.withUnsafeBufferPointer { indices in
-                    for word in 0..<batch.uniqueCount {
-                        let dMax = buffers.dEmbedded + word * width
-                        kernel.backward(
-                            dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: buffers.mixer.normalized + word * width,
-                            inverse: buffers.mixer.inverse[word], dGain: gradient + offsets.mixer.gain,
-                            dShift: gradient + offsets.mixer.shift, dMax: dMax)
-                        kernel.route(dMax: dMax, winners: buffers.mixer.winners + word * kernel.winnerWords) {
-                            piece, start, length, values in
-                            store(values, buffers.row, piece &* width &+ start, length)
-                        }
-                        add(buffers.row, to: dBias, count: wide)
-                        for table in 0..<4 {
-                            add(buffers.row, to: targets[table] + Int(indices[4 * word + table]) * wide, count: wide)
-                        }
-                        if settings.useVectors, batch.wordVectors[word] >= 0 {
-                            add(buffers.row, to: targets[4] + Int(batch.wordVectors[word]) * wide, count: wide)
-                        }
+                for word in 0..<batch.uniqueCount {
+                    let dMax = buffers.dEmbedded + word * width
+                    kernel.backward(
+                        dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: buffers.mixer.normalized + word * width,
+                        inverse: buffers.mixer.inverse[word], dGain: gradient + offsets.mixer.gain,
+                        dShift: gradient + offsets.mixer.shift, dMax: dMax)
+                    let winners = buffers.mixer.winners + word * kernel.winnerWords
+                    kernel.locate(
+                        dMax: dMax, winners: winners, inputs: mixerColumns, starts: buffers.winnerStarts + word * width,
+                        dBias: gradient + offsets.mixer.bias)
+                    kernel.route(dMax: dMax, winners: winners) { piece, start, length, values in
+                        store(values, buffers.row, piece &* width &+ start, length)
+                    }
+                    for table in shared {
+                        add(buffers.row, to: buffers.features[table].dProduct + Int(batch.features[table].ofWord[word]) * wide, count: wide)
+                    }
+                    if settings.useVectors, batch.wordVectors[word] >= 0 {
+                        add(buffers.row, to: buffers.features[4].dProduct + Int(batch.wordVectors[word]) * wide, count: wide)
                     }
                 }
             }

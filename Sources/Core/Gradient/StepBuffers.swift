@@ -43,7 +43,7 @@ struct StepBuffers {
     var columns: MutableFloats
     /// (R_i, P W) for any level above the first: pre-activations. Also (R_1, W) and (T, 3 H).
     var activations: MutableFloats
-    /// (R_i, W) for any level above the first, or (T, H): where the winning piece's weights begin.
+    /// (R_i, W) for any level, (V, W) or (T, H): where the winning piece's weights begin.
     var winnerStarts: UnsafeMutablePointer<Int32>
     /// (R_i, W), two in turn.
     var dHidden: (MutableFloats, MutableFloats)
@@ -82,7 +82,7 @@ struct StepBuffers {
         let selected = rows[depth]
         activations = carver.floats(max(second * pieces * width, most * width, selected * profile.headPieces * profile.headWidth))
         columns = carver.floats(second * 3 * width)
-        winnerStarts = carver.take(max(second * width, selected * profile.headWidth), Int32.self)
+        winnerStarts = carver.take(max(most * width, unique * width, selected * profile.headWidth), Int32.self)
         dHidden = (carver.floats(most * width), carver.floats(most * width))
         head = layer(selected, outputs: profile.headWidth, pieces: profile.headPieces)
         headOutput = carver.floats(selected * profile.headWidth)

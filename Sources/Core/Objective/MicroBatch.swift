@@ -68,6 +68,8 @@ struct MicroBatchContent {
         var rows: [UInt32] = []
         /// Table rows that occur, ascending.
         var touched: [UInt32] = []
+        /// Index, among the distinct ids, of every unique word's.
+        var ofWord: [Int32] = []
         /// Dropout on the table's output: `width` factors, 0 or scale; empty without dropout.
         var factors: [Float] = []
     }
@@ -88,8 +90,6 @@ struct MicroBatchContent {
 
     /// Distinct input words that are reached; padding is one of them.
     var uniqueCount = 0
-    /// For every unique word, the index of its norm, prefix, suffix and shape in `features`.
-    var wordFeatures: [Int32] = []
     /// For every unique word, its index in `vectorRows`, or -1. Empty without --use-vectors.
     var wordVectors: [Int32] = []
 
@@ -97,7 +97,9 @@ struct MicroBatchContent {
     var words: [Int32] = []
     /// levels[i] for i in 0...D; `levels[0].starts` stays empty.
     var levels: [Level] = []
-    /// Where each unique word occurs in the first convolution's windows: entries of word w are
+    /// Unique words in the windows of level 1's rows: previous, current, next.
+    var windows: [[Int32]] = [[], [], []]
+    /// Only if `sumsByWord`: where each unique word occurs in these windows: entries of word w are
     /// occurrences[occurrenceStarts[w]..<occurrenceStarts[w + 1]], each 4 * (row of level 1) + (0 previous, 1 current, 2 next).
     var occurrenceStarts: [Int32] = []
     var occurrences: [UInt32] = []
@@ -106,6 +108,11 @@ struct MicroBatchContent {
     var targetRows: [Int32] = []
     /// Planes of kept units of the head's hidden layer, by row of level D.
     var headKept: [UInt32] = []
+
+    /// Whether the first convolution's way back goes through the unique words: two dense products a word are cheaper than the winners'
+    /// products
+    /// of every row if a word occurs in about two rows or more.
+    var sumsByWord: Bool { 2 * uniqueCount < windows[1].count }
 
     /// Rows of level i.
     func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
@@ -116,6 +123,7 @@ struct MicroBatchContent {
             features[index].count = 0
             features[index].rows.removeAll(keepingCapacity: true)
             features[index].touched.removeAll(keepingCapacity: true)
+            features[index].ofWord.removeAll(keepingCapacity: true)
             features[index].factors.removeAll(keepingCapacity: true)
         }
         if levels.count != depth + 1 { levels = [Level](repeating: Level(), count: depth + 1) }
@@ -125,7 +133,7 @@ struct MicroBatchContent {
         }
         vectorRows.removeAll(keepingCapacity: true)
         vectorFactors.removeAll(keepingCapacity: true)
-        wordFeatures.removeAll(keepingCapacity: true)
+        for slot in 0..<3 { windows[slot].removeAll(keepingCapacity: true) }
         wordVectors.removeAll(keepingCapacity: true)
         words.removeAll(keepingCapacity: true)
         occurrenceStarts.removeAll(keepingCapacity: true)

@@ -227,16 +227,19 @@ struct MicroBatchAssembler {
             batch.features[table].rows.append(keys.2 % rows)
             batch.features[table].rows.append(keys.3 % rows)
         }
-        batch.wordFeatures.append(number)
+        batch.features[table].ofWord.append(number)
     }
 
     /// By unique word, where the first convolution reads it: a counting sort, so in row order within a word.
     private mutating func listOccurrences(into batch: inout MicroBatchContent) {
-        let starts = batch.levels[1].starts
+        for start in batch.levels[1].starts {
+            for slot in 0..<3 { batch.windows[slot].append(batch.words[Int(start) + slot]) }
+        }
+        guard batch.sumsByWord else { return }
         fill.removeAll(keepingCapacity: true)
         for _ in 0...batch.uniqueCount { fill.append(0) }
-        for start in starts {
-            for slot in 0..<3 { fill[Int(batch.words[Int(start) + slot])] += 1 }
+        for slot in 0..<3 {
+            for word in batch.windows[slot] { fill[Int(word)] += 1 }
         }
         var total: Int32 = 0
         for word in 0...batch.uniqueCount {
@@ -246,9 +249,9 @@ struct MicroBatchAssembler {
             total += count
         }
         for _ in 0..<total { batch.occurrences.append(0) }
-        for (row, start) in starts.enumerated() {
+        for row in batch.windows[1].indices {
             for slot in 0..<3 {
-                let word = Int(batch.words[Int(start) + slot])
+                let word = Int(batch.windows[slot][row])
                 batch.occurrences[Int(fill[word])] = UInt32(4 * row + slot)
                 fill[word] += 1
             }

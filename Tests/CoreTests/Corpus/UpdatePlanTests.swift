@@ -58,7 +58,7 @@ import Testing
 
 @Suite struct LaneOrderTests {
     private func order(seed: UInt64 = 1, epoch: UInt64 = 0, lane: Int = 2, _ documents: [Int]) -> [DocumentPlace] {
-        var order = LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: documents.count)
+        var order = LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: documents.count, windowShards: 16)
         var places: [DocumentPlace] = []
         while let place = order.next(documents: { documents[$0] }) { places.append(place) }
         #expect(order.next(documents: { documents[$0] }) == nil, "the end is the end")
@@ -86,22 +86,23 @@ import Testing
 
     /// A lane of few shards is shuffled whole; a long one window by window, so that memory does not grow with it.
     @Test func documentsMeetWithinAWindowOfShards() {
-        let few = order([Int](repeating: 20, count: LaneOrder.windowShards))
-        #expect(Set(few.prefix(100).map(\.shard)).count > 30)
-        let many = order([Int](repeating: 20, count: 3 * LaneOrder.windowShards + 1))
-        let windows = stride(from: 0, to: many.count, by: 20 * LaneOrder.windowShards).map { start in
-            Set(many[start..<min(many.count, start + 20 * LaneOrder.windowShards)].map(\.shard))
+        let few = order([Int](repeating: 20, count: 16))
+        #expect(Set(few.prefix(100).map(\.shard)).count > 12)
+        let many = order([Int](repeating: 20, count: 3 * 16 + 1))
+        let windows = stride(from: 0, to: many.count, by: 20 * 16).map { start in
+            Set(many[start..<min(many.count, start + 20 * 16)].map(\.shard))
         }
-        #expect(windows.map(\.count) == [64, 64, 64, 1])
-        #expect(windows.reduce(Set()) { $0.union($1) }.count == 193)
+        #expect(LaneOrder.windowShards(lanes: 1) == 64 && LaneOrder.windowShards(lanes: 4) == 16 && LaneOrder.windowShards(lanes: 100) == 4)
+        #expect(windows.map(\.count) == [16, 16, 16, 1])
+        #expect(windows.reduce(Set()) { $0.union($1) }.count == 49)
     }
 
     /// A worker that begins in the middle of an epoch skips; one that reads on continues: both see the same documents.
     @Test func theOrderDoesNotDependOnWhoAsksWhen() {
         let documents = (0..<150).map { 1 + $0 % 5 }
-        var straight = LaneOrder(seed: 9, epoch: 4, lane: 0, shards: documents.count)
+        var straight = LaneOrder(seed: 9, epoch: 4, lane: 0, shards: documents.count, windowShards: 16)
         let all = (0..<documents.reduce(0, +)).compactMap { _ in straight.next(documents: { documents[$0] }) }
-        var late = LaneOrder(seed: 9, epoch: 4, lane: 0, shards: documents.count)
+        var late = LaneOrder(seed: 9, epoch: 4, lane: 0, shards: documents.count, windowShards: 16)
         var copy: LaneOrder?
         var again: [DocumentPlace] = []
         while let place = late.next(documents: { documents[$0] }) {

@@ -56,7 +56,8 @@ struct Fixture {
             let number = UInt64(index)
             let row: Int32 = index % 5 == 4 ? -1 : Int32(index % 20)
             let word = WordFeatures(
-                orth: 1000 + number, norm: 2000 + number / 2, prefix: 1 + number % 5, suffix: 1 + number % 7, shape: 1 + number % 3,
+                orth: 1000 + number, norm: 2000 + number - number % 4 / 3, prefix: 1 + number % 5, suffix: 1 + number % 7,
+                shape: 1 + number % 3,
                 row: row)
             ids.append(builder.add(word: word))
         }

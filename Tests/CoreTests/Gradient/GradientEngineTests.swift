@@ -76,10 +76,30 @@ import Testing
         #expect(statistics.selectedCount == documents.reduce(0) { $0 + $1.targets.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }, "\(name)")
         #expect(statistics.wordCount == fixture.shard.tokens.count)
         #expect(abs(statistics.lossSum - loss) <= 1e-5 * max(1, abs(loss)), "\(name)")
+        var shaken: NaiveModel?
         for tensor in fixture.tensors(values) {
             let error = relativeError(tensor.values, naive.tensor(tensor.name).gradient)
-            #expect(error < 2e-5, "\(tensor.name) of \(name)")
+            guard error >= 1e-5 else { continue }
+            // A LayerNorm over a handful of units magnifies rounding. What a rounding of every parameter does to the definition itself, in
+            // double precision, is the measure; the engine rounds at a dozen places one behind the other.
+            let other = try shaken ?? shake(fixture)
+            shaken = other
+            let noise = relativeError(other.tensor(tensor.name).gradient.map(Float.init), naive.tensor(tensor.name).gradient)
+            #expect(error < 16 * noise, "\(tensor.name) of \(name)")
         }
+    }
+
+    /// The naive model with every parameter off by 2^-24 of itself, up or down.
+    private func shake(_ fixture: Fixture) throws -> NaiveModel {
+        let naive = NaiveModel(
+            settings: fixture.settings, seeds: EmbeddingSeeds(), parameters: fixture.tensors(fixture.parameters),
+            vectors: fixture.vectors.rows, update: 11)
+        var random = TestGenerator(state: 77)
+        for tensor in naive.tensors.values {
+            for index in tensor.values.indices { tensor.values[index] *= 1 + (Bool.random(using: &random) ? 0x1p-24 : -0x1p-24) }
+        }
+        _ = naive.run(fixture.naiveDocuments())
+        return naive
     }
 
     /// The naive model against finite differences: its gradients are those of its loss.
