@@ -5,7 +5,7 @@ SCRATCH := .build-test
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
-.PHONY: help setup build demo test golden simulate chaos bench profile quality dist cluster format check ci clean
+.PHONY: help setup build demo test golden simulate fuzz chaos bench profile quality dist cluster format check ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ golden: ## make the golden dumps again with the real spaCy
 simulate: ## run the state machines under a simulated network: SEEDS=n, or SEED=n to replay one
 	swift build $(SWIFT_TEST) --build-tests
 	$(if $(SEED),T2V_SIM_SEED=$(SEED)) $(if $(SEEDS),T2V_SIM_SEEDS=$(SEEDS)) swift test $(SWIFT_TEST) --skip-build --filter SimulationTests
+
+fuzz: ## a million wrong messages at a coordinator's port during a run: MESSAGES=n SEED=n
+	swift build $(SWIFT_TEST) --build-tests
+	T2V_FUZZ_MESSAGES=$(or $(MESSAGES),1000000) T2V_FUZZ_SEED=$(or $(SEED),1) swift test $(SWIFT_TEST) --skip-build --filter StrangersTests
 
 chaos: build ## random faults on real processes: MINUTES=n SEED=n
 	Tests/chaos/chaos.py --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))

@@ -10,20 +10,20 @@ struct FeaturesCommand: ParsableCommand {
         discussion: "Every document is printed, whatever its length; empty ones are left out.")
 
     @Argument(help: "Folder of a spaCy model.") var vectorsModel: String
-    @Argument(help: "Texts: .jsonl.") var texts: String
+    @Argument(help: "Texts: .jsonl or .jsonl.gz; - for standard input.") var texts: String
 
     func run() throws {
         let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
         // A shard at a time: memory does not depend on the file's size.
-        let index = try CorpusIndex(path: texts, lanes: 1)
-        let file = try MappedFile(texts)
+        let (file, index) = try TextSource.withPlainFile(texts) { path in (try MappedFile(path), try CorpusIndex(path: path, lanes: 1)) }
+        let name = texts == "-" ? "standard input" : texts
         for shard in index.shards {
             do {
                 let lines = try printer.lines(
                     jsonl: UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
                 try FileHandle.standardOutput.write(contentsOf: Data(lines))
             } catch let error as ShardPreparationError {
-                throw error.inputError(file: texts, firstLine: shard.firstLine + 1)
+                throw error.inputError(file: name, firstLine: shard.firstLine + 1)
             }
         }
     }

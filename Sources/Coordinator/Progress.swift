@@ -11,6 +11,8 @@ final class Progress {
     private var lastShown: Milliseconds = 0
     private var lastRow: Milliseconds = 0
     private var saidColumns = false
+    /// Words of the last row: an epoch that ends with a row just printed needs no second one.
+    private var rowWords: UInt64?
     private let rowMilliseconds: Milliseconds
     /// (time, words) of the last seconds, for the current speed.
     private var samples: [(time: Milliseconds, words: UInt64)] = []
@@ -62,13 +64,15 @@ final class Progress {
     /// One of spaCy's rows: epoch, words, total loss, loss, words per second.
     func row(_ figures: Figures) {
         lastRow = Startup.milliseconds()
+        guard rowWords != figures.words else { return }
+        rowWords = figures.words
+        // Nothing is known of the speed before the second update.
+        let speed = wordsPerSecond > 0 ? "\(UInt64(wordsPerSecond))" : "-"
         if !saidColumns {
             saidColumns = true
             say(columns("#", "# Words", "Total Loss", "Loss", "w/s"))
         }
-        say(
-            columns(
-                "\(figures.epoch)", "\(figures.words)", fixed(figures.loss, 1), fixed(figures.lossPerWord, 4), "\(UInt64(wordsPerSecond))"))
+        say(columns("\(figures.epoch)", "\(figures.words)", fixed(figures.loss, 1), fixed(figures.lossPerWord, 4), speed))
     }
 
     var wordsPerSecond: Double {

@@ -99,6 +99,7 @@ final class RunSetup {
 
     /// Names the corpus line of a worker's complaint.
     func place(shard: UInt32, line: Int64) -> String {
-        line < 0 ? options.textsLoc : "\(options.textsLoc):\(index.shards[Int(shard)].firstLine + Int(line) + 1)"
+        let texts = options.textsLoc == "-" ? "standard input" : options.textsLoc
+        return line < 0 ? texts : "\(texts):\(index.shards[Int(shard)].firstLine + Int(line) + 1)"
     }
 }

@@ -37,7 +37,7 @@ extension RunShell {
     }
 
     /// The last words go out before the connection is forgotten.
-    private func drop(_ peer: PeerID) {
+    func drop(_ peer: PeerID) {
         guard let connection = connections[peer] else { return }
         for item in connection.outbox {
             _ = listeners[connection.address.listener].socket.send(

@@ -24,9 +24,9 @@ final class RunShell {
         let socket: RouterSocket
         let isLocal: Bool
 
-        init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool) throws(InputError) {
-            var limits = SocketLimits()
-            limits.maximumFrameBytes = 1 << 30
+        /// - Parameter largest: bytes of the longest frame that a worker has a reason to send.
+        init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool, largest: Int) throws(InputError) {
+            let limits = SocketLimits(largestMessageBytes: largest)
             socket = try RouterSocket(context, limits: limits, security: security)
             self.isLocal = isLocal
         }
@@ -58,6 +58,7 @@ final class RunShell {
     private let socketFolder: SocketFolder?
     private var gate: (handler: ZAPHandler, allow: AllowList)?
     private var repeated = RepeatedMessages()
+    private var budget = LogBudget()
     private(set) var workers: LocalWorkers?
     private let token = UInt64.random(in: 1 ... .max)
     private(set) var connections: [PeerID: Connection] = [:]
@@ -117,6 +118,8 @@ final class RunShell {
     }
 
     private func listen(_ options: RunOptions) throws {
+        // A gradient with its bitmap, or a chunk: whatever is longer is cut off before it takes memory.
+        let largest = max(training.layout.count * 33 / 8, WireLimits.chunk) + (1 << 20)
         if let bind = options.bind {
             var security = ServerSecurity.localOnly
             if let keyFile = options.keyFile, let allowFile = options.allowFile {
@@ -130,13 +133,13 @@ final class RunShell {
                 security = .insecure
                 logger.warning("--insecure: anyone who can reach \(bind) can read the texts and change the model")
             }
-            let listener = try Listener(context, security: security, isLocal: false)
+            let listener = try Listener(context, security: security, isLocal: false, largest: largest)
             let endpoint = try listener.socket.bind(bind)
             listeners.append(listener)
             progress.say("listening on \(endpoint)")
         }
         if let socketFolder {
-            let listener = try Listener(context, security: .localOnly, isLocal: true)
+            let listener = try Listener(context, security: .localOnly, isLocal: true, largest: largest)
             let endpoint = try listener.socket.bind(socketFolder.endpoint("t2v"))
             listeners.append(listener)
             workers = try LocalWorkers(
@@ -231,7 +234,8 @@ final class RunShell {
             for (id, connection) in connections where !connection.isLocal && !gate.allow.contains(connection.userID) {
                 say(.warning, "a worker's key is no longer allowed: its session ends")
                 events.append(.peerLost(id, reason: "its key was revoked"))
-                forget(id)
+                send(id, .refuse("the key was taken out of the allow-list"))
+                drop(id)
             }
         }
         if workers?.keepFailing == true {
@@ -252,8 +256,7 @@ final class RunShell {
             guard let event = listeners[index].socket.receive() else { return }
             switch event {
             case .malformed(let identity, _, let address, let reason):
-                refusedFrame()
-                say(.warning, "refused a message\(address.isEmpty ? "" : " from \(address)"): \(reason)")
+                refusedFrame(address, reason)
                 if let id = peerOf[PeerAddress(listener: index, identity: identity)] {
                     events.append(.peerLost(id, reason: "it sent a message that is none"))
                     forget(id)
@@ -286,8 +289,7 @@ final class RunShell {
             figuresForMetrics.bytesReceived += message.header.count + (message.payload?.count ?? 0)
             events.append(.message(id, decoded, payload: payload))
         } catch {
-            refusedFrame()
-            say(.warning, "refused a message\(message.peerAddress.isEmpty ? "" : " from \(message.peerAddress)"): \(error)")
+            refusedFrame(message.peerAddress, "\(error)")
             if let id = peerOf[address] {
                 events.append(.peerLost(id, reason: "it sent a message that cannot be decoded"))
                 forget(id)
@@ -401,9 +403,15 @@ final class RunShell {
         metrics.update(figuresForMetrics)
     }
 
-    func refusedFrame() { figuresForMetrics.refusals["frame", default: 0] += 1 }
+    /// Said once a minute for each address, with the reason of that one: strangers may send millions.
+    private func refusedFrame(_ address: String, _ reason: String) {
+        figuresForMetrics.refusals["frame", default: 0] += 1
+        let text = "refused a message\(address.isEmpty ? "" : " from \(address)")"
+        if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, "\(text): \(reason)") }
+    }
 
     func say(_ level: Logger.Level, _ text: String) {
+        guard let text = budget.admit(text, now: Startup.milliseconds()) else { return }
         progress.clearLine()
         logger.log(level: level, "\(text)")
     }

@@ -23,6 +23,16 @@ enum TextSource {
         return folder.spoolPath
     }
 
+    /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
+    static func withPlainFile<Result>(_ texts: String, _ body: (String) throws -> Result) throws -> Result {
+        guard texts == "-" || texts.hasSuffix(".gz") else { return try body(texts) }
+        let path = (NSTemporaryDirectory() as NSString).appendingPathComponent("t2v-texts-\(getpid())-\(UInt64.random(in: 0 ... .max))")
+        defer { unlink(path) }
+        let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
+        try spool(from: stream, texts == "-" ? "standard input" : texts, to: path)
+        return try body(path)
+    }
+
     /// zlib passes plain text through and unpacks gzip.
     private static func spool(from stream: gzFile?, _ name: String, to path: String) throws {
         guard let stream else {

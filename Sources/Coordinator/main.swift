@@ -11,4 +11,12 @@ struct CoordinatorCommand: ParsableCommand {
         ])
 }
 
-CommandRunner.run(CoordinatorCommand.self) { try Startup.prepare(blasCore: CommandRunner.value(of: "--blas-core")) }
+/// A resumed run keeps the core that it was started with: other bits would be another run.
+func blasCoreOfResumedRun() -> String? {
+    guard CommandLine.arguments.dropFirst().first == "resume" else { return nil }
+    return CommandLine.arguments.dropFirst(2).lazy.compactMap { RunOptions.blasCore(inFolder: $0) }.first
+}
+
+CommandRunner.run(CoordinatorCommand.self) {
+    try Startup.prepare(blasCore: CommandRunner.value(of: "--blas-core") ?? blasCoreOfResumedRun())
+}

@@ -51,7 +51,7 @@ public enum CommandRunner {
     }
 
     private static func fail(_ line: String) -> Never {
-        FileHandle.standardError.write(Data("error: \(line)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("error: \(line)\n".utf8))
         exit(2)
     }
 }

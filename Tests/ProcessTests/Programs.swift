@@ -60,6 +60,20 @@ final class Program {
         while !output.contains(text) && process.isRunning && Date() < deadline { usleep(5_000) }
     }
 
+    /// Where it listens, for a coordinator with --bind.
+    func endpoint() throws -> String {
+        waitFor("listening on tcp://")
+        let line = try #require(output.split(separator: "\n").first { $0.contains("listening on tcp://") }, "\(output)")
+        return String(line.split(separator: " ").last ?? "")
+    }
+
+    /// A figure of /proc/PID/status in kilobytes: VmRSS, VmHWM.
+    func memory(_ name: String) -> Int {
+        let text = (try? String(contentsOfFile: "/proc/\(processID)/status", encoding: .utf8)) ?? ""
+        let line = text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
+        return line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+    }
+
     /// Process ids of its local workers that are alive.
     var workers: [pid_t] { Program.children(of: processID) }
 
@@ -115,7 +129,7 @@ enum Demo {
             if let known = references[epochs] { return known }
             let output = Scratch.path("reference")
             let program = try pretrain(output, ["--workers", "1", "-i", "\(epochs)"])
-            try #require(program.wait() == 0, "\(program.output)")
+            try #require(program.wait(seconds: 1_200) == 0, "\(program.output)")
             let files = results(output)
             try #require(files.count == epochs + 1)
             references[epochs] = files

@@ -14,9 +14,7 @@ import Testing
             output,
             ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--key", "\(keys)/coordinator.key", "--allow", allow ?? "\(keys)/worker.pub"]
                 + more)
-        program.waitFor("listening on tcp://")
-        let line = try #require(program.output.split(separator: "\n").first { $0.contains("listening on tcp://") }, "\(program.output)")
-        return (program, String(line.split(separator: " ").last ?? ""))
+        return (program, try program.endpoint())
     }
 
     func worker(_ endpoint: String, key: String, server: String? = nil) throws -> Program {
@@ -71,5 +69,57 @@ import Testing
         try FileManager.default.copyItem(atPath: "\(keys)/worker.pub", toPath: allow)
         #expect(program.wait() == 0, "\(program.output)")
         #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
+    }
+
+    @Test func withoutAKeyAreRefused() throws {
+        let output = Scratch.path("out")
+        let (program, endpoint) = try coordinator(output, ["-i", "3"])
+        let stranger = try Program("t2v-worker", ["--connect", endpoint, "--threads", "1", "--cache", Scratch.path("cache")])
+        stranger.waitFor("one end uses keys and the other does not", seconds: 20)
+        #expect(stranger.output.contains("one end uses keys and the other does not"), "\(stranger.output)")
+        program.waitFor("refused a connection", seconds: 20)
+        #expect(program.output.contains("refused a connection"), "\(program.output)")
+        let friend = try worker(endpoint, key: "\(keys)/worker.key")
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(friend.wait(seconds: 20) == 0)
+        stranger.signal(SIGTERM)
+        stranger.wait(seconds: 20)
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
+    /// Taking a key out of the list ends the session that is on, in the middle of the training; the others go on.
+    @Test func loseTheirSessionWithTheirKey() throws {
+        let others = Scratch.path("others"), allow = Scratch.path("allow"), output = Scratch.path("out")
+        #expect(try Program("t2v-coordinator", ["keygen", others]).wait(seconds: 20) == 0)
+        let lists = try ["\(keys)/worker.pub", "\(others)/worker.pub"].map { try String(contentsOfFile: $0, encoding: .utf8) }
+        try lists.joined(separator: "\n").write(toFile: allow, atomically: true, encoding: .utf8)
+        let (program, endpoint) = try coordinator(output, ["-i", "40", "--min-workers", "2"], allow: allow)
+        let loyal = try worker(endpoint, key: "\(keys)/worker.key")
+        let revoked = try worker(endpoint, key: "\(others)/worker.key")
+        program.waitFor("training:")
+        usleep(1_000_000)
+        // Secrets are in files and memory, not where `ps` shows them.
+        for file in ["\(keys)/coordinator.key", "\(keys)/worker.key", "\(others)/worker.key"] {
+            let text = try String(contentsOfFile: file, encoding: .utf8)
+            let secret = try #require(text.split(whereSeparator: \.isWhitespace).first { $0.count == 40 })
+            for process in [program, loyal, revoked] {
+                let bytes = FileManager.default.contents(atPath: "/proc/\(process.processID)/cmdline") ?? Data()
+                let line = String(decoding: bytes, as: UTF8.self)
+                #expect(line.contains("--key") && !line.contains(secret))
+            }
+        }
+        try lists[0].write(toFile: allow, atomically: true, encoding: .utf8)
+        #expect(revoked.wait(seconds: 10) == 2, "\(revoked.output)")
+        #expect(revoked.output.contains("the key was taken out of the allow-list"), "\(revoked.output)")
+        #expect(program.isRunning && program.output.contains("a worker's key is no longer allowed"), "\(program.output)")
+        // And it does not get in again.
+        let again = try worker(endpoint, key: "\(others)/worker.key")
+        again.waitFor("does not know this worker's key", seconds: 20)
+        #expect(again.output.contains("does not know this worker's key"), "\(again.output)")
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(loyal.wait(seconds: 20) == 0)
+        again.signal(SIGTERM)
+        again.wait(seconds: 20)
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
     }
 }

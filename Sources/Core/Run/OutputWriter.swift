@@ -43,8 +43,13 @@ public final class OutputWriter: @unchecked Sendable {
         thread.start()
     }
 
+    /// Every task holds a copy of the weights: more than this many do not wait.
+    private static let mostWaiting = 8
+
+    /// Blocks while too many wait: a full disk stops the training before it fills the memory.
     public func add(_ name: String, _ importance: Importance, _ task: @escaping Task) {
         condition.lock()
+        while queue.count >= Self.mostWaiting && failure == nil && !ended { condition.wait() }
         queue.append(Entry(name: name, importance: importance, task: task))
         condition.broadcast()
         condition.unlock()

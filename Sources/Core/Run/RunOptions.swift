@@ -56,6 +56,14 @@ public struct RunOptions: Codable, Sendable, Equatable {
         "out_of_vocabulary_targets": "oov_targets",
     ]
 
+    /// The `--blas-core` of the run in a folder, needed before anything else is read; nil where there is no run, or none was given.
+    public static func blasCore(inFolder path: String) -> String? {
+        guard let data = FileManager.default.contents(atPath: "\(path)/config.json"),
+            let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+        else { return nil }
+        return object["blas_core"] as? String
+    }
+
     /// - Throws: `InputError` for text that is no configuration of this version.
     public static func decode(_ text: String, place: String) throws(InputError) -> RunOptions {
         let damaged = InputError(

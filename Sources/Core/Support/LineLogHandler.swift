@@ -18,6 +18,7 @@ public struct LineLogHandler: LogHandler {
     public func log(event: LogEvent) {
         let prefix = event.level <= .info ? "" : "\(event.level): "
         let text = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ")
-        FileHandle.standardError.write(Data("\(label): \(prefix)\(text)\n".utf8))
+        // Whoever read it may be gone: `write(_:)` would trap then.
+        try? FileHandle.standardError.write(contentsOf: Data("\(label): \(prefix)\(text)\n".utf8))
     }
 }

@@ -22,7 +22,7 @@ public enum Startup {
         var wanted = ["OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"]
         if let blasCore { wanted["OPENBLAS_CORETYPE"] = blasCore }
         let environment = ProcessInfo.processInfo.environment
-        guard wanted.contains(where: { environment[$0.key] != $0.value }) else { return }
+        guard wanted.contains(where: { environment[$0.key] != $0.value }) else { return try check(blasCore) }
         guard environment["T2V_RESTARTED"] == nil else {
             throw InputError(
                 "the environment could not be set for OpenBLAS", at: "this host",
@@ -35,6 +35,14 @@ public enum Startup {
         throw InputError(
             "cannot start anew with OPENBLAS_NUM_THREADS=1: \(String(cString: strerror(errno)))", at: "/proc/self/exe",
             remedy: "set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 yourself")
+    }
+
+    /// OpenBLAS takes another core without an error where it does not know the name, or the CPU lacks what the core needs.
+    private static func check(_ blasCore: String?) throws(InputError) {
+        guard let blasCore, MatrixMultiply.coreName.lowercased() != blasCore.lowercased() else { return }
+        throw InputError(
+            "--blas-core is \(blasCore), but OpenBLAS uses \(MatrixMultiply.coreName): it does not know the name, or the CPU cannot do it",
+            at: "this host", remedy: "give a core that all hosts have, for example Haswell")
     }
 
     /// Milliseconds of the monotonic clock.

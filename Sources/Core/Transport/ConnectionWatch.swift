@@ -61,3 +61,33 @@ public struct RepeatedMessages: Sendable {
     /// Lets every text through at once again: the state of things has changed.
     public mutating func forget() { last = [:] }
 }
+
+/// Bounds a log whatever strangers send: a burst passes, then a few lines a second.
+public struct LogBudget: Sendable {
+    /// Lines that pass at once, and how often one more does.
+    static let burst = 200
+    static let interval: Milliseconds = 200
+
+    private var left = LogBudget.burst
+    private var refilledAt: Milliseconds = 0
+    private var heldBack = 0
+
+    /// Nothing said yet.
+    public init() {}
+
+    /// - Returns: `text`, with the number of lines that were held back before it, or nil: this one is.
+    public mutating func admit(_ text: String, now: Milliseconds) -> String? {
+        let more = (now - refilledAt) / LogBudget.interval
+        if more > 0 {
+            left = min(LogBudget.burst, left + Int(min(more, Milliseconds(LogBudget.burst))))
+            refilledAt = now
+        }
+        guard left > 0 else {
+            heldBack += 1
+            return nil
+        }
+        left -= 1
+        defer { heldBack = 0 }
+        return heldBack == 0 ? text : "\(text) (\(heldBack) messages before it were held back)"
+    }
+}

@@ -79,34 +79,3 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         return true
     }
 }
-
-/// A folder only this user can enter, for the sockets of local workers. Removed when `remove()` is called or the object goes.
-public final class SocketFolder: @unchecked Sendable {
-    /// Its absolute path.
-    public let path: String
-
-    /// Makes a folder of mode 0700 with an unpredictable name in TMPDIR, or in /tmp where TMPDIR's path is too long for a socket's name.
-    /// - Throws: `InputError` when no folder can be made.
-    public init() throws(InputError) {
-        var parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
-        if parent.isEmpty || parent.utf8.count > 70 { parent = "/tmp" }
-        while parent.count > 1, parent.hasSuffix("/") { parent.removeLast() }
-        var template = Array("\(parent)/t2v-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else {
-            let why = String(cString: strerror(errno))
-            throw InputError("cannot make a folder for sockets: \(why)", at: parent, remedy: "set TMPDIR to a folder that you can write to")
-        }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    /// `ipc://PATH/name`. - Parameter name: at most 20 bytes.
-    public func endpoint(_ name: String) -> String { "ipc://\(path)/\(name)" }
-
-    /// Deletes the folder and the sockets in it. Can be called more than once.
-    public func remove() {
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
-
-    deinit { remove() }
-}

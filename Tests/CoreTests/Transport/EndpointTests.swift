@@ -45,6 +45,43 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path))
     }
 
+    @Test func foldersOfTheKilledAreRemovedAndNoOthers() throws {
+        let parent = FileManager.default.temporaryDirectory.appending(path: "t2v-folders-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: parent) }
+        // Lock's contents (nil: no lock), mode, held by somebody, removed.
+        let cases: [(name: String, lock: String?, mode: Int, held: Bool, removed: Bool)] = [
+            ("t2v-AAAAAA", "1", 0o700, false, true), ("t2v-BBBBBB", "1", 0o700, true, false), ("t2v-CCCCCC", "", 0o700, false, false),
+            ("t2v-DDDDDD", nil, 0o700, false, false), ("t2v-EEEEEE", "1", 0o755, false, false),
+            ("t2v-longername", "1", 0o700, false, false),
+        ]
+        var locks: [Int32] = []
+        defer { for lock in locks { close(lock) } }
+        for folder in cases {
+            let path = "\(parent)/\(folder.name)"
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: folder.mode])
+            chmod(path, mode_t(folder.mode))
+            if let lock = folder.lock { try lock.write(toFile: "\(path)/lock", atomically: false, encoding: .utf8) }
+            guard folder.held else { continue }
+            locks.append(open("\(path)/lock", O_RDWR))
+            #expect(locks.last.map { flock($0, LOCK_EX) } == 0)
+        }
+        SocketFolder.removeAbandoned(in: parent)
+        for folder in cases {
+            #expect(FileManager.default.fileExists(atPath: "\(parent)/\(folder.name)") != folder.removed, "\(folder.name)")
+        }
+    }
+
+    @Test func logsAreBounded() {
+        var budget = LogBudget()
+        let passed = (0..<100_000).count { budget.admit("line", now: Milliseconds($0)) != nil }
+        #expect(passed > 200 && passed <= 200 + 100_000 / 200, "\(passed)")
+        let next = (100_000..<101_000).compactMap { budget.admit("line", now: Milliseconds($0)) }.first
+        #expect(next?.contains("were held back") == true)
+        #expect(budget.admit("line", now: 500_000) != "line", "what was held back since is told")
+        #expect(budget.admit("line", now: 500_000) == "line")
+    }
+
     @Test func waitsForSocketsAndDescriptors() throws {
         var poller = Poller()
         let event = try EventFD()

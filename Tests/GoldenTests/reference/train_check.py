@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,11 @@ USE = "import sys, spacy; nlp = spacy.load(sys.argv[1]); doc = nlp('We install t
 
 def run(words, environment=None, **keywords):
     environment = dict(os.environ, LOG_FRIENDLY="1", PYTHONWARNINGS="ignore", **(environment or {}))
-    return subprocess.run(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", **keywords)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=600)
+    try:
+        return subprocess.run(words, env=environment, **pipes, **keywords)
+    except subprocess.TimeoutExpired as error:
+        return subprocess.CompletedProcess(words, 124, (error.stdout or b"").decode(errors="replace") + "error: no end after 600 s")
 
 
 def commands(text, series):
@@ -90,6 +95,8 @@ def main():
     parser.add_argument("--vectors", type=Path, default=ROOT / "demo/vectors")
     parser.add_argument("--venvs", type=Path, default=Path(os.environ.get("T2V_VENVS", ROOT / ".venvs")))
     given = parser.parse_args()
+    # wasabi, which prints for spaCy, ends its spinner's process with SIGTERM and waits for it: for ever where whoever started us blocks that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
     files = sorted(given.folder.glob("*.bin"))
     if not files:
         sys.exit("no *.bin in %s" % given.folder)
