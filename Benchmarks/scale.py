@@ -2,7 +2,7 @@
 """A model of the time of one update on 1 to 512 workers, from costs measured on one machine. docs/scale.md says what follows from it.
 
     Benchmarks/scale.py                                   the tables, in Markdown
-    Benchmarks/scale.py check 4 0.1 3000 --lanes 8        one prediction: workers, Gbit/s, words an update
+    Benchmarks/scale.py check 4 0.1 3000 --cores 2        one prediction: workers, Gbit/s, words an update
     Benchmarks/scale.py measure --texts F --vectors D     measures COSTS here (5 minutes; Linux, built programs): one line for each
 
 A worker here is a host with one compute thread and one contribution an update. A host of 16 threads that holds 16 lanes sends one contribution too:
@@ -27,19 +27,21 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # What `measure` printed; seconds and bytes. Defaults of spacy2: width 96, depth 4, 2000 rows, vectors of 300 floats, CURVE on.
 COSTS = {
     # Every float of the model: what an order carries to each worker.
-    "parameters": 4_400_000,
-    # Bytes of a contribution by the words of its lanes: (words, bytes). Between them by straight lines, beyond them flat.
-    "contribution": [(100, 2_500_000), (100_000, 4_400_000)],
+    "parameters": 4_412_000,
+    # Bytes of a contribution by the words of its lanes: (words, bytes). Between them by straight lines, beyond them flat. The rows of the
+    # tables that are touched (at most 1.92 MB) and everything else (2.49 MB). Film reviews of 280 words: a node of 100 words is often empty.
+    "contribution": [(0, 0), (100, 1_222_000), (300, 2_618_000), (1_000, 3_209_000), (3_000, 3_550_000), (10_000, 3_789_000),
+                     (30_000, 3_882_000), (100_000, 4_000_000)],
     # One thread, for each word.
-    "compute_word": 1 / 35_000,
+    "compute_word": 12.2e-6,
     # Coordinator's main thread: Adam, averages, hash of the parameters; and for each byte of a contribution: hash, sum.
-    "step": 0.004,
+    "step": 0.0023,
     "step_byte": 0.3e-9,
     # Worker: sum, encode, hash, for each byte of its contribution.
-    "encode_byte": 0.5e-9,
+    "encode_byte": 0.45e-9,
     # libzmq's I/O thread for each byte, with CURVE and in the clear; sending and receiving cost the same.
-    "curve_byte": 2.0e-9,
-    "clear_byte": 0.3e-9,
+    "curve_byte": 0.95e-9,
+    "clear_byte": 0.22e-9,
     # What is left of a link's bits for frames' bodies (Ethernet, IP, TCP, ZMTP, CURVE).
     "goodput": 0.94,
 }
@@ -59,9 +61,11 @@ class Model:
     """Times of one update's parts."""
 
     def __init__(self, costs, workers, gigabits, words, *, parameters=1.0, contributions=1.0, threads=1, racks=0, delay=False, curve=True,
-                 cores=None):
+                 in_turn=False, cores=None):
         """parameters, contributions: their size against float32. threads: libzmq's, on the coordinator. racks: reducers between the
-        coordinator and the workers; 0: a star. cores: that all computing workers share (the test bed); None: each has its own."""
+        coordinator and the workers; 0: a star. in_turn: the coordinator sends to one worker after the other, so that contributions of the
+        first come in while parameters of the last go out; else all get theirs at the same time, when the last byte has left.
+        cores: that all computing workers share (the test bed); None: each has its own."""
         self.costs, self.workers, self.delay = costs, workers, delay
         byte = costs["curve_byte" if curve else "clear_byte"]
         line = 8 / (gigabits * 1e9 * costs["goodput"])
@@ -76,6 +80,11 @@ class Model:
             # leaves when it is done, and the last is decrypted after it has come.
             self.down += byte * down + max(fan * down * line, fan * down * byte / threads) + byte * down
             self.up += byte * up + max(fan * up * line, fan * up * byte / threads) + byte * up
+        if in_turn:
+            one_up = 2 * byte * up + up * max(line, byte / threads)
+            one_down = down * max(line, byte / threads)
+            # The first worker's contribution can begin to come when one worker has its parameters.
+            self.up = max(one_up, workers * (one_up - 2 * byte * up) + one_down - self.down)
         summed = levels[0] * up
         self.step = costs["step"] + summed * costs["step_byte"] + up * costs["encode_byte"]
         if racks:
@@ -97,6 +106,8 @@ LEVERS = [
     ("4 I/O threads", {"threads": 4}),
     ("reducers, one for √N workers", {"racks": "root"}),
     ("one-step delay", {"delay": True}),
+    ("orders one after the other", {"in_turn": True}),
+    ("bf16 both ways + one after the other", {"contributions": 0.5, "parameters": 0.5, "in_turn": True}),
     ("bf16 both ways + reducers", {"contributions": 0.5, "parameters": 0.5, "racks": "root"}),
 ]
 
@@ -261,6 +272,7 @@ def main():
     check.add_argument("words", type=int)
     check.add_argument("--cores", type=int, help="that all workers share; default: each has its own")
     check.add_argument("--bf16", action="store_true")
+    check.add_argument("--in-turn", action="store_true")
     verb = verbs.add_parser("measure")
     shared = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
     verb.add_argument("--texts", type=Path, default=shared / "imdb-reviews-10000.jsonl")
@@ -273,7 +285,8 @@ def main():
         measure(options)
     elif options.verb == "check":
         half = 0.5 if options.bf16 else 1
-        it = Model(COSTS, options.workers, options.gigabits, options.words, cores=options.cores, parameters=half, contributions=half)
+        it = Model(COSTS, options.workers, options.gigabits, options.words, cores=options.cores, parameters=half, contributions=half,
+                   in_turn=options.in_turn)
         print(f"out {it.down:.3f} s, compute {it.compute:.3f} s, in {it.up:.3f} s, step {it.step:.3f} s; update {it.total:.3f} s")
     else:
         tables(COSTS)

@@ -13,6 +13,7 @@ private func names(_ short: String, _ long: String, _ others: String...) -> Name
 
 extension LossFunction: ExpressibleByArgument {}
 extension OutOfVocabularyTargets: ExpressibleByArgument {}
+extension WirePrecision: ExpressibleByArgument {}
 
 /// Options that `pretrain` and `resume` share: how a run is carried out, not what it computes.
 struct CarryOptions: ParsableArguments {
@@ -114,6 +115,8 @@ struct PretrainCommand: ParsableCommand {
         0.15
     @Option(help: "Target of a word without a vector: skip, row0 (as spaCy 2.1) or last (as 2.3).") var oovTargets = OutOfVocabularyTargets
         .skip
+    @Option(help: "Parameters and gradients between coordinator and workers: float32, or bf16: half the bytes, other numbers.")
+    var wirePrecision = WirePrecision.float32
     @Option(help: "auto: resume if OUTPUT_DIR holds a run, else start.") var resume: String?
     @Flag(help: "Remove the run that OUTPUT_DIR holds.") var overwrite = false
     @OptionGroup var carry: CarryOptions
@@ -164,6 +167,7 @@ struct PretrainCommand: ParsableCommand {
         (settings.loss, settings.useVectors, settings.dropout, settings.batchSize) = (loss, useVectors, dropout, batchSize)
         (settings.maxLength, settings.minLength, settings.seed, settings.lanes) = (maxLength, minLength, seed, lanes)
         (settings.maskProbability, settings.outOfVocabularyTargets) = (maskProb, oovTargets)
+        settings.wirePrecision = wirePrecision
         settings.optimizer = try OptimizerSettings(environment: ProcessInfo.processInfo.environment)
         settings.vectorRows = 1
         try settings.validate()

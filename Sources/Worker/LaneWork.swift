@@ -2,22 +2,35 @@
 import Core
 import Foundation
 
-/// The parameters of one update, as they came: the message's own bytes, or the coordinator's memory.
+/// The parameters of one update, as they came: the message's own bytes, or the coordinator's memory. Halves are made floats here.
 final class ReceivedParameters: @unchecked Sendable {
     let update: UInt64
     let floats: UnsafePointer<Float>
     private let bytes: any PayloadBytes
     private let shared: (reference: SharedReference, memory: SharedMemory)?
+    private let widened: UnsafeMutablePointer<Float>?
 
     /// - Parameter shared: where `bytes` are, if they are not a message's.
     /// - Returns: nil when the bytes are no parameters of this layout.
-    init?(update: UInt64, bytes: any PayloadBytes, count: Int, shared: (reference: SharedReference, memory: SharedMemory)?) {
-        guard bytes.count == count * 4, let base = bytes.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
+    init?(
+        update: UInt64, bytes: any PayloadBytes, coding: ParameterCoding, shared: (reference: SharedReference, memory: SharedMemory)?
+    ) {
+        guard bytes.count == coding.byteCount, let base = bytes.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
         self.update = update
         self.bytes = bytes
         self.shared = shared
-        floats = base.assumingMemoryBound(to: Float.self)
+        guard coding.precision != .float32 else {
+            widened = nil
+            floats = base.assumingMemoryBound(to: Float.self)
+            return
+        }
+        let room = UnsafeMutablePointer<Float>.allocate(capacity: coding.count)
+        coding.decode(base, to: room)
+        widened = room
+        floats = UnsafePointer(room)
     }
+
+    deinit { widened?.deallocate() }
 
     /// Whether they are still what they were: the coordinator uses its memory again when their update is long over.
     var areWhole: Bool {
@@ -75,6 +88,7 @@ final class LaneWork: @unchecked Sendable {
         guard isWanted(order.update) else { return nil }
         build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
         let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient)
+        gradient.round()
         guard parameters.areWhole else { return nil }
         hasGradient = statistics.selectedCount > 0
         return .init(

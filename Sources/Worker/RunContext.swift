@@ -23,7 +23,7 @@ final class RunContext: @unchecked Sendable {
         self.cache = cache
         self.isLocal = isLocal
         layout = ParameterLayout(settings: description.settings)
-        coding = GradientCoding(layout: layout)
+        coding = GradientCoding(layout: layout, precision: description.settings.wirePrecision)
         modelFolder = isLocal ? description.local?.vectorsModel ?? "" : "\(cache.folder)/models/\(description.modelDigest)"
     }
 

@@ -271,10 +271,11 @@ final class WorkerShell {
 
     private func use(_ buffer: BufferID, _ update: UInt64) {
         guard let message = buffers.removeValue(forKey: buffer), let run else { return }
+        let coding = ParameterCoding(count: run.layout.count, precision: run.coding.precision)
         if let memory = parameterMemory, let reference = reference(in: message), let bytes = memory.payload(reference) {
-            parameters = ReceivedParameters(update: update, bytes: bytes, count: run.layout.count, shared: (reference, memory))
+            parameters = ReceivedParameters(update: update, bytes: bytes, coding: coding, shared: (reference, memory))
         } else {
-            parameters = ReceivedParameters(update: update, bytes: message, count: run.layout.count, shared: nil)
+            parameters = ReceivedParameters(update: update, bytes: message, coding: coding, shared: nil)
         }
         if parameters == nil { logger.error("the parameters of update \(update) do not fit this model's layout") }
     }

@@ -13,8 +13,8 @@ import Testing
         } catch { return "\(error)" }
     }()
 
-    /// Four worker hosts that hold glibc and the program, 1 Gbit/s, CURVE; every fault of deploy/netns/cluster-test once, in the seed's
-    /// order.
+    /// Four worker hosts that hold glibc and the program, 1 Gbit/s, CURVE; every fault of deploy/netns/cluster-test once, in the order
+    /// of the seed that it prints.
     @Test(.enabled(if: lack == nil, "no hosts of namespaces on this machine: \(lack ?? "")"))
     func givesTheSameBytesOnDisturbedHosts() throws {
         let program = try Program(

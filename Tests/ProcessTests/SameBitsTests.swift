@@ -32,6 +32,35 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }
 
+    /// Rounded wherever they are summed: other numbers than in float32, and again the same for all. Two workers are local and find the
+    /// parameters in shared memory, one comes by TCP and has them sent.
+    @Test func doNotDependOnTheNumberOfWorkersInHalfPrecision() throws {
+        let half = ["--wire-precision", "bf16", "-i", "2"]
+        var found: [[String: Data]] = []
+        for workers in 1...3 {
+            let output = Scratch.path("out")
+            let program = try Demo.pretrain(output, ["--workers", "\(workers)"] + half)
+            #expect(program.wait() == 0, "\(program.output)")
+            found.append(Demo.results(output))
+        }
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(
+            output, ["--workers", "2", "--min-workers", "3", "--bind", "tcp://127.0.0.1:*", "--insecure"] + half)
+        program.waitFor("listening on tcp://")
+        let line = program.output.split(separator: "\n").first { $0.contains("listening on tcp://") } ?? ""
+        let worker = try Program(
+            "t2v-worker",
+            ["--connect", String(line.split(separator: " ").last ?? ""), "--threads", "1", "--cache", Scratch.path("worker-cache")])
+        #expect(program.wait() == 0, "\(program.output)")
+        worker.wait(seconds: 20)
+        found.append(Demo.results(output))
+        #expect(found[0].count == 3 && found.allSatisfy { $0 == found[0] })
+        let float32 = try Demo.reference(epochs: 2)
+        #expect(found[0]["model1.bin"] != float32["model1.bin"])
+        let config = try String(contentsOfFile: "\(output)/config.json", encoding: .utf8)
+        #expect(config.contains("\"wire_precision\" : \"bf16\""))
+    }
+
     @Test func doNotDependOnThreads() throws {
         let output = Scratch.path("out")
         let program = try Demo.pretrain(output, ["--workers", "1", "--threads", "3", "-i", "3"])

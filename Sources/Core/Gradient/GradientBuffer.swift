@@ -36,6 +36,19 @@ public final class GradientBuffer: @unchecked Sendable {
         }
     }
 
+    /// Rounds what is there to the precision in which gradients travel: a lane's gradient is rounded wherever it is added.
+    public func round() {
+        guard coding.precision == .bf16 else { return }
+        for word in 0..<coding.bitmapWords {
+            var bits = bitmap[word]
+            while bits != 0 {
+                BFloat16.round(floats + (word << 6 + bits.trailingZeroBitCount) * coding.width, count: coding.width)
+                bits &= bits - 1
+            }
+        }
+        BFloat16.round(floats + coding.rows * coding.width, count: coding.restCount)
+    }
+
     /// Notes that a row of the tables gets something.
     @inline(__always)
     func touch(row: Int) { bitmap[row >> 6] |= 1 << UInt64(row & 63) }

@@ -49,8 +49,20 @@ public struct TrainingSettings: Codable, Sendable, Equatable {
     /// Rows of the vectors table; set from the vectors model.
     public var vectorRows = 0
     public var optimizer = OptimizerSettings()
+    /// What parameters and gradients are on their way between coordinator and workers (`--wire-precision`).
+    public var wirePrecision = WirePrecision.float32
 
     public init() {}
+}
+
+/// How floats travel. It changes the numbers, not what they depend on: everybody rounds, also who does not send.
+///
+/// With `bf16` a worker computes from rounded parameters (the coordinator keeps them, moments and averages in float32), each lane's
+/// gradient is rounded, and so is the sum of every node of the reduction tree.
+public enum WirePrecision: String, Codable, Sendable, CaseIterable {
+    case float32, bf16
+
+    public var bytesPerFloat: Int { self == .bf16 ? 2 : 4 }
 }
 
 /// thinc 7's Adam with its defaults (`spacy.util.create_default_optimizer`, 2.3).

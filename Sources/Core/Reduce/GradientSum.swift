@@ -4,12 +4,22 @@
 public struct GradientView {
     /// Bit i % 64 of word i / 64: row i of the tables is there; all others are +0.0.
     let bitmap: UnsafePointer<UInt64>
-    /// The first row that is there if `isPacked`, else row 0.
-    let rows: UnsafePointer<Float>
-    /// Rows that are there follow each other; else every row has its place.
-    let isPacked: Bool
+    /// The first row that is there if packed, else row 0.
+    let rows: UnsafeRawPointer
     /// Every other float of the layout.
-    let rest: UnsafePointer<Float>
+    let rest: UnsafeRawPointer
+    /// Rows that are there follow each other, in this precision; nil: every row has its place, in float32.
+    let packing: WirePrecision?
+
+    var bytesPerFloat: Int { packing?.bytesPerFloat ?? 4 }
+
+    /// The `count` floats at `pointer`, which are some of this view's; in `room` if they are not there as such.
+    @inline(__always)
+    func floats(at pointer: UnsafeRawPointer, count: Int, room: MutableFloats) -> Floats {
+        guard packing == .bf16 else { return pointer.assumingMemoryBound(to: Float.self) }
+        BFloat16.widen(pointer.assumingMemoryBound(to: UInt16.self), to: room, count: count)
+        return Floats(room)
+    }
 }
 
 /// Adds gradients along the tree, without touching rows that none of them has. The bits are those of the dense sum.
@@ -33,18 +43,18 @@ public struct GradientSum {
     /// covers tables. Several threads may write ranges at the same time.
     public func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
         let tableCount = coding.rows * coding.width
-        withScratch { pointers, scratch in
+        withScratch { scratch in
             let rows = min(range.lowerBound, tableCount) / coding.width..<min(range.upperBound, tableCount) / coding.width
-            forRows(rows, pointers) { row, isThere in
+            forRows(rows, scratch) { row, isThere in
                 let target = out + row * coding.width
                 if isThere {
-                    program.run(operands: pointers, length: coding.width, out: target, scratch: scratch, stride: TreeSum.block)
+                    run(coding.width, scratch, out: target)
                 } else {
                     target.update(repeating: 0, count: coding.width)
                 }
             }
-            addRest(max(range.lowerBound, tableCount) - tableCount..<max(range.upperBound, tableCount) - tableCount, pointers, scratch) {
-                out + tableCount + $0
+            forRest(max(range.lowerBound, tableCount) - tableCount..<max(range.upperBound, tableCount) - tableCount, scratch) {
+                run($1, scratch, out: out + tableCount + $0)
             }
         }
     }
@@ -56,29 +66,65 @@ public struct GradientSum {
         guard let base = out.baseAddress else { return 0 }
         let bitmap = base.assumingMemoryBound(to: UInt64.self)
         bitmap.update(repeating: 0, count: coding.bitmapWords)
-        var target = (base + coding.bitmapBytes).assumingMemoryBound(to: Float.self)
-        withScratch { pointers, scratch in
-            forRows(0..<coding.rows, pointers) { row, isThere in
+        var target = base + coding.bitmapBytes
+        withScratch { scratch in
+            forRows(0..<coding.rows, scratch) { row, isThere in
                 guard isThere else { return }
-                program.run(operands: pointers, length: coding.width, out: target, scratch: scratch, stride: TreeSum.block)
                 // A row that is there may still be zero: a payload has one spelling.
-                guard !coding.isZero(target) else { return }
+                guard !coding.isZero(encode(coding.width, scratch, to: target)) else { return }
                 bitmap[row >> 6] |= 1 << UInt64(row & 63)
-                target += coding.width
+                target += coding.width * coding.precision.bytesPerFloat
             }
-            addRest(0..<coding.restCount, pointers, scratch) { target + $0 }
+            forRest(0..<coding.restCount, scratch) { encode($1, scratch, to: target + $0 * coding.precision.bytesPerFloat) }
         }
-        return UnsafeRawPointer(target + coding.restCount) - UnsafeRawPointer(base)
+        return target + coding.restCount * coding.precision.bytesPerFloat - base
+    }
+
+    /// Memory for one block of the sum.
+    private struct Scratch {
+        /// The operands' floats of the present block.
+        let pointers: UnsafeMutablePointer<Floats>
+        /// Places of the stack machine, then one for each operand, then one for a sum; `stride` floats each.
+        let floats: MutableFloats
+        let stride: Int
+        let depth: Int
+        let operands: Int
+
+        func room(ofOperand index: Int) -> MutableFloats { floats + (depth + index) * stride }
+        var sum: MutableFloats { floats + (depth + operands) * stride }
+    }
+
+    @inline(__always)
+    private func run(_ length: Int, _ scratch: Scratch, out: MutableFloats) {
+        program.run(
+            operands: scratch.pointers, length: length, out: out, scratch: scratch.floats, stride: scratch.stride,
+            rounds: coding.precision == .bf16)
+    }
+
+    /// Writes the sum of the present block as it travels.
+    /// - Returns: the sum.
+    @inline(__always) @discardableResult
+    private func encode(_ length: Int, _ scratch: Scratch, to target: UnsafeMutableRawPointer) -> Floats {
+        guard coding.precision == .bf16 else {
+            let out = target.assumingMemoryBound(to: Float.self)
+            run(length, scratch, out: out)
+            return Floats(out)
+        }
+        run(length, scratch, out: scratch.sum)
+        BFloat16.narrow(Floats(scratch.sum), to: target.assumingMemoryBound(to: UInt16.self), count: length)
+        return Floats(scratch.sum)
     }
 
     /// Calls `body` for each row, with the operands' pointers at the row: at zeros for those that have it not.
     @inline(__always)
-    private func forRows(_ rows: Range<Int>, _ pointers: UnsafeMutablePointer<Floats>, _ body: (Int, Bool) -> Void) {
+    private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int, Bool) -> Void) {
         let width = coding.width
         let zeros = [Float](repeating: 0, count: width)
         zeros.withUnsafeBufferPointer { zeros in
             guard let zero = zeros.baseAddress else { return }
-            var cursors = views.map { $0.isPacked ? $0.rows + coding.rank(of: rows.lowerBound, in: $0.bitmap) * width : $0.rows }
+            var cursors = views.map { view in
+                view.rows + (view.packing == nil ? 0 : coding.rank(of: rows.lowerBound, in: view.bitmap) * width * view.bytesPerFloat)
+            }
             for row in rows {
                 let (word, bit) = (row >> 6, UInt64(1) << UInt64(row & 63))
                 guard union[word] & bit != 0 else {
@@ -87,12 +133,13 @@ public struct GradientSum {
                 }
                 for index in views.indices {
                     if views[index].bitmap[word] & bit == 0 {
-                        pointers[index] = zero
-                    } else if views[index].isPacked {
-                        pointers[index] = cursors[index]
-                        cursors[index] += width
+                        scratch.pointers[index] = zero
+                    } else if views[index].packing != nil {
+                        scratch.pointers[index] = views[index].floats(
+                            at: cursors[index], count: width, room: scratch.room(ofOperand: index))
+                        cursors[index] += width * views[index].bytesPerFloat
                     } else {
-                        pointers[index] = cursors[index] + row * width
+                        scratch.pointers[index] = cursors[index].assumingMemoryBound(to: Float.self) + row * width
                     }
                 }
                 body(row, true)
@@ -100,24 +147,30 @@ public struct GradientSum {
         }
     }
 
+    /// Calls `body(start, length)` for the blocks of a range behind the tables, with the operands' pointers at the block.
     @inline(__always)
-    private func addRest(
-        _ range: Range<Int>, _ pointers: UnsafeMutablePointer<Floats>, _ scratch: MutableFloats, _ target: (Int) -> MutableFloats
-    ) {
+    private func forRest(_ range: Range<Int>, _ scratch: Scratch, _ body: (Int, Int) -> Void) {
         var start = range.lowerBound
         while start < range.upperBound {
             let length = min(TreeSum.block, range.upperBound - start)
-            for index in views.indices { pointers[index] = views[index].rest + start }
-            program.run(operands: pointers, length: length, out: target(start), scratch: scratch, stride: TreeSum.block)
+            for index in views.indices {
+                let view = views[index]
+                scratch.pointers[index] = view.floats(
+                    at: view.rest + start * view.bytesPerFloat, count: length, room: scratch.room(ofOperand: index))
+            }
+            body(start, length)
             start += length
         }
     }
 
-    private func withScratch(_ body: (UnsafeMutablePointer<Floats>, MutableFloats) -> Void) {
+    private func withScratch(_ body: (Scratch) -> Void) {
+        let stride = max(TreeSum.block, coding.width)
+        // Only halves need room: floats are added where they are.
+        let places = program.depth + (coding.precision == .bf16 ? views.count + 1 : 0)
         withUnsafeTemporaryAllocation(of: Floats.self, capacity: views.count) { pointers in
-            withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, max(TreeSum.block, coding.width) * program.depth)) { scratch in
-                guard let pointers = pointers.baseAddress, let scratch = scratch.baseAddress else { return }
-                body(pointers, scratch)
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, stride * places)) { floats in
+                guard let pointers = pointers.baseAddress, let floats = floats.baseAddress else { return }
+                body(Scratch(pointers: pointers, floats: floats, stride: stride, depth: program.depth, operands: views.count))
             }
         }
     }

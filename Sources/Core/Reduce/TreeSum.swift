@@ -22,6 +22,12 @@ struct TreeProgram {
         case add(Int, level: Int)
         /// level += level + 1
         case merge(level: Int)
+
+        var level: Int {
+            switch self {
+            case .load(_, let level), .pair(_, _, let level), .add(_, let level), .merge(let level): level
+            }
+        }
     }
 
     private(set) var instructions: [Instruction] = []
@@ -73,19 +79,25 @@ struct TreeProgram {
     }
 
     /// Runs the additions for `length` floats: operand k is at `operands[k]`.
-    /// - Parameter scratch: `depth` places of `stride` floats.
+    /// - Parameters:
+    ///   - scratch: `depth` places of `stride` floats.
+    ///   - rounds: every sum is rounded to bfloat16; operands are already.
     @inline(__always)
-    func run(operands: UnsafePointer<Floats>, length: Int, out: MutableFloats, scratch: MutableFloats, stride: Int) {
+    func run(operands: UnsafePointer<Floats>, length: Int, out: MutableFloats, scratch: MutableFloats, stride: Int, rounds: Bool) {
         func place(_ level: Int) -> MutableFloats { level == 0 ? out : scratch + (level - 1) * stride }
         for instruction in instructions {
             switch instruction {
-            case .load(let a, let level): place(level).update(from: operands[a], count: length)
+            case .load(let a, let level):
+                place(level).update(from: operands[a], count: length)
+                continue
             case .pair(let a, let b, let level):
                 let (target, a, b) = (place(level), operands[a], operands[b])
                 forChunks(length) { start, count in store(load(a, start, count) + load(b, start, count), target, start, count) }
             case .add(let a, let level): Core.add(operands[a], to: place(level), count: length)
             case .merge(let level): Core.add(Floats(place(level + 1)), to: place(level), count: length)
             }
+            // Each of these is one node of the tree.
+            if rounds { BFloat16.round(place(instruction.level), count: length) }
         }
     }
 }
@@ -97,10 +109,11 @@ public enum TreeSum {
 
     /// Writes the sum of the given nodes, which cover `node`, to `out` (count floats each). Additions follow the tree, so that the bits
     /// depend on neither the order nor the grouping of what was sent.
+    /// - Parameter rounds: the sum of every node is rounded to bfloat16; leaves are already.
     /// - Returns: false when every node was absent; `out` is then zero.
     @discardableResult
     public static func sum(
-        _ tree: ReductionTree, _ node: TreeNode, count: Int, into out: UnsafeMutablePointer<Float>,
+        _ tree: ReductionTree, _ node: TreeNode, count: Int, into out: UnsafeMutablePointer<Float>, rounds: Bool = false,
         operand: (TreeNode) -> TreeOperand<UnsafePointer<Float>>
     ) -> Bool {
         var operands: [UnsafePointer<Float>] = []
@@ -115,7 +128,7 @@ public enum TreeSum {
                 var start = 0
                 while start < count {
                     let length = min(block, count - start)
-                    program.run(operands: pointers, length: length, out: out + start, scratch: stack, stride: block)
+                    program.run(operands: pointers, length: length, out: out + start, scratch: stack, stride: block, rounds: rounds)
                     for index in operands.indices { operands[index] += length }
                     start += length
                 }

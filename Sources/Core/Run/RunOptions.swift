@@ -70,9 +70,10 @@ public struct RunOptions: Codable, Sendable, Equatable {
             "the configuration cannot be read", at: place, remedy: "use the t2v version that wrote it, or start a new run")
         guard var object = (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any] else { throw damaged }
         let back = Dictionary(uniqueKeysWithValues: spacyNames.map { ($1, $0) })
-        guard let sample = try? settingsKeys() else { throw damaged }
-        var settings: [String: Any] = [:]
-        for (key, value) in object where sample.contains(back[key] ?? key) {
+        guard let defaults = try? defaultSettings() else { throw damaged }
+        // A run that began before a setting was there has its default.
+        var settings = defaults.filter { $0.key == "wire_precision" }
+        for (key, value) in object where defaults[back[key] ?? key] != nil {
             settings[back[key] ?? key] = value
             object[key] = nil
         }
@@ -87,12 +88,12 @@ public struct RunOptions: Codable, Sendable, Equatable {
         }
     }
 
-    /// Keys of the settings in snake case.
-    private static func settingsKeys() throws -> Set<String> {
+    /// The settings' defaults by their keys in snake case.
+    private static func defaultSettings() throws -> [String: Any] {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         let object = try JSONSerialization.jsonObject(with: encoder.encode(TrainingSettings()))
-        return Set((object as? [String: Any] ?? [:]).keys)
+        return object as? [String: Any] ?? [:]
     }
 }
 

@@ -12,7 +12,11 @@ public final class TrainingState {
     public let buffers: OptimizerState
     private let gradient: UnsafeMutablePointer<Float>
     private let shared: SharedParameters?
+    private let parameterCoding: ParameterCoding
+    /// For versions of the parameters.
     private var pool: MessageBufferPool
+    /// For what travels, where that is something else.
+    private var halves: MessageBufferPool
     /// Holds the present version of the parameters, once one was broadcast.
     private var current: MessageBuffer?
     /// Layers are stepped by that many threads.
@@ -32,15 +36,19 @@ public final class TrainingState {
         self.settings = settings
         self.seeds = seeds
         layout = ParameterLayout(settings: settings)
-        coding = GradientCoding(layout: layout)
+        coding = GradientCoding(layout: layout, precision: settings.wirePrecision)
         buffers = OptimizerState(count: layout.count)
         optimizer = AdamOptimizer(layout: layout, settings: settings.optimizer)
         gradient = .allocate(capacity: layout.count)
         gradient.initialize(repeating: 0, count: layout.count)
-        let byteCount = layout.count * 4
+        parameterCoding = ParameterCoding(count: layout.count, precision: settings.wirePrecision)
+        let byteCount = parameterCoding.byteCount
         // Without shared memory everything goes by messages.
         shared = sharesMemory ? try? SharedParameters(byteCount: byteCount) : nil
-        pool = MessageBufferPool(byteCount: byteCount, buffers: shared?.buffers(byteCount: byteCount) ?? [])
+        let places = shared?.buffers(byteCount: byteCount) ?? []
+        let travelAsTheyAre = settings.wirePrecision == .float32
+        pool = MessageBufferPool(byteCount: layout.count * 4, buffers: travelAsTheyAre ? places : [])
+        halves = MessageBufferPool(byteCount: byteCount, buffers: travelAsTheyAre ? [] : places)
         threads = layout.count < 1 << 17 ? 1 : ProcessInfo.processInfo.activeProcessorCount
         layout.initialize(buffers.parameters, seed: settings.seed)
     }
@@ -71,7 +79,7 @@ public final class TrainingState {
 
     /// One version of the parameters, ready to be sent.
     public struct Broadcast {
-        /// The parameters themselves: any number of sockets can send them without a copy.
+        /// The parameters as they travel: any number of sockets can send them without a copy.
         public let message: ZMQMessage
         /// `Digest64.hash(blocks:)` of them.
         public let hash: UInt64
@@ -90,6 +98,24 @@ public final class TrainingState {
             buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.parameters, count: layout.count * 4))
             current = buffer
         }
+        return broadcast(encoded(buffer))
+    }
+
+    /// The version as it travels.
+    private func encoded(_ version: MessageBuffer) -> MessageBuffer {
+        guard parameterCoding.precision != .float32 else { return version }
+        let buffer = halves.next()
+        shared?.withdraw(buffer)
+        guard let body = buffer.bytes.baseAddress else { return buffer }
+        let (coding, floats, block) = (parameterCoding, version.bytes.assumingMemoryBound(to: Float.self), 1 << 16)
+        guard let base = floats.baseAddress else { return buffer }
+        inParallel((coding.count + block - 1) / block) {
+            coding.encode(base, $0 * block..<min(coding.count, ($0 + 1) * block), to: body)
+        }
+        return buffer
+    }
+
+    private func broadcast(_ buffer: MessageBuffer) -> Broadcast {
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
         let digests = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: Digest64.blockCount(bytes.count))
         digests.initialize(repeating: 0)

@@ -4,14 +4,17 @@
 /// Payload: a bitmap of the embedding tables' rows in layout order (bit i of byte i / 8, padded with zero bits to a multiple of 8 bytes),
 /// the rows whose bit is set (width float32 each), then every other float of the layout. Rows that are all +0.0 are left out: a small
 /// micro-batch touches few. A row left out decodes to +0.0, so that sparse and dense are the same bits.
+/// With `bf16` the floats are upper halves.
 public struct GradientCoding: Sendable, Equatable {
     /// Rows of all tables together, and floats of one.
     public let rows: Int
     public let width: Int
     /// Floats of the layout.
     public let count: Int
+    public let precision: WirePrecision
 
-    public init(layout: ParameterLayout) {
+    public init(layout: ParameterLayout, precision: WirePrecision = .float32) {
+        self.precision = precision
         let tables = layout.tables
         width = tables.first?.shape[1] ?? 1
         rows = tables.reduce(0) { $0 + $1.shape[0] }
@@ -24,7 +27,7 @@ public struct GradientCoding: Sendable, Equatable {
     var bitmapBytes: Int { bitmapWords * 8 }
     var restCount: Int { count - rows * width }
     /// Bytes of the longest payload.
-    public var maximumBytes: Int { bitmapBytes + 4 * count }
+    public var maximumBytes: Int { bitmapBytes + precision.bytesPerFloat * count }
 
     /// Whether every bit of the row is 0; -0.0 is not: it must arrive as it left.
     func isZero(_ row: UnsafePointer<Float>) -> Bool {
@@ -43,7 +46,7 @@ public struct GradientCoding: Sendable, Equatable {
 
     /// A dense gradient (`count` floats) of which only the rows in `bitmap` (`bitmapWords` words) can be other than +0.0.
     public func view(dense gradient: UnsafePointer<Float>, bitmap: UnsafePointer<UInt64>) -> GradientView {
-        GradientView(bitmap: bitmap, rows: gradient, isPacked: false, rest: gradient + rows * width)
+        GradientView(bitmap: bitmap, rows: gradient, rest: gradient + rows * width, packing: nil)
     }
 
     /// The gradient that `payload` encodes; it must be aligned to 8 bytes and outlive the view.
@@ -58,11 +61,12 @@ public struct GradientCoding: Sendable, Equatable {
             throw WireError(what: "gradient bitmap has a bit for row \(row) of \(rows)", offset: row >> 3)
         }
         let present = rank(of: bitmapWords * 64, in: bitmap)
-        let expected = bitmapBytes + 4 * (present * width + restCount)
+        let expected = bitmapBytes + precision.bytesPerFloat * (present * width + restCount)
         guard payload.count == expected else {
             throw WireError(what: "gradient has \(payload.count) bytes, its bitmap says \(expected)", offset: bitmapBytes)
         }
-        let first = (base + bitmapBytes).assumingMemoryBound(to: Float.self)
-        return GradientView(bitmap: bitmap, rows: first, isPacked: true, rest: first + present * width)
+        let first = base + bitmapBytes
+        return GradientView(
+            bitmap: bitmap, rows: first, rest: first + precision.bytesPerFloat * present * width, packing: precision)
     }
 }

@@ -10,13 +10,14 @@ import Testing
         return ParameterLayout(settings: settings)
     }()
     private static let coding = GradientCoding(layout: layout)
+    private static let halves = GradientCoding(layout: layout, precision: .bf16)
 
     /// One gradient, dense, with the bitmap of the rows that may be other than +0.0.
     private final class Dense {
         let floats: UnsafeMutablePointer<Float>
         let bitmap: UnsafeMutablePointer<UInt64>
 
-        init(seed: UInt64, lane: Int) {
+        init(seed: UInt64, lane: Int, rounds: Bool = false) {
             let coding = GradientSumTests.coding
             floats = .allocate(capacity: coding.count)
             floats.initialize(repeating: 0, count: coding.count)
@@ -30,6 +31,7 @@ import Testing
                 for i in row * coding.width..<(row + 1) * coding.width { floats[i] = Self.value(random, i) }
             }
             for i in coding.rows * coding.width..<coding.count { floats[i] = Self.value(random, i) }
+            if rounds { BFloat16.round(floats, count: coding.count) }
         }
 
         deinit {
@@ -46,7 +48,9 @@ import Testing
         var view: GradientView { GradientSumTests.coding.view(dense: floats, bitmap: bitmap) }
     }
 
-    private static func encode(_ sum: GradientSum) -> MessageBuffer {
+    private static func encode(_ sum: GradientSum) -> MessageBuffer { encode(sum, coding) }
+
+    private static func encode(_ sum: GradientSum, _ coding: GradientCoding) -> MessageBuffer {
         let room = MessageBuffer(byteCount: coding.maximumBytes)
         let length = sum.encode(into: room.bytes)
         let out = MessageBuffer(byteCount: length)
@@ -64,13 +68,14 @@ import Testing
         return out.map(\.bitPattern)
     }
 
-    /// Leaves and sums, dense and as payloads, in any grouping: the bits of the dense sum.
-    @Test func sparseSumsHaveTheBitsOfDenseOnes() throws {
+    /// Leaves and sums, dense and as payloads, in any grouping: the bits of the dense sum, whatever travels.
+    @Test(arguments: [WirePrecision.float32, .bf16]) func sparseSumsHaveTheBitsOfDenseOnes(precision: WirePrecision) throws {
+        let (coding, rounds) = precision == .bf16 ? (Self.halves, true) : (Self.coding, false)
         for lanes in 1...9 {
             let tree = ReductionTree(lanes: lanes)
-            let leaves = (0..<lanes).map { $0 % 5 == 3 ? nil : Dense(seed: UInt64(lanes), lane: $0) }
-            var expected = [Float](repeating: .nan, count: Self.coding.count)
-            TreeSum.sum(tree, tree.root, count: Self.coding.count, into: &expected) { node in
+            let leaves = (0..<lanes).map { $0 % 5 == 3 ? nil : Dense(seed: UInt64(lanes), lane: $0, rounds: rounds) }
+            var expected = [Float](repeating: .nan, count: coding.count)
+            TreeSum.sum(tree, tree.root, count: coding.count, into: &expected, rounds: rounds) { node in
                 guard node.level == 0 else { return .children }
                 return leaves[Int(node.index)].map { .value(UnsafePointer($0.floats)) } ?? .absent
             }
@@ -78,24 +83,49 @@ import Testing
                 guard node.level == 0 else { return .children }
                 return leaves[Int(node.index)].map { .value($0.view) } ?? .absent
             }
-            #expect(Self.written(GradientSum(Self.coding, tree, tree.root, operand: leaf)) == expected.map(\.bitPattern))
+            #expect(Self.written(GradientSum(coding, tree, tree.root, operand: leaf)) == expected.map(\.bitPattern))
             for round in 0..<6 as Range<UInt64> {
                 let random = Philox(seed: round, purpose: .select)
                 let held = (0..<lanes).filter { random.bits(UInt64($0)) % 2 == 0 }
                 let others = (0..<lanes).filter { !held.contains($0) }
                 var payloads: [TreeNode: MessageBuffer?] = [:]
                 for node in tree.maximalNodes(covering: held) + others.map({ TreeNode(lane: $0) }) {
-                    payloads[node] = .some(GradientSum(Self.coding, tree, node, operand: leaf).map(Self.encode))
+                    payloads[node] = .some(GradientSum(coding, tree, node, operand: leaf).map { Self.encode($0, coding) })
                 }
                 var views: [TreeNode: TreeOperand<GradientView>] = [:]
                 for (node, payload) in payloads {
-                    views[node] = try payload.map { .value(try Self.coding.view(payload: UnsafeRawBufferPointer($0.bytes))) } ?? .absent
+                    views[node] = try payload.map { .value(try coding.view(payload: UnsafeRawBufferPointer($0.bytes))) } ?? .absent
                 }
-                let sum = GradientSum(Self.coding, tree, tree.root) { views[$0] ?? .children }
+                let sum = GradientSum(coding, tree, tree.root) { views[$0] ?? .children }
                 #expect(Self.written(sum) == expected.map(\.bitPattern), "\(lanes) lanes, \(held) together")
                 withExtendedLifetime(payloads) {}
             }
         }
+    }
+
+    /// The plain definition, one float at a time: lanes are rounded, and each node's sum again.
+    @Test func halvesAreRoundedAtEveryNode() throws {
+        func nearest(_ value: Float) -> Float {
+            let (low, bits) = (Float(bitPattern: value.bitPattern & 0xFFFF_0000), value.bitPattern)
+            guard value.isFinite, low != value else { return value }
+            let high = Float(bitPattern: (bits & 0xFFFF_0000) + 0x10000)
+            let (below, above) = (abs(Double(value) - Double(low)), abs(Double(high) - Double(value)))
+            return below == above ? (bits & 0x10000 == 0 ? low : high) : below < above ? low : high
+        }
+        let raw = (0..<3).map { Dense(seed: 9, lane: $0) }
+        let rounded = (0..<3).map { Dense(seed: 9, lane: $0, rounds: true) }
+        let tree = ReductionTree(lanes: 3)
+        let found = Self.written(
+            GradientSum(Self.halves, tree, tree.root) { $0.level == 0 ? .value(rounded[Int($0.index)].view) : .children })
+        for i in 0..<Self.coding.count {
+            let lanes = raw.map { nearest($0.floats[i]) }
+            #expect(found[i] == nearest(nearest(lanes[0] + lanes[1]) + lanes[2]).bitPattern)
+        }
+        // Half the floats' bytes travel.
+        let sum = try #require(GradientSum(Self.halves, tree, TreeNode(lane: 0)) { _ in .value(rounded[0].view) })
+        let whole = try #require(GradientSum(Self.coding, tree, TreeNode(lane: 0)) { _ in .value(rounded[0].view) })
+        let bitmap = Self.coding.bitmapBytes
+        #expect(2 * (Self.encode(sum, Self.halves).bytes.count - bitmap) == Self.encode(whole).bytes.count - bitmap)
     }
 
     @Test func nothingBelowIsNoSum() {
