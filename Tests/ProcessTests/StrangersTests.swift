@@ -84,7 +84,7 @@ import Testing
         #expect(sent >= Self.messages && stillRunning, "the run was over before the messages were: \(sent)")
         if program.isRunning {
             // A connection that is cut loses what was on its way.
-            #expect(counted > forger.malformed / 2, "\(counted) of \(forger.malformed) are counted")
+            #expect(counted > forger.malformed / 4, "\(counted) of \(forger.malformed) are counted")
             #expect(grown < 200_000, "memory has grown by \(grown) kB")
         }
         #expect(program.wait(seconds: 600) == 0, "\(program.output.suffix(3000))")
