@@ -129,8 +129,6 @@ final class LocalWorkers {
         return started
     }
 
-    var processIDs: [pid_t] { children.values.map(\.pid).sorted() }
-
     /// Closes the workers' standard input, waits for them, and kills those that stay.
     func stop() {
         restartAt = [:]

@@ -26,27 +26,26 @@ public final class GradientBuffer: @unchecked Sendable {
 
     /// Zeroes the rows of the last micro-batch.
     func clearRows() {
-        for word in 0..<coding.bitmapWords {
-            var bits = bitmap[word]
-            while bits != 0 {
-                (floats + (word << 6 + bits.trailingZeroBitCount) * coding.width).update(repeating: 0, count: coding.width)
-                bits &= bits - 1
-            }
-            bitmap[word] = 0
-        }
+        forTouchedRows { $0.update(repeating: 0, count: coding.width) }
+        bitmap.update(repeating: 0, count: coding.bitmapWords)
     }
 
     /// Rounds what is there to the precision in which gradients travel: a lane's gradient is rounded wherever it is added.
     public func round() {
         guard coding.precision == .bf16 else { return }
+        forTouchedRows { BFloat16.round($0, count: coding.width) }
+        BFloat16.round(floats + coding.rows * coding.width, count: coding.restCount)
+    }
+
+    @inline(__always)
+    private func forTouchedRows(_ body: (MutableFloats) -> Void) {
         for word in 0..<coding.bitmapWords {
             var bits = bitmap[word]
             while bits != 0 {
-                BFloat16.round(floats + (word << 6 + bits.trailingZeroBitCount) * coding.width, count: coding.width)
+                body(floats + (word << 6 + bits.trailingZeroBitCount) * coding.width)
                 bits &= bits - 1
             }
         }
-        BFloat16.round(floats + coding.rows * coding.width, count: coding.restCount)
     }
 
     /// Notes that a row of the tables gets something.

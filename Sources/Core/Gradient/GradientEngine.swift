@@ -69,7 +69,7 @@ public final class GradientEngine {
             gradient.update(repeating: 0, count: layout.count)
             return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount)
         }
-        measure(.clear, bytes: 4 * layout.count) {
+        measure(.clear, bytes: layout.tables.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in layout.tables { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
         return run(batch, parameters, gradient)
@@ -81,7 +81,7 @@ public final class GradientEngine {
         -> ContributionStatistics
     {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
-        measure(.clear, bytes: 4 * layout.count) {
+        measure(.clear, bytes: batch.content.features.reduce(0) { $0 + 4 * width * $1.touched.count }) {
             buffer.clearRows()
             for (index, table) in offsets.tables.enumerated() {
                 for row in batch.content.features[index].touched { buffer.touch(row: table / width + Int(row)) }
@@ -130,7 +130,7 @@ public final class GradientEngine {
 
     /// Zeroes what is added to, tables apart; products overwrite the rest.
     private func clear(_ gradient: MutableFloats) {
-        measure(.clear, bytes: 0) {
+        measure(.clear, bytes: smallTensors.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in smallTensors { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
     }

@@ -41,14 +41,4 @@ public final class OptimizerState: @unchecked Sendable {
     deinit {
         for buffer in [ownParameters, moment1, moment2, averages] { UnsafeMutableRawPointer(buffer).deallocate() }
     }
-
-    /// Takes over another state's values, for a checkpoint written while training goes on.
-    public func copy(from other: OptimizerState) {
-        precondition(other.count == count)
-        step = other.step
-        parameters.update(from: other.parameters, count: count)
-        moment1.update(from: other.moment1, count: count)
-        moment2.update(from: other.moment2, count: count)
-        averages.update(from: other.averages, count: count)
-    }
 }

@@ -18,7 +18,7 @@ public struct WorkerStateMachine: Sendable {
         case message(CoordinatorMessage, payload: Payload?)
         /// The shell looked at a job: these blobs are missing here (none: it can be performed).
         case needs(Job, [Wanted])
-        /// A shard is prepared: size and SHA-256 of its bytes.
+        /// A shard is prepared: size and digest of its bytes.
         case prepared(shard: UInt32, size: UInt64, digest: [UInt8])
         case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
         case planOpened

@@ -8,7 +8,7 @@ public final class TrainingState {
     public let layout: ParameterLayout
     public let seeds: EmbeddingSeeds
     public let coding: GradientCoding
-    public private(set) var optimizer: AdamOptimizer
+    public let optimizer: AdamOptimizer
     public let buffers: OptimizerState
     private let gradient: UnsafeMutablePointer<Float>
     private let shared: SharedParameters?

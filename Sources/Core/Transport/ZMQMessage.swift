@@ -51,6 +51,7 @@ public protocol PayloadBytes: AnyObject, Sendable {
 }
 
 extension PayloadBytes {
+    /// The length in bytes.
     public var count: Int { data.count }
 }
 
@@ -121,9 +122,6 @@ public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
 
     /// The bytes, valid while this object is.
     public var data: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: zmq_msg_data(raw), count: zmq_msg_size(raw)) }
-
-    /// The length in bytes.
-    public var count: Int { zmq_msg_size(raw) }
 
     /// Another reference to the same bytes. Sending does this by itself: `payload` stays usable after `send`.
     public func copy() -> ZMQMessage {

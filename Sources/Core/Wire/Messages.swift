@@ -191,7 +191,7 @@ public enum WorkerMessage: Equatable, Sendable {
     /// Nothing else to say; answered with `sayHello` by a coordinator that does not know the worker.
     case alive
     case fetch(FetchRequest)
-    /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache. `digest` is SHA-256 of its bytes.
+    /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache. `digest` is `Digest64` of its bytes.
     case prepared(shard: UInt32, size: UInt64, digest: [UInt8])
     /// The text cannot be prepared: `line` counts from the shard's first line; -1 when no line is to blame.
     case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)

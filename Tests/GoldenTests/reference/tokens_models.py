@@ -10,7 +10,6 @@ import sys
 
 import numpy
 import spacy
-from spacy.symbols import IDS
 from spacy.vectors import Vectors
 
 WORDS = """the a of mark number X DATE root _ MORPH ENT_ID IDX IS_OOV NORM DEPRECATED001 Animacy_anim . , ! ? ' " ( ) - n't not 's
