@@ -1,6 +1,7 @@
 // Weights files and safetensors against the real spaCy and the public safetensors package. In: dumps in data/, venvs. Out: equality.
-import Core
+import Base
 import Foundation
+import Numerics
 import Testing
 
 /// Finds the Python of a venv and runs the scripts of reference/.
