@@ -54,7 +54,9 @@ let package = Package(
         .program("Coordinator", needs: all + ["CoordinatorKit", "Launch", arguments]),
         .program("Worker", needs: all + ["WorkerKit", "Launch", "CLinux", arguments]),
         .testTarget(name: "CoreTests", dependencies: all + ["CLinux", "CZMQ"], swiftSettings: speed),
-        .testTarget(name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib"], exclude: ["reference"], resources: [.copy("data")], swiftSettings: speed),
+        .testTarget(
+            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib"], exclude: ["reference"], resources: [.copy("data")],
+            swiftSettings: speed),
         .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),
         .testTarget(name: "HouseTests", swiftSettings: speed),
