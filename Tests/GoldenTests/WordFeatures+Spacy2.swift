@@ -1,6 +1,6 @@
 // Words of spaCy 2's schema, spelled out. Tests only.
 
-@testable import Core
+@testable import Text
 
 extension WordFeatures {
     init(orth: UInt64, norm: UInt64, prefix: UInt64, suffix: UInt64, shape: UInt64, row: Int32) {

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 import typer
 
@@ -36,6 +36,16 @@ def reported() -> Iterator[None]:
         fail(error)
 
 
+def text_note(job: dict[str, Any]) -> str:
+    """One line that says which path the texts take, and why."""
+    text = job["text"]
+    who = "t2v tokenizes" if text["path"] == "fast" else "Python has tokenized the texts"
+    return f"{who}: {text['why']}"
+
+
+VERIFY = typer.Option(500, "--verify", help="Compare tokens with spaCy's on this many first documents, and as many from anywhere.")
+
+
 @commands.command("compile", context_settings=EXTRA)
 def compile_command(
     ctx: typer.Context,
@@ -43,15 +53,16 @@ def compile_command(
     job: Path = typer.Argument(..., help="Folder for the job."),
     code: Optional[Path] = CODE,
     portable: bool = typer.Option(False, "--portable", help="Put the vectors into the job, so that it can be copied to another machine."),
+    verify: int = VERIFY,
 ) -> None:
     """Compile a config into a job folder, which the programs can run without Python."""
     with reported():
         from .compile import compile_job
 
-        result, notes = compile_job(config_path, job, list(ctx.args), code, portable)
+        result, notes = compile_job(config_path, job, list(ctx.args), code, portable, verified=verify)
         for note in notes:
             print(f"\u2139 {note}")
-        print(f"\u2139 {result['text']['note']}")
+        print(f"\u2139 {text_note(result)}")
         print(f"\u2714 Wrote the job to {job}")
 
 
@@ -65,6 +76,7 @@ def pretrain_command(
     epoch_resume: Optional[int] = typer.Option(None, "--epoch-resume", "-er", help="First epoch's number, with --resume-path."),
     gpu: int = GPU,
     skip_last: bool = typer.Option(False, "--skip-last", "-L", help="Do not write model-last.bin."),
+    verify: int = VERIFY,
 ) -> None:
     """Pretrain the tok2vec layer, as `spacy pretrain`, on all cores. More options: --workers, --threads, --bind, --metrics, ..."""
     with reported():
@@ -72,7 +84,7 @@ def pretrain_command(
         from .pretrain import pretrain
 
         refuse_gpu(gpu)
-        pretrain(config_path, out, list(ctx.args), code, resume_path, epoch_resume, skip_last)
+        pretrain(config_path, out, list(ctx.args), code, resume_path, epoch_resume, skip_last, verify)
 
 
 @commands.command("resume", context_settings=EXTRA)

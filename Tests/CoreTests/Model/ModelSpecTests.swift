@@ -1,7 +1,9 @@
+import Base
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Numerics
+@testable import Text
 
 @Suite struct ModelSpecTests {
     /// Every variant of every part, as a job folder has it.
