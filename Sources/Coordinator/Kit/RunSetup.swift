@@ -23,7 +23,8 @@ package final class RunSetup {
     let keys: [[UInt8]]
     let cache: PreparedCache
     let initial: InitialWeights?
-    let seeds: EmbeddingSeeds
+    /// What is trained: the checkpoint's, or what the options say.
+    let spec: ModelSpec
     let schema: FeatureSchema
 
     /// - Throws: `InputError` for everything that can be wrong with what the user gave.
@@ -43,7 +44,7 @@ package final class RunSetup {
         try options.settings.validate()
         self.options = options
         initial = try Self.initialWeights(options, isResuming: checkpoint != nil)
-        seeds = checkpoint?.seeds ?? initial?.seeds ?? EmbeddingSeeds()
+        spec = checkpoint?.spec ?? .spacy2(options.settings, seeds: initial?.seeds ?? EmbeddingSeeds())
         progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), spaCy \(model.symbols.rawValue)")
         try Self.writeConfig(options, folder)
         textsPath = try TextSource.path(options.textsLoc, folder: folder, resuming: isResuming)
@@ -52,7 +53,7 @@ package final class RunSetup {
         var laneOfShard = [Int](repeating: 0, count: index.shards.count)
         for (lane, shards) in lanes.enumerated() { for shard in shards { laneOfShard[shard] = lane } }
         self.laneOfShard = laneOfShard
-        let schema = ModelSpec.spacy2(options.settings, seeds: seeds).schema
+        let schema = spec.schema
         self.schema = schema
         let (digest, settings) = (model.digest, options.settings)
         keys = index.shards.map {
@@ -96,7 +97,7 @@ package final class RunSetup {
             RunDescription.File(name: file.name, byteCount: fileSize(file.path))
         }
         return RunDescription(
-            settings: options.settings, seeds: seeds, modelFiles: files, modelDigest: model.digest,
+            settings: options.settings, spec: spec, modelFiles: files, modelDigest: model.digest,
             local: .init(vectorsModel: options.vectorsModel, cache: cache.folder))
     }
 

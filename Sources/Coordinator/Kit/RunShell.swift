@@ -96,7 +96,7 @@ package final class RunShell {
         let options = setup.options
         signals = try SignalWatcher([SIGTERM, SIGINT, SIGHUP], exitOnSecond: 75)
         wake = try EventFD()
-        training = TrainingState(settings: options.settings, seeds: setup.seeds, sharesMemory: options.workers > 0)
+        training = TrainingState(settings: options.settings, spec: setup.spec, sharesMemory: options.workers > 0)
         if let checkpoint = setup.checkpoint {
             try training.restore(checkpoint, place: "checkpoint")
         } else if let initial = setup.initial {
@@ -105,7 +105,7 @@ package final class RunShell {
         }
         try setup.folder.truncateLog(to: setup.checkpoint?.state.logByteCount ?? 0)
         writer = OutputWriter(logByteCount: setup.checkpoint?.state.logByteCount ?? 0, wake: wake)
-        let fingerprint = NumericFingerprint.measure()
+        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = CoordinatorStateMachine(
             .init(
                 run: UInt64.random(in: 1 ... .max), description: setup.description.encoded(), lanes: options.settings.lanes,

@@ -67,10 +67,11 @@ struct ProfileCommand: ParsableCommand {
         guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
             throw InputError("an option is out of range", at: "profile", remedy: "see --help")
         }
+        let spec = ModelSpec.spacy2(TrainingSettings())
         let profile = try StepProfile.measure(
-            settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+            spec: spec, lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
         print(profile.description)
-        print(try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates).description)
+        print(try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates, spec: spec).description)
         guard let texts, let vectorsModel else { return }
         let file = try MappedFile(texts)
         do {
