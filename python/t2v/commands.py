@@ -58,3 +58,6 @@ def compile_command(
             print(f"\u2139 {note}")
         text = result["text"]
         print(f"\u2714 Wrote the job to {job} (texts: {text['path']}, since {text['why']})")
+
+
+from . import tools  # noqa: E402,F401  (adds its commands to this group)
