@@ -16,11 +16,6 @@ EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 commands = typer.Typer(name="t2v", help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 
-@commands.callback()
-def group() -> None:
-    """Makes this a group even while it has one command."""
-
-
 CODE = typer.Option(None, "--code", "-c", help="Python file with registered functions, to be imported.")
 GPU = typer.Option(-1, "--gpu-id", "-g", help="-1: t2v computes on CPUs.")
 
@@ -56,8 +51,37 @@ def compile_command(
         result, notes = compile_job(config_path, job, list(ctx.args), code, portable)
         for note in notes:
             print(f"\u2139 {note}")
-        text = result["text"]
-        print(f"\u2714 Wrote the job to {job} (texts: {text['path']}, since {text['why']})")
+        print(f"\u2139 {result['text']['note']}")
+        print(f"\u2714 Wrote the job to {job}")
+
+
+@commands.command("pretrain", context_settings=EXTRA)
+def pretrain_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file."),
+    out: Path = typer.Argument(..., help="Folder for the weights."),
+    code: Optional[Path] = CODE,
+    resume_path: Optional[Path] = typer.Option(None, "--resume-path", "-r", help="Start from this file of weights, as `spacy pretrain`."),
+    epoch_resume: Optional[int] = typer.Option(None, "--epoch-resume", "-er", help="First epoch's number, with --resume-path."),
+    gpu: int = GPU,
+    skip_last: bool = typer.Option(False, "--skip-last", "-L", help="Do not write model-last.bin."),
+) -> None:
+    """Pretrain the tok2vec layer, as `spacy pretrain`, on all cores. More options: --workers, --threads, --bind, --metrics, ..."""
+    with reported():
+        from .compile import refuse_gpu
+        from .pretrain import pretrain
+
+        refuse_gpu(gpu)
+        pretrain(config_path, out, list(ctx.args), code, resume_path, epoch_resume, skip_last)
+
+
+@commands.command("resume", context_settings=EXTRA)
+def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder.")) -> None:
+    """Go on with a run that was stopped or killed, to the same weights."""
+    with reported():
+        from .pretrain import resume
+
+        resume(out, list(ctx.args))
 
 
 from . import tools  # noqa: E402,F401  (adds its commands to this group)

@@ -45,14 +45,15 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def write_job(raw: Config, built: Built, target: Path, portable: bool) -> dict[str, Any]:
-    """Writes the job and returns the contents of job.json."""
+def write_job(raw: Config, built: Built, target: Path, portable: bool, start: dict[str, Any]) -> dict[str, Any]:
+    """Writes the job and returns the contents of job.json. start: what the command line says of `training`."""
     own = read_settings(built.config.get("t2v"))
     with new_folder(target) as folder:
         raw.to_disk(folder / "config.cfg")
         (folder / "tok2vec.bin").write_bytes(built.tok2vec.to_bytes())
         safetensors.write(folder / "head.safetensors", {tensor.name: tensor.node.get_param(tensor.parameter) for tensor in built.head})
         job = describe(built, own, folder, portable)
+        job["training"].update(start)
         (folder / "job.json").write_text(json.dumps(job, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
     return job
 
@@ -132,6 +133,7 @@ def describe_text(built: Built, model: dict[str, Any], folder: Path) -> dict[str
     text.write_pipeline(built.nlp, folder / "nlp")
     return {
         "path": "fast",
+        "note": "texts are tokenized by t2v: the tokenizer is rule-based",
         "why": "the tokenizer is rule-based and the attributes are known",
         "format": form,
         "columns": names,
