@@ -35,8 +35,11 @@ def matplotlib_or_refuse() -> Any:
     return matplotlib
 
 
-def draw(name: str, across: str, up: str, series: Iterable[dict[str, Any]], log_x: bool = False, marks: Iterable[float] = ()) -> str:
-    """One plot of lines. Each series: x, y, label, and optionally spread (same length as y), dashed, steps. `marks`: vertical lines at x.
+def draw(
+    name: str, across: str, up: str, series: Iterable[dict[str, Any]], log_x: bool = False, marks: Iterable[float] = (), whole: bool = False
+) -> str:
+    """One plot of lines. Each series: x, y, label, and optionally spread (same length as y), dashed, steps. `marks`: vertical lines at x;
+    `whole`: y counts things.
 
     Returns SVG without a size of its own: it fills the width it is given.
     """
@@ -82,10 +85,13 @@ def draw(name: str, across: str, up: str, series: Iterable[dict[str, Any]], log_
         else:
             axes.xaxis.set_major_formatter(lambda value, _: short(value))
         axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        if whole:
+            axes.yaxis.get_major_locator().set_params(integer=True)
+            axes.set_ylim(bottom=0)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.grid(color=INK, alpha=0.15)
-        if labels > 1 or (labels and any(line for line in series)):
+        if labels:
             axes.legend(frameon=False)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
