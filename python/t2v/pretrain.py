@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Optional
 
 from . import config, programs
+from .commands import text_note
 from .compile import compile_job
 from .errors import InputError
 
@@ -27,6 +28,7 @@ def pretrain(
     resume_path: Optional[Path],
     epoch_resume: Optional[int],
     skip_last: bool,
+    verified: int = 500,
 ) -> NoReturn:
     """Compiles, then becomes the coordinator. An old run in `out` is touched by the coordinator only.
 
@@ -41,11 +43,18 @@ def pretrain(
     options = programs.without(options, "resume")
     job = out / "t2v" / ("job.new" if holds_run(out) else "job")
     result, notes = compile_job(
-        config_path, job, overrides, code, weights=resume_path, epoch_start=first_epoch(resume_path, epoch_resume), skip_last=skip_last
+        config_path,
+        job,
+        overrides,
+        code,
+        weights=resume_path,
+        epoch_start=first_epoch(resume_path, epoch_resume),
+        skip_last=skip_last,
+        verified=verified,
     )
     for note in notes:
         print(f"\u2139 {note}")
-    print(f"\u2139 {result['text']['note']}")
+    print(f"\u2139 {text_note(result)}")
     programs.become(program, ["pretrain", "--job", str(job), str(out), *options])
 
 

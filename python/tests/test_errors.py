@@ -36,7 +36,7 @@ MISTAKES: list[Any] = [
     # what t2v has no counterpart for
     pytest.param({"pretraining.batcher.size": COMPOUNDING}, ["[pretraining.batcher]", "size is a schedule"], id="batch size schedule"),
     pytest.param({"pretraining.batcher": SEQUENCES}, ["spacy.batch_by_words.v1"], id="batcher"),
-    pytest.param({"pretraining.optimizer.@optimizers": "RAdam.v1"}, ["RAdam", "Adam.v1"], id="RAdam"),
+    pytest.param({"pretraining.optimizer": {"@optimizers": "RAdam.v1"}}, ["RAdam", "Adam.v1"], id="RAdam"),
     pytest.param({"pretraining.optimizer": {"@optimizers": "SGD.v1", "learn_rate": 0.1}}, ["SGD", "Adam.v1"], id="SGD"),
     pytest.param({"pretraining.optimizer.L2": WARMUP}, ["L2 is a schedule"], id="schedule of L2"),
     pytest.param({f"{MODEL}.encode": ENCODE}, ["[components.tok2vec.model.encode]", "window_size is 2"], id="window"),
@@ -63,7 +63,7 @@ def test_mistake(compiled: Callable[..., Any], tmp_path: Path, vectors: Path, ov
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == [], "a refused job leaves nothing behind"
+    assert {path.name for path in tmp_path.iterdir()} <= {"edited"}, "a refused job leaves nothing behind"
 
 
 def test_no_pretraining_block(compiled: Callable[..., Any], tmp_path: Path) -> None:
