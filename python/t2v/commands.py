@@ -88,12 +88,12 @@ def pretrain_command(
 
 
 @commands.command("resume", context_settings=EXTRA)
-def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder.")) -> None:
+def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder."), code: Optional[Path] = CODE) -> None:
     """Go on with a run that was stopped or killed, to the same weights."""
     with reported():
         from .pretrain import resume
 
-        resume(out, list(ctx.args))
+        resume(out, list(ctx.args), code)
 
 
 @commands.command("check", context_settings=EXTRA)

@@ -1,5 +1,5 @@
-"""`spacy t2v evaluate`: does pretraining help this task? Trains with and without the weights on growing parts of labelled data, with the real
-`spacy train`. In: a config, an output folder, labelled documents. Out: a table, a learning curve, a plain verdict, in OUT/t2v/evaluate."""
+"""`spacy t2v evaluate`: does pretraining help this task? Trains with and without the weights on growing parts of labelled data, with the
+real `spacy train`. In: a config, an output folder, labelled documents. Out: a table, a learning curve, a plain verdict, in OUT/t2v/evaluate."""
 
 from __future__ import annotations
 
@@ -71,7 +71,11 @@ def evaluate(request: Request) -> list[Cell]:
     results = do(plan, todo, request.jobs or cores(), folder / "results.jsonl")
     names = short_names(files)
     cells = [
-        Cell(size, None if file is None else names[file], [results[item.key]["score"] for item in todo if (item.size, item.weights) == (size, file)])
+        Cell(
+            size,
+            None if file is None else names[file],
+            [results[item.key]["score"] for item in todo if (item.size, item.weights) == (size, file)],
+        )
         for size in sizes
         for file in (None, *files)
     ]
@@ -79,7 +83,7 @@ def evaluate(request: Request) -> list[Cell]:
         raise InputError(
             "every score is the same with and without the weights: they were loaded, and nothing that is trained uses them",
             "[components]",
-            'let the components listen (@architectures = "spacy.Tok2VecListener.v1"), or let component and layer of [pretraining] name what they use',
+            'let the components listen (@architectures = "spacy.Tok2VecListener.v1"), or let [pretraining] name the layer that they use',
         )
     write(folder, request, cells)
     return cells
@@ -139,7 +143,9 @@ def corpus_setting(config: Config, kind: str, where: str) -> str:
         return f"{name}.path"
     if kind in config.get("paths", {}):
         return f"paths.{kind}"
-    raise InputError(f"[{name}] has no path to set", where, 'use @readers = "spacy.Corpus.v1", or add a key to [paths] that your reader uses')
+    raise InputError(
+        f"[{name}] has no path to set", where, 'use @readers = "spacy.Corpus.v1", or add a key to [paths] that your reader uses'
+    )
 
 
 def spelled(overrides: list[str]) -> list[str]:

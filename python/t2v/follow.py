@@ -24,16 +24,18 @@ from .sinks import Guarded, make_sinks
 PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SI_KERNEL = 0x80
 """si_code of a signal that the terminal sent, to every process in the foreground: the coordinator has it already."""
+NO_REPORT = "--no-report"
 EVERY = 1.0
 """Seconds between looks at the files."""
 
 
-def become(program: Path, arguments: list[str], out: Path, config: Optional[Path], code: Optional[Path], report: bool) -> NoReturn:
+def become(program: Path, arguments: list[str], out: Path, config: Path, code: Optional[Path]) -> NoReturn:
     """Replaces this process by the coordinator; or, if there is something to do beside it, by this module."""
     from . import programs
 
-    report = report and importlib.util.find_spec("matplotlib") is not None
-    asked = config is not None and config.is_file() and asks_for_sinks(config)
+    report = NO_REPORT not in arguments and importlib.util.find_spec("matplotlib") is not None
+    arguments = [argument for argument in arguments if argument != NO_REPORT]
+    asked = config.is_file() and asks_for_sinks(config)
     if not report and not asked:
         programs.become(program, arguments)
     sys.stdout.flush()

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 INK = "#010203"
 LINES = ("#010211", "#010212", "#010213", "#010214", "#010215")
 VARIABLES = {INK: "var(--ink)", **{color: f"var(--line{number})" for number, color in enumerate(LINES)}}
-STYLE = """svg { --ink: #333; --line0: #1f6fb4; --line1: #d1570c; --line2: #2b8a3e; --line3: #9c36b5; --line4: #b8860b; }
-@media (prefers-color-scheme: dark) { svg { --ink: #ccc; --line0: #6cb2f0; --line1: #f4a261; --line2: #69db7c; --line3: #d79bee; --line4: #e5c158; } }"""
+STYLE = """svg { --ink: #333; --line0: #1f6fb4; --line1: #d1570c; --line2: #2b8a3e;
+  --line3: #9c36b5; --line4: #b8860b; }
+@media (prefers-color-scheme: dark) { svg { --ink: #ccc; --line0: #6cb2f0; --line1: #f4a261; --line2: #69db7c;
+  --line3: #d79bee; --line4: #e5c158; } }"""
 
 
 def matplotlib_or_refuse() -> Any:
@@ -60,14 +62,21 @@ def draw(
     }
     with matplotlib.rc_context({key: value for key, value in settings.items() if key in matplotlib.rcParams}):
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.add_subplot()
+        lines = list(series)
         labels = 0
-        for number, line in enumerate(series):
+        for number, line in enumerate(lines):
             x, y = list(line["x"]), list(line["y"])
             color = LINES[number % len(LINES)]
-            style = {"color": color, "linewidth": 1.6, "linestyle": "--" if line.get("dashed") else "-", "label": line.get("label")}
+            style: dict[str, Any] = {
+                "color": color,
+                "linewidth": 1.6,
+                "linestyle": "--" if line.get("dashed") else "-",
+                "label": line.get("label"),
+            }
             if line.get("spread"):
                 axes.errorbar(x, y, yerr=line["spread"], capsize=3, marker="o", markersize=4, **style)
             elif line.get("steps"):
@@ -79,14 +88,14 @@ def draw(
             axes.axvline(place, color=LINES[1], linewidth=0.8, linestyle=":")
         if log_x:
             axes.set_xscale("log")
-            ticks = sorted({value for line in axes.get_lines() for value in line.get_xdata()})
+            ticks = sorted({float(value) for line in lines for value in line["x"]})
             axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
             axes.minorticks_off()
         else:
             axes.xaxis.set_major_formatter(lambda value, _: short(value))
         axes.yaxis.set_major_formatter(lambda value, _: short(value))
         if whole:
-            axes.yaxis.get_major_locator().set_params(integer=True)
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylim(bottom=0)
         axes.set_xlabel(across)
         axes.set_ylabel(up)

@@ -22,15 +22,18 @@ PAGE = """<!DOCTYPE html>
 :root {{ --back: #fff; --text: #222; --soft: #666; --line: #ddd; --box: #f6f6f4; }}
 @media (prefers-color-scheme: dark) {{ :root {{ --back: #16181b; --text: #e4e4e4; --soft: #9a9a9a; --line: #34383d; --box: #1f2226; }} }}
 * {{ box-sizing: border-box; }}
-body {{ margin: 0 auto; padding: 1rem; max-width: 68rem; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }}
+body {{ margin: 0 auto; padding: 1rem; max-width: 68rem; background: var(--back); color: var(--text);
+  font: 16px/1.5 system-ui, sans-serif; }}
 h1 {{ font-size: 1.5rem; overflow-wrap: anywhere; margin: .3rem 0; }} h2 {{ font-size: 1.15rem; margin: 2rem 0 .5rem; }}
 p {{ margin: .3rem 0; }} .soft {{ color: var(--soft); }}
 .plots {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }}
 figure {{ margin: 0; background: var(--box); border-radius: .5rem; padding: .5rem; min-width: 0; }}
 figcaption {{ font-weight: 600; font-size: .95rem; }} svg {{ width: 100%; height: auto; display: block; }}
 .wide {{ overflow-x: auto; }} table {{ border-collapse: collapse; width: 100%; font-size: .93rem; }}
-th, td {{ text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }}
-.facts th {{ width: 11rem; font-weight: 600; color: var(--soft); }} td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+th, td {{ text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; overflow-wrap: anywhere; }}
+.list td:first-child {{ white-space: nowrap; }} .facts th {{ width: 11rem; font-weight: 600; color: var(--soft); }}
+td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
 pre {{ background: var(--box); border-radius: .5rem; padding: .7rem; overflow-x: auto; font-size: .88rem; margin: .4rem 0; }}
 @media (max-width: 30rem) {{ .facts th, .facts td {{ display: block; width: 100%; }} .facts th {{ border: 0; padding-bottom: 0; }} }}
 {style}
@@ -67,7 +70,9 @@ class Run:
         self.events = events.read(events.events_path(out))
         if not self.log and not self.events:
             raise InputError(
-                "there is neither log.jsonl nor t2v/events.jsonl", str(out), "give the output folder of a pretraining that has saved something"
+                "there is neither log.jsonl nor t2v/events.jsonl",
+                str(out),
+                "give the output folder of a pretraining that has saved something",
             )
         self.job = read_json(out / "t2v" / "job" / "job.json")
         self.evaluation = read_json(out / "t2v" / "evaluate" / "summary.json")
@@ -114,7 +119,7 @@ def listing(heads: list[str], rows: list[list[Any]], most: int = 200) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td{place}>{text(shown(cell))}</td>" for cell, place in zip(row, right)) + "</tr>" for row in rows[-most:]
     )
-    return f'{note}<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    return f'{note}<div class="wide"><table class="list"><tr>{head}</tr>{body}</table></div>'
 
 
 def shown(value: Any) -> str:
@@ -128,7 +133,7 @@ def when(seconds: Any) -> str:
     value = events.number(seconds)
     if value is None or not 0 <= value < 1e11:
         return ""
-    return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def sections(run: Run) -> list[str]:
@@ -138,7 +143,12 @@ def sections(run: Run) -> list[str]:
 def head(run: Run) -> str:
     stopped = run.of("stopped")
     state = stopped[-1] if stopped and run.events[-1].get("kind") == "stopped" else {}
-    words = {"done": "finished", "early": "stopped early: no more improvement", "interrupted": "stopped; can be resumed", "failed": "failed"}
+    words = {
+        "done": "finished",
+        "early": "stopped early: no more improvement",
+        "interrupted": "stopped; can be resumed",
+        "failed": "failed",
+    }
     line = words.get(str(state.get("status")), "")
     why = f" ({state['why']})" if state.get("why") else ""
     best = min((value for value in (events.number(row.get("loss")) for row in run.of("evaluation")) if value is not None), default=None)
@@ -175,8 +185,8 @@ def usage(run: Run) -> str:
     )
     does_it = f"python -m spacy t2v evaluate config.cfg {shlex.quote(str(run.out))} --train train.spacy --dev dev.spacy"
     return (
-        f"<h2>Use the weights</h2><p>Train with the config of the pretraining. It must hold the [pretraining] block: without it spaCy ignores "
-        f"the weights and says nothing. With --verbose it says <i>Loaded pretrained weights</i>.</p><pre>{text(train)}</pre>"
+        f"<h2>Use the weights</h2><p>Train with the config of the pretraining. It must hold the [pretraining] block: without it spaCy "
+        f"ignores the weights and says nothing. With --verbose it says <i>Loaded pretrained weights</i>.</p><pre>{text(train)}</pre>"
         f"<p>Whether they help your task:</p><pre>{text(does_it)}</pre>"
     )
 
@@ -221,7 +231,7 @@ def happened(run: Run) -> str:
         f"{many(counts['worker_joined'], 'worker')} joined, {counts['worker_left']} left; {many(counts['fault'], 'fault')} survived; "
         f"{many(counts['checkpoint'], 'checkpoint')} written."
     )
-    return f"<h2>What happened</h2><p>{line}</p>{listing(['time', 'what'], rows)}"
+    return f"<h2>What happened</h2><p>{line}</p>{listing(['time (UTC)', 'what'], rows)}"
 
 
 def many(count: int, name: str) -> str:
@@ -262,4 +272,4 @@ def files(run: Run) -> str:
 
 
 def foot() -> str:
-    return f'<p class="soft">Made by t2v {text(__version__)}, {when(datetime.now(timezone.utc).timestamp())}.</p>'
+    return f'<p class="soft">Made by t2v {text(__version__)}, {when(datetime.now(timezone.utc).timestamp())} UTC.</p>'

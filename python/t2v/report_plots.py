@@ -1,4 +1,5 @@
-"""The report's plots. In: rows of log.jsonl, of events, and the evaluation's summary. Out: (caption, SVG) pairs, those for which there is data."""
+"""The report's plots. In: rows of log.jsonl, of events, and the evaluation's summary.
+Out: (caption, SVG) pairs, those for which there is data."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def hours(events: list[Row], x: list[float]) -> tuple[list[float], str]:
     """Times since the first event, in the unit that suits them."""
     times = [time for time in (number(row.get("time")) for row in events) if time is not None]
     first, last = min(times), max(times)
-    size, unit = next(((size, unit) for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")) if last - first > 2 * size), (1, "seconds"))
+    size, unit = next(
+        ((size, unit) for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")) if last - first > 2 * size), (1, "seconds")
+    )
     return [(value - first) / size for value in x], unit
 
 

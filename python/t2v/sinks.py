@@ -1,4 +1,5 @@
-"""Where a run's figures go while it trains: loggers in spaCy's form, and TensorBoard. In: rows of log.jsonl and events. Out: calls of theirs.
+"""Where a run's figures go while it trains: loggers in spaCy's form, and TensorBoard. In: rows of log.jsonl and events.
+Out: calls of theirs.
 
 A sink that fails is named once and left alone from then on: a run of days must not end because a server was away.
 """

@@ -7,7 +7,9 @@ from typing import Optional
 
 import typer
 
-from .commands import CODE, EXTRA, GPU, commands, fail, reported
+from .commands import CODE, EXTRA, commands, fail, reported
+
+__all__ = ["commands"]
 
 STOPPED = 75
 

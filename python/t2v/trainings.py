@@ -16,7 +16,7 @@ from typing import Any, Optional
 from .errors import InputError
 
 LOADED = "Loaded pretrained weights from"
-"""What `spacy train -V` says when it has loaded init_tok2vec (spacy/training/initialize.py, 3.5 to 3.8). Without it spaCy has ignored them."""
+"""`spacy train -V` says so when it has loaded init_tok2vec (spacy/training/initialize.py, 3.5 to 3.8). Else it has ignored them."""
 
 
 @dataclass(frozen=True)
