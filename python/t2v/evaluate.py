@@ -1,5 +1,5 @@
 """`spacy t2v evaluate`: does pretraining help this task? Trains with and without the weights on growing parts of labelled data, with the
-real `spacy train`. In: a config, an output folder, labelled documents. Out: a table, a learning curve, a plain verdict, in OUT/t2v/evaluate."""
+real `spacy train`. In: a config, an output folder, labelled documents. Out, in OUT/t2v/evaluate: a table, a learning curve, a verdict."""
 
 from __future__ import annotations
 
