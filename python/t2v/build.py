@@ -67,7 +67,7 @@ def remedy(text: str) -> str:
         return "pip install spacy-lookups-data"
     if "[E150]" in text:
         return "give vectors that were made for the language of [nlp]"
-    return "mend the config"
+    return "mend the config (T2V_TRACEBACK=1 shows where it comes from)"
 
 
 def build(raw: Config) -> Built:
