@@ -25,8 +25,6 @@ LARGEST = 16 << 20
 RECYCLE = 32
 """Chunks that a process prepares before a fresh one takes its place: the vocabulary grows."""
 
-EMPTY_IN_PRETRAINING = ("ENT_TYPE", "POS", "TAG", "DEP", "LEMMA")
-
 
 class Words:
     """Turns documents into pieces. Owned by one process."""
@@ -35,7 +33,6 @@ class Words:
         from spacy.attrs import IDS
 
         self.vocab, self.columns = vocab, columns
-        self.empty = [index for index, name in enumerate(columns) if name in EMPTY_IN_PRETRAINING]
         self.ids = [IDS[name] for name in columns]
         self.token_ids = [IDS["ORTH"], IDS["NORM"], IDS["SPACY"]]
 
@@ -44,7 +41,7 @@ class Words:
         return doc.to_array(self.token_ids)
 
     def columns_of(self, orths: Any, norms: Any) -> tuple[Any, list[str]]:
-        """The columns of distinct words (words, columns) u64, and their texts."""
+        """The columns of distinct words (words, columns) u64, and their texts. A document made of words has no annotations: those are 0."""
         from spacy.tokens import Doc
 
         texts = [self.vocab.strings[int(orth)] for orth in orths]
@@ -52,7 +49,6 @@ class Words:
         for index, name in enumerate(self.columns):
             if name == "NORM":
                 values[:, index] = norms
-        values[:, self.empty] = 0
         return values, texts
 
     def piece(self, documents: list[Any], first: int) -> bytes:
