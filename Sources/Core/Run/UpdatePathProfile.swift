@@ -42,10 +42,11 @@ public struct UpdatePathProfile: Sendable {
             guard let sum else { continue }
             let buffer = MessageBuffer(byteCount: coding.maximumBytes)
             for _ in 0..<updates {
-                contributionTimes.append(seconds {
-                    bytes = sum.encode(into: buffer.bytes)
-                    blackHole(Digest64.hash(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
-                })
+                contributionTimes.append(
+                    seconds {
+                        bytes = sum.encode(into: buffer.bytes)
+                        blackHole(Digest64.hash(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
+                    })
             }
             let contribution = Contribution(
                 run: 1, roster: 0, update: 0, parameterHash: 0, node: node, selected: 1, words: 1,
@@ -57,10 +58,11 @@ public struct UpdatePathProfile: Sendable {
         var broadcast = training.broadcast()
         for _ in 0..<updates {
             var failure: (any Error)?
-            stepTimes.append(seconds {
-                do { try training.apply(nodes) } catch { failure = error }
-                broadcast = training.broadcast()
-            })
+            stepTimes.append(
+                seconds {
+                    do { try training.apply(nodes) } catch { failure = error }
+                    broadcast = training.broadcast()
+                })
             if let failure { throw InputError("\(failure)", at: "profile", remedy: "") }
         }
         blackHole(broadcast.hash)

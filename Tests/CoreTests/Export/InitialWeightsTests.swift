@@ -92,7 +92,7 @@ struct InitialWeightsTests {
     }
 
     @Test("of a checkpoint the parameters are taken, not the averages")
-    func ownCheckpoint(spec: .spacy2(TrainingSettings())) throws {
+    func ownCheckpoint() throws {
         let folder = try TemporaryFolder()
         var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
         checkpoint.parameters = Self.parameters(Self.shape)
