@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +35,11 @@ def reported() -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if os.environ.get("T2V_TRACEBACK"):
+            traceback.print_exc()
         fail(error)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
 
 
 def text_note(job: dict[str, Any]) -> str:
@@ -88,9 +94,27 @@ def pretrain_command(
 
 
 @commands.command("resume", context_settings=EXTRA)
-def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder.")) -> None:
+def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder."), code: Optional[Path] = CODE) -> None:
     """Go on with a run that was stopped or killed, to the same weights."""
     with reported():
         from .pretrain import resume
 
-        resume(out, list(ctx.args))
+        resume(out, list(ctx.args), code)
+
+
+@commands.command("check", context_settings=EXTRA)
+def check_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file for `spacy train`."),
+    weights: Optional[Path] = typer.Argument(None, help="modelN.bin; default: [initialize] init_tok2vec of the config."),
+    code: Optional[Path] = CODE,
+) -> None:
+    """Say whether `spacy train` will load these weights with this config, or what to change. Status 0: yes; 2: no."""
+    with reported():
+        from .check import check
+
+        rest = list(ctx.args)
+        if weights is not None and str(weights).startswith("--"):
+            rest, weights = [str(weights), *rest], None
+        for line in check(config_path, weights, rest, code):
+            print(f"\u2714 {line}" if line.startswith("yes") else f"\u2139 {line}")

@@ -80,6 +80,26 @@ def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: P
     assert spacy.blank("en").vocab.strings["not"] not in {ids[1] for doc in docs for word, _, ids in doc if word != "not"}
 
 
+def test_chinese(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    """A language whose tokenizer is not rule-based; by characters it needs no other package."""
+    import spacy
+
+    texts = ["我们在北京学习了三年。", "ni hao 世界, 42!"]
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    overrides = {
+        "nlp.lang": "zh",
+        "nlp.tokenizer": {"@tokenizers": "spacy.zh.ChineseTokenizer", "segmenter": "char"},
+        "paths.raw_text": str(tmp_path / "raw.jsonl"),
+        f"{MODEL}.embed.attrs": ["ORTH", "SHAPE", "LIKE_NUM", "SPACY"],
+    }
+    job = compiled(overrides)
+    assert "ChineseTokenizer is not rule-based" in job["text"]["why"]
+    [(_, docs)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 3)
+    nlp = spacy.blank("zh")
+    assert docs == [expected(nlp.make_doc(text), ["ORTH", "SHAPE", "LIKE_NUM"]) for text in texts]
+    assert {bool(ids[2]) for doc in docs for _, _, ids in doc} == {True, False}
+
+
 def test_users_reader(compiled: Callable[..., Any], tmp_path: Path) -> None:
     import spacy
 
@@ -123,11 +143,35 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     preparer = pieces.Preparer(nlp, ["ORTH", "NORM"], "jsonl", {"min_length": 17, "max_length": 40, "limit": 0})
     one = [preparer(chunk) for chunk in records.chunks([str(path)])]
     many = list(pieces.in_processes(preparer, records.chunks([str(path)]), 2))
-    assert one == many and sum(count for _, count, _ in one) < 3300
+    lengths = [len(nlp.make_doc(f"{SENTENCES[n % 4]} Number {n}.")) for n in range(4)]
+    longest = max(lengths)
+    assert one == many and sum(count for _, count, _ in one) == sum(1 for n in range(3300) if 17 <= lengths[n % 4] < 40)
+    preparer.low, preparer.high = longest, longest
+    assert preparer(next(records.chunks([str(path)])))[1] == 0
+    preparer.high = longest + 1
+    assert preparer(next(records.chunks([str(path)])))[1] == 1000 // 4 * lengths.count(longest)
     found = decode(b"".join(piece for piece, _, _ in one), 2)
     assert [first for first, _ in found] == [0, 1000, 2000, 3000]
     limited = list(records.chunks([str(path)], 1500))
     assert sum(len(chunk.lines) for chunk in limited) == 1500
+
+
+def test_a_killed_process_ends_it(tmp_path: Path) -> None:
+    """It must not wait for ever for what the process had."""
+    import os
+    import signal
+
+    (tmp_path / "raw.jsonl").write_text('{"text": "A text."}\n' * 2500)
+
+    class Killed(pieces.Preparer):
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, chunk: records.Chunk) -> Any:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(InputError, match="was killed"):
+        list(pieces.in_processes(Killed(), records.chunks([str(tmp_path / "raw.jsonl")]), 2))
 
 
 def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
@@ -138,11 +182,13 @@ def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     before = nlp.vocab["goin'"].norm_
     lookups = Lookups()
-    lookups.add_table("lexeme_norm", {"goin'": "walking"})
+    lookups.add_table("lexeme_norm", {"goin'": "walking", "nothin'": "zero"})
+    nlp.vocab["nothin'"].norm_ = "set by the user"
     nlp.vocab.lookups = lookups
     assert nlp.vocab["goin'"].norm_ == before
     pieces.refresh_norms(nlp.vocab)
     assert nlp.vocab["goin'"].norm_ == "walking" and nlp.vocab["Going"].norm_ == "going"
+    assert nlp.vocab["nothin'"].norm_ == "set by the user"
 
 
 @pytest.mark.parametrize(

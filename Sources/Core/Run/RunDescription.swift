@@ -29,17 +29,18 @@ public struct RunDescription: Codable, Sendable {
     }
 
     public var settings: TrainingSettings
-    public var seeds: EmbeddingSeeds
+    /// What is trained.
+    public var spec: ModelSpec
     public var modelFiles: [File]
     /// Names the model's tokenizing files in a cache.
     public var modelDigest: String
     public var local: LocalPaths?
 
     public init(
-        settings: TrainingSettings, seeds: EmbeddingSeeds, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
+        settings: TrainingSettings, spec: ModelSpec, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
     ) {
         self.settings = settings
-        self.seeds = seeds
+        self.spec = spec
         self.modelFiles = modelFiles
         self.modelDigest = modelDigest
         self.local = local
@@ -57,6 +58,7 @@ public struct RunDescription: Codable, Sendable {
             throw InputError("the run's description cannot be read", at: "welcome", remedy: "install the same t2v on both hosts")
         }
         try description.settings.validate()
+        try description.spec.validate(place: "welcome")
         for file in description.modelFiles {
             // Names become paths below the worker's cache.
             guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains("..") else {
@@ -94,7 +96,7 @@ public struct RunPlan: Codable, Sendable {
 
     public var updates: UpdatePlan
     public var shards: [PlannedShard]
-    /// Seven numbers a word: orth, norm, prefix, suffix, shape, row (as two's complement), count.
+    /// The random words as `WordFigures`.
     public var randomWordFigures: [UInt64]
     /// The same of the literal word `[MASK]`, with count 0.
     public var maskWordFigures: [UInt64]
@@ -102,19 +104,27 @@ public struct RunPlan: Codable, Sendable {
     public init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
         self.updates = updates
         self.shards = shards
-        randomWordFigures = zip(randomWords.words, randomWords.counts).flatMap { $0.figures(count: $1) }
-        maskWordFigures = maskWord.figures(count: 0)
+        randomWordFigures = randomWords.figures
+        var mask = WordFigures()
+        mask.append(maskWord, count: 0)
+        maskWordFigures = mask.figures
     }
 
-    public var randomWords: RandomWordTable { RandomWordTable(figures: randomWordFigures) }
-    public var maskWord: WordFeatures { WordFeatures(figures: maskWordFigures[...]) }
+    /// The random words and the word `[MASK]`.
+    /// - Throws: `InputError` when the figures are of another schema.
+    public func words(schema: FeatureSchema) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
+        guard let random = RandomWordTable(figures: randomWordFigures, schema: schema),
+            let mask = WordFigures.decode(maskWordFigures, schema: schema), let word = mask.first?.word, mask.count == 1
+        else { throw InputError("the run's plan has words of other columns", at: "plan", remedy: "install the same t2v on both hosts") }
+        return (random, word)
+    }
 
     public func encoded() -> [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
 
     /// - Throws: `InputError` when the bytes are no plan for that many lanes.
     public static func decode(_ bytes: [UInt8], lanes: Int) throws(InputError) -> RunPlan {
         guard let plan = try? JSONDecoder().decode(RunPlan.self, from: Data(bytes)), plan.updates.laneWords.count == lanes,
-            plan.updates.updatesPerEpoch > 0, plan.randomWordFigures.count % 7 == 0, plan.maskWordFigures.count == 7,
+            plan.updates.updatesPerEpoch > 0,
             plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
         else { throw InputError("the run's plan cannot be read", at: "plan", remedy: "install the same t2v on both hosts") }
         guard plan.shards.allSatisfy({ $0.key.count == 64 && $0.key.allSatisfy(\.isHexDigit) }) else {
@@ -127,24 +137,6 @@ public struct RunPlan: Codable, Sendable {
     public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
 }
 
-extension WordFeatures {
-    func figures(count: UInt64) -> [UInt64] { [orth, norm, prefix, suffix, shape, UInt64(bitPattern: Int64(row)), count] }
-
-    init(figures: ArraySlice<UInt64>) {
-        let f = Array(figures)
-        self.init(
-            orth: f[0], norm: f[1], prefix: f[2], suffix: f[3], shape: f[4], row: Int32(truncatingIfNeeded: Int64(bitPattern: f[5])))
-    }
-}
-
-extension RandomWordTable {
-    /// The table as numbers, for the plan and for checkpoints; seven a word.
-    public init(figures: [UInt64]) {
-        let starts = stride(from: 0, to: figures.count - 6, by: 7)
-        self.init(words: starts.map { WordFeatures(figures: figures[$0..<$0 + 7]) }, counts: starts.map { figures[$0 + 6] })
-    }
-}
-
 extension TrainingSettings {
     /// - Throws: `InputError` that names the option whose value no run can have.
     public func validate() throws(InputError) {
@@ -155,7 +147,7 @@ extension TrainingSettings {
         try require((1...64).contains(depth), "--conv-depth", depth, "1 to 64")
         try require((1...16).contains(pieces), "--cnn-pieces", pieces, "1 to 16")
         try require((2...100_000_000).contains(rows), "--embed-rows", rows, "2 to 100000000")
-        try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate from 0 up to, not including, 1")
+        try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate in [0, 1)")
         try require((1...1_000_000_000).contains(batchSize), "--batch-size", batchSize, "1 to 1000000000 words an update")
         try require((1...1_000_000).contains(minLength), "--min-length", minLength, "1 to 1000000 tokens")
         try require(

@@ -9,7 +9,7 @@ import Testing
 @Suite("Checkpoint")
 struct CheckpointTests {
     static func sample(update: Int) -> Checkpoint {
-        var checkpoint = Checkpoint()
+        var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
         func group(_ base: Float) -> [NamedTensor] {
             [
                 NamedTensor(name: "mixer.W", shape: [2, 3, 2], values: (0..<12).map { base + Float($0) }),
@@ -21,7 +21,8 @@ struct CheckpointTests {
         checkpoint.moment2 = group(1e-30)
         checkpoint.averages = group(-1)
         checkpoint.tables = [NamedWords(name: "random_words", shape: [2, 2], values: [1, .max, 3, 4])]
-        checkpoint.seeds = EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 4_000_000_000)
+        checkpoint.spec = .spacy2(
+            TrainingSettings(), seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 4_000_000_000))
         checkpoint.configuration = "{\"width\": 96, \"texts\": \"a\\\"b.jsonl\"}\n"
         checkpoint.state.update = update
         checkpoint.state.seed = .max
@@ -41,22 +42,11 @@ struct CheckpointTests {
         #expect(folder.names == ["c.safetensors"])
     }
 
-    @Test("the last K are kept, and later ones of an abandoned future go")
-    func keep() throws {
-        let folder = try TemporaryFolder()
-        let store = CheckpointStore(folder: folder.path, keep: 2)
-        for update in [0, 5, 9, 10, 200] { try store.save(Self.sample(update: update)) }
-        #expect(try store.updates() == [10, 200])
-        try store.save(Self.sample(update: 50))
-        #expect(try store.updates() == [10, 50])
-        #expect(try store.latestGood().checkpoint?.state.update == 50)
-    }
-
     @Test("a torn, altered, empty or renamed checkpoint is named and the one before it is used")
     func damaged() throws {
         let folder = try TemporaryFolder()
         let store = CheckpointStore(folder: folder.path, keep: 9)
-        for update in 1...5 { try store.save(Self.sample(update: update)) }
+        for update in 1...5 { try store.write(Self.sample(update: update)) }
         var bytes = try folder.bytes("checkpoint-5.safetensors")
         try Data(bytes.dropLast(3)).write(to: URL(filePath: store.path(update: 5)))
         bytes = try folder.bytes("checkpoint-4.safetensors")
@@ -77,8 +67,8 @@ struct CheckpointTests {
         let store = CheckpointStore(folder: folder.path, keep: 3)
         var small = Self.sample(update: 2)
         (small.moment1, small.moment2, small.averages) = ([], [], [])
-        try store.save(Self.sample(update: 1))
-        try store.save(small)
+        try store.write(Self.sample(update: 1))
+        try store.write(small)
         let bytes = try folder.bytes("checkpoint-2.safetensors")
         for bit in stride(from: half, to: bytes.count * 8, by: 2) {
             var changed = bytes
