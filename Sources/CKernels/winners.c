@@ -23,7 +23,7 @@ AVX512 static inline __m512i places(const t2v_winners *w, const int32_t *starts,
     __m512i start = _mm512_maskz_loadu_epi32(lanes(count), starts);
     __m512i place = _mm512_mullo_epi32(lane, _mm512_set1_epi32(unit));
     for (ptrdiff_t p = 1; p < w->pieces; p++) {
-        __mmask16 beyond = _mm512_cmpge_epi32_mask(start, _mm512_set1_epi32((int)(p * w->outputs * w->inputs)));
+        __mmask16 beyond = _mm512_cmpge_epi32_mask(start, _mm512_set1_epi32((int)(p * w->outputs * w->weight_stride)));
         place = _mm512_mask_add_epi32(place, beyond, place, _mm512_set1_epi32(step));
     }
     return place;
@@ -82,7 +82,7 @@ static size_t winners_scratch(const t2v_winners *w) {
 AVX512 static void pack_tile(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t length, float *pack) {
     for (ptrdiff_t p = 0; p < w->pieces; p++) {
         for (ptrdiff_t o = 0; o < count; o++) {
-            const float *source = weights + (p * w->outputs + first + o) * w->inputs;
+            const float *source = weights + (p * w->outputs + first + o) * w->weight_stride;
             float *target = pack + (p * tile_outputs + o) * tile_columns;
             for (ptrdiff_t k = 0; k < length; k += 16) _mm512_store_ps(target + k, _mm512_maskz_loadu_ps(lanes(length - k), source + k));
         }
@@ -205,7 +205,7 @@ AVX512 void t2v_winners_weight_gradient(const t2v_winners *w, const float *input
                 }
                 for (ptrdiff_t list = 0; list < w->pieces * count; list++) {
                     if (won.counts[list] == 0) continue;
-                    float *target = d_weights + ((list / count) * w->outputs + first + list % count) * w->inputs + column;
+                    float *target = d_weights + ((list / count) * w->outputs + first + list % count) * w->weight_stride + column;
                     gather[some](won.counts[list], won.gradients + list * list_rows, won.rows + list * list_rows, pack, target, last);
                 }
             }

@@ -34,7 +34,9 @@ typedef struct {
     ptrdiff_t outputs, pieces, inputs, rows;
     /// (R, O): gradients of the maxima.
     const float *gradients;
-    /// (R, O): where the winner's row of W begins: (piece * O + o) * K.
+    /// Floats from one row of W to the next; K or more.
+    ptrdiff_t weight_stride;
+    /// (R, O): where the winner's row of W begins: (piece * O + o) * weight_stride.
     const int32_t *starts;
     /// Row r's input begins at row_starts[r] * row_stride, or at r * row_stride if NULL. Inputs of different rows may overlap.
     const int32_t *row_starts;

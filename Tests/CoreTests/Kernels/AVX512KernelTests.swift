@@ -68,13 +68,13 @@ import Testing
                 rowStarts.withUnsafeBufferPointer { rowStarts in
                     guard let dMax = dMax.baseAddress, let starts = starts.baseAddress, let rowStarts = rowStarts.baseAddress else { return }
                     let products = WinnerProducts(
-                        outputs: outputs, inputs: inputs, rows: rows, dMax: dMax, winnerStarts: starts, rowStarts: rowStarts,
-                        rowStride: stride)
+                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: inputs, rows: rows, dMax: dMax, winnerStarts: starts,
+                        rowStarts: rowStarts, rowStride: stride)
                     products.inputGradient(weights: weights, dInput: &swiftInput)
                     products.weightGradient(dWeights: &swiftWeights, input: input)
                     var winners = t2v_winners(
-                        outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax, starts: starts,
-                        row_starts: rowStarts, row_stride: stride)
+                        outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax, weight_stride: inputs,
+                        starts: starts, row_starts: rowStarts, row_stride: stride)
                     t2v_winners_input_gradient(&winners, weights, &dInput)
                     t2v_winners_weight_gradient(&winners, input, &dWeights)
                 }
