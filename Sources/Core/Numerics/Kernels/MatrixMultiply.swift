@@ -28,7 +28,7 @@ package struct MatrixMultiply: Sendable {
     private let kernelFlags: Int32?
 
     package init(_ arithmetic: Arithmetic) {
-        kernelFlags = arithmetic == .blas || t2v_has_avx512() == 0 ? nil : arithmetic == .bf16 ? Int32(T2V_BF16.rawValue) : 0
+        kernelFlags = arithmetic == .blas || t2v_has_avx512() == 0 ? nil : arithmetic == .bf16 ? Int32(T2V_BF16) : 0
     }
 
     /// Set once, before the first product: two BLAS threads on a busy core cost more than they give, and they change bits.
@@ -78,9 +78,9 @@ package struct MatrixMultiply: Sendable {
             return
         }
         if let kernelFlags {
-            let transposed = (transA == CblasTrans ? T2V_A_TRANSPOSED.rawValue : 0) | (transB == CblasTrans ? T2V_B_TRANSPOSED.rawValue : 0)
-            let flags = kernelFlags | Int32(transposed | (accumulate ? T2V_ACCUMULATE.rawValue : 0))
-            t2v_gemm(flags, m, n, k, a, lda, b, ldb, c, ldc)
+            let transposed = (transA == CblasTrans ? T2V_A_TRANSPOSED : 0) | (transB == CblasTrans ? T2V_B_TRANSPOSED : 0)
+            t2v_gemm(
+                kernelFlags | Int32(transposed | (accumulate ? T2V_ACCUMULATE : 0)), m, n, k, a, lda, b, ldb, c, ldc)
             return
         }
         _ = Self.ready
