@@ -156,6 +156,24 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     assert sum(len(chunk.lines) for chunk in limited) == 1500
 
 
+def test_a_killed_process_ends_it(tmp_path: Path) -> None:
+    """It must not wait for ever for what the process had."""
+    import os
+    import signal
+
+    (tmp_path / "raw.jsonl").write_text('{"text": "A text."}\n' * 2500)
+
+    class Killed(pieces.Preparer):
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, chunk: records.Chunk) -> Any:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(InputError, match="was killed"):
+        list(pieces.in_processes(Killed(), records.chunks([str(tmp_path / "raw.jsonl")]), 2))
+
+
 def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
     """Lexemes of the tokenizer's exceptions are older than the table: they get its norms too."""
     import spacy
@@ -164,11 +182,13 @@ def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     before = nlp.vocab["goin'"].norm_
     lookups = Lookups()
-    lookups.add_table("lexeme_norm", {"goin'": "walking"})
+    lookups.add_table("lexeme_norm", {"goin'": "walking", "nothin'": "zero"})
+    nlp.vocab["nothin'"].norm_ = "set by the user"
     nlp.vocab.lookups = lookups
     assert nlp.vocab["goin'"].norm_ == before
     pieces.refresh_norms(nlp.vocab)
     assert nlp.vocab["goin'"].norm_ == "walking" and nlp.vocab["Going"].norm_ == "going"
+    assert nlp.vocab["nothin'"].norm_ == "set by the user"
 
 
 @pytest.mark.parametrize(
