@@ -58,7 +58,7 @@ let package = Package(
         .room("Launch", path: "Launch", needs: ["Base", arguments]),
         .program("Coordinator", needs: all + ["CoordinatorKit", "Launch", arguments]),
         .program("Worker", needs: all + ["WorkerKit", "Launch", "CLinux", arguments]),
-        .target(name: "TestSupport", dependencies: ["Base"], path: "Tests/Support", swiftSettings: speed),
+        .target(name: "TestSupport", dependencies: ["Base", "Text"], path: "Tests/Support", swiftSettings: speed),
         .tests("Base"),
         .tests("Text", needs: ["Base"]),
         .tests("Numerics", needs: ["Base", "Text", "Transport", "CLinux"]),
@@ -67,9 +67,9 @@ let package = Package(
         .tests("CoordinatorKit", needs: ["Base", "CZlib"]),
         .tests("WorkerKit"),
         .testTarget(
-            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib"], exclude: ["reference"], resources: [.copy("data")],
+            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib", "TestSupport"], exclude: ["reference"], resources: [.copy("data")],
             swiftSettings: speed),
-        .testTarget(name: "SimulationTests", dependencies: ["Base", "Protocol", "TestSupport"], swiftSettings: speed),
+        .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol", "TestSupport"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),
         .testTarget(name: "HouseTests", swiftSettings: speed),
     ]

@@ -3,6 +3,8 @@
 // Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`), sharing nothing with the kernels but the Philox block
 // and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
 
+import TestSupport
+
 @testable import Base
 @testable import Numerics
 @testable import Text
