@@ -15,7 +15,9 @@ import Testing
         #expect(table.words.map(\.orth) == [3, 4, 1])
         var seen: [UInt64: Int] = [:]
         let philox = Philox(seed: 1, purpose: .select)
-        for item in 0..<20_000 as Range<UInt64> { seen[table.words[try #require(table.index(bits: philox.bits(item)))].orth, default: 0] += 1 }
+        for item in 0..<20_000 as Range<UInt64> {
+            seen[table.words[try #require(table.index(bits: philox.bits(item)))].orth, default: 0] += 1
+        }
         #expect(abs(Double(seen[3] ?? 0) / 20_000 - 0.6) < 0.02)
         #expect(abs(Double(seen[4] ?? 0) / 20_000 - 0.3) < 0.02)
         #expect(table.index(bits: 0) == 0)

@@ -15,7 +15,8 @@ import Testing
     private static func prepare(_ text: [UInt8], _ preparer: ShardPreparer) throws -> PreparedShard {
         let bytes = try text.withUnsafeBytes { try preparer.prepare(jsonl: $0) }
         let owner = NSMutableData(bytes: bytes, length: bytes.count)
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(start: owner.bytes, count: bytes.count), owner: owner, schema: .spacy2, place: "memory")
+        return try PreparedShard(
+            bytes: UnsafeRawBufferPointer(start: owner.bytes, count: bytes.count), owner: owner, schema: .spacy2, place: "memory")
     }
 
     private func id(_ text: String) -> UInt64 { StringIDs(.spacy23).id(text) }
