@@ -57,7 +57,7 @@ struct Rule: Sendable {
     static let reproducible = Rule("Folders that decide know no clock, file, thread or chance") { file in
         guard pureFolders.contains(where: file.path.hasPrefix) else { return [] }
         // A case may be called `random`; a call of that name draws.
-        return (file.matches(of: /\.?\w+/) + file.matches(of: /\.random\(/))
+        return (file.matches(of: /\.?\w+/) + file.matches(of: /\.random\(in/))
             .filter { unforeseeable.contains($0.text) || $0.text.hasSuffix("Socket") }
             .map { "\(file.path):\($0.line): \($0.text) in a folder that only decides" }
     }
@@ -66,7 +66,7 @@ struct Rule: Sendable {
     static let unforeseeable: Set<Substring> = [
         "Date", "ContinuousClock", "SuspendingClock", "DispatchTime", "clock_gettime", "usleep", "sleep", "UUID", "FileManager",
         "FileHandle",
-        "ProcessInfo", "getenv", "fopen", "SystemRandomNumberGenerator", "Hasher", ".hashValue", ".random(", ".shuffled", ".randomElement",
+        "ProcessInfo", "getenv", "fopen", "SystemRandomNumberGenerator", "Hasher", ".hashValue", ".random(in", ".shuffled", ".randomElement",
         "Thread", "Task", "DispatchQueue", "DispatchSemaphore", "Mutex", "Atomic", "async", "await", "actor", "ZMQMessage", "ZMQContext",
     ]
 
