@@ -6,6 +6,7 @@ the token's NORM is kept, which `spacy train` sees. A word is its ORTH and its N
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing
 import os
@@ -102,12 +103,20 @@ def mask(vocab: Any, columns: list[str]) -> dict[str, Any]:
 
 
 def refresh_norms(vocab: Any) -> None:
-    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it."""
+    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it.
+
+    A table wraps the language's function (spacy/util.py, `add_lookups`); a lexeme that has another norm than that function's was set by
+    somebody, and keeps it.
+    """
     from spacy.attrs import NORM
 
     getter = vocab.lex_attr_getters.get(NORM)
-    for lexeme in vocab if getter else ():
-        lexeme.norm_ = getter(lexeme.text)
+    if not isinstance(getter, functools.partial) or not getter.args:
+        return
+    without_table = getter.args[0]
+    for lexeme in vocab:
+        if lexeme.norm_ == without_table(lexeme.text):
+            lexeme.norm_ = getter(lexeme.text)
 
 
 class Preparer:

@@ -182,11 +182,13 @@ def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     before = nlp.vocab["goin'"].norm_
     lookups = Lookups()
-    lookups.add_table("lexeme_norm", {"goin'": "walking"})
+    lookups.add_table("lexeme_norm", {"goin'": "walking", "nothin'": "zero"})
+    nlp.vocab["nothin'"].norm_ = "set by the user"
     nlp.vocab.lookups = lookups
     assert nlp.vocab["goin'"].norm_ == before
     pieces.refresh_norms(nlp.vocab)
     assert nlp.vocab["goin'"].norm_ == "walking" and nlp.vocab["Going"].norm_ == "going"
+    assert nlp.vocab["nothin'"].norm_ == "set by the user"
 
 
 @pytest.mark.parametrize(
