@@ -15,7 +15,8 @@ from typing import Any
 from .config import Config, flatten
 from .errors import InputError, nearest
 from .head import read_objective
-from .walk import Node, Tensor, UnknownLayer, Walk
+from .layers import Node, Tensor, UnknownLayer
+from .walk import Walk
 
 PARSERS = ("ner", "parser", "beam_ner", "beam_parser")
 """Factories whose layer "tok2vec" is more than a tok2vec layer: spaCy cannot pretrain it."""

@@ -6,6 +6,7 @@ the token's NORM is kept, which `spacy train` sees. A word is its ORTH and its N
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing
 import os
@@ -64,7 +65,7 @@ class Words:
         index, inverse = distinct(rows[:, 0], rows[:, 1])
         values, texts = self.columns_of(rows[index, 0], rows[index, 1])
         encoded = [text.encode("utf8") for text in texts]
-        offsets = numpy.zeros(len(encoded) + 1, dtype="<u4")
+        offsets: Any = numpy.zeros(len(encoded) + 1, dtype="<u4")
         numpy.cumsum([len(text) for text in encoded], out=offsets[1:])
         tokens = inverse.astype("<u4") | numpy.where(rows[:, 2] != 0, SPACE, 0).astype("<u4")
         ids = numpy.ascontiguousarray(values.T, dtype="<u8")
@@ -102,12 +103,20 @@ def mask(vocab: Any, columns: list[str]) -> dict[str, Any]:
 
 
 def refresh_norms(vocab: Any) -> None:
-    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it."""
+    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it.
+
+    A table wraps the language's function (spacy/util.py, `add_lookups`); a lexeme that has another norm than that function's was set by
+    somebody, and keeps it.
+    """
     from spacy.attrs import NORM
 
     getter = vocab.lex_attr_getters.get(NORM)
-    for lexeme in vocab if getter else ():
-        lexeme.norm_ = getter(lexeme.text)
+    if not isinstance(getter, functools.partial) or not getter.args:
+        return
+    without_table = getter.args[0]
+    for lexeme in vocab:
+        if lexeme.norm_ == without_table(lexeme.text):
+            lexeme.norm_ = getter(lexeme.text)
 
 
 class Preparer:

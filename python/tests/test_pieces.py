@@ -67,6 +67,11 @@ def test_attributes_that_only_python_computes(compiled: Callable[..., Any], tmp_
     assert text["mask"]["text"] == "[MASK]" and text["mask"]["ids"][1] == nlp.vocab.strings["[mask]"]
 
 
+def test_a_function_that_is_not_spacys(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    job = compiled({"initialize.after_init": {"@callbacks": "my.change.v1", "what": "shape"}}, code=HERE / "user_code.py")
+    assert job["text"]["path"] == "pieces" and "SHAPE is computed by a function that is not spaCy's" in job["text"]["why"]
+
+
 def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
     import spacy
 
@@ -182,11 +187,13 @@ def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     before = nlp.vocab["goin'"].norm_
     lookups = Lookups()
-    lookups.add_table("lexeme_norm", {"goin'": "walking"})
+    lookups.add_table("lexeme_norm", {"goin'": "walking", "nothin'": "zero"})
+    nlp.vocab["nothin'"].norm_ = "set by the user"
     nlp.vocab.lookups = lookups
     assert nlp.vocab["goin'"].norm_ == before
     pieces.refresh_norms(nlp.vocab)
     assert nlp.vocab["goin'"].norm_ == "walking" and nlp.vocab["Going"].norm_ == "going"
+    assert nlp.vocab["nothin'"].norm_ == "set by the user"
 
 
 @pytest.mark.parametrize(
