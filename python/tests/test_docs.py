@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,22 @@ from thinc.api import Config
 
 from t2v import programs
 from t2v.compile import compile_job
-from t2v.settings import read_settings
+from t2v.errors import InputError
+from t2v.settings import KEYS, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    "evaluate.md",
+    "report.md",
+    "loggers.md",
+    "bench-command.md",
+    "events.md",
+    "getting-started.md",
+    "from-spacy-pretrain.md",
+    "troubleshooting.md",
+    "spacy2.md",
+    "worth-it.md",
+]
 FEW = {"SPACY_CONFIG_OVERRIDES": "--training.max_steps=2 --training.eval_frequency=2"}
 
 
@@ -52,6 +66,15 @@ def test_evaluate(place: Path, spacy_command: Any) -> None:
     assert json.loads((place / "out" / "t2v" / "evaluate" / "summary.json").read_text())["cells"]
 
 
+def test_worth_it(place: Path, spacy_command: Any) -> None:
+    """The commands behind the figures, cut short."""
+    shutil.rmtree(place / "out")
+    pretrain, evaluate = blocks("worth-it.md", "sh")
+    run(pretrain, spacy_command, SPACY_CONFIG_OVERRIDES="--pretraining.max_epochs=1 --corpora.pretrain.max_length=50")
+    shown = run(evaluate.replace("--sizes 10,20 --seeds 4", "--sizes 10 --seeds 1"), spacy_command, **FEW).stdout
+    assert "with model-last.bin" in shown
+
+
 def test_report(place: Path, spacy_command: Any) -> None:
     pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
     (block,) = blocks("report.md", "sh")
@@ -78,7 +101,53 @@ def test_logger_sections(place: Path) -> None:
     assert shown[0] == "5"
 
 
-@pytest.mark.parametrize("page", ["evaluate.md", "report.md", "loggers.md", "bench-command.md", "events.md"])
+@pytest.mark.programs
+def test_getting_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spacy_command: Any) -> None:
+    """The whole page, from texts to the report. Where the programs are not built, the weights are those that a run begins with."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("getting-started.md", "python")
+    (tmp_path / "texts.py").write_text(code)
+    made, config, pretrain, *rest = blocks("getting-started.md", "sh")
+    assert made == "python texts.py\n"
+    subprocess.run([sys.executable, "texts.py"], check=True)
+    run(config, spacy_command)
+    if trains_jobs():
+        run(pretrain.replace("max_epochs 5", "max_epochs 1"), spacy_command)
+    else:
+        compile_job(Path("config.cfg"), tmp_path / "job", ["--paths.raw_text", "raw.jsonl"], verified=0)
+        (tmp_path / "out").mkdir()
+        shutil.copy(tmp_path / "job" / "tok2vec.bin", tmp_path / "out" / "model-last.bin")
+        (tmp_path / "out" / "log.jsonl").write_text('{"nr_word":10,"loss":4.0,"epoch_loss":4.0,"epoch":0}\n')
+    told = []
+    for block in rest:
+        shorter = re.sub(r" --training.max_steps \d+", "", block).replace("--sizes 100,all --seeds 2", "--sizes 20 --seeds 1")
+        told.append(run(shorter, spacy_command, **FEW))
+    check, train, evaluate, report = told
+    assert "Loaded pretrained weights from out/model-last.bin" in train.stdout + train.stderr
+    assert "model-last.bin" in evaluate.stdout and "report.html" in report.stdout
+
+
+def trains_jobs() -> bool:
+    """Whether the coordinator is built, and knows jobs."""
+    try:
+        program = programs.find()
+    except InputError:
+        return False
+    shown = subprocess.run([str(program), "pretrain", "--help"], capture_output=True, text=True)
+    return "--job" in shown.stdout + shown.stderr
+
+
+def test_settings_of_the_comparison_page() -> None:
+    """The [t2v] section and the table of keys are those that exist."""
+    (section,) = blocks("from-spacy-pretrain.md", "ini")
+    assert read_settings(Config().from_str(section)["t2v"])["patience"] == 5
+    text = (ROOT / "docs" / "from-spacy-pretrain.md").read_text(encoding="utf8")
+    table = text.split("| key | default | what |")[1].split("\n\n")[0]
+    named = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == set(KEYS)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if not target.startswith("https://")]
