@@ -32,8 +32,11 @@ def evaluate_command(
 
     Overrides of the config, as --training.max_steps 500, are passed on. What is done already is not done again.
     """
+    import signal
+
     from .evaluate import Request, evaluate
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the trainings must end too
     with reported():
         try:
             evaluate(Request(config_path, out, train, dev, sizes, seeds, weights, code, gpu, jobs, list(ctx.args)))
@@ -51,3 +54,21 @@ def report_command(
 
     with reported():
         print(f"\u2714 wrote {write_report(out, output)}")
+
+
+@commands.command("bench", context_settings=EXTRA)
+def bench_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file."),
+    texts: Optional[Path] = typer.Argument(None, help="Texts, instead of those that the config names."),
+    seconds: float = typer.Option(60.0, "--seconds", help="How long each program is measured."),
+    code: Optional[Path] = CODE,
+) -> None:
+    """Measure spaCy's own pretrain and t2v on this machine, with this config: words a second, memory, days an epoch."""
+    from .bench import bench
+
+    rest = list(ctx.args)
+    if texts is not None and str(texts).startswith("--"):  # the name of an override that stands where TEXTS may stand
+        rest, texts = [str(texts), *rest], None
+    with reported():
+        bench(config_path, texts, seconds, code, rest)
