@@ -22,6 +22,8 @@ struct WinnerProducts {
     /// Row r's input begins at rowStarts[r] * rowStride, or at r * rowStride if nil. Inputs of different rows may overlap.
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
+    /// Whether CKernels does the work; tests compare both ways.
+    var usesAVX512 = WinnerProducts.hasAVX512
 
     /// Outputs whose weights, of all pieces, fill a tile: 16 * 3 * 96 floats are 18 KB.
     private static let tile = 16
@@ -30,7 +32,7 @@ struct WinnerProducts {
 
     /// dInput(row)[k] += sum over o of dMax * W(winner of o)[k]; rows in order.
     func inputGradient(weights: Floats, dInput: MutableFloats) {
-        if Self.hasAVX512 {
+        if usesAVX512 {
             withWinners { t2v_winners_input_gradient($0, weights, dInput) }
             return
         }
@@ -45,7 +47,7 @@ struct WinnerProducts {
 
     /// dWeights(winner of o)[k] += dMax * input(row)[k].
     func weightGradient(dWeights: MutableFloats, input: Floats) {
-        if Self.hasAVX512 {
+        if usesAVX512 {
             withWinners { t2v_winners_weight_gradient($0, input, dWeights) }
             return
         }
@@ -58,7 +60,7 @@ struct WinnerProducts {
         }
     }
 
-    private static let hasAVX512 = t2v_has_avx512() == 1
+    static let hasAVX512 = t2v_has_avx512() == 1
 
     private func withWinners(_ body: (UnsafePointer<t2v_winners>) -> Void) {
         var winners = t2v_winners(
