@@ -83,7 +83,7 @@ struct RecordReader {
     private static let remedy = "write records as {\"text\": \"...\"} or {\"tokens\": [\"...\"]}, one a line"
 
     /// What `str.strip` takes off among ASCII characters.
-    private static func isBlank(_ byte: UInt8) -> Bool {
+    static func isBlank(_ byte: UInt8) -> Bool {
         byte == 0x20 || (byte >= 0x09 && byte <= 0x0d) || (byte >= 0x1c && byte <= 0x1f)
     }
 
