@@ -1,6 +1,5 @@
 // Weights files of spaCy 3 as forms to fill in. In: files that the real spaCy 3.8 wrote. Out: equal bytes, and files that it loads.
 import Core
-import Crypto
 import Foundation
 import Testing
 
@@ -31,7 +30,7 @@ struct TemplateTests {
     private func described(_ file: TemplateFile) -> [Described] {
         file.places.map { place in
             let values = file.values(node: place.node, parameter: place.parameter) ?? []
-            let digest = values.withUnsafeBytes { SHA256.hash(data: Data($0)) }.map { String(format: "%02x", $0) }.joined()
+            let digest = values.withUnsafeBytes { SHA256.hash([UInt8]($0)).hex }
             return Described(
                 node: place.node, layer: file.nodes[place.node].name, parameter: place.parameter,
                 shape: file.nodes[place.node].parameters[place.parameter]?.shape ?? [], digest: digest)

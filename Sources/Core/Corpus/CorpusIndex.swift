@@ -1,6 +1,5 @@
 // A corpus cut into shards. In: files of lines, or of pieces. Out: byte ranges of whole lines or pieces, their hashes, and lanes of them.
 import CLinux
-import Crypto
 import Foundation
 
 /// A run of whole lines, or of whole pieces: the unit that is shipped, prepared and cached.
@@ -75,7 +74,7 @@ public struct CorpusIndex: Sendable, Equatable {
             (shards, firstLines) = (cutter.shards, cutter.firstLines)
         }
         var hasher = SHA256()
-        for shard in shards { hasher.update(data: shard.digest) }
+        for shard in shards { hasher.update(shard.digest) }
         digest = hasher.finalize().hex
     }
 
@@ -96,18 +95,5 @@ public struct CorpusIndex: Sendable, Equatable {
             loads[lane] += shards[shard].byteCount
         }
         return lists.map { $0.sorted() }
-    }
-}
-
-extension Sequence<UInt8> {
-    /// Lower-case hexadecimal digits.
-    public var hex: String {
-        let digits = Array("0123456789abcdef".utf8)
-        var out: [UInt8] = []
-        for byte in self {
-            out.append(digits[Int(byte >> 4)])
-            out.append(digits[Int(byte & 15)])
-        }
-        return String(decoding: out, as: UTF8.self)
     }
 }

@@ -1,5 +1,4 @@
 // Files of pieces cut into shards. In: open files. Out: ranges of whole pieces of about equal size.
-import Crypto
 import Foundation
 
 /// Cuts at the borders of pieces.
@@ -24,7 +23,7 @@ struct PieceCutter {
         var (offset, shard, hasher) = (0, nil as Shard?, SHA256())
         func close() {
             guard var done = shard else { return }
-            done.digest = Array(hasher.finalize())
+            done.digest = hasher.finalize()
             shards.append(done)
             (shard, hasher) = (nil, SHA256())
         }
@@ -50,7 +49,7 @@ struct PieceCutter {
                 if part != startPart || open.byteCount + header.byteCount > limit { close() }
             }
             _ = try file.read(at: offset, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<header.byteCount]))
-            hasher.update(bufferPointer: UnsafeRawBufferPointer(rebasing: buffer[..<header.byteCount]))
+            hasher.update(UnsafeRawBufferPointer(rebasing: buffer[..<header.byteCount]))
             let first = shard?.firstLine ?? Int(header.firstDocument)
             var grown = shard ?? Shard(file: firstLines.count - 1, offset: offset, byteCount: 0, firstLine: first, lineCount: 0, digest: [])
             grown.byteCount += header.byteCount

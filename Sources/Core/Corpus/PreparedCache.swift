@@ -1,6 +1,5 @@
 // Prepared shards on disk, named by everything they depend on. In: keys, bytes. Out: mapped shards, for this run and later ones.
 import CLinux
-import Crypto
 import Foundation
 
 /// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
@@ -32,9 +31,9 @@ public final class PreparedCache: Sendable {
     /// SHA-256 over everything a prepared shard depends on.
     public static func key(text: [UInt8], modelDigest: String, minLength: Int, maxLength: Int) -> [UInt8] {
         var hasher = SHA256()
-        hasher.update(data: text)
-        hasher.update(data: Array("\(modelDigest) \(minLength) \(maxLength) \(PreparedShard.version)".utf8))
-        return Array(hasher.finalize())
+        hasher.update(text)
+        hasher.update("\(modelDigest) \(minLength) \(maxLength) \(PreparedShard.version)")
+        return hasher.finalize()
     }
 
     public func path(_ key: [UInt8]) -> String { "\(folder)/prepared/\(key.hex).t2v" }

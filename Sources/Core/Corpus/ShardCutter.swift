@@ -1,6 +1,5 @@
 // A stream of lines cut into shards. In: bytes. Out: ranges of whole lines of about equal size.
 import CLinux
-import Crypto
 import Foundation
 
 /// Cuts the lines of files, one behind the other, into shards that never reach over a file's end.
@@ -59,15 +58,15 @@ struct ShardCutter {
         let part = lineStart.scaled(by: parts, over: total)
         let startPart = start.scaled(by: parts, over: total)
         if lineStart > start, part != startPart || position - start > limit { endShard() }
-        hasher.update(data: pending)
-        hasher.update(bufferPointer: rest)
+        hasher.update(pending)
+        hasher.update(rest)
         pending.removeAll(keepingCapacity: true)
         line += 1
         lineStart = position
     }
 
     private mutating func endShard() {
-        let digest = Array(hasher.finalize())
+        let digest = hasher.finalize()
         shards.append(
             Shard(
                 file: firstLines.count - 1, offset: start - fileStart, byteCount: lineStart - start, firstLine: firstLine,
