@@ -83,7 +83,7 @@ struct TemplateTests {
             do {
                 _ = try WeightsTemplate(file: file, entries: entries, tensors: tensors)
                 return "accepted"
-            } catch { return error.description }
+            } catch { return "\(error)" }
         }
         let entry = good.entries[0]
         var other = tensors

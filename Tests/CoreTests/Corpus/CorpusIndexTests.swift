@@ -68,7 +68,8 @@ import Testing
 
     @Test func aSingleFileHasTheDigestThatItHadAlone() throws {
         try files(["a\nb\nc\n"]) { paths in
-            #expect(try CorpusIndex(paths: paths, lanes: 2) == CorpusIndex(path: paths[0], lanes: 2))
+            let (several, one) = (try CorpusIndex(paths: paths, lanes: 2), try CorpusIndex(path: paths[0], lanes: 2))
+            #expect(several == one)
         }
     }
 
@@ -82,8 +83,10 @@ import Testing
 
     @Test func blankLinesOfPlainTextAreThoseWithoutAnyCharacter() throws {
         try files(["\r\n \na\n"]) { paths in
-            #expect(try CorpusIndex(paths: paths, format: .lines, limit: 1, lanes: 1).shards.reduce(0) { $0 + $1.lineCount } == 2)
-            #expect(try CorpusIndex(paths: paths, format: .jsonl, limit: 1, lanes: 1).shards.reduce(0) { $0 + $1.lineCount } == 3)
+            let plain = try CorpusIndex(paths: paths, format: .lines, limit: 1, lanes: 1)
+            #expect(plain.shards.reduce(0) { $0 + $1.lineCount } == 2)
+            let json = try CorpusIndex(paths: paths, format: .jsonl, limit: 1, lanes: 1)
+            #expect(json.shards.reduce(0) { $0 + $1.lineCount } == 3)
         }
     }
 

@@ -44,7 +44,7 @@ struct PieceWriter {
             do {
                 _ = try Piece($0, columns: columns, place: "x")
                 return "accepted"
-            } catch { return error.description }
+            } catch { return "\(error)" }
         }
     }
 
@@ -141,7 +141,7 @@ struct PieceWriter {
             do {
                 _ = try CorpusIndex(paths: [path], format: .pieces(columns: columns), lanes: 1, maximumShardBytes: limit)
                 return "accepted"
-            } catch { return error.description }
+            } catch { return "\(error)" }
         }
         let piece = PieceWriter.sample.bytes()
         var later = PieceWriter.sample
