@@ -42,7 +42,8 @@ struct TemplateSettings: Equatable {
             return (count, width)
         }
         vectorWidth = all("static_vectors").first?.dims["nM"]
-        depth = nodes.count { $0.name.hasPrefix("residual(") }
+        // one in each convolution; the names of residual layers are also those of their chain
+        depth = all("expand_window").count
         window = all("expand_window").first?.attrs["window_size"]?.integer ?? 0
         let maxouts = all("maxout")
         pieces = all("mish").isEmpty ? maxouts.last?.dims["nP"] : nil

@@ -49,10 +49,12 @@ import Testing
     @Test("rows are spaCy's", arguments: cases)
     func rows(_ example: Case) {
         let rows = Array(example.word.utf8).withUnsafeBufferPointer { example.floret.rows(of: $0) }
-        let fold = rows.reduce(0 as UInt64) { sum, row in
-            let product = sum.multipliedFullWidth(by: 31)
+        var fold: UInt64 = 0
+        for row in rows {
+            let product = fold.multipliedFullWidth(by: 31)
             let (low, carry) = product.low.addingReportingOverflow(UInt64(row))
-            return (1 << 61).dividingFullWidth((product.high + (carry ? 1 : 0), low)).remainder
+            let high: UInt64 = product.high + (carry ? 1 : 0)
+            fold = (UInt64(1) << 61).dividingFullWidth((high, low)).remainder
         }
         #expect(rows.count == example.count)
         #expect(fold == example.fold)
