@@ -1,6 +1,7 @@
 // Weights files of spaCy 3 as forms to fill in. In: files that the real spaCy 3.8 wrote. Out: equal bytes, and files that it loads.
-import Core
+import Base
 import Foundation
+import Numerics
 import Testing
 
 @Suite("Template files")

@@ -1,5 +1,8 @@
 // What a worker must know of a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
+import Base
 import Foundation
+import Numerics
+import Text
 
 /// The run as the welcome tells it: enough to prepare shards and to set up the model.
 public struct RunDescription: Codable, Sendable {

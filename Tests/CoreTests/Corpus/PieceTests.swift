@@ -2,7 +2,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 /// Writes pieces as the Python front end does.
 struct PieceWriter {

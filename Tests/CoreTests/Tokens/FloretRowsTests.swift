@@ -1,7 +1,8 @@
 // floret: rows of words. In: words and settings. Out: the rows that the real spaCy 3.8.18 finds (Vectors._get_ngrams, _get_ngram_hashes).
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 @Suite("floret rows") struct FloretRowsTests {
     /// Settings, a word, how many rows spaCy finds and their fold m = (31 m + row) mod 2^61.
