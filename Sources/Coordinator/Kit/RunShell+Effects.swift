@@ -109,7 +109,7 @@ extension RunShell {
     private func look(
         _ shard: UInt32, _ peer: PeerID, _ size: UInt64, _ digest: [UInt8], _ events: inout [CoordinatorStateMachine.Event]
     ) {
-        if let entry = setup.cache.entry(setup.keys[Int(shard)]) {
+        if let entry = setup.cache.entry(setup.keys[Int(shard)], schema: setup.schema) {
             entries[shard] = entry
             events.append(.shardStored(shard))
         } else {
@@ -133,7 +133,7 @@ extension RunShell {
             guard PreparedCache.digest(contents.bytes) == arriving.digest else {
                 throw InputError("prepared shard \(shard) arrived damaged", at: "a worker", remedy: "it is fetched again")
             }
-            _ = try PreparedShard(bytes: contents.bytes, owner: contents, place: "prepared shard \(shard)")
+            _ = try PreparedShard(bytes: contents.bytes, owner: contents, schema: setup.schema, place: "prepared shard \(shard)")
             try arriving.file.finish()
             entries[shard] = (arriving.size, arriving.digest)
             events.append(.shardStored(shard))
@@ -152,7 +152,7 @@ extension RunShell {
         var planned: [RunPlan.PlannedShard] = []
         var (documents, empty, short, long) = (0, 0, 0, 0)
         for (index, key) in setup.keys.enumerated() {
-            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, size: entry.size, digest: entry.digest) else {
+            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest) else {
                 throw InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: "start again")
             }
             counts.add(shard)
@@ -174,7 +174,7 @@ extension RunShell {
         let frequent = counts.mostFrequent(RandomWordTable.limit)
         let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
         let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
-        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]"))
+        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]", schema: setup.schema))
         plan = made
         planBytes = made.encoded()
         words = updates.words
@@ -285,7 +285,7 @@ extension RunShell {
         snapshot.state.epoch = Int(training.update / plan.updates.updatesPerEpoch)
         snapshot.state.epochUpdate = Int(training.update % plan.updates.updatesPerEpoch)
         let tables = [
-            NamedWords(name: "random_words", shape: [plan.randomWordFigures.count / 7, 7], values: plan.randomWordFigures)
+            NamedWords(name: "random_words", shape: [plan.randomWordFigures.count], values: plan.randomWordFigures)
         ]
         let configuration = setup.options.encoded()
         let news = noteCheckpoint

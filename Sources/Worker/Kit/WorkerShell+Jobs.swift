@@ -13,13 +13,13 @@ extension ComputeThread {
             (engine, builder, preparer) = (nil, nil, nil)
             self.generation = generation
         }
-        guard let vectors = run.vectors else { return nil }
+        guard let vectors = run.vectors, let words = run.words else { return nil }
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
         let made = (
             GradientEngine(settings: settings, layout: run.layout, vectors: vectors),
             MicroBatchBuilder(
-                settings: settings, seeds: run.description.seeds, randomWords: plan.randomWords, maskWord: plan.maskWord)
+                settings: settings, seeds: run.description.seeds, randomWords: words.random, maskWord: words.mask)
         )
         (engine, builder) = made
         return made
@@ -32,7 +32,7 @@ extension ComputeThread {
         }
         if let preparer { return preparer }
         let settings = run.description.settings
-        let made = ShardPreparer(model: try run.model(), minLength: settings.minLength, maxLength: settings.maxLength)
+        let made = ShardPreparer(model: try run.model(), schema: run.schema, minLength: settings.minLength, maxLength: settings.maxLength)
         preparer = made
         return made
     }
@@ -45,7 +45,7 @@ extension WorkerShell {
         case .prepare(let shard):
             guard let ticket else { return }
             preparedKeys[shard] = ticket.key
-            if let entry = run.cache.entry(ticket.key) {
+            if let entry = run.cache.entry(ticket.key, schema: run.schema) {
                 events.append(.prepared(shard: shard, size: entry.size, digest: entry.digest))
                 return
             }
@@ -130,7 +130,9 @@ extension WorkerShell {
             case .plan:
                 guard let bytes = blobs.take(.plan) else { return }
                 let settings = run.description.settings
-                run.plan = try RunPlan.decode(bytes, lanes: settings.lanes)
+                let plan = try RunPlan.decode(bytes, lanes: settings.lanes)
+                run.words = try plan.words(schema: run.schema)
+                run.plan = plan
                 setLanes(settings.lanes)
                 if run.vectors == nil {
                     run.vectors =
@@ -220,7 +222,7 @@ extension ComputeThread {
 
 extension RunContext {
     func openShard(_ planned: RunPlan.PlannedShard) -> PreparedShard? {
-        cache.open(Array(hex: planned.key), size: planned.byteCount, digest: Array(hex: planned.digest))
+        cache.open(Array(hex: planned.key), schema: schema, size: planned.byteCount, digest: Array(hex: planned.digest))
     }
 
     /// The coordinator's own vectors file, mapped.

@@ -30,20 +30,20 @@ public final class PreparedCache: Sendable {
     }
 
     /// SHA-256 over everything a prepared shard depends on.
-    public static func key(text: [UInt8], modelDigest: String, minLength: Int, maxLength: Int) -> [UInt8] {
+    public static func key(text: [UInt8], modelDigest: String, schema: FeatureSchema, minLength: Int, maxLength: Int) -> [UInt8] {
         var hasher = SHA256()
         hasher.update(text)
-        hasher.update("\(modelDigest) \(minLength) \(maxLength) \(PreparedShard.version)")
+        hasher.update("\(modelDigest) \(schema.digest) \(minLength) \(maxLength) \(PreparedShard.version)")
         return hasher.finalize()
     }
 
     public func path(_ key: [UInt8]) -> String { "\(folder)/prepared/\(key.hex).t2v" }
 
     /// Size and digest of a cached shard, or nil when there is none that is whole.
-    public func entry(_ key: [UInt8]) -> (size: UInt64, digest: [UInt8])? {
-        guard let file = try? MappedFile(path(key)), (try? PreparedShard(bytes: file.bytes, owner: file, place: path(key))) != nil else {
-            return nil
-        }
+    public func entry(_ key: [UInt8], schema: FeatureSchema) -> (size: UInt64, digest: [UInt8])? {
+        guard let file = try? MappedFile(path(key)),
+            (try? PreparedShard(bytes: file.bytes, owner: file, schema: schema, place: path(key))) != nil
+        else { return nil }
         return (UInt64(file.bytes.count), Self.digest(file.bytes))
     }
 
@@ -53,9 +53,9 @@ public final class PreparedCache: Sendable {
     }
 
     /// Maps a cached shard that has this size and digest; nil when it is missing or differs.
-    public func open(_ key: [UInt8], size: UInt64, digest: [UInt8]) -> PreparedShard? {
+    public func open(_ key: [UInt8], schema: FeatureSchema, size: UInt64, digest: [UInt8]) -> PreparedShard? {
         guard let file = try? MappedFile(path(key)), UInt64(file.bytes.count) == size, Self.digest(file.bytes) == digest else { return nil }
-        return try? PreparedShard(bytes: file.bytes, owner: file, place: path(key))
+        return try? PreparedShard(bytes: file.bytes, owner: file, schema: schema, place: path(key))
     }
 
     /// Writes a shard that was prepared here.
