@@ -55,7 +55,7 @@ let package = Package(
         .program("Worker", needs: all + ["WorkerKit", "Launch", "CLinux", arguments]),
         .testTarget(name: "CoreTests", dependencies: all + ["CLinux", "CZMQ"], swiftSettings: speed),
         .testTarget(
-            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib"], exclude: ["reference"], resources: [.copy("data")],
+            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "Run", "CZlib"], exclude: ["reference"], resources: [.copy("data")],
             swiftSettings: speed),
         .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),

@@ -207,7 +207,7 @@ extension ComputeThread {
             let preparer = try preparer(for: run, generation)
             let bytes: [UInt8]
             do {
-                bytes = try text.withUnsafeBytes { try preparer.prepare(jsonl: $0) }
+                bytes = try text.withUnsafeBytes { try preparer.prepare(shard: $0) }
             } catch let error as ShardPreparationError {
                 return .prepareFailed(shard: shard, line: Int64(error.line), what: error.what, remedy: error.remedy)
             }

@@ -37,7 +37,8 @@ package struct TemplateFile: Sendable {
     /// - Throws: `InputError` when it is missing, damaged, or no such file.
     package init(path: String) throws(InputError) {
         let file = try MappedFile(path)
-        try self.init(bytes: [UInt8](file.bytes), place: path)
+        let bytes = withExtendedLifetime(file) { [UInt8](file.bytes) }
+        try self.init(bytes: bytes, place: path)
     }
 
     /// - Throws: `InputError` that names the byte or the node that is not as thinc 8 writes it.

@@ -22,7 +22,7 @@ package struct FloretRows: Codable, Sendable, Equatable {
     private static let longest = 1_000_000
 
     /// - Throws: `InputError` that names the key whose value no table has.
-    func validate(place: String) throws(InputError) {
+    package func validate(place: String) throws(InputError) {
         func require(_ good: Bool, _ key: String, _ value: Any, _ expected: String) throws(InputError) {
             guard good else { throw InputError("vectors.\(key) is \(value), expected \(expected)", at: place, remedy: "compile the config again") }
         }

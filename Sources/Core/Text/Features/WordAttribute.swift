@@ -48,14 +48,6 @@ package enum WordAttribute: String, CaseIterable, Codable, Sendable {
     package func isComputed(for language: String) -> Bool { !excludedLanguages.contains(language) }
 }
 
-/// Attributes that belong to a token and not to its word.
-package enum TokenAttribute: String, CaseIterable, Codable, Sendable {
-    /// 1 if a single space follows.
-    case spacy = "SPACY"
-    /// 1 for the first token of a document.
-    case sentStart = "SENT_START"
-}
-
 /// Classes of a code point as Python 3.11 sees them.
 struct CharacterClasses: OptionSet {
     let rawValue: UInt8
