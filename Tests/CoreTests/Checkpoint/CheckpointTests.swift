@@ -41,22 +41,11 @@ struct CheckpointTests {
         #expect(folder.names == ["c.safetensors"])
     }
 
-    @Test("the last K are kept, and later ones of an abandoned future go")
-    func keep() throws {
-        let folder = try TemporaryFolder()
-        let store = CheckpointStore(folder: folder.path, keep: 2)
-        for update in [0, 5, 9, 10, 200] { try store.save(Self.sample(update: update)) }
-        #expect(try store.updates() == [10, 200])
-        try store.save(Self.sample(update: 50))
-        #expect(try store.updates() == [10, 50])
-        #expect(try store.latestGood().checkpoint?.state.update == 50)
-    }
-
     @Test("a torn, altered, empty or renamed checkpoint is named and the one before it is used")
     func damaged() throws {
         let folder = try TemporaryFolder()
         let store = CheckpointStore(folder: folder.path, keep: 9)
-        for update in 1...5 { try store.save(Self.sample(update: update)) }
+        for update in 1...5 { try store.write(Self.sample(update: update)) }
         var bytes = try folder.bytes("checkpoint-5.safetensors")
         try Data(bytes.dropLast(3)).write(to: URL(filePath: store.path(update: 5)))
         bytes = try folder.bytes("checkpoint-4.safetensors")
@@ -77,8 +66,8 @@ struct CheckpointTests {
         let store = CheckpointStore(folder: folder.path, keep: 3)
         var small = Self.sample(update: 2)
         (small.moment1, small.moment2, small.averages) = ([], [], [])
-        try store.save(Self.sample(update: 1))
-        try store.save(small)
+        try store.write(Self.sample(update: 1))
+        try store.write(small)
         let bytes = try folder.bytes("checkpoint-2.safetensors")
         for bit in stride(from: half, to: bytes.count * 8, by: 2) {
             var changed = bytes
