@@ -25,7 +25,7 @@ import Text
         try FileManager.default.createDirectory(atPath: job, withIntermediateDirectories: true)
         let result = try ReferencePython.run(python, "job_columns.py", [kind, job, texts, output] + Self.attributes)
         #expect(result.status == 0, "\(result.output)")
-        let loaded = try Job(folder: job, isWhole: false)
+        let loaded = try CompiledJob(folder: job, isWhole: false)
         let printer = JobFeaturesPrinter(model: try VectorsModel(loaded.textFiles, text: loaded.text), text: loaded.text)
         let file = try MappedFile(texts)
         let found = try withExtendedLifetime(file) { String(decoding: try printer.lines(file.bytes), as: UTF8.self).split(separator: "\n") }

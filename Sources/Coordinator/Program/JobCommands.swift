@@ -27,7 +27,7 @@ struct AttributesCommand: ParsableCommand {
 
 /// `features --job JOB TEXTS`.
 func printFeatures(job path: String, texts: String) throws {
-    let job = try Job(folder: path, isWhole: false)
+    let job = try CompiledJob(folder: path, isWhole: false)
     guard job.text.path == .fast else {
         throw InputError("this job's texts are prepared by Python: \(job.why)", at: job.folder, remedy: "ask Python for their features")
     }

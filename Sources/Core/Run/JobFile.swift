@@ -43,7 +43,7 @@ struct JobFile {
     private struct Whole: Decodable {
         var versions: [String: String]
         var language: String
-        var training: Job.Training
+        var training: CompiledJob.Training
         var text: Text
         var vectors: Vectors?
         var template: Template
@@ -53,7 +53,7 @@ struct JobFile {
     private let whole: Whole
     var versions: [String: String] { whole.versions }
     var language: String { whole.language }
-    var training: Job.Training { whole.training }
+    var training: CompiledJob.Training { whole.training }
     var text: Text { whole.text }
     var vectors: Vectors? { whole.vectors }
     var template: Template { whole.template }
@@ -62,8 +62,8 @@ struct JobFile {
     /// - Throws: `InputError` that names the key.
     init(_ data: Data, place: String) throws(InputError) {
         let format = try Self.decode(Format.self, data, place).format
-        guard format == Job.format else {
-            throw InputError("a job of format \(format), this program reads format \(Job.format)", at: place, remedy: Job.remedy)
+        guard format == CompiledJob.format else {
+            throw InputError("a job of format \(format), this program reads format \(CompiledJob.format)", at: place, remedy: CompiledJob.remedy)
         }
         whole = try Self.decode(Whole.self, data, place)
         try spec.validate(place: place)
@@ -71,7 +71,7 @@ struct JobFile {
 
     private static func decode<T: Decodable>(_: T.Type, _ data: Data, _ place: String) throws(InputError) -> T {
         func path(_ keys: [any CodingKey]) -> String { keys.map(\.stringValue).joined(separator: ".") }
-        func refuse(_ what: String) -> InputError { InputError(what, at: place, remedy: Job.remedy) }
+        func refuse(_ what: String) -> InputError { InputError(what, at: place, remedy: CompiledJob.remedy) }
         do {
             return try JSONDecoder().decode(T.self, from: data)
         } catch DecodingError.keyNotFound(let key, let context) {
@@ -106,7 +106,7 @@ struct JobFile {
     /// What no type says.
     func validate(_ settings: TextSettings, _ place: String) throws(InputError) {
         func require(_ good: Bool, _ key: String, _ found: Any, _ expected: String) throws(InputError) {
-            guard good else { throw InputError("\(key) is \(found), expected \(expected)", at: place, remedy: Job.remedy) }
+            guard good else { throw InputError("\(key) is \(found), expected \(expected)", at: place, remedy: CompiledJob.remedy) }
         }
         try require(text.symbols == "spacy38", "text.symbols", text.symbols, "spacy38")
         try require(spec.weightsFile == .template, "model.weights_file", spec.weightsFile.rawValue, "template")
@@ -128,7 +128,7 @@ struct JobFile {
         try require(Set(text.columns).count == text.columns.count, "text.columns", text.columns, "names that differ")
         try validateColumns(settings, place, require)
         if let width = spec.vectorWidth {
-            guard let vectors else { throw InputError("the model needs vectors and the job has none", at: place, remedy: Job.remedy) }
+            guard let vectors else { throw InputError("the model needs vectors and the job has none", at: place, remedy: CompiledJob.remedy) }
             try require(vectors.width == width, "vectors.width", vectors.width, "\(width), as the model has it")
             try require(vectors.rows > 0, "vectors.rows", vectors.rows, "1 or more")
             try require(vectors.mode == .floret || vectors.key2row != nil, "vectors.key2row", "missing", "a path, in mode \"default\"")

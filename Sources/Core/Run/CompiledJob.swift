@@ -6,7 +6,7 @@ import Numerics
 import Text
 
 /// A job folder as the Python package writes it (docs/job.md): job.json, config.cfg, tok2vec.bin, head.safetensors, nlp.
-package struct Job: Sendable {
+package struct CompiledJob: Sendable {
     /// The format of job.json that this program reads.
     package static let format = 1
 
@@ -40,7 +40,7 @@ package struct Job: Sendable {
     }
 
     /// `job.json`, "training".
-    package struct Training: Codable, Sendable, Equatable {
+    package struct Training: Decodable, Sendable, Equatable {
         package var seed: UInt64
         package var maxEpochs: Int
         package var saveEvery: Int?
@@ -58,9 +58,34 @@ package struct Job: Sendable {
         package var evaluateEvery: Int?
         package var patience: Int
         package var keepModels: Int?
+        /// Number of the first epoch, where the weights of an earlier run are gone on with.
+        package var epochStart: Int
+        package var precision: WirePrecision
+
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            seed = try values.decode(UInt64.self, forKey: .seed)
+            maxEpochs = try values.decode(Int.self, forKey: .maxEpochs)
+            saveEvery = try values.decodeIfPresent(Int.self, forKey: .saveEvery)
+            saveEpoch = try values.decodeIfPresent(Int.self, forKey: .saveEpoch)
+            skipLast = try values.decodeIfPresent(Bool.self, forKey: .skipLast) ?? false
+            wordsPerUpdate = try values.decode(Int.self, forKey: .wordsPerUpdate)
+            minLength = try values.decode(Int.self, forKey: .minLength)
+            maxLength = try values.decode(Int.self, forKey: .maxLength)
+            limit = try values.decodeIfPresent(Int.self, forKey: .limit) ?? 0
+            shuffle = try values.decodeIfPresent(Bool.self, forKey: .shuffle) ?? true
+            lanes = try values.decodeIfPresent(Int.self, forKey: .lanes)
+            heldOut = try values.decodeIfPresent(Double.self, forKey: .heldOut) ?? 0
+            evaluateEvery = try values.decodeIfPresent(Int.self, forKey: .evaluateEvery)
+            patience = try values.decodeIfPresent(Int.self, forKey: .patience) ?? 0
+            keepModels = try values.decodeIfPresent(Int.self, forKey: .keepModels)
+            epochStart = try values.decodeIfPresent(Int.self, forKey: .epochStart) ?? 0
+            precision = try values.decodeIfPresent(WirePrecision.self, forKey: .precision) ?? .float32
+        }
 
         enum CodingKeys: String, CodingKey {
-            case seed, limit, shuffle, lanes, patience
+            case seed, limit, shuffle, lanes, patience, precision
+            case epochStart = "epoch_start"
             case maxEpochs = "max_epochs", saveEvery = "n_save_every", saveEpoch = "n_save_epoch", skipLast = "skip_last"
             case wordsPerUpdate = "words_per_update", minLength = "min_length", maxLength = "max_length"
             case heldOut = "held_out", evaluateEvery = "evaluate_every", keepModels = "keep_models"
@@ -119,6 +144,30 @@ package struct Job: Sendable {
             hash.update(file.bytes)
         }
         return hash.finalize().hex
+    }
+
+    /// The settings that do not belong to the model.
+    package var settings: TrainingSettings {
+        var settings = TrainingSettings()
+        (settings.batchSize, settings.seed) = (training.wordsPerUpdate, training.seed)
+        // A bound that is off: no text that spaCy reads has more tokens.
+        settings.minLength = max(1, training.minLength)
+        settings.maxLength = training.maxLength == 0 ? 1_000_000 : min(training.maxLength, 1_000_000)
+        if let lanes = training.lanes { settings.lanes = lanes }
+        (settings.dropout, settings.maskProbability) = (spec.dropout, spec.maskProbability)
+        (settings.wirePrecision, settings.vectorRows) = (training.precision, 1)
+        return settings
+    }
+
+    /// - Throws: `InputError` for settings that this version does not have.
+    package func requireBuilt() throws(InputError) {
+        let unbuilt: [(String, Bool)] = [
+            ("held_out", training.heldOut > 0), ("evaluate_every", training.evaluateEvery != nil), ("patience", training.patience > 0),
+            ("keep_models", training.keepModels != nil),
+        ]
+        if let first = unbuilt.first(where: { $0.1 }) {
+            throw InputError("\(first.0) is set, which this version does not have", at: "\(folder)/job.json", remedy: "leave it out of [t2v]")
+        }
     }
 
     /// The weights file to fill in, checked against the model.
