@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -41,6 +42,17 @@ def test_differences(
     assert (tmp_path / "job/texts.pieces").exists() and not (tmp_path / "job/nlp").exists() and text["mask"]["text"] == "[MASK]"
 
 
+def test_characters_that_look_like_ends_of_lines(program: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_text(json.dumps({"text": "one\u2028two \x85 three\x0bfour and five"}) + "\n")
+    assert compiled({"paths.raw_text": str(tmp_path / "raw.jsonl")})["text"]["path"] == "fast"
+
+
+def test_equal_plain_texts(program: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "raw.txt").write_text("\n".join(SENTENCES) + "\n")
+    reader = {"@readers": "spacy.PlainTextCorpus.v1", "path": str(tmp_path / "raw.txt")}
+    assert "equal to spaCy's tokens in" in compiled({"corpora.pretrain": reader})["text"]["why"]
+
+
 def test_a_failing_program_is_no_difference(program: Path, compiled: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T2V_WRONG", "status")
     with pytest.raises(InputError, match="--verify 0"):
@@ -49,8 +61,8 @@ def test_a_failing_program_is_no_difference(program: Path, compiled: Callable[..
 
 
 def test_sample(corpus: Path) -> None:
-    first = records.sample([str(corpus)], 5, 0)
+    first = records.sample([str(corpus)], "jsonl", 5, 0)
     assert [record for chunk in first for record in records.parse(chunk, "jsonl")] == (SENTENCES * 2)[:5]
-    more = records.sample([str(corpus)], 0, 40)
+    more = records.sample([str(corpus)], "jsonl", 0, 40)
     assert {record for chunk in more for record in records.parse(chunk, "jsonl")} == set(SENTENCES)
-    assert records.sample(["-"], 5, 5) == []
+    assert records.sample(["-"], "jsonl", 5, 5) == []

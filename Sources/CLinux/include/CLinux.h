@@ -45,6 +45,9 @@ void t2v_store_after(uint64_t *stamp, uint64_t value);
 /* The stamp after everything that was read from the data. */
 uint64_t t2v_load_after(const uint64_t *stamp);
 
+/* Names the calling thread for ps and top: at most 15 bytes. */
+void t2v_name_thread(const char *name);
+
 /* A descriptor that becomes readable when process `pid` ends. */
 int t2v_pidfd_open(int pid);
 
