@@ -73,7 +73,9 @@ extension RunShell {
             }
             return part(file, from: 0, size: file.bytes.count)
         case .text(let shard):
-            guard Int(shard) < setup.index.shards.count, let file = try? MappedFile(setup.textsPath) else { return nil }
+            guard Int(shard) < setup.index.shards.count,
+                let file = try? MappedFile(setup.textPaths[setup.index.shards[Int(shard)].file])
+            else { return nil }
             return part(file, from: setup.index.shards[Int(shard)].offset, size: setup.index.shards[Int(shard)].byteCount)
         case .prepared(let shard):
             guard Int(shard) < setup.keys.count, let file = try? MappedFile(setup.cache.path(setup.keys[Int(shard)])) else { return nil }
@@ -90,13 +92,14 @@ extension RunShell {
     }
 
     private func rows(_ list: [UInt32]) -> (UnsafeRawBufferPointer, AnyObject, UInt64)? {
-        let bytesPerRow = setup.vectors.width * 4
+        guard let vectors = setup.vectors else { return nil }
+        let bytesPerRow = vectors.width * 4
         guard !list.isEmpty, list.count * bytesPerRow <= WireLimits.chunk || list.count == 1,
-            list.allSatisfy({ Int($0) < setup.vectors.rows })
+            list.allSatisfy({ Int($0) < vectors.rows })
         else { return nil }
         let buffer = MessageBuffer(byteCount: list.count * bytesPerRow)
         for (index, row) in list.enumerated() {
-            let source = UnsafeRawBufferPointer(start: setup.vectors.row(Int(row)), count: bytesPerRow)
+            let source = UnsafeRawBufferPointer(start: vectors.row(Int(row)), count: bytesPerRow)
             UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[index * bytesPerRow..<(index + 1) * bytesPerRow]).copyMemory(from: source)
         }
         return (UnsafeRawBufferPointer(buffer.bytes), buffer, UInt64(list.count * bytesPerRow))
@@ -145,10 +148,8 @@ extension RunShell {
 
     private func makePlan(_ events: inout [CoordinatorStateMachine.Event]) throws {
         let settings = setup.options.settings
-        var counts = WordCounts()
-        var laneWords = [UInt64](repeating: 0, count: settings.lanes)
-        var planned: [RunPlan.PlannedShard] = []
-        var (documents, empty, short, long) = (0, 0, 0, 0)
+        var builder = PlanBuilder(
+            lanes: settings.lanes, wordsPerUpdate: settings.batchSize, shuffles: setup.job?.training.shuffle ?? true)
         for (index, key) in setup.keys.enumerated() {
             guard let entry = entries[UInt32(index)],
                 let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest)
@@ -156,31 +157,26 @@ extension RunShell {
                 throw StoppedEarly(
                     InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
             }
-            counts.add(shard)
-            laneWords[setup.laneOfShard[index]] += UInt64(shard.tokens.count)
-            documents += shard.documentCount
-            empty += shard.emptyCount
-            short += shard.tooShortCount
-            long += shard.tooLongCount
-            planned.append(
-                .init(
-                    lane: setup.laneOfShard[index], firstLine: UInt64(setup.index.shards[index].firstLine), key: key.hex,
-                    byteCount: entry.size, digest: entry.digest.hex))
+            builder.add(
+                shard, lane: setup.laneOfShard[index], firstLine: setup.index.shards[index].firstLine, key: key, size: entry.size,
+                digest: entry.digest)
         }
-        let skipped = "\(empty) empty, \(short) shorter than \(settings.minLength) tokens, \(long) of \(settings.maxLength) tokens or more"
-        guard documents > 0 else {
+        let documents = builder.documents
+        let skipped =
+            "\(documents.empty) empty, \(documents.tooShort) shorter than \(settings.minLength) tokens, "
+            + "\(documents.tooLong) of \(settings.maxLength) tokens or more"
+        guard let made = builder.plan(maskWord: try setup.model.maskWord(schema: setup.schema, ids: setup.job?.maskIDs)) else {
             throw InputError(
-                "no document is kept: \(skipped)", at: setup.options.textsLoc, remedy: "change --min-length or --max-length, or the texts")
+                "no document is kept: \(skipped)", at: setup.options.textsLoc,
+                remedy: setup.job == nil
+                    ? "change --min-length or --max-length, or the texts" : "change the corpus's min_length or max_length, or the texts")
         }
-        let frequent = counts.mostFrequent(RandomWordTable.limit)
-        let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
-        let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
-        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]", schema: setup.schema))
+        let (updates, laneWords) = (made.updates, builder.laneWords)
         plan = made
         planBytes = made.encoded()
         words = updates.words
         progress.say(
-            "corpus: \(ProgressText.count(documents, "document")), \(updates.words) words kept (\(skipped)); "
+            "corpus: \(ProgressText.count(documents.kept, "document")), \(updates.words) words kept (\(skipped)); "
                 + "\(ProgressText.count(updates.updatesPerEpoch, "update")) an epoch in \(ProgressText.count(settings.lanes, "lane"))")
         warnAboutLanes(laneWords)
         try begin(updates)
@@ -257,7 +253,7 @@ extension RunShell {
             addModel(epoch: update / perEpoch, temporary: true)
         }
         if done % perEpoch == 0 {
-            addModel(epoch: update / perEpoch, temporary: false)
+            if savesModel(ofEpoch: update / perEpoch) { addModel(epoch: update / perEpoch, temporary: false) }
         }
         progress.training(figures(update / perEpoch), endsEpoch: done % perEpoch == 0)
         if done % perEpoch == 0 {
@@ -291,6 +287,7 @@ extension RunShell {
         snapshot.state.corpusHash = setup.index.digest
         snapshot.state.vectorsHash = setup.model.vectorsDigest
         snapshot.state.extra["model"] = setup.model.digest
+        if let digest = setup.jobDigest { snapshot.state.extra["job"] = digest }
         snapshot.state.epoch = Int(training.update / plan.updates.updatesPerEpoch)
         snapshot.state.epochUpdate = Int(training.update % plan.updates.updatesPerEpoch)
         let tables = [
@@ -311,15 +308,5 @@ extension RunShell {
     private var noteCheckpoint: @Sendable () -> Void {
         let clock = checkpointClock
         return { clock.date.withLock { $0 = Date() } }
-    }
-
-    private func addModel(epoch: UInt64, temporary: Bool) {
-        let snapshot = training.snapshot()
-        let folder = setup.folder
-        let line = training.logLine(epoch: epoch)
-        writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
-            try folder.writeModel(try snapshot.modelFile(), epoch: Int(epoch), temporary: temporary)
-            return try folder.appendLog(line, after: logByteCount)
-        }
     }
 }

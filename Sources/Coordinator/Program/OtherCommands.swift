@@ -14,10 +14,15 @@ struct FeaturesCommand: ParsableCommand {
         commandName: "features", abstract: "Print what the trainer sees: one JSON line a document.",
         discussion: "Every document is printed, whatever its length; empty ones are left out.")
 
-    @Argument(help: "Folder of a spaCy model.") var vectorsModel: String
-    @Argument(help: "Texts: .jsonl or .jsonl.gz; - for standard input.") var texts: String
+    @Argument(help: "Folder of a spaCy model (not with --job), then texts: .jsonl or .jsonl.gz; - for standard input.") var paths: [String]
+    @Option(help: "Folder of a compiled spaCy 3 config: print tokens, spaces, columns and vector rows.") var job: String?
 
     func run() throws {
+        guard let texts = paths.last, paths.count == (job == nil ? 2 : 1) else {
+            throw InputError("\(paths.count) arguments", at: "features", remedy: "give VECTORS_MODEL TEXTS, or --job JOB TEXTS")
+        }
+        if let job { return try printFeatures(job: job, texts: texts) }
+        let vectorsModel = paths[0]
         let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
         // A shard at a time: memory does not depend on the file's size.
         let (file, index) = try TextSource.withPlainFile(texts) { path in (try MappedFile(path), try CorpusIndex(path: path, lanes: 1)) }

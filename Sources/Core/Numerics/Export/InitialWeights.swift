@@ -8,6 +8,10 @@ public struct InitialWeights: Equatable, Sendable {
     /// The seeds that belong to the tables; nil where the file does not tell.
     public var seeds: EmbeddingSeeds?
 
+    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds?) {
+        (self.tensors, self.seeds) = (tensors, seeds)
+    }
+
     /// `--init-tok2vec`: the tok2vec of a `modelN.bin`, spaCy's own included.
     /// - Throws: `InputError` that names the tensor which is missing, extra or misshapen for `settings`, both shapes, and the options
     ///   that fit.
