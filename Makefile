@@ -27,6 +27,7 @@ test: setup ## run every test that can run here, the real spaCy included
 
 python-test: ## run the tests of python/ with the real spaCy 3.8
 	@Tests/reference/setup-venvs.sh
+	@python/tests/setup.sh
 	$${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests -c python/pyproject.toml
 
 golden: ## make the golden dumps again with the real spaCy

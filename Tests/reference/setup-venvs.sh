@@ -27,6 +27,10 @@ make spacy-3.8 "$python3" spacy==3.8.18 pytest || echo "spaCy 3.8.18 could not b
 # An environment made before pytest belonged to it gets it.
 "$venvs/spacy-3.8/bin/python" -c "import pytest" 2>/dev/null \
   || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check pytest || echo "pytest could not be installed: the tests of python/ are skipped"
+# What the tests of reports and loggers need: plots, a browser's driver, real loggers. Without them those tests are skipped.
+"$venvs/spacy-3.8/bin/python" -c "import matplotlib, mlflow, selenium, tensorboard" 2>/dev/null \
+  || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check matplotlib mlflow-skinny selenium tensorboard \
+  || echo "Matplotlib, MLflow, Selenium and TensorBoard could not be installed: the tests of reports and loggers are skipped"
 # These two import only with an older click and typer; 3.5 was compiled against NumPy 1.
 make spacy-3.7 "$python3" spacy==3.7.5 "numpy<2" "click<8.2" "typer<0.16" || echo "spaCy 3.7.5 could not be installed: the tests that need it are skipped"
 make spacy-3.5 "$python3" spacy==3.5.4 "numpy<2" "click<8.2" "typer<0.16" || echo "spaCy 3.5.4 could not be installed: the tests that need it are skipped"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 import typer
 
@@ -36,6 +36,16 @@ def reported() -> Iterator[None]:
         fail(error)
 
 
+def text_note(job: dict[str, Any]) -> str:
+    """One line that says which path the texts take, and why."""
+    text = job["text"]
+    who = "t2v tokenizes" if text["path"] == "fast" else "Python has tokenized the texts"
+    return f"{who}: {text['why']}"
+
+
+VERIFY = typer.Option(500, "--verify", help="Compare tokens with spaCy's on this many first documents, and as many from anywhere.")
+
+
 @commands.command("compile", context_settings=EXTRA)
 def compile_command(
     ctx: typer.Context,
@@ -43,15 +53,16 @@ def compile_command(
     job: Path = typer.Argument(..., help="Folder for the job."),
     code: Optional[Path] = CODE,
     portable: bool = typer.Option(False, "--portable", help="Put the vectors into the job, so that it can be copied to another machine."),
+    verify: int = VERIFY,
 ) -> None:
     """Compile a config into a job folder, which the programs can run without Python."""
     with reported():
         from .compile import compile_job
 
-        result, notes = compile_job(config_path, job, list(ctx.args), code, portable)
+        result, notes = compile_job(config_path, job, list(ctx.args), code, portable, verified=verify)
         for note in notes:
             print(f"\u2139 {note}")
-        print(f"\u2139 {result['text']['note']}")
+        print(f"\u2139 {text_note(result)}")
         print(f"\u2714 Wrote the job to {job}")
 
 
@@ -65,6 +76,7 @@ def pretrain_command(
     epoch_resume: Optional[int] = typer.Option(None, "--epoch-resume", "-er", help="First epoch's number, with --resume-path."),
     gpu: int = GPU,
     skip_last: bool = typer.Option(False, "--skip-last", "-L", help="Do not write model-last.bin."),
+    verify: int = VERIFY,
 ) -> None:
     """Pretrain the tok2vec layer, as `spacy pretrain`, on all cores. More options: --workers, --threads, --bind, --metrics, ..."""
     with reported():
@@ -72,13 +84,31 @@ def pretrain_command(
         from .pretrain import pretrain
 
         refuse_gpu(gpu)
-        pretrain(config_path, out, list(ctx.args), code, resume_path, epoch_resume, skip_last)
+        pretrain(config_path, out, list(ctx.args), code, resume_path, epoch_resume, skip_last, verify)
 
 
 @commands.command("resume", context_settings=EXTRA)
-def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder.")) -> None:
+def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder."), code: Optional[Path] = CODE) -> None:
     """Go on with a run that was stopped or killed, to the same weights."""
     with reported():
         from .pretrain import resume
 
-        resume(out, list(ctx.args))
+        resume(out, list(ctx.args), code)
+
+
+@commands.command("check", context_settings=EXTRA)
+def check_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file for `spacy train`."),
+    weights: Optional[Path] = typer.Argument(None, help="modelN.bin; default: [initialize] init_tok2vec of the config."),
+    code: Optional[Path] = CODE,
+) -> None:
+    """Say whether `spacy train` will load these weights with this config, or what to change. Status 0: yes; 2: no."""
+    with reported():
+        from .check import check
+
+        rest = list(ctx.args)
+        if weights is not None and str(weights).startswith("--"):
+            rest, weights = [str(weights), *rest], None
+        for line in check(config_path, weights, rest, code):
+            print(f"\u2714 {line}" if line.startswith("yes") else f"\u2139 {line}")

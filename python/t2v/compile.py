@@ -21,6 +21,7 @@ def compile_job(
     weights: Optional[Path] = None,
     epoch_start: int = 0,
     skip_last: bool = False,
+    verified: int = 500,
 ) -> tuple[dict[str, Any], list[str]]:
     """Compiles CONFIG into the folder `target`; returns the contents of job.json and notes for the user.
 
@@ -34,7 +35,7 @@ def compile_job(
     built = build(raw)
     if weights is not None:
         load_weights(built, weights)
-    return write_job(raw, built, target, portable, {"epoch_start": epoch_start, "skip_last": skip_last}), built.notes
+    return write_job(raw, built, target, portable, {"epoch_start": epoch_start, "skip_last": skip_last}, verified), built.notes
 
 
 def load_weights(built: Built, path: Path) -> None:

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import config, programs
+from . import config, follow, programs
+from .commands import text_note
 from .compile import compile_job
 from .errors import InputError
 
@@ -27,6 +28,7 @@ def pretrain(
     resume_path: Optional[Path],
     epoch_resume: Optional[int],
     skip_last: bool,
+    verified: int = 500,
 ) -> NoReturn:
     """Compiles, then becomes the coordinator. An old run in `out` is touched by the coordinator only.
 
@@ -41,12 +43,19 @@ def pretrain(
     options = programs.without(options, "resume")
     job = out / "t2v" / ("job.new" if holds_run(out) else "job")
     result, notes = compile_job(
-        config_path, job, overrides, code, weights=resume_path, epoch_start=first_epoch(resume_path, epoch_resume), skip_last=skip_last
+        config_path,
+        job,
+        overrides,
+        code,
+        weights=resume_path,
+        epoch_start=first_epoch(resume_path, epoch_resume),
+        skip_last=skip_last,
+        verified=verified,
     )
     for note in notes:
         print(f"\u2139 {note}")
-    print(f"\u2139 {result['text']['note']}")
-    programs.become(program, ["pretrain", "--job", str(job), str(out), *options])
+    print(f"\u2139 {text_note(result)}")
+    follow.become(program, ["pretrain", "--job", str(job), str(out), *options], out, job / "config.cfg", code)
 
 
 def check_options(out: Path, resume: Optional[str], overwrite: bool, resume_path: Optional[Path], epoch_resume: Optional[int]) -> None:
@@ -101,7 +110,7 @@ def go_on(program: Path, config_path: Path, out: Path, overrides: list[str], opt
                 str(out),
                 f"go on as it was with `python -m spacy t2v resume {out}`, or give --overwrite or another folder",
             )
-    programs.become(program, ["resume", str(out), *epochs, *programs.without(options, "resume")])
+    follow.become(program, ["resume", str(out), *epochs, *programs.without(options, "resume")], out, old_path, code)
 
 
 def differences(old: Any, new: Any) -> list[str]:
@@ -119,8 +128,8 @@ def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def resume(out: Path, arguments: list[str]) -> NoReturn:
+def resume(out: Path, arguments: list[str], code: Optional[Path] = None) -> NoReturn:
     """Becomes `t2v-coordinator resume OUT`, which knows the rest."""
     if not out.is_dir():
         raise InputError("there is no run to resume", str(out), "start one with `python -m spacy t2v pretrain CONFIG OUT`")
-    programs.become(programs.find(), ["resume", str(out), *arguments])
+    follow.become(programs.find(), ["resume", str(out), *arguments], out, out / "t2v" / "job" / "config.cfg", code)

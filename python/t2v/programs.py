@@ -31,8 +31,9 @@ OPTIONS = {
     "wire-precision": True,
     "resume": True,
     "overwrite": False,
+    "no-report": False,
 }
-"""Options of the coordinator that are passed on; True: with a value."""
+"""Options of the coordinator that are passed on; True: with a value. `no-report` is taken out by `follow`."""
 
 
 def candidates(name: str) -> list[Path]:

@@ -30,13 +30,14 @@ MISTAKES: list[Any] = [
         {"pretraining.objective": {**VECTORS_OBJECTIVE, "loss": "l2"}, "paths.vectors": "VECTORS"}, ['"cosine" or "L2"'], id="loss"
     ),
     pytest.param({f"{MODEL}.embed.include_static_vectors": True}, ["static vectors", "--paths.vectors"], id="no static vectors"),
+    pytest.param({"paths.vectors": "VECTORS", "nlp.lang": "de"}, ["E150", "language of [nlp]"], id="vectors of another language"),
     pytest.param({"paths.vectors": "nowhere"}, ["[initialize]", '"nowhere"', "neither a folder nor an installed"], id="vectors"),
     pytest.param({"pretraining.max_epoch": 2}, ['no key "max_epoch"', 'did you mean "max_epochs"?'], id="unknown key"),
     pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "not there"], id="corpus"),
     # what t2v has no counterpart for
     pytest.param({"pretraining.batcher.size": COMPOUNDING}, ["[pretraining.batcher]", "size is a schedule"], id="batch size schedule"),
     pytest.param({"pretraining.batcher": SEQUENCES}, ["spacy.batch_by_words.v1"], id="batcher"),
-    pytest.param({"pretraining.optimizer.@optimizers": "RAdam.v1"}, ["RAdam", "Adam.v1"], id="RAdam"),
+    pytest.param({"pretraining.optimizer": {"@optimizers": "RAdam.v1"}}, ["RAdam", "Adam.v1"], id="RAdam"),
     pytest.param({"pretraining.optimizer": {"@optimizers": "SGD.v1", "learn_rate": 0.1}}, ["SGD", "Adam.v1"], id="SGD"),
     pytest.param({"pretraining.optimizer.L2": WARMUP}, ["L2 is a schedule"], id="schedule of L2"),
     pytest.param({f"{MODEL}.encode": ENCODE}, ["[components.tok2vec.model.encode]", "window_size is 2"], id="window"),
@@ -63,7 +64,7 @@ def test_mistake(compiled: Callable[..., Any], tmp_path: Path, vectors: Path, ov
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == [], "a refused job leaves nothing behind"
+    assert {path.name for path in tmp_path.iterdir()} <= {"edited"}, "a refused job leaves nothing behind"
 
 
 def test_no_pretraining_block(compiled: Callable[..., Any], tmp_path: Path) -> None:

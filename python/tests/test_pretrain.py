@@ -14,6 +14,7 @@ from t2v.errors import InputError
 from t2v.programs import split
 
 COORDINATOR = """#!/bin/sh
+[ "$1" = features ] && exit 1
 printf '%s\\n' "$@" > "$T2V_SEEN"
 exit 75
 """
@@ -43,7 +44,7 @@ def make_run(out: Path) -> None:
 
 def test_compiles_and_becomes_the_coordinator(run: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
     out = tmp_path / "out"
-    raw = ["--paths.raw_text", str(corpus)]
+    raw = ["--paths.raw_text", str(corpus), "--verify", "0"]
     status, arguments, _ = run("pretrain", str(BASE), str(out), *raw, "--workers", "3", "--pretraining.max_epochs=1", "--insecure", "-L")
     assert status == 75
     assert arguments == ["pretrain", "--job", str(out / "t2v/job"), str(out), "--workers", "3", "--insecure"]
@@ -53,7 +54,7 @@ def test_compiles_and_becomes_the_coordinator(run: Callable[..., Any], tmp_path:
 
 def test_a_run_is_not_touched_without_a_word(run: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
     out = tmp_path / "out"
-    raw = ["--paths.raw_text", str(corpus)]
+    raw = ["--paths.raw_text", str(corpus), "--verify", "0"]
     run("pretrain", str(BASE), str(out), *raw)
     make_run(out)
     before = (out / "t2v/job/job.json").stat().st_ino
@@ -66,7 +67,7 @@ def test_a_run_is_not_touched_without_a_word(run: Callable[..., Any], tmp_path: 
 
 def test_resume_auto(run: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
     out = tmp_path / "out"
-    command = ["pretrain", str(BASE), str(out), "--paths.raw_text", str(corpus), "--resume", "auto", "--workers", "2"]
+    command = ["pretrain", str(BASE), str(out), "--paths.raw_text", str(corpus), "--verify", "0", "--resume", "auto", "--workers", "2"]
     assert run(*command)[1] == ["pretrain", "--job", str(out / "t2v/job"), str(out), "--workers", "2"]
     make_run(out)
     assert run(*command)[1] == ["resume", str(out), "--workers", "2"]
@@ -77,7 +78,7 @@ def test_resume_auto(run: Callable[..., Any], tmp_path: Path, corpus: Path) -> N
 
 
 def test_start_from_weights(run: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
-    raw = ["--paths.raw_text", str(corpus)]
+    raw = ["--paths.raw_text", str(corpus), "--verify", "0"]
     run("pretrain", str(BASE), str(tmp_path / "one"), *raw, "--training.seed", "5")
     weights = tmp_path / "model3.bin"
     weights.write_bytes((tmp_path / "one/t2v/job/tok2vec.bin").read_bytes())

@@ -1,4 +1,5 @@
 // Which worker computes which lane. Every lane has one active holder when workers are there; moves never interrupt an update.
+import Base
 
 extension CoordinatorStateMachine {
     /// Peers that may get work: those not suspended, or all that are not barred when there is no other.

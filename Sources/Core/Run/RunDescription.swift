@@ -1,5 +1,8 @@
 // What a worker must know of a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
+import Base
 import Foundation
+import Numerics
+import Text
 
 /// The run as the welcome tells it: enough to prepare shards and to set up the model.
 public struct RunDescription: Codable, Sendable {
@@ -91,7 +94,7 @@ public struct RunPlan: Codable, Sendable {
 
     public var updates: UpdatePlan
     public var shards: [PlannedShard]
-    /// Seven numbers a word: orth, norm, prefix, suffix, shape, row (as two's complement), count.
+    /// The random words as `WordFigures`.
     public var randomWordFigures: [UInt64]
     /// The same of the literal word `[MASK]`, with count 0.
     public var maskWordFigures: [UInt64]
@@ -99,19 +102,27 @@ public struct RunPlan: Codable, Sendable {
     public init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
         self.updates = updates
         self.shards = shards
-        randomWordFigures = zip(randomWords.words, randomWords.counts).flatMap { $0.figures(count: $1) }
-        maskWordFigures = maskWord.figures(count: 0)
+        randomWordFigures = randomWords.figures
+        var mask = WordFigures()
+        mask.append(maskWord, count: 0)
+        maskWordFigures = mask.figures
     }
 
-    public var randomWords: RandomWordTable { RandomWordTable(figures: randomWordFigures) }
-    public var maskWord: WordFeatures { WordFeatures(figures: maskWordFigures[...]) }
+    /// The random words and the word `[MASK]`.
+    /// - Throws: `InputError` when the figures are of another schema.
+    public func words(schema: FeatureSchema) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
+        guard let random = RandomWordTable(figures: randomWordFigures, schema: schema),
+            let mask = WordFigures.decode(maskWordFigures, schema: schema), let word = mask.first?.word, mask.count == 1
+        else { throw InputError("the run's plan has words of other columns", at: "plan", remedy: "install the same t2v on both hosts") }
+        return (random, word)
+    }
 
     public func encoded() -> [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
 
     /// - Throws: `InputError` when the bytes are no plan for that many lanes.
     public static func decode(_ bytes: [UInt8], lanes: Int) throws(InputError) -> RunPlan {
         guard let plan = try? JSONDecoder().decode(RunPlan.self, from: Data(bytes)), plan.updates.laneWords.count == lanes,
-            plan.updates.updatesPerEpoch > 0, plan.randomWordFigures.count % 7 == 0, plan.maskWordFigures.count == 7,
+            plan.updates.updatesPerEpoch > 0,
             plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
         else { throw InputError("the run's plan cannot be read", at: "plan", remedy: "install the same t2v on both hosts") }
         guard plan.shards.allSatisfy({ $0.key.count == 64 && $0.key.allSatisfy(\.isHexDigit) }) else {
@@ -122,24 +133,6 @@ public struct RunPlan: Codable, Sendable {
 
     /// Shard numbers of a lane, in the corpus's order.
     public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
-}
-
-extension WordFeatures {
-    func figures(count: UInt64) -> [UInt64] { [orth, norm, prefix, suffix, shape, UInt64(bitPattern: Int64(row)), count] }
-
-    init(figures: ArraySlice<UInt64>) {
-        let f = Array(figures)
-        self.init(
-            orth: f[0], norm: f[1], prefix: f[2], suffix: f[3], shape: f[4], row: Int32(truncatingIfNeeded: Int64(bitPattern: f[5])))
-    }
-}
-
-extension RandomWordTable {
-    /// The table as numbers, for the plan and for checkpoints; seven a word.
-    public init(figures: [UInt64]) {
-        let starts = stride(from: 0, to: figures.count - 6, by: 7)
-        self.init(words: starts.map { WordFeatures(figures: figures[$0..<$0 + 7]) }, counts: starts.map { figures[$0 + 6] })
-    }
 }
 
 extension TrainingSettings {

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Text
 
 /// Expected values were printed by spaCy 2.3.9 and Python 3.11.
 @Suite struct LexicalAttributesTests {
@@ -78,7 +78,7 @@ import Testing
         let ids = StringIDs(.spacy23)
         #expect(
             word
-                == WordFeatures(
+                == WordAttributes(
                     orth: ids.id("[MASK]"), norm: ids.id("[mask]"), prefix: ids.id("["), suffix: ids.id("SK]"), shape: ids.id("[XXXX]"),
                     row: -1))
     }

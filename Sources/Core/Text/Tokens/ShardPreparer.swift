@@ -1,0 +1,131 @@
+// A shard of a corpus, tokenized. In: JSON lines. Out: the bytes of a `PreparedShard`. One per thread.
+import Foundation
+
+/// Tokenizes shards and computes their features. What it learns of words and chunks it keeps for the next shard, within bounds.
+public final class ShardPreparer {
+    private let model: VectorsModel
+    private let schema: FeatureSchema
+    private let minLength, maxLength: Int
+    private var tokenizer: Tokenizer?
+    private let reader = RecordReader()
+    /// By word number: its index in the current shard, or `absent`.
+    private var shardIndex: [UInt32] = []
+    /// The words of the current shard, in order of their index.
+    private var shardWords: [UInt32] = []
+    private static let absent = UInt32.max
+    /// Bytes of words and chunks beyond which the thread starts afresh: some millions of distinct words.
+    private static let memoryLimit = 96 << 20
+
+    /// - Parameters:
+    ///   - schema: the columns that the run's model needs.
+    ///   - minLength: documents with fewer tokens are dropped.
+    ///   - maxLength: documents with as many tokens or more are dropped, never split.
+    public init(model: VectorsModel, schema: FeatureSchema, minLength: Int, maxLength: Int) {
+        self.model = model
+        self.schema = schema
+        self.minLength = minLength
+        self.maxLength = maxLength
+    }
+
+    /// Prepares the lines of `jsonl`. Records whose `text` or `tokens` is empty and documents of other lengths are counted and left out.
+    /// - Returns: the bytes of a `PreparedShard`; its lines count from the shard's first.
+    /// - Throws: `ShardPreparationError` with the line of the first record that cannot be used.
+    public func prepare(jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
+        var builder = PreparedShardBuilder(schema: schema)
+        for word in shardWords { shardIndex[Int(word)] = Self.absent }
+        shardWords.removeAll(keepingCapacity: true)
+        try forEachRecord(jsonl) { line, record, tokenizer throws(ShardPreparationError) in
+            guard let record else {
+                builder.emptyCount += 1
+                return
+            }
+            try Self.tokenize(record, line: line, with: tokenizer)
+            let count = tokenizer.tokens.count
+            if count < minLength {
+                builder.tooShortCount += 1
+            } else if count >= maxLength {
+                builder.tooLongCount += 1
+            } else {
+                add(tokenizer, line: line, to: &builder)
+            }
+        }
+        return builder.finish()
+    }
+
+    /// Calls `body` with the number of each line that is not blank, and its record, or nil for one that is empty.
+    func forEachRecord(
+        _ jsonl: UnsafeRawBufferPointer, _ body: (Int, CorpusRecord?, Tokenizer) throws(ShardPreparationError) -> Void
+    ) throws(ShardPreparationError) {
+        var line = 0
+        var start = 0
+        while start < jsonl.count {
+            let end = Self.lineEnd(jsonl, from: start)
+            let record = try reader.read(UnsafeRawBufferPointer(rebasing: jsonl[start..<end]), number: line)
+            switch record {
+            case .blank: break
+            case .empty: try body(line, nil, try currentTokenizer(line))
+            case .text, .tokens: try body(line, record, try currentTokenizer(line))
+            }
+            line += 1
+            start = end + 1
+        }
+    }
+
+    private static func lineEnd(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+        guard let base = bytes.baseAddress, let found = memchr(base + start, 0x0a, bytes.count - start) else { return bytes.count }
+        return UnsafeRawPointer(found) - base
+    }
+
+    private func currentTokenizer(_ line: Int) throws(ShardPreparationError) -> Tokenizer {
+        if let tokenizer, tokenizer.memory < Self.memoryLimit || !shardWords.isEmpty { return tokenizer }
+        // word numbers change, so only between shards
+        tokenizer = Tokenizer(model: model)
+        shardIndex.removeAll(keepingCapacity: true)
+        guard let tokenizer else { throw ShardPreparationError(line: line, what: "out of memory", remedy: "free memory") }
+        return tokenizer
+    }
+
+    static func tokenize(_ record: CorpusRecord, line: Int, with tokenizer: Tokenizer) throws(ShardPreparationError) {
+        switch record {
+        case .blank, .empty: break
+        case .tokens(let words): tokenizer.take(words: words)
+        case .text(var text):
+            do {
+                try text.withUTF8 { try tokenizer.tokenize($0) }
+            } catch {
+                // withUTF8 loses the type; tokenizing throws nothing else
+                let failure = error as? PatternFailure
+                throw ShardPreparationError(
+                    line: line,
+                    what: "the pattern \(failure?.name ?? "") gave up on a run of \(failure?.length ?? 0) bytes without a space",
+                    remedy: "break the run up, or take the record out")
+            }
+        }
+    }
+
+    private func add(_ tokenizer: Tokenizer, line: Int, to builder: inout PreparedShardBuilder) {
+        let words = tokenizer.words
+        if shardIndex.count < words.count {
+            shardIndex.append(contentsOf: repeatElement(Self.absent, count: words.count - shardIndex.count))
+        }
+        let tokens = tokenizer.tokens
+        shardIndex.withUnsafeMutableBufferPointer { indices in
+            builder.add(line: line, count: tokens.count) { document in
+                for place in tokens.indices {
+                    let word = tokens[place] & ~Tokenizer.spaceBit
+                    var index = indices[Int(word)]
+                    if index == Self.absent {
+                        index = UInt32(shardWords.count)
+                        shardWords.append(word)
+                        indices[Int(word)] = index
+                    }
+                    document[place] = index | (tokens[place] & Tokenizer.spaceBit)
+                }
+            }
+        }
+        while builder.wordCount < shardWords.count {
+            let word = Int(shardWords[builder.wordCount])
+            builder.add(word: words.features[word].features(schema, text: words.text(word)))
+        }
+    }
+}
