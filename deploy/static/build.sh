@@ -44,8 +44,12 @@ done
 flags=(-c release --static-swift-stdlib --scratch-path "$scratch" --pkg-config-path "$links"
     -Xlinker "-L$links" -Xlinker --undefined=leftOutTables -Xlinker --undefined=__wrap___libc_start_main
     -Xlinker --wrap=__libc_start_main -Xswiftc -Xclang-linker -Xswiftc -static-libgcc)
-for product in "$@"; do swift build "${flags[@]}" --product "$product"; done
 bin=$(swift build "${flags[@]}" --show-bin-path)
+# Swift's build does not know what lies in $links: link anew.
+for product in "$@"; do
+    rm -f "$bin/$product"
+    swift build "${flags[@]}" --product "$product"
+done
 for product in "$@"; do
     needed=$(readelf -d "$bin/$product" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vxE '(libc|libm)\.so\.6|libpthread\.so\.0|libdl\.so\.2|librt\.so\.1|ld-linux-x86-64\.so\.2' || true)
     [ -z "$needed" ] || fail "$product needs" $needed "of the system; add it to the libraries in deploy/static/build.sh"

@@ -46,7 +46,7 @@ static void takeHaswell(void) {
     gotoblas_dynamic_init();
 }
 enum { functions = 1024 };  // more than a table has
-__attribute__((used)) static void (*const leftOutTables[functions])(void) = {[0 ... functions - 1] = takeHaswell};
+void (*const leftOutTables[functions])(void) = {[0 ... functions - 1] = takeHaswell};
 #define LEFT_OUT(kind, place) __asm__(".globl gotoblas_" #kind "\n.set gotoblas_" #kind ", leftOutTables + 8 * " #place);
 LEFT_OUT(PRESCOTT, 0)
 LEFT_OUT(CORE2, 1)
