@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SCRATCH := .build-test
+PYTHON_TOOLS := $(or $(T2V_VENVS),$(CURDIR)/.venvs)/tools/bin
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
@@ -73,9 +74,13 @@ cluster: dist build ## a disturbed run on hosts of network namespaces: the same 
 
 format: ## format the sources
 	swift-format format -i -r -p Sources Tests Package.swift
+	@Tests/reference/setup-venvs.sh tools
+	cd python && $(PYTHON_TOOLS)/ruff format -q .
 
 check: ## lint the sources; warnings are errors
 	swift-format lint -s -r -p Sources Tests Package.swift
+	@Tests/reference/setup-venvs.sh tools
+	cd python && $(PYTHON_TOOLS)/ruff check -q . && $(PYTHON_TOOLS)/ruff format -q --check . && $(PYTHON_TOOLS)/mypy t2v
 
 clean: ## remove what was built (not the cache in ~/.cache/t2v)
 	rm -rf .build .build-test .build-dist dist

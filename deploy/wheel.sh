@@ -22,7 +22,7 @@ mkdir -p "$output" .build-dist
 
 # What the wheel is made of; the rest of the repository does not matter.
 key=$({
-    find Sources Package.swift python/t2v python/pyproject.toml python/README.md deploy/static deploy/wheel.sh -type f \
+    find LICENSE Sources Package.swift python/t2v python/pyproject.toml python/README.md deploy/static deploy/wheel.sh -type f \
         ! -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum
     swift --version 2> /dev/null
     cc --version

@@ -1,23 +1,17 @@
 // Numbers for the simulated world. In: a seed. Out: the same numbers on every machine.
+import Base
+import TestSupport
 
-/// SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA'14).
+/// Draws for the simulated world.
 struct SeededGenerator {
-    private var state: UInt64
+    private var stream: SplitMix64
 
-    init(seed: UInt64) { state = Self.mix(seed &+ 0x5851_F42D_4C95_7F2D) }
+    init(seed: UInt64) { stream = SplitMix64(state: Self.mix(seed &+ 0x5851_F42D_4C95_7F2D)) }
 
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        return Self.mix(state)
-    }
+    mutating func next() -> UInt64 { stream.next() }
 
     /// A bijection that spreads every bit: also the world's hash of small things.
-    static func mix(_ value: UInt64) -> UInt64 {
-        var z = value
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    static func mix(_ value: UInt64) -> UInt64 { Philox.mix(value) }
 
     mutating func chance(_ probability: Double) -> Bool { Double(next() >> 11) * 0x1p-53 < probability }
 

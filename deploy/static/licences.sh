@@ -14,15 +14,13 @@ say() { echo "$*" >> "$folder/README"; }
     echo "What is in the programs of t2v, and under which terms. The full texts are beside this file."
     echo
 } > "$folder/README"
-if [ -f "$top/LICENSE" ]; then
-    cp "$top/LICENSE" "$folder/t2v.txt"
-    say "t2v: see t2v.txt"
-fi
+cp "$top/LICENSE" "$folder/t2v.txt"
+say "t2v: see t2v.txt"
 
 for checkout in "$top"/.build-dist/checkouts/*/; do
     package=$(basename "$checkout")
     cat "$checkout"/LICENSE* > "$folder/$package.txt" 2> /dev/null || fail "$package has no licence file"
-    cat "$checkout"/NOTICE* >> "$folder/$package.txt" 2> /dev/null || true
+    for notice in "$checkout"/NOTICE*; do [ ! -f "$notice" ] || { echo; cat "$notice"; } >> "$folder/$package.txt"; done
     say "$package: see $package.txt"
 done
 

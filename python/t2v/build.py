@@ -15,7 +15,8 @@ from typing import Any
 from .config import Config, flatten
 from .errors import InputError, nearest
 from .head import read_objective
-from .walk import Node, Tensor, UnknownLayer, Walk
+from .layers import Node, Tensor, UnknownLayer
+from .walk import Walk
 
 PARSERS = ("ner", "parser", "beam_ner", "beam_parser")
 """Factories whose layer "tok2vec" is more than a tok2vec layer: spaCy cannot pretrain it."""
@@ -67,7 +68,7 @@ def remedy(text: str) -> str:
         return "pip install spacy-lookups-data"
     if "[E150]" in text:
         return "give vectors that were made for the language of [nlp]"
-    return "mend the config"
+    return "mend the config (T2V_TRACEBACK=1 shows where it comes from)"
 
 
 def build(raw: Config) -> Built:

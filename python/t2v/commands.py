@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +35,11 @@ def reported() -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if os.environ.get("T2V_TRACEBACK"):
+            traceback.print_exc()
         fail(error)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
 
 
 def text_note(job: dict[str, Any]) -> str:

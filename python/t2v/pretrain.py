@@ -41,7 +41,9 @@ def pretrain(
     if holds_run(out) and resume == "auto":
         go_on(program, config_path, out, overrides, options, code)
     options = programs.without(options, "resume")
-    job = out / "t2v" / ("job.new" if holds_run(out) else "job")
+    job = out / "t2v" / "job"
+    if job.exists():  # perhaps of a run that goes on right now: the coordinator puts the new one in its place
+        job = out / "t2v" / "job.new"
     result, notes = compile_job(
         config_path,
         job,

@@ -51,3 +51,21 @@ def report_command(
 
     with reported():
         print(f"\u2714 wrote {write_report(out, output)}")
+
+
+@commands.command("bench", context_settings=EXTRA)
+def bench_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file."),
+    texts: Optional[Path] = typer.Argument(None, help="Texts, instead of those that the config names."),
+    seconds: float = typer.Option(60.0, "--seconds", help="How long each program is measured."),
+    code: Optional[Path] = CODE,
+) -> None:
+    """Measure spaCy's own pretrain and t2v on this machine, with this config: words a second, memory, days an epoch."""
+    from .bench import bench
+
+    rest = list(ctx.args)
+    if texts is not None and str(texts).startswith("--"):  # the name of an override that stands where TEXTS may stand
+        rest, texts = [str(texts), *rest], None
+    with reported():
+        bench(config_path, texts, seconds, code, rest)

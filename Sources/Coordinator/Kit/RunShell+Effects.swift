@@ -18,9 +18,7 @@ extension RunShell {
         case .look(let shard, let peer, let size, let digest): look(shard, peer, size, digest, &events)
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, buffer, last, &events)
         case .makePlan:
-            do { try makePlan(&events) } catch let error as InputError { failure = error } catch {
-                failure = InputError("\(error)", at: "", remedy: "")
-            }
+            do { try makePlan(&events) } catch { failure = error }
         case .step(let update, let nodes): step(update, nodes, &events)
         case .release(let buffer): buffers[buffer] = nil
         case .drop(let peer): drop(peer)
@@ -152,8 +150,11 @@ extension RunShell {
         var planned: [RunPlan.PlannedShard] = []
         var (documents, empty, short, long) = (0, 0, 0, 0)
         for (index, key) in setup.keys.enumerated() {
-            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest) else {
-                throw InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: "start again")
+            guard let entry = entries[UInt32(index)],
+                let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest)
+            else {
+                throw StoppedEarly(
+                    InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
             }
             counts.add(shard)
             laneWords[setup.laneOfShard[index]] += UInt64(shard.tokens.count)
@@ -179,10 +180,10 @@ extension RunShell {
         planBytes = made.encoded()
         words = updates.words
         progress.say(
-            "corpus: \(documents) documents, \(updates.words) words kept (\(skipped)); \(updates.updatesPerEpoch) updates an epoch in "
-                + "\(settings.lanes) lanes")
+            "corpus: \(ProgressText.count(documents, "document")), \(updates.words) words kept (\(skipped)); "
+                + "\(ProgressText.count(updates.updatesPerEpoch, "update")) an epoch in \(ProgressText.count(settings.lanes, "lane"))")
         warnAboutLanes(laneWords)
-        begin(updates)
+        try begin(updates)
         let broadcast = training.broadcast()
         parameters = broadcast
         let end = UInt64(setup.options.epochStart + setup.options.nIter) * updates.updatesPerEpoch
@@ -192,14 +193,17 @@ extension RunShell {
                 parameterHash: broadcast.hash))
     }
 
-    /// Version 0 is on disk before the first update.
-    private func begin(_ updates: UpdatePlan) {
+    /// A new run enters the output folder here, and its version 0 is on disk before the first update.
+    private func begin(_ updates: UpdatePlan) throws {
         if setup.checkpoint == nil {
             training.start(at: UInt64(setup.options.epochStart) * updates.updatesPerEpoch)
+            try setup.begin()
             addCheckpoint(.required)
             writer.drain()
+            if let failure = writer.news().failure { throw stopped(by: failure) }
+            try setup.commit()
         }
-        lastCheckpoint = Startup.milliseconds()
+        cadence.taken(at: Startup.milliseconds())
         let epochs = setup.options.epochStart + setup.options.nIter
         progress.say("training: epochs \(training.update / updates.updatesPerEpoch) to \(epochs - 1)")
     }
@@ -236,9 +240,11 @@ extension RunShell {
         }
         for node in nodes { if let buffer = node.buffer { buffers[buffer] = nil } }
         guard training.loss.isFinite else {
-            failure = InputError(
-                "the loss of update \(update) is not a finite number", at: "training",
-                remedy: "resume from the last checkpoint with a smaller learn_rate, or look for a broken worker")
+            failure = StoppedEarly(
+                InputError(
+                    "the loss of update \(update) is not a finite number", at: "training",
+                    remedy: "go on from the last checkpoint with `t2v-coordinator resume \(setup.folder.path) --learn-rate "
+                        + "\(setup.options.settings.optimizer.learnRate / 2)`, or look for a broken worker"))
             return
         }
         // The old message's buffer can be used again when no socket holds it.
@@ -252,32 +258,35 @@ extension RunShell {
         }
         if done % perEpoch == 0 {
             addModel(epoch: update / perEpoch, temporary: false)
+        }
+        progress.training(figures(update / perEpoch), endsEpoch: done % perEpoch == 0)
+        if done % perEpoch == 0 {
             training.endEpoch()
             addCheckpoint(.required)
         }
         figuresForMetrics.lastUpdate = Date()
-        progress.training(figures(update / perEpoch))
-        if done % perEpoch == 0 && !progress.isInteractive { progress.row(figures(update / perEpoch)) }
         events.append(.stepped(parameterHash: broadcast.hash))
     }
 
-    private func figures(_ epoch: UInt64) -> Progress.Figures {
-        let epochs = UInt64(setup.options.epochStart + setup.options.nIter)
-        return .init(
-            epoch: epoch, lastEpoch: epochs - 1, words: training.wordCount, totalWords: words * UInt64(setup.options.nIter),
-            loss: training.loss, lossPerWord: training.lastLossPerWord, workers: machine.workerCount)
+    private func figures(_ epoch: UInt64) -> ProgressFigures {
+        var figures = ProgressFigures()
+        (figures.epoch, figures.lastEpoch) = (epoch, UInt64(setup.options.epochStart + setup.options.nIter) - 1)
+        (figures.words, figures.totalWords) = (training.wordCount, words * UInt64(setup.options.nIter))
+        (figures.totalLoss, figures.epochLoss) = (training.loss, training.epochLossPerWord)
+        figures.workers = machine.workerCount
+        return figures
     }
 
     // MARK: Files
 
     func checkpointWhenDue(_ now: Milliseconds) {
-        guard plan != nil, now >= lastCheckpoint + Milliseconds(setup.options.checkpointEvery) * 1000, writer.pending == 0 else { return }
+        guard plan != nil, cadence.isDue(at: now, filesWaiting: writer.pending) else { return }
         addCheckpoint(.optional)
     }
 
     func addCheckpoint(_ importance: OutputWriter.Importance) {
         guard let plan else { return }
-        lastCheckpoint = Startup.milliseconds()
+        cadence.taken(at: Startup.milliseconds())
         let snapshot = training.snapshot()
         snapshot.state.corpusHash = setup.index.digest
         snapshot.state.vectorsHash = setup.model.vectorsDigest
@@ -289,11 +298,10 @@ extension RunShell {
         ]
         let configuration = setup.options.encoded()
         let news = noteCheckpoint
-        let store = CheckpointStore(folder: setup.folder.checkpointFolder, keep: setup.options.keepCheckpoints)
+        let (folder, keep) = (setup.folder, setup.options.keepCheckpoints)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
-            try makeFolder(store.folder)
-            try store.save(snapshot.checkpoint(configuration: configuration, tables: tables))
+            try folder.save(snapshot.checkpoint(configuration: configuration, tables: tables), keep: keep)
             news()
             return logByteCount
         }
@@ -308,19 +316,10 @@ extension RunShell {
     private func addModel(epoch: UInt64, temporary: Bool) {
         let snapshot = training.snapshot()
         let folder = setup.folder
-        let path = folder.modelPath(epoch: Int(epoch), temporary: temporary)
         let line = training.logLine(epoch: epoch)
-        writer.add((path as NSString).lastPathComponent, .required) { (logByteCount) throws(InputError) in
-            try AtomicFile.write(try snapshot.modelFile(), to: path)
+        writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
+            try folder.writeModel(try snapshot.modelFile(), epoch: Int(epoch), temporary: temporary)
             return try folder.appendLog(line, after: logByteCount)
         }
-    }
-}
-
-private func makeFolder(_ path: String) throws(InputError) {
-    do {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-        throw InputError("cannot make the folder: \(error.localizedDescription)", at: path, remedy: "free space, check permissions")
     }
 }

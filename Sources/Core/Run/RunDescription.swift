@@ -145,7 +145,7 @@ extension TrainingSettings {
         try require((1...64).contains(depth), "--conv-depth", depth, "1 to 64")
         try require((1...16).contains(pieces), "--cnn-pieces", pieces, "1 to 16")
         try require((2...100_000_000).contains(rows), "--embed-rows", rows, "2 to 100000000")
-        try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate from 0 up to, not including, 1")
+        try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate in [0, 1)")
         try require((1...1_000_000_000).contains(batchSize), "--batch-size", batchSize, "1 to 1000000000 words an update")
         try require((1...1_000_000).contains(minLength), "--min-length", minLength, "1 to 1000000 tokens")
         try require(

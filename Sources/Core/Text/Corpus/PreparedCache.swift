@@ -58,6 +58,19 @@ public final class PreparedCache: Sendable {
         return try? PreparedShard(bytes: file.bytes, owner: file, schema: schema, place: path(key))
     }
 
+    /// Why nothing can be written, by trying; nil when it can. Less free space than this counts as none.
+    public func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
+        do throws(InputError) {
+            let file = try IncomingFile(target: "\(folder)/prepared/probe", size: UInt64(byteCount))
+            try file.write([UInt8](repeating: 1, count: byteCount))
+            return nil
+        } catch {
+            var error = error
+            error.place = folder
+            return error
+        }
+    }
+
     /// Writes a shard that was prepared here.
     /// - Throws: `InputError` when the disk is full or fails; no part of the file stays.
     public func store(_ bytes: [UInt8], key: [UInt8]) throws(InputError) {
