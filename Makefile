@@ -6,7 +6,7 @@ PYTHON_TOOLS := $(or $(T2V_VENVS),$(CURDIR)/.venvs)/tools/bin
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
-.PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix cluster format check ci clean
+.PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix wheel-root cluster format check ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ wheel-test: wheel ## install the wheel as users do, and run it
 
 wheel-matrix: wheel ## the same with every Python that is here, spaCy 3.5 to 3.8
 	deploy/wheel-matrix.sh
+
+wheel-root: wheel ## install and run it in a minimal Debian 11 without compilers (needs root and debootstrap)
+	deploy/wheel-root.sh
 
 cluster: dist build ## a disturbed run on hosts of network namespaces: the same bytes (needs root): SEED=n HOSTS=n
 	deploy/netns/cluster-test --tarball "$$(ls -t dist/t2v-worker-*.tar.gz | head -n 1)" --hosts $(or $(HOSTS),4) $(if $(SEED),--seed $(SEED))

@@ -16,13 +16,15 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-ROW = re.compile(r"^(?P<value>[0-9a-f]+) (?P<flags>.{7}) (?P<section>\S+)\s+(?P<size>[0-9a-f]+)\s+\(?(?P<version>GLIBC_[0-9.]+)\)?\s+(?P<name>\S+)$")
+ROW = re.compile(
+    r"^(?P<value>[0-9a-f]+) (?P<flags>.{7}) (?P<section>\S+)\s+(?P<size>[0-9a-f]+)\s+\(?(?P<version>GLIBC_[0-9.]+)\)?\s+(?P<name>\S+)$"
+)
 EMPTY = {"libpthread.so": "libpthread.so.0", "libdl.so": "libdl.so.2", "librt.so": "librt.so.1"}
 NONSHARED = "libc_nonshared.a"
 
 
 def number(version: str) -> tuple[int, ...]:
-    """"GLIBC_2.2.5" as (2, 2, 5)."""
+    """ "GLIBC_2.2.5" as (2, 2, 5)."""
     return tuple(int(part) for part in version.rpartition("_")[2].split("."))
 
 

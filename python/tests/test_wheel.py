@@ -37,7 +37,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def read_only(environment: Path) -> list[str]:
     """What to put before a command, so that it cannot write into the environment."""
-    before = ["unshare", "-m", "sh", "-c", f"mount --bind '{environment}' '{environment}' && mount -o remount,ro,bind '{environment}' && exec \"$@\"", "-"]
+    before = [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        f"mount --bind '{environment}' '{environment}' && mount -o remount,ro,bind '{environment}' && exec \"$@\"",
+        "-",
+    ]
     if os.getuid() == 0 and shutil.which("unshare") and subprocess.run([*before, "true"], capture_output=True).returncode == 0:
         return before
     subprocess.run(["chmod", "-R", "a-w", environment], check=True)
@@ -87,7 +94,18 @@ def test_the_package_finds_its_own_programs(run: Run, environment: Path) -> None
 def test_terms_of_everything_are_inside(environment: Path) -> None:
     texts = next(site(environment).glob("t2v-*.dist-info/licenses"))
     listed = (texts / "README").read_text()
-    for part in ("Swift runtime", "libzmq", "libsodium", "PCRE2", "zlib", "OpenBLAS", "swift-argument-parser", "swift-log", "libstdc++", "libgcc"):
+    for part in (
+        "Swift runtime",
+        "libzmq",
+        "libsodium",
+        "PCRE2",
+        "zlib",
+        "OpenBLAS",
+        "swift-argument-parser",
+        "swift-log",
+        "libstdc++",
+        "libgcc",
+    ):
         assert part in listed
     for name in re.findall(r"see (\S+\.txt)", listed):
         assert (texts / name).stat().st_size > 500
