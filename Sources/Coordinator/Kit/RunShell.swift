@@ -98,7 +98,7 @@ package final class RunShell {
         let options = setup.options
         signals = try SignalWatcher([SIGTERM, SIGINT, SIGHUP], exitOnSecond: 75)
         wake = try EventFD()
-        training = TrainingState(settings: options.settings, seeds: setup.seeds, sharesMemory: options.workers > 0)
+        training = TrainingState(settings: options.settings, spec: setup.spec, sharesMemory: options.workers > 0)
         if let checkpoint = setup.checkpoint {
             try training.restore(checkpoint, place: "checkpoint")
         } else if let initial = setup.initial {
@@ -108,7 +108,7 @@ package final class RunShell {
         cadence = CheckpointCadence(everySeconds: options.checkpointEvery)
         cacheWatch = CacheWatch(setup.cache)
         writer = OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
-        let fingerprint = NumericFingerprint.measure()
+        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = CoordinatorStateMachine(
             .init(
                 run: UInt64.random(in: 1 ... .max), description: setup.description.encoded(), lanes: options.settings.lanes,
@@ -341,6 +341,9 @@ package final class RunShell {
         connections[id]?.outbox.append((message.encoded(), payload))
     }
 
+    /// Messages that may wait for a peer: a lease for every lane at a time, their withdrawal, and what else there is.
+    private var outboxLimit: Int { 1_024 + 2 * setup.options.settings.lanes }
+
     /// Sends what waits. A peer that cannot be reached is lost; one that takes nothing for too long, too.
     private func flush(_ events: inout [CoordinatorStateMachine.Event]) {
         for (id, connection) in connections where !connection.outbox.isEmpty {
@@ -360,7 +363,7 @@ package final class RunShell {
                 }
             }
             if connections[id] != nil { connections[id]?.outbox.removeFirst(sent) }
-            if connection.outbox.count - sent > 1024 {
+            if connection.outbox.count - sent > outboxLimit {
                 events.append(.peerLost(id, reason: "it takes no messages"))
                 forget(id)
             }
