@@ -119,7 +119,8 @@ public final class PreparedShard: @unchecked Sendable {
         /// Bytes of the whole shard.
         var total: Int {
             let arrays = [
-                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words, 4 * words,
+                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words,
+                4 * words,
             ]
             return arrays.reduce(8 * PreparedShard.headerWords) { $0 + PreparedShard.aligned($1) }
         }
