@@ -108,7 +108,8 @@ package final class RunSetup {
         guard let job else { return ["vectors: \(options.vectorsModel), \(table), \(release(model.symbols.rawValue))"] }
         let vectors = job.files.vectors.map { "vectors: \($0), \(table)" }
         let path = job.text.path == .fast ? "t2v tokenizes" : "Python has tokenized"
-        return ["job: \(job.folder), spaCy \(job.spacyVersion); \(path)\(job.why.isEmpty ? "" : ": \(job.why)")"] + [vectors].compactMap { $0 }
+        return ["job: \(job.folder), spaCy \(job.spacyVersion); \(path)\(job.why.isEmpty ? "" : ": \(job.why)")"]
+            + [vectors].compactMap { $0 }
     }
 
     private static func initialWeights(
@@ -153,7 +154,8 @@ package final class RunSetup {
         guard let job, job.folder == new else { return nil }
         try? FileManager.default.removeItem(atPath: settled)
         guard rename(new, settled) == 0, symlink("job", new) == 0 else {
-            throw InputError("cannot rename the job: \(String(cString: strerror(errno)))", at: new, remedy: "check the folder's permissions")
+            throw InputError(
+                "cannot rename the job: \(String(cString: strerror(errno)))", at: new, remedy: "check the folder's permissions")
         }
         return settled
     }
