@@ -17,7 +17,7 @@ final class RunSetup {
     /// Lane of each shard.
     let laneOfShard: [Int]
     /// Cache key of each shard.
-    let keys: [[UInt8]]
+    let keys: [CacheKey]
     let cache: PreparedCache
     let initial: InitialWeights?
     let seeds: EmbeddingSeeds
@@ -67,7 +67,7 @@ final class RunSetup {
 
     /// config.json is the first file of a run: from then on `resume` knows what was wanted.
     private static func writeConfig(_ options: RunOptions, _ folder: RunFolder) throws {
-        try AtomicFile.write(Array((options.encoded() + "\n").utf8), to: folder.configPath)
+        try AtomicFile.write(Array((try options.encoded() + "\n").utf8), to: folder.configPath)
     }
 
     private static func compare(_ state: CheckpointState, _ corpus: String, _ model: VectorsModel, _ options: RunOptions) throws {
@@ -81,6 +81,13 @@ final class RunSetup {
                 "the vectors model is not the one the run was started with", at: options.vectorsModel,
                 remedy: "put the original model back, or start a new run with --init-checkpoint")
         }
+    }
+
+    /// What workers may fetch, before anything is prepared.
+    var artifacts: ArtifactServer {
+        ArtifactServer(
+            modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
+            vectorRows: vectors.rows, bytesPerRow: vectors.width * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.

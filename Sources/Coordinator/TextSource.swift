@@ -40,7 +40,7 @@ enum TextSource {
         }
         defer { gzclose(stream) }
         gzbuffer(stream, 1 << 18)
-        let file = try IncomingFile(target: path, size: 0)
+        let file = try IncomingFile(target: path, mode: 0o600)
         var buffer = [UInt8](repeating: 0, count: 1 << 20)
         var offset: UInt64 = 0
         while true {

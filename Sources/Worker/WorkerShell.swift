@@ -46,7 +46,7 @@ final class WorkerShell {
     var lanes: [UInt16: LaneWork] = [:]
     var parameters: ReceivedParameters?
     /// Keys of shards that were prepared or looked up here.
-    var preparedKeys: [UInt32: [UInt8]] = [:]
+    var preparedKeys: [UInt32: CacheKey] = [:]
     /// Vector rows that were asked for, with the lane that waits for them.
     var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
@@ -55,6 +55,8 @@ final class WorkerShell {
     /// Memory shared with the coordinator that started this worker.
     private let parameterMemory: SharedMemory?
     private let contributionMemory: ContributionMemory?
+    /// What waits for a connection: beyond the limit only the newest messages are kept.
+    private static let (outboxLimit, outboxRest) = (64, 16)
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
     private var saidUnreachable = false
@@ -106,9 +108,7 @@ final class WorkerShell {
             _ = try poller.wait(timeoutMilliseconds: outbox.isEmpty ? wait : min(wait, 5))
             signals.event.drain()
             if signals.stopRequests > 0 {
-                post(.leaving)
-                flush()
-                end = .stopped
+                events.append(.stopRequested)
                 continue
             }
             if let parentSlot, poller.isReadable(parentSlot) || poller.hasHungUp(parentSlot) {
@@ -150,7 +150,7 @@ final class WorkerShell {
         }
     }
 
-    private func hold(_ message: ZMQMessage) -> WorkerStateMachine.Payload {
+    private func hold(_ message: ZMQMessage) -> Payload {
         nextBuffer += 1
         buffers[nextBuffer] = message
         return .init(buffer: nextBuffer, count: message.count, hash: 0)
@@ -161,7 +161,13 @@ final class WorkerShell {
             var event = events.removeFirst()
             if case .message(.begin(let order), var payload?) = event, let message = buffers[payload.buffer] {
                 // What lies in the coordinator's memory was not carried anywhere.
-                payload.hash = reference(in: message) != nil ? order.parameterHash : Digest64.hash(blocks: message.data)
+                if reference(in: message) != nil {
+                    payload.hash = order.parameterHash
+                } else {
+                    payload.hash = Digest64.hash(blocks: message.data)
+                    let expected = run.map { ParameterCoding(count: $0.layout.count, precision: $0.coding.precision).byteCount }
+                    if let expected, message.count != expected { payload.fault = "\(message.count) bytes where the model has \(expected)" }
+                }
                 event = .message(.begin(order), payload: payload)
             }
             for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
@@ -180,7 +186,7 @@ final class WorkerShell {
             case .sent: outbox.removeFirst()
             default:
                 // No connection: what was meant for the old one is told again by the machine's reminders.
-                if outbox.count > 64 { outbox.removeFirst(outbox.count - 16) }
+                if outbox.count > Self.outboxLimit { outbox.removeFirst(outbox.count - Self.outboxRest) }
                 return
             }
         }
@@ -212,8 +218,8 @@ final class WorkerShell {
     private func perform(_ effect: WorkerStateMachine.Effect, _ events: inout [WorkerStateMachine.Event]) {
         switch effect {
         case .send(let message): post(message)
-        case .join(let run, let text): join(run, text)
-        case .look(let job, let ticket): look(job, ticket, &events)
+        case .join(let run, let text): join(run, text, &events)
+        case .locate(let job, let ticket): locate(job, ticket, &events)
         case .store(let chunk, let buffer): store(chunk, buffer, &events)
         case .perform(let job): start(job, &events)
         case .closeLane(let lane): lanes[lane] = nil
@@ -231,6 +237,7 @@ final class WorkerShell {
     private func leave(_ reason: String, _ departure: WorkerStateMachine.Departure) {
         switch departure {
         case .refused: end = .refused(reason)
+        case .stopped: end = .stopped
         case .finished where !options.stays: end = .finished(reason)
         case .finished, .paused:
             logger.info("\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
@@ -239,7 +246,7 @@ final class WorkerShell {
         }
     }
 
-    private func join(_ number: UInt64, _ text: String) {
+    private func join(_ number: UInt64, _ text: String, _ events: inout [WorkerStateMachine.Event]) {
         blobs.removeAll()
         membership += 1
         lanes = [:]
@@ -258,9 +265,10 @@ final class WorkerShell {
                 preparedKeys = [:]
                 pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
             }
+            events.append(.joined(lanes: description.settings.lanes))
             logger.info("joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
         } catch {
-            end = .refused("\(error)")
+            events.append(.cannotJoin("\(error)"))
         }
     }
 
@@ -333,14 +341,12 @@ final class WorkerShell {
     }
 
     func serve(_ request: FetchRequest) {
-        guard case .prepared(let shard) = request.blob, let key = preparedKeys[shard], let run,
-            let file = try? MappedFile(run.cache.path(key)), Int(request.offset) < file.bytes.count
+        guard case .prepared(let shard) = request.blob, let key = preparedKeys[shard], let (bytes, owner) = run?.cache.contents(key),
+            let part = request.part(of: UInt64(bytes.count))
         else { return }
-        let end = min(file.bytes.count, Int(request.offset) + Int(request.length))
-        let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[Int(request.offset)..<end])
         post(
-            .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(file.bytes.count))),
-            payload: ZMQMessage(sharing: bytes, ownedBy: file))
+            .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(bytes.count))),
+            payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
     }
 
     /// A way for compute threads to report: what belongs to an earlier membership is dropped on arrival.
@@ -349,6 +355,4 @@ final class WorkerShell {
         return { [weak self] item in inbox.post { self?.membership == begun ? item() : nil } }
     }
 
-    func setLanes(_ count: Int) { machine.setLanes(count) }
-    var planSize: UInt64 { machine.planSize }
 }

@@ -72,13 +72,17 @@ public final class PreparedShard: @unchecked Sendable {
         row = array(words, Int32.self)
         counts = array(words, UInt32.self)
         var last: UInt32 = 0
-        for start in starts {
-            guard start >= last else { throw refuse("document starts do not grow") }
+        for start in starts.dropFirst() {
+            // No document is kept that has no token.
+            guard start > last else { throw refuse("document starts do not grow") }
             last = start
         }
         guard starts[0] == 0, Int(last) == tokenCount else { throw refuse("document starts do not cover the tokens") }
         guard tokens.allSatisfy({ Int($0) < words }) else { throw refuse("a token points outside the words") }
     }
+
+    /// Whether every word's vector is one of so many, or none (-1).
+    public func fits(vectorRows: Int) -> Bool { row.allSatisfy { $0 >= -1 && Int($0) < vectorRows } }
 
     static func aligned(_ offset: Int) -> Int { (offset + 7) & ~7 }
 

@@ -21,6 +21,21 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
         updatesPerEpoch = (words + UInt64(batchSize) - 1) / UInt64(batchSize)
     }
 
+    /// - Throws: `InputError` for a division that no corpus has with these settings: what passes never divides by zero or overflows.
+    public func validate(_ settings: TrainingSettings) throws(InputError) {
+        func refuse(_ what: String) -> InputError {
+            InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
+        }
+        guard laneWords.count == settings.lanes else { throw refuse("it has \(laneWords.count) lanes of \(settings.lanes)") }
+        guard laneWords.allSatisfy({ $0 < Self.mostWords }) else { throw refuse("a lane has too many words") }
+        guard words > 0, updatesPerEpoch == UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize).updatesPerEpoch else {
+            throw refuse("it has \(updatesPerEpoch) updates for \(words) words in batches of \(settings.batchSize)")
+        }
+    }
+
+    /// Words of a lane are counted below this, so that those of all lanes can be added.
+    private static let mostWords: UInt64 = 1 << 48
+
     /// Kept words of the corpus.
     public var words: UInt64 { laneWords.reduce(0, +) }
 

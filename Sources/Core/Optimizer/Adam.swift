@@ -16,8 +16,19 @@ public struct AdamOptimizer: Sendable {
     /// Applies update `state.step + 1`. A zero gradient still moves: L2 and the moments act.
     /// - Parameter gradient: `state.count` floats, un-normalized sums.
     public func step(gradient: UnsafePointer<Float>, state: OptimizerState) {
+        let norms = layers.indices.map { norm(layer: $0, gradient: gradient, state: state) }
         let step = begin(state)
-        for layer in layers.indices { apply(step, layer: layer, gradient: gradient, state: state, next: state.parameters) }
+        for layer in layers.indices {
+            apply(step, layer: layer, norm: norms[layer], gradient: gradient, state: state, next: state.parameters)
+        }
+    }
+
+    /// Norm of a layer's gradient with its decay. Not a finite number: the update must not be applied, and nothing was written.
+    /// - Parameters:
+    ///   - layer: its index in the layout.
+    ///   - gradient: stands for all layers; read in the layer's range.
+    public func norm(layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState) -> Double {
+        decayedNorm(gradient, state.parameters, layers[layer])
     }
 
     /// Numbers of one update that all layers share.
@@ -38,11 +49,13 @@ public struct AdamOptimizer: Sendable {
     /// One layer of an update. Layers do not touch each other: several threads may apply them at the same time.
     /// - Parameters:
     ///   - layer: its index in the layout.
+    ///   - norm: the layer's, a finite number.
     ///   - gradient: stands for all layers; read in the layer's range.
     ///   - next: where the next version of the parameters goes; may be `state.parameters`.
-    public func apply(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>) {
+    public func apply(
+        _ step: Step, layer: Int, norm: Double, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>
+    ) {
         let range = layers[layer]
-        let norm = decayedNorm(gradient, state.parameters, range)
         let clip = settings.gradientNormClip
         let scale = clip > 0 && norm >= clip ? Float(clip / norm) : 1
         apply(gradient, state, range, scale: scale, step: step, next: next)

@@ -42,11 +42,17 @@ public struct RunDescription: Codable, Sendable {
         self.local = local
     }
 
-    public func encoded() -> String {
+    /// - Throws: `InputError` when the settings cannot be written as JSON, which has no infinity.
+    public func encoded() throws(InputError) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        do { return String(decoding: try encoder.encode(self), as: UTF8.self) } catch {
+            throw InputError("the run's description cannot be encoded: \(error)", at: "settings", remedy: "check the settings")
+        }
     }
+
+    /// Most files of a vectors model that tokenizing needs, and bytes of one.
+    private static let (mostFiles, mostFileBytes) = (64, UInt64(1) << 40)
 
     /// - Throws: `InputError` when the text is no description or its settings are out of range.
     public static func decode(_ text: String) throws(InputError) -> RunDescription {
@@ -56,11 +62,19 @@ public struct RunDescription: Codable, Sendable {
         try description.settings.validate()
         for file in description.modelFiles {
             // Names become paths below the worker's cache.
-            guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains("..") else {
+            guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains(".."),
+                !file.name.utf8.contains(0)
+            else {
                 throw InputError("the run's description names a file outside its folder", at: file.name, remedy: "check the coordinator")
             }
+            guard file.byteCount <= mostFileBytes else {
+                throw InputError("the run's description has a file of \(file.byteCount) bytes", at: file.name, remedy: "check the coordinator")
+            }
         }
-        guard description.modelDigest.allSatisfy({ $0.isHexDigit }), description.modelDigest.count <= 64 else {
+        guard description.modelFiles.count <= mostFiles, Set(description.modelFiles.map(\.name)).count == description.modelFiles.count else {
+            throw InputError("the run's description has too many files or one twice", at: "welcome", remedy: "check the coordinator")
+        }
+        guard let digest = Array(hex: description.modelDigest), (1...32).contains(digest.count) else {
             throw InputError("the run's description has no proper model digest", at: "welcome", remedy: "check the coordinator")
         }
         return description
@@ -73,14 +87,12 @@ public struct RunPlan: Codable, Sendable {
         public var lane: Int
         /// Number of its first line in the corpus: documents are named by their line.
         public var firstLine: UInt64
-        /// Cache key of the prepared shard, hexadecimal.
-        public var key: String
+        public var key: CacheKey
         /// Bytes of the prepared shard.
         public var byteCount: UInt64
-        /// SHA-256 of the prepared shard, hexadecimal.
-        public var digest: String
+        public var digest: ShardDigest
 
-        public init(lane: Int, firstLine: UInt64, key: String, byteCount: UInt64, digest: String) {
+        public init(lane: Int, firstLine: UInt64, key: CacheKey, byteCount: UInt64, digest: ShardDigest) {
             self.lane = lane
             self.firstLine = firstLine
             self.key = key
@@ -106,18 +118,53 @@ public struct RunPlan: Codable, Sendable {
     public var randomWords: RandomWordTable { RandomWordTable(figures: randomWordFigures) }
     public var maskWord: WordFeatures { WordFeatures(figures: maskWordFigures[...]) }
 
-    public func encoded() -> [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
-
-    /// - Throws: `InputError` when the bytes are no plan for that many lanes.
-    public static func decode(_ bytes: [UInt8], lanes: Int) throws(InputError) -> RunPlan {
-        guard let plan = try? JSONDecoder().decode(RunPlan.self, from: Data(bytes)), plan.updates.laneWords.count == lanes,
-            plan.updates.updatesPerEpoch > 0, plan.randomWordFigures.count % 7 == 0, plan.maskWordFigures.count == 7,
-            plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
-        else { throw InputError("the run's plan cannot be read", at: "plan", remedy: "install the same t2v on both hosts") }
-        guard plan.shards.allSatisfy({ $0.key.count == 64 && $0.key.allSatisfy(\.isHexDigit) }) else {
-            throw InputError("the run's plan has a shard without a proper key", at: "plan", remedy: "check the coordinator")
+    /// - Throws: `InputError` when there is no JSON for it.
+    public func encoded() throws(InputError) -> [UInt8] {
+        do { return Array(try JSONEncoder().encode(self)) } catch {
+            throw InputError("the run's plan cannot be encoded: \(error)", at: "plan", remedy: "check the settings")
         }
+    }
+
+    /// - Throws: `InputError` when the bytes are no plan of a run with these settings. What passes can be computed with: no sum overflows,
+    ///   no division is by zero, no index leaves its table.
+    public static func decode(_ bytes: [UInt8], settings: TrainingSettings) throws(InputError) -> RunPlan {
+        func refuse(_ what: String) -> InputError {
+            InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
+        }
+        let plan: RunPlan
+        do { plan = try JSONDecoder().decode(RunPlan.self, from: Data(bytes)) } catch { throw refuse("\(error)") }
+        try plan.updates.validate(settings)
+        var nextLine: UInt64 = 0
+        for (index, shard) in plan.shards.enumerated() {
+            guard (0..<settings.lanes).contains(shard.lane) else { throw refuse("shard \(index) is in lane \(shard.lane)") }
+            guard shard.firstLine >= nextLine, shard.firstLine < mostLines else { throw refuse("shard \(index) begins before its place") }
+            guard (1...RunBounds.mostPreparedBytes(WireLimits.shardText)).contains(shard.byteCount) else {
+                throw refuse("shard \(index) has \(shard.byteCount) bytes")
+            }
+            nextLine = shard.firstLine + 1
+        }
+        guard plan.maskWordFigures.count == 7, plan.randomWordFigures.count % 7 == 0,
+            plan.randomWordFigures.count / 7 <= RandomWordTable.limit
+        else { throw refuse("its tables of words have other sizes") }
+        var total: UInt64 = 0
+        for start in stride(from: 0, to: plan.randomWordFigures.count, by: 7) {
+            let (sum, overflow) = total.addingReportingOverflow(plan.randomWordFigures[start + 6])
+            guard !overflow else { throw refuse("its words are counted beyond all numbers") }
+            total = sum
+        }
+        for start in stride(from: 5, to: plan.randomWordFigures.count, by: 7) {
+            guard plan.isRow(plan.randomWordFigures[start], settings) else { throw refuse("a random word's vector is row \(start)") }
+        }
+        guard plan.isRow(plan.maskWordFigures[5], settings) else { throw refuse("[MASK] has a vector that is none") }
         return plan
+    }
+
+    /// Lines of a corpus are counted below this.
+    private static let mostLines: UInt64 = 1 << 53
+
+    /// Whether a figure is -1, for no vector, or a row of the vectors.
+    private func isRow(_ figure: UInt64, _ settings: TrainingSettings) -> Bool {
+        (-1..<Int64(settings.vectorRows)).contains(Int64(bitPattern: figure))
     }
 
     /// Shard numbers of a lane, in the corpus's order.
@@ -161,7 +208,7 @@ extension TrainingSettings {
         try require((1...ReductionTree.maximumLanes).contains(lanes), "--lanes", lanes, "1 to \(ReductionTree.maximumLanes)")
         try require(maskProbability >= 0 && maskProbability <= 1, "--mask-prob", maskProbability, "a probability from 0 to 1")
         try require(vectorWidth > 0 && vectorWidth <= 65536, "the vectors' width", vectorWidth, "a vectors model of 1 to 65536 dimensions")
-        try require(vectorRows > 0, "the number of vectors", vectorRows, "a vectors model that has vectors")
+        try require((1...100_000_000).contains(vectorRows), "the number of vectors", vectorRows, "a vectors model of 1 to 100000000 vectors")
         try require(
             optimizer.learnRate > 0 && optimizer.learnRate.isFinite, "learn_rate", optimizer.learnRate, "a learning rate above 0")
     }

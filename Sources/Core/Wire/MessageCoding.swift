@@ -59,6 +59,11 @@ extension ByteReader {
         Chunk(blob: try takeBlob(), offset: try take(), total: try take())
     }
 
+    mutating func takeKey() throws(WireError) -> CacheKey {
+        guard let key = CacheKey(try take(raw: CacheKey.byteCount)) else { throw WireError(what: "no cache key", offset: offset) }
+        return key
+    }
+
     mutating func takeNode() throws(WireError) -> TreeNode { TreeNode(level: try take(), index: try take()) }
 }
 
@@ -87,7 +92,7 @@ extension WorkerMessage {
             out.begin(4)
             out.put(shard)
             out.put(size)
-            out.put(digest)
+            out.put(digest.value)
         case .prepareFailed(let shard, let line, let what, let remedy):
             out.begin(5)
             out.put(shard)
@@ -118,7 +123,7 @@ extension WorkerMessage {
         case 1: self = .hello(try reader.takeHello())
         case 2: self = .alive
         case 3: self = .fetch(try reader.takeRequest())
-        case 4: self = .prepared(shard: try reader.take(), size: try reader.take(), digest: try reader.takeBytes(limit: 32))
+        case 4: self = .prepared(shard: try reader.take(), size: try reader.take(), digest: ShardDigest(try reader.take()))
         case 5:
             self = .prepareFailed(
                 shard: try reader.take(), line: try reader.take(), what: try reader.takeString(limit: WireLimits.text),
@@ -152,7 +157,7 @@ extension CoordinatorMessage {
             out.begin(68)
             out.put(shard)
             out.put(textBytes)
-            out.put(key)
+            out.put(raw: key.bytes)
         case .fetch(let request):
             out.begin(69)
             out.put(request)
@@ -186,7 +191,7 @@ extension CoordinatorMessage {
                 run: try reader.take(), session: try reader.take(), description: try reader.takeString(limit: WireLimits.header))
         case 66: self = .refuse(try reader.takeString(limit: WireLimits.text))
         case 67: self = .sayHello
-        case 68: self = .prepare(shard: try reader.take(), textBytes: try reader.take(), key: try reader.takeBytes(limit: 32))
+        case 68: self = .prepare(shard: try reader.take(), textBytes: try reader.take(), key: try reader.takeKey())
         case 69: self = .fetch(try reader.takeRequest())
         case 71: self = .lease(lane: try reader.take(), planBytes: try reader.take())
         case 72: self = .withdraw(lane: try reader.take())
