@@ -5,10 +5,10 @@ SCRATCH := .build-test
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
-.PHONY: help setup build demo test golden simulate fuzz chaos bench profile quality dist cluster format check ci clean
+.PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist cluster format check ci clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: ## install the Debian packages that are missing (needs root or sudo)
 	@deploy/setup.sh
@@ -23,6 +23,11 @@ test: setup ## run every test that can run here, the real spaCy included
 	@Tests/reference/setup-venvs.sh
 	swift build $(SWIFT_TEST) --build-tests
 	swift test $(SWIFT_TEST) --skip-build --no-parallel
+	@$(MAKE) --no-print-directory python-test
+
+python-test: ## run the tests of python/ with the real spaCy 3.8
+	@Tests/reference/setup-venvs.sh
+	$${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests -c python/pyproject.toml
 
 golden: ## make the golden dumps again with the real spaCy
 	@Tests/reference/setup-venvs.sh

@@ -16,7 +16,6 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     ],
     targets: [
@@ -24,12 +23,12 @@ let package = Package(
         .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+        .target(name: "CLinux"),
         .target(
             name: "Core",
             dependencies: [
-                "CZMQ", "COpenBLAS", "CPCRE2", "CZlib", "CLinux",
-                .product(name: "Crypto", package: "swift-crypto"),
+                "CZMQ", "COpenBLAS", "CPCRE2", "CZlib", "CSodium", "CLinux",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: speed),

@@ -23,7 +23,13 @@ make() {
 python3=$(find_python 3.11 || true)
 [ -n "$python3" ] || python3=$(command -v python3)
 make spacy-2.3.9 "$python3" spacy==2.3.9 "numpy<2" safetensors || echo "spaCy 2.3.9 could not be installed: the tests that need it are skipped"
-make spacy-3.8 "$python3" spacy==3.8.18 || echo "spaCy 3.8.18 could not be installed: the tests that need it are skipped"
+make spacy-3.8 "$python3" spacy==3.8.18 pytest || echo "spaCy 3.8.18 could not be installed: the tests that need it are skipped"
+# An environment made before pytest belonged to it gets it.
+"$venvs/spacy-3.8/bin/python" -c "import pytest" 2>/dev/null \
+  || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check pytest || echo "pytest could not be installed: the tests of python/ are skipped"
+# These two import only with an older click and typer; 3.5 was compiled against NumPy 1.
+make spacy-3.7 "$python3" spacy==3.7.5 "numpy<2" "click<8.2" "typer<0.16" || echo "spaCy 3.7.5 could not be installed: the tests that need it are skipped"
+make spacy-3.5 "$python3" spacy==3.5.4 "numpy<2" "click<8.2" "typer<0.16" || echo "spaCy 3.5.4 could not be installed: the tests that need it are skipped"
 python37=$(find_python 3.7 || true)
 if [ -n "$python37" ]; then
   make spacy-2.1.9 "$python37" --only-binary :all: spacy==2.1.9 || echo "spaCy 2.1.9 could not be installed: the tests that need it are skipped"

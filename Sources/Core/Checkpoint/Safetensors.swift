@@ -1,5 +1,4 @@
 // The safetensors format. In: named arrays and text metadata, or a foreign file. Out: a file for any safetensors reader, or mapped arrays.
-import Crypto
 import Foundation
 
 /// Names and types of the format (github.com/huggingface/safetensors, README, "Format"): 8 bytes of header length N, little-endian; N bytes
@@ -83,11 +82,11 @@ public enum Safetensors {
     public static func write(_ parts: [Part], metadata: [String: String], to sink: inout FileSink) throws(InputError) {
         var header = self.header(parts, metadata: metadata.merging([digestKey: emptyDigest]) { $1 })
         var hash = SHA256()
-        header.withUnsafeBytes { hash.update(bufferPointer: $0) }
+        header.withUnsafeBytes { hash.update($0) }
         for part in parts {
-            try part.stream { (bytes) throws(InputError) in hash.update(bufferPointer: bytes) }
+            try part.stream { (bytes) throws(InputError) in hash.update(bytes) }
         }
-        let digest = hash.finalize().map { String(format: "%02x", $0) }.joined()
+        let digest = hash.finalize().hex
         let place = header.withUnsafeBytes { digestOffset(inHeader: $0) }
         guard let place else { preconditionFailure("the header has no place for its digest") }
         header.replaceSubrange(place..<place + 64, with: digest.utf8)

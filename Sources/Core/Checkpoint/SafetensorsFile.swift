@@ -1,5 +1,4 @@
 // A safetensors file, read. In: a path or foreign bytes. Out: its metadata and arrays by name; the bytes stay mapped.
-import Crypto
 import Foundation
 
 /// A safetensors file of any writer. The header is checked on opening: no later access can leave the file.
@@ -95,10 +94,10 @@ public final class SafetensorsFile {
             throw InputError("its digest is damaged", at: place, remedy: "use another copy or an older checkpoint")
         }
         var hash = SHA256()
-        hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: bytes[..<offset]))
-        Array(Safetensors.emptyDigest.utf8).withUnsafeBytes { hash.update(bufferPointer: $0) }
-        hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: bytes[(offset + 64)...]))
-        let found = hash.finalize().map { String(format: "%02x", $0) }.joined()
+        hash.update(UnsafeRawBufferPointer(rebasing: bytes[..<offset]))
+        Array(Safetensors.emptyDigest.utf8).withUnsafeBytes { hash.update($0) }
+        hash.update(UnsafeRawBufferPointer(rebasing: bytes[(offset + 64)...]))
+        let found = hash.finalize().hex
         guard bytes[offset..<offset + 64].elementsEqual(found.utf8) else {
             throw InputError(
                 "it was altered after it was written: SHA-256 \(found.prefix(16))..., its header says \(digest.prefix(16))...", at: place,

@@ -1,6 +1,5 @@
 // A corpus file cut into shards. In: a JSONL file. Out: byte ranges of whole lines, their hashes, and lanes of them.
 import CLinux
-import Crypto
 import Foundation
 
 /// A run of whole corpus lines: the unit that is shipped, prepared and cached.
@@ -63,7 +62,7 @@ public struct CorpusIndex: Sendable, Equatable {
         }
         shards = try cutter.finish()
         var hasher = SHA256()
-        for shard in shards { hasher.update(data: shard.digest) }
+        for shard in shards { hasher.update(shard.digest) }
         digest = hasher.finalize().hex
     }
 
@@ -127,15 +126,15 @@ private struct ShardCutter {
         let part = lineStart.scaled(by: parts, over: total)
         let startPart = start.scaled(by: parts, over: total)
         if lineStart > start, part != startPart || position - start > limit { endShard() }
-        hasher.update(data: pending)
-        hasher.update(bufferPointer: rest)
+        hasher.update(pending)
+        hasher.update(rest)
         pending.removeAll(keepingCapacity: true)
         line += 1
         lineStart = position
     }
 
     private mutating func endShard() {
-        let digest = Array(hasher.finalize())
+        let digest = hasher.finalize()
         shards.append(
             Shard(offset: start, byteCount: lineStart - start, firstLine: firstLine, lineCount: line - firstLine, digest: digest))
         (hasher, start, firstLine) = (SHA256(), lineStart, line)
@@ -145,18 +144,5 @@ private struct ShardCutter {
         if position > lineStart { try endLine(UnsafeRawBufferPointer(start: nil, count: 0)) }
         if lineStart > start { endShard() }
         return shards
-    }
-}
-
-extension Sequence<UInt8> {
-    /// Lower-case hexadecimal digits.
-    public var hex: String {
-        let digits = Array("0123456789abcdef".utf8)
-        var out: [UInt8] = []
-        for byte in self {
-            out.append(digits[Int(byte >> 4)])
-            out.append(digits[Int(byte & 15)])
-        }
-        return String(decoding: out, as: UTF8.self)
     }
 }

@@ -1,6 +1,5 @@
 // Prepared shards on disk, named by everything they depend on. In: keys, bytes. Out: mapped shards, for this run and later ones.
 import CLinux
-import Crypto
 import Foundation
 import Synchronization
 
@@ -49,9 +48,9 @@ public final class PreparedCache: Sendable {
     /// - Parameter text: SHA-256 of the shard's text.
     public static func key(text: [UInt8], modelDigest: String, minLength: Int, maxLength: Int) -> CacheKey {
         var hasher = SHA256()
-        hasher.update(data: text)
-        hasher.update(data: Array("\(modelDigest) \(minLength) \(maxLength) \(PreparedShard.version)".utf8))
-        guard let key = CacheKey(Array(hasher.finalize())) else { preconditionFailure("SHA-256 has 32 bytes") }
+        hasher.update(text)
+        hasher.update("\(modelDigest) \(minLength) \(maxLength) \(PreparedShard.version)")
+        guard let key = CacheKey(hasher.finalize()) else { preconditionFailure("SHA-256 has 32 bytes") }
         return key
     }
 

@@ -1,5 +1,4 @@
 // A spaCy vectors model: vectors, tokenizer and lexical attributes. In: its folder. Out: what tokenizing, features and targets need.
-import Crypto
 import Foundation
 import Synchronization
 
@@ -76,18 +75,14 @@ public final class VectorsModel: Sendable {
 
     private static func digest(_ files: ModelFiles, _ present: [String]) throws(InputError) -> String {
         var hash = SHA256()
-        hash.update(data: Data("t2v \(PreparedShard.version) \(codeVersion) \(files.version.rawValue) \(files.language)\n".utf8))
+        hash.update("t2v \(PreparedShard.version) \(codeVersion) \(files.version.rawValue) \(files.language)\n")
         // meta.json's other fields and vectors.cfg decide nothing here
         for name in present where name != "meta.json" && name != "vocab/vectors.cfg" {
             let file = try MappedFile(files.path(name))
-            hash.update(data: Data("\(name) \(file.bytes.count)\n".utf8))
-            hash.update(bufferPointer: file.bytes)
+            hash.update("\(name) \(file.bytes.count)\n")
+            hash.update(file.bytes)
         }
-        return hex(hash.finalize())
-    }
-
-    private static func hex(_ digest: SHA256.Digest) -> String {
-        digest.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+        return hash.finalize().hex
     }
 
     /// Hex SHA-256 of the vectors file; empty for a bundle. Reads the whole file the first time.
@@ -95,8 +90,8 @@ public final class VectorsModel: Sendable {
         hashedVectors.withLock { known in
             if let known { return known }
             var hash = SHA256()
-            if let vectors { hash.update(bufferPointer: vectors.fileBytes) }
-            let result = vectors == nil ? "" : Self.hex(hash.finalize())
+            if let vectors { hash.update(vectors.fileBytes) }
+            let result = vectors == nil ? "" : hash.finalize().hex
             known = result
             return result
         }

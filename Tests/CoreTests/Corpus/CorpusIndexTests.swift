@@ -1,4 +1,3 @@
-import Crypto
 import Foundation
 import Testing
 
@@ -23,7 +22,7 @@ import Testing
             let text = bytes[shard.offset..<shard.offset + shard.byteCount]
             let newlines = text.count { $0 == 0x0A }
             #expect(shard.lineCount == newlines + (text.last == 0x0A ? 0 : 1))
-            #expect(shard.digest == Array(SHA256.hash(data: text)))
+            #expect(shard.digest == SHA256.hash(Array(text)))
             offset += shard.byteCount
             line += shard.lineCount
             #expect(bytes[offset - 1] == 0x0A || offset == bytes.count)

@@ -1,0 +1,69 @@
+/* Linux calls that Swift cannot import. What each is for stands in the header. */
+#include "CLinux.h"
+
+#include <sys/prctl.h>
+
+int t2v_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
+
+int t2v_memfd_create(const char *name, unsigned int flags) { return (int)syscall(SYS_memfd_create, name, flags); }
+
+int t2v_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 10); }
+
+int t2v_close_on_exec(int descriptor) { return fcntl(descriptor, F_SETFD, FD_CLOEXEC); }
+
+void t2v_store_before(uint64_t *stamp, uint64_t value) {
+    __atomic_store_n(stamp, value, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void t2v_store_after(uint64_t *stamp, uint64_t value) { __atomic_store_n(stamp, value, __ATOMIC_SEQ_CST); }
+
+uint64_t t2v_load_after(const uint64_t *stamp) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(stamp, __ATOMIC_SEQ_CST);
+}
+
+int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int t2v_cpu_is_x86_64_v3(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+/* SOCK_CLOEXEC is O_CLOEXEC on Linux. */
+int t2v_accept(int listener) { return (int)syscall(SYS_accept4, listener, 0, 0, O_CLOEXEC | O_NONBLOCK); }
+
+/* The handler below is C since it may call nothing but async-signal-safe functions. */
+static struct {
+    int descriptor, exit_status[65];
+    unsigned counts[65], stops;
+} signals;
+
+static void on_signal(int number) {
+    int saved = errno;
+    uint64_t one = 1;
+    __atomic_fetch_add(&signals.counts[number], 1, __ATOMIC_SEQ_CST);
+    int status = signals.exit_status[number];
+    if (status >= 0 && __atomic_fetch_add(&signals.stops, 1, __ATOMIC_SEQ_CST) >= 1) _exit(status);
+    int descriptor = __atomic_load_n(&signals.descriptor, __ATOMIC_SEQ_CST);
+    if (descriptor > 0 && write(descriptor, &one, 8) < 0) { /* the counter is at its end: the reader is awake anyway */ }
+    errno = saved;
+}
+
+int t2v_watch_signal(int number, int descriptor, int exit_status) {
+    struct sigaction action = {0};
+    if (number < 1 || number > 64) { errno = EINVAL; return -1; }
+    __atomic_store_n(&signals.descriptor, descriptor, __ATOMIC_SEQ_CST);
+    signals.exit_status[number] = exit_status;
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    return sigaction(number, &action, 0);
+}
+
+void t2v_unwatch_signal(int number) {
+    signal(number, SIG_DFL);
+    __atomic_store_n(&signals.descriptor, 0, __ATOMIC_SEQ_CST);
+}
+
+unsigned t2v_signal_count(int number) {
+    return number < 1 || number > 64 ? 0 : __atomic_load_n(&signals.counts[number], __ATOMIC_SEQ_CST);
+}

@@ -1,0 +1,49 @@
+/* Linux calls that Swift cannot import: variadic functions and system calls without a libc wrapper. */
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Asks the kernel for `signal` when the parent THREAD ends; compare getppid() afterwards: the parent may be gone already. */
+int t2v_set_parent_death_signal(int signal);
+
+int t2v_memfd_create(const char *name, unsigned int flags);
+
+/* The same file under a number of at least 10, closed on exec: the low ones are for a child's. */
+int t2v_duplicate(int descriptor);
+
+int t2v_close_on_exec(int descriptor);
+
+/* A stamp beside data that another process reads: what is written after store_before, or before store_after, is seen so. */
+void t2v_store_before(uint64_t *stamp, uint64_t value);
+void t2v_store_after(uint64_t *stamp, uint64_t value);
+
+/* The stamp after everything that was read from the data. */
+uint64_t t2v_load_after(const uint64_t *stamp);
+
+/* A descriptor that becomes readable when process `pid` ends. */
+int t2v_pidfd_open(int pid);
+
+/* Whether the CPU has what -march=x86-64-v3 lets the compiler use. */
+int t2v_cpu_is_x86_64_v3(void);
+
+/* The next connection of a listening socket, closed on exec and non-blocking from its first moment; or -1 with errno. */
+int t2v_accept(int listener);
+
+/* Signals that wake an eventfd. exit_status >= 0: the second of all signals watched this way ends the process.
+   Returns 0, or -1 with errno. */
+int t2v_watch_signal(int number, int descriptor, int exit_status);
+
+void t2v_unwatch_signal(int number);
+
+/* How often a signal has come since it was first watched. */
+unsigned t2v_signal_count(int number);

@@ -1,0 +1,11 @@
+"""`python -m t2v` and `t2v`: the same commands without spaCy's others."""
+
+
+def main() -> None:
+    from .commands import commands
+
+    commands(prog_name="t2v")
+
+
+if __name__ == "__main__":
+    main()
