@@ -23,6 +23,10 @@ uint64_t t2v_load_after(const uint64_t *stamp) {
     return __atomic_load_n(stamp, __ATOMIC_SEQ_CST);
 }
 
+int t2v_pidfd_send_signal(int descriptor, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0);
+}
+
 int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 int t2v_cpu_is_x86_64_v3(void) {

@@ -129,7 +129,8 @@ extension RunShell {
         guard last else { return }
         incoming[shard] = nil
         do {
-            try setup.cache.take(arriving.file, key: setup.keys[Int(shard)], size: arriving.size, digest: arriving.digest)
+            try setup.cache.take(
+                arriving.file, key: setup.keys[Int(shard)], size: arriving.size, digest: arriving.digest, vectorRows: setup.vectors.rows)
             note((arriving.size, arriving.digest), shard)
             events.append(.shardStored(shard))
         } catch {
@@ -173,7 +174,9 @@ extension RunShell {
         var planned: [RunPlan.PlannedShard] = []
         var (documents, empty, short, long) = (0, 0, 0, 0)
         for (index, key) in setup.keys.enumerated() {
-            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, size: entry.size, digest: entry.digest) else {
+            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, size: entry.size, digest: entry.digest),
+                shard.fits(vectorRows: setup.vectors.rows)
+            else {
                 throw InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: "start again")
             }
             counts.add(shard)

@@ -183,6 +183,8 @@ final class RunShell {
                 nextTick = Startup.milliseconds() + 100
                 events.append(.tick)
                 try housekeeping(&events)
+                // Also those whose end no descriptor tells.
+                if collectChildren(&events) { watchChildren() }
                 if try workers?.restart() == true { watchChildren() }
             }
         }

@@ -117,13 +117,15 @@ extension WorkerShell {
             switch job {
             case .prepare(let shard):
                 for index in run.description.modelFiles.indices { try blobs.takeFile(.model(UInt32(index)))?.finish() }
-                guard let text = blobs.take(.text(shard)), let key = preparedKeys[shard] else { return }
+                guard let text = blobs.take(.text(shard)), let key = preparedKeys[shard] else {
+                    return events.append(.failed(job, "the text of shard \(shard) was not kept"))
+                }
                 queue.add(.prepare) { thread in
                     let event = thread.prepare(shard, text, key, run, generation)
                     post { event }
                 }
             case .plan:
-                guard let bytes = blobs.take(.plan) else { return }
+                guard let bytes = blobs.take(.plan) else { return events.append(.failed(job, "the plan was not kept")) }
                 let settings = run.description.settings
                 run.plan = try RunPlan.decode(bytes, settings: settings)
                 if run.vectors == nil {
@@ -146,7 +148,8 @@ extension WorkerShell {
             // Its digest is compared before it gets its name: a later run will find it under that.
             let shard = plan.shards[index]
             guard let file = blobs.takeFile(.prepared(UInt32(index))) else { continue }
-            try run.cache.take(file, key: shard.key, size: shard.byteCount, digest: shard.digest)
+            let rows = run.description.settings.vectorRows
+            try run.cache.take(file, key: shard.key, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
         }
         if let rows = run.vectors as? FetchedRows {
             // Those of other lanes may still be on their way.

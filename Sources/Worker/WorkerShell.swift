@@ -3,6 +3,7 @@ import CLinux
 import Core
 import Foundation
 import Logging
+import Synchronization
 
 /// What the command line says.
 struct WorkerOptions {
@@ -14,8 +15,13 @@ struct WorkerOptions {
     var localToken: UInt64
     /// Descriptors of memory that is shared with the coordinator.
     var shared: (parameters: Int32, gradients: Int32)?
-    /// Wait for another run when one is over, and for a coordinator that is not there yet.
+    /// Wait for another run when one is over, and for a coordinator that is not there for as long as it takes.
     var stays: Bool
+}
+
+/// Why nobody answers: one thread finds out, the one that owns the socket says it.
+private final class Diagnosis: Sendable {
+    let reason = Mutex<String?>(nil)
 }
 
 /// How a worker ends.
@@ -23,6 +29,8 @@ enum WorkerEnd {
     case finished(String)
     case refused(String)
     case stopped
+    /// Nobody took it in for `Patience.limit`; what is known of the reason.
+    case gaveUp(String)
 }
 
 /// Runs one worker until it is told to leave.
@@ -60,7 +68,10 @@ final class WorkerShell {
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
     private var saidUnreachable = false
+    private let diagnosis = Diagnosis()
     private var watch = ConnectionWatch()
+    private var patience = Patience(now: Startup.milliseconds())
+    private var limits = SocketLimits()
     private var repeated = RepeatedMessages()
 
     init(_ options: WorkerOptions, logger: Logger) throws(InputError) {
@@ -73,8 +84,7 @@ final class WorkerShell {
             ContributionMemory(try SharedMemory(descriptor: descriptors.gradients))
         }
         context = try ZMQContext()
-        var limits = SocketLimits()
-        limits.maximumFrameBytes = 1 << 30
+        limits.maximumFrameBytes = Int64(WireLimits.frame)
         socket = try DealerSocket(context, limits: limits, security: options.security)
         let fingerprint = NumericFingerprint.measure()
         machine = WorkerStateMachine(
@@ -127,6 +137,7 @@ final class WorkerShell {
                 // libzmq gives up for good when it was refused; the key may be allowed later.
                 if watch.needsReconnect(now: Startup.milliseconds()) { try socket.reconnect() }
                 events.append(.tick)
+                waitOrGiveUp(Startup.milliseconds())
             }
         }
     }
@@ -192,6 +203,33 @@ final class WorkerShell {
         }
     }
 
+    /// Ends when nobody takes the worker in for long, unless the user wants it to stay.
+    private func waitOrGiveUp(_ now: Milliseconds) {
+        if let reason = diagnosis.reason.withLock({ $0.take() }), !watch.isUp {
+            logger.info("no coordinator at \(options.endpoint) yet; retrying (\(reason))")
+        }
+        patience.note(isWell: watch.isUp && machine.isMember, now: now)
+        guard !options.stays, options.localToken == 0, patience.isOver(now: now) else { return }
+        end = .gaveUp(reasonForSilence)
+    }
+
+    /// Why no coordinator takes the worker in, as far as it can be known.
+    private var reasonForSilence: String {
+        if let failure = watch.failure { return "\(failure)" }
+        return (try? Endpoint(options.endpoint))?.diagnosis() ?? "nobody answers"
+    }
+
+    /// Says once, as soon as it is known, why nobody answers. Another thread finds out: names may take seconds.
+    private func explainSilence() {
+        guard !saidUnreachable else { return }
+        saidUnreachable = true
+        let (diagnosis, endpoint) = (diagnosis, options.endpoint)
+        Thread.detachNewThread {
+            let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "nobody answers"
+            diagnosis.reason.withLock { $0 = reason }
+        }
+    }
+
     private func watchConnection() {
         while let event = socket.monitor.next() {
             let wasUp = watch.isUp
@@ -204,9 +242,7 @@ final class WorkerShell {
                 saidUnreachable = false
                 repeated.forget()
                 logger.info("connected to \(endpoint)")
-            case .connectRetried(_, let endpoint) where !saidUnreachable:
-                saidUnreachable = true
-                logger.info("no coordinator at \(endpoint) yet; trying on")
+            case .connectRetried: explainSilence()
             case .disconnected(let endpoint):
                 if wasUp { logger.warning("lost the connection to \(endpoint); connecting again") }
                 outbox = []
@@ -257,6 +293,7 @@ final class WorkerShell {
         queue.drop(.ahead)
         do {
             let description = try RunDescription.decode(text)
+            try checkSize(description)
             if run?.run != number {
                 let folder = options.localToken != 0 ? description.local?.cache : nil
                 let cache = try folder.map { folder throws(InputError) in try PreparedCache(folder: folder) } ?? ownCache()
@@ -270,6 +307,25 @@ final class WorkerShell {
         } catch {
             events.append(.cannotJoin("\(error)"))
         }
+    }
+
+    /// A model that this host cannot hold is refused; one whose parameters take long to come gets a connection that waits for them.
+    private func checkSize(_ description: RunDescription) throws(InputError) {
+        let layout = ParameterLayout(settings: description.settings)
+        let bytes = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision).byteCount
+        // The parameters as they came, and a gradient.
+        let (needed, memory) = (2 * layout.count * MemoryLayout<Float>.size, Startup.memoryBytes)
+        guard needed <= memory else {
+            throw InputError(
+                "the model has \(layout.count) parameters, which need \(needed >> 20) MiB here; this host has \(memory >> 20)",
+                at: "this host", remedy: "use a smaller model or a larger host")
+        }
+        guard options.localToken == 0 else { return }
+        var wanted = SocketLimits(largestMessageBytes: bytes)
+        wanted.maximumFrameBytes = limits.maximumFrameBytes
+        guard wanted.heartbeatTimeoutMilliseconds > limits.heartbeatTimeoutMilliseconds else { return }
+        limits = wanted
+        try socket.reconnect(limits)
     }
 
     private func ownCache() throws(InputError) -> PreparedCache {

@@ -82,11 +82,14 @@ final class Ledger {
         case .withdraw(let lane):
             told[peer]?.remove(lane)
             ordered[peer]?.remove(lane)
+        case .refuse(let why):
+            guard let worker = world.coordinator.connection(of: peer)?.worker else { break }
+            if worker.number != world.scenario.foreigner { world.violate("an honest worker is refused: \(why)") }
         default: break
         }
         switch message {
         case .lease, .prepare, .welcome:
-            guard let worker = world.coordinator.connections[peer]?.worker else { return }
+            guard let worker = world.coordinator.connection(of: peer)?.worker else { return }
             if worker.number == world.scenario.foreigner { world.violate("a worker of another kind is told \(message)") }
         default: break
         }

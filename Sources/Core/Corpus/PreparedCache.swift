@@ -90,12 +90,16 @@ public final class PreparedCache: Sendable {
 
     /// Takes a shard into the cache whose pieces have all come.
     /// - Throws: `InputError` when it is not what was announced, no shard, or the disk fails; no part of it stays then.
-    public func take(_ incoming: IncomingFile, key: CacheKey, size: UInt64, digest: ShardDigest) throws(InputError) {
+    public func take(
+        _ incoming: IncomingFile, key: CacheKey, size: UInt64, digest: ShardDigest, vectorRows: Int
+    ) throws(InputError) {
         let contents = try incoming.contents()
         guard UInt64(contents.bytes.count) == size, Self.digest(contents.bytes) == digest else {
             throw InputError("a prepared shard arrived damaged", at: path(key), remedy: "it is fetched again")
         }
-        _ = try PreparedShard(bytes: contents.bytes, owner: contents, place: path(key))
+        guard try PreparedShard(bytes: contents.bytes, owner: contents, place: path(key)).fits(vectorRows: vectorRows) else {
+            throw InputError("a prepared shard names vectors that are none", at: path(key), remedy: "install the same t2v on all hosts")
+        }
         try seal(incoming, size: size, digest: digest)
     }
 

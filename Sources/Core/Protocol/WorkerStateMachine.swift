@@ -115,6 +115,9 @@ public struct WorkerStateMachine: Sendable {
         self.times = times
     }
 
+    /// Whether a coordinator has welcomed the worker.
+    public var isMember: Bool { run != nil }
+
     public mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
         var out: [Effect] = []
         switch event {
@@ -200,6 +203,8 @@ public struct WorkerStateMachine: Sendable {
             out.append(.leave(reason: reason, final ? .finished : .paused))
         case .probe: break
         case _ where run == nil: break
+        // The coordinator has begun anew: what the order says is of another run's sizes.
+        case .begin(let order) where order.run != run: introduce(now, &out)
         default:
             // Nothing of the run is acted upon before its sizes are known.
             guard let bounds else { break }
@@ -315,10 +320,6 @@ public struct WorkerStateMachine: Sendable {
 
     /// - Returns: whether the payload was kept.
     private mutating func take(_ order: Order, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
-        guard order.run == run else {
-            introduce(now, &out)
-            return false
-        }
         if let work, order.update < work.order.update { return false }
         guard planOpen || planBytes != nil else {
             // An order without a lease: the two sides disagree about this worker. It introduces itself anew.
