@@ -29,7 +29,7 @@ final class Ledger {
     func restarted(_ run: UInt64, at version: UInt64) {
         if version < acknowledged { world.violate("the run goes on from version \(version) although \(acknowledged) was durable") }
         (self.run, nextUpdate) = (run, version)
-        (told, ordered, begun, accepted, mismatches) = ([:], [:], nil, [:], 0)
+        (told, sessions, ordered, begun, accepted, mismatches) = ([:], [:], [:], nil, [:], 0)
     }
 
     func acknowledge(_ version: UInt64) { acknowledged = max(acknowledged, version) }

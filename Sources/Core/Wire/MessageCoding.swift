@@ -26,11 +26,14 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-    mutating func takeKind() throws(WireError) -> UInt8 {
-        guard try take(UInt32.self) == WireLimits.magic else {
+    /// - Parameter ofAnyVersion: the one kind that every version begins alike, so that versions can name each other.
+    mutating func takeKind(ofAnyVersion lasting: UInt8) throws(WireError) -> UInt8 {
+        let magic: UInt32 = try take()
+        let kind: UInt8 = try take()
+        guard magic == WireLimits.magic || kind == lasting && magic & WireLimits.anyVersion == WireLimits.magic & WireLimits.anyVersion else {
             throw WireError(what: "not a t2v frame of protocol version \(WireLimits.version)", offset: 0)
         }
-        return try take()
+        return kind
     }
 
     /// 0 or 1; every value has one spelling.
@@ -119,7 +122,7 @@ extension WorkerMessage {
     /// - Throws: `WireError`; a hello of another protocol version decodes as far as its version, so that it can be refused by name.
     public init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
-        switch try reader.takeKind() {
+        switch try reader.takeKind(ofAnyVersion: 1) {
         case 1: self = .hello(try reader.takeHello())
         case 2: self = .alive
         case 3: self = .fetch(try reader.takeRequest())
@@ -185,7 +188,7 @@ extension CoordinatorMessage {
 
     public init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
-        switch try reader.takeKind() {
+        switch try reader.takeKind(ofAnyVersion: 66) {
         case 65:
             self = .welcome(
                 run: try reader.take(), session: try reader.take(), description: try reader.takeString(limit: WireLimits.header))

@@ -4,6 +4,8 @@
 public enum WireLimits {
     /// First bytes of every header frame: "T2V" and the protocol's version.
     public static let magic: UInt32 = 0x0256_3254
+    /// The part of it that no version changes.
+    static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Raised when a frame or its meaning changes.
     public static let version: UInt16 = 2
     /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
