@@ -8,6 +8,23 @@ let speed: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
 ]
 
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// What shells and command lines are built from.
+let all: [Target.Dependency] = ["Base", "Text", "Numerics", "Protocol", "Transport", "Run"]
+
+extension Target {
+    /// A library of this package. What it may import is `needs` and nothing else.
+    static func room(_ name: String, path: String, needs: [Target.Dependency]) -> Target {
+        .target(name: name, dependencies: needs, path: "Sources/" + path, swiftSettings: speed)
+    }
+
+    /// An executable: a command line, and a kit that does the work.
+    static func program(_ name: String, needs: [Target.Dependency]) -> Target {
+        .executableTarget(name: name, dependencies: needs, path: "Sources/\(name)/Program", swiftSettings: speed)
+    }
+}
+
 let package = Package(
     name: "t2v",
     products: [
@@ -25,23 +42,23 @@ let package = Package(
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .target(name: "CLinux"),
-        .target(
-            name: "Core",
-            dependencies: [
-                "CZMQ", "COpenBLAS", "CPCRE2", "CZlib", "CSodium", "CLinux",
-                .product(name: "Logging", package: "swift-log"),
-            ],
+        .room("Base", path: "Core/Base", needs: ["CLinux", "CSodium", .product(name: "Logging", package: "swift-log")]),
+        .room("Text", path: "Core/Text", needs: ["Base", "CLinux", "CPCRE2"]),
+        .room("Numerics", path: "Core/Numerics", needs: ["Base", "Text", "CLinux", "COpenBLAS"]),
+        .room("Protocol", path: "Core/Protocol", needs: ["Base"]),
+        .room("Transport", path: "Core/Transport", needs: ["Base", "CLinux", "CZMQ"]),
+        .room("Run", path: "Core/Run", needs: ["Base", "Text", "Numerics", "Protocol", "Transport", "CLinux"]),
+        .room("CoordinatorKit", path: "Coordinator/Kit", needs: all + ["CLinux", "CZlib"]),
+        .room("WorkerKit", path: "Worker/Kit", needs: all + ["CLinux"]),
+        .room("Launch", path: "Launch", needs: ["Base", arguments]),
+        .program("Coordinator", needs: all + ["CoordinatorKit", "Launch", arguments]),
+        .program("Worker", needs: all + ["WorkerKit", "Launch", "CLinux", arguments]),
+        .testTarget(name: "CoreTests", dependencies: all + ["CLinux", "CZMQ"], swiftSettings: speed),
+        .testTarget(
+            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib"], exclude: ["reference"], resources: [.copy("data")],
             swiftSettings: speed),
-        .target(
-            name: "Launch",
-            dependencies: ["Core", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            swiftSettings: speed),
-        .executableTarget(name: "Coordinator", dependencies: ["Core", "Launch"], swiftSettings: speed),
-        .executableTarget(name: "Worker", dependencies: ["Core", "Launch"], swiftSettings: speed),
-        .testTarget(name: "CoreTests", dependencies: ["Core"], swiftSettings: speed),
-        .testTarget(name: "GoldenTests", dependencies: ["Core"], exclude: ["reference"], resources: [.copy("data")], swiftSettings: speed),
-        .testTarget(name: "SimulationTests", dependencies: ["Core"], swiftSettings: speed),
-        .testTarget(name: "ProcessTests", dependencies: ["Core", "Coordinator", "Worker"], swiftSettings: speed),
+        .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol"], swiftSettings: speed),
+        .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),
         .testTarget(name: "HouseTests", swiftSettings: speed),
     ]
 )

@@ -1,6 +1,6 @@
 // From the command line to an exit status. In: arguments. Out: 0 done, 2 wrong arguments or input (one line), 75 stopped and resumable.
 import ArgumentParser
-import Core
+import Base
 import Foundation
 
 /// What a run ends with when it was stopped early and can be resumed (EX_TEMPFAIL of sysexits.h).

@@ -1,6 +1,7 @@
 // Weights files and safetensors against the real spaCy and the public safetensors package. In: dumps in data/, venvs. Out: equality.
-import Core
+import Base
 import Foundation
+import Numerics
 import Testing
 
 /// Finds the Python of a venv and runs the scripts of reference/.
@@ -127,7 +128,7 @@ struct ExportTests {
         let seeds = [("norm", 6), ("prefix", 300), ("suffix", 70_000), ("shape", 4_000_000_000)]
         try AtomicFile.write(to: tensors) { (sink) throws(InputError) in
             let metadata = Dictionary(uniqueKeysWithValues: seeds.map { ("embed.\($0.0).seed", "\($0.1)") })
-            try Core.Safetensors.write(file.tensors.map { Core.Safetensors.Part($0) }, metadata: metadata, to: &sink)
+            try Base.Safetensors.write(file.tensors.map { Base.Safetensors.Part($0) }, metadata: metadata, to: &sink)
         }
         let numbers = [shape.width, shape.rows, shape.depth, shape.pieces, shape.vectorWidth ?? 0].map(String.init)
         let result = try ReferencePython.run(python, "export_load.py", [path] + numbers + (withNames ? [tensors] : []))

@@ -1,6 +1,8 @@
 // The documents, vectors and parameters of the golden cases. In: a dump. Out: micro-batches' documents and the injected selection.
 
-@testable import Core
+@testable import Base
+@testable import Numerics
+@testable import Text
 
 struct GoldenCorpus {
     let settings: TrainingSettings

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Text
 
 /// Compares our features with the lines of reference/tokens_features.py.
 enum TokensComparison {

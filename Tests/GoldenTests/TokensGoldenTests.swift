@@ -2,7 +2,8 @@ import CZlib
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 /// Compares with what real spaCy versions made of hard texts (reference/tokens_golden.py).
 @Suite struct TokensGoldenTests {

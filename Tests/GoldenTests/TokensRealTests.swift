@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 /// Compares with the real spaCy, where it is installed and the shared data are there.
 ///

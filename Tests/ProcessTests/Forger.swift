@@ -1,6 +1,8 @@
 // Messages that a coordinator must refuse or ignore. In: a seed. Out: frames of every wrong kind that we could think of.
-import Core
+import Base
 import Foundation
+import Protocol
+import Run
 
 /// Makes wrong messages, the same for the same seed.
 struct Forger {

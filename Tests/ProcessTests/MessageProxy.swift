@@ -1,6 +1,8 @@
 // A network that loses, repeats, delays and reorders. In: workers at one port. Out: what is left of their messages, at the coordinator's.
-import Core
+import Base
 import Foundation
+import Protocol
+import Transport
 
 /// Stands between workers and a coordinator, both without keys. For every connection of a worker it has one of its own to the coordinator.
 final class MessageProxy: @unchecked Sendable {

@@ -1,5 +1,4 @@
 // Real processes over a bad network. In: messages that are lost, repeated, delayed, reordered. Out: the bytes of an undisturbed run.
-import Core
 import Foundation
 import Testing
 

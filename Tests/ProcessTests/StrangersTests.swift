@@ -1,8 +1,11 @@
 // Whoever can reach the port. In: garbage, forged, cut and repeated messages during a run. Out: refusals that are counted, the same bytes.
+import Base
 import CLinux
-import Core
 import Foundation
+import Protocol
+import Run
 import Testing
+import Transport
 
 @Suite(.serialized) struct StrangersTests {
     /// Messages of one test; `make fuzz` takes a million.

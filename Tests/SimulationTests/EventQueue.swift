@@ -1,5 +1,5 @@
 // What will happen, by time. In: actions with a time. Out: the next one; equal times keep their order.
-import Core
+import Base
 
 struct EventQueue {
     private struct Entry {

@@ -1,5 +1,7 @@
 // Arithmetic of the simulated run. In: a seed. Out: gradients, parameters and the run as it goes when nothing disturbs it.
-@testable import Core
+@testable import Base
+@testable import Numerics
+@testable import Protocol
 
 /// Bytes as they travel in a payload frame, by meaning.
 struct Parcel {

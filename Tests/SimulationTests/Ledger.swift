@@ -1,5 +1,6 @@
 // What must always hold. In: every event, effect and state of the coordinator's machine. Out: the first violation.
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// Keeps its own books beside the machine and compares.
 final class Ledger {

@@ -1,5 +1,6 @@
 // Machines that are wrong on purpose. In: a mutation by name. Out: the machines' events, effects and states, changed as a bug would.
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// Bugs that the simulation must find: the test of the test. Production code knows nothing of them.
 enum Mutation: String, CaseIterable, Sendable {

@@ -2,8 +2,6 @@
 import Foundation
 import Testing
 
-@testable import Core
-
 @Suite struct MutationTests {
     @Test(arguments: Mutation.allCases) func mutationIsCaught(_ mutation: Mutation) {
         let seeds: UInt64 = 2_000

@@ -1,5 +1,6 @@
 // The simulated network. In: frames. Out: the same frames, late, twice, in another order or never.
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// One connection of one worker. Each direction keeps its order, save for the faults that a scenario asks for.
 final class Connection {

@@ -1,5 +1,6 @@
 // What one seed means. In: a seed. Out: the size of the run, the network's manners and the faults with their times.
-import Core
+import Base
+import Protocol
 
 /// Something that goes wrong at a time; whom it hits is drawn when it happens.
 enum Fault: CaseIterable {

@@ -1,5 +1,6 @@
 // The coordinator of the world: the machine of the program in a shell that keeps its contract. In: messages, time. Out: messages, versions.
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 final class SimulatedCoordinator: SimulatedProcess {
     /// What outlives the process.

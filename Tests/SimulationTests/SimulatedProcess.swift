@@ -1,5 +1,6 @@
 // What a process is to the world: it runs, stands still, dies and starts again. In: actions for later. Out: those that it lives to do.
-import Core
+import Base
+import Protocol
 
 class SimulatedProcess {
     unowned let world: World

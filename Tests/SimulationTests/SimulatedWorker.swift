@@ -1,5 +1,6 @@
 // A worker of the world: the machine of the program in a shell that keeps its contract. In: messages, time. Out: messages.
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 final class SimulatedWorker: SimulatedProcess {
     /// An open lane: room for one gradient.

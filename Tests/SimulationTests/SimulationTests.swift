@@ -3,8 +3,6 @@
 import Foundation
 import Testing
 
-@testable import Core
-
 @Suite struct SimulationTests {
     private static let environment = ProcessInfo.processInfo.environment
 

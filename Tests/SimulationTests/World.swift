@@ -1,5 +1,5 @@
 // A cluster in a box. In: a scenario. Out: a finished run, or the first thing that went wrong; the same for the same seed.
-@testable import Core
+@testable import Base
 
 /// What a run met: a simulation in which nothing happens proves nothing.
 struct Coverage {

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config, flatten
-from .errors import InputError
+from .errors import InputError, nearest
 from .head import read_objective
 from .walk import Node, Tensor, UnknownLayer, Walk
+
+PARSERS = ("ner", "parser", "beam_ner", "beam_parser")
+"""Factories whose layer "tok2vec" is more than a tok2vec layer: spaCy cannot pretrain it."""
 
 SHAPES = "Give it a doc to infer shapes"
 
@@ -52,7 +55,17 @@ def explained(step: str, where: str) -> Iterator[None]:
     except ConfigValidationError as error:
         raise InputError(flatten(error), where, "`python -m spacy init fill-config --pretraining` adds what is missing") from error
     except Exception as error:
-        raise InputError(f"spaCy could not {step}: {type(error).__name__}: {error}", where, "mend the config") from error
+        text = str(error).split("Available names:")[0].strip()
+        raise InputError(f"spaCy could not {step}: {type(error).__name__}: {text}", where, remedy(text)) from error
+
+
+def remedy(text: str) -> str:
+    """What helps with spaCy's more frequent errors."""
+    if "[E893]" in text or "Could not find function" in text or "[E002]" in text:
+        return "give the file that registers it with --code, or install its package"
+    if "[E955]" in text:
+        return "pip install spacy-lookups-data"
+    return "mend the config"
 
 
 def build(raw: Config) -> Built:
@@ -73,11 +86,11 @@ def build(raw: Config) -> Built:
     with explained("build the pipeline", "[nlp] and [components]"):
         nlp = load_model_from_config(config)
     config = nlp.config.interpolate()
+    notes = check_keys(config["pretraining"], ConfigSchemaPretrain, nlp)
     with explained("resolve the section", "[pretraining]"):
         settings = registry.resolve(config["pretraining"], schema=ConfigSchemaPretrain)
     corpus = resolve_corpus(config, settings["corpus"], dot_to_object, registry)
-    notes: list[str] = []
-    check_vectors(config, nlp)
+    check_vectors(config)
     with explained("initialize the pipeline", "[initialize]"), nlp.select_pipes(enable=[]):
         nlp.initialize()
     tok2vec = find_layer(nlp, settings, notes)
@@ -111,6 +124,17 @@ def check_blocks(config: Config) -> None:
                 )
 
 
+def check_keys(section: dict[str, Any], schema: Any, nlp: Any) -> list[str]:
+    """Keys of [pretraining]: spaCy 3.8.18 drops unknown ones silently. Returns notes."""
+    known = list(getattr(schema, "model_fields", None) or schema.__fields__)
+    if section.get("component", "") is None:
+        raise InputError("component is null", "[pretraining]", suggest_component(nlp))
+    for name in section:
+        if name not in known and name != "logger":
+            raise InputError(f'there is no key "{name}"', "[pretraining]", nearest(name, known) or f"there are: {', '.join(known)}")
+    return ["[pretraining.logger] is not used: write [t2v.logger]"] if "logger" in section else []
+
+
 def resolve_corpus(config: Config, name: Any, dot_to_object: Any, registry: Any) -> Any:
     try:
         section = dot_to_object(config, name)
@@ -124,7 +148,7 @@ def resolve_corpus(config: Config, name: Any, dot_to_object: Any, registry: Any)
         return registry.resolve({"corpus": section})["corpus"]
 
 
-def check_vectors(config: Config, nlp: Any) -> None:
+def check_vectors(config: Config) -> None:
     """[initialize] vectors: a folder or an installed package."""
     from spacy.util import is_package
 
@@ -177,10 +201,15 @@ def suggest_component(nlp: Any) -> str:
     for name, factory in factories:
         if factory == "tok2vec":
             return f'set component = "{name}" and layer = ""'
-    for name, _ in factories:
+    for name, factory in factories:
+        if factory in PARSERS:
+            continue
         model = getattr(nlp.get_pipe(name), "model", None)
         if model is not None and "tok2vec" in getattr(model, "ref_names", ()):
             return f'set component = "{name}" and layer = "tok2vec"'
+    for name, factory in factories:
+        if factory in PARSERS:
+            return f'give "{name}" a Tok2VecListener, add a component "tok2vec", and set component = "tok2vec" and layer = ""'
     return "add a component with a tok2vec layer"
 
 
@@ -234,7 +263,7 @@ def layer_error(error: UnknownLayer, tok2vec: Node, nlp: Any, section: str, conf
     component, layer = settings["component"], settings["layer"]
     if error.node is tok2vec or error.why == "more layers follow the tok2vec layer":
         factory = nlp.get_pipe_meta(component).factory
-        if factory in ("ner", "parser", "beam_ner", "beam_parser"):
+        if factory in PARSERS:
             what = f'component = "{component}" with layer = "{layer}" is more than a tok2vec layer (spaCy cannot pretrain it either)'
             return InputError(what, "[pretraining]", f'give "{component}" a Tok2VecListener and pretrain component = "tok2vec"')
         if not layer:

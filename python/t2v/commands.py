@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 import typer
 
@@ -14,11 +14,6 @@ HELP = "Pretraining of the tok2vec layer on all cores and many machines, with th
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 commands = typer.Typer(name="t2v", help=HELP, no_args_is_help=True, rich_markup_mode=None)
-
-
-@commands.callback()
-def group() -> None:
-    """Makes this a group even while it has one command."""
 
 
 CODE = typer.Option(None, "--code", "-c", help="Python file with registered functions, to be imported.")
@@ -41,6 +36,16 @@ def reported() -> Iterator[None]:
         fail(error)
 
 
+def text_note(job: dict[str, Any]) -> str:
+    """One line that says which path the texts take, and why."""
+    text = job["text"]
+    who = "t2v tokenizes" if text["path"] == "fast" else "Python has tokenized the texts"
+    return f"{who}: {text['why']}"
+
+
+VERIFY = typer.Option(500, "--verify", help="Compare tokens with spaCy's on this many first documents, and as many from anywhere.")
+
+
 @commands.command("compile", context_settings=EXTRA)
 def compile_command(
     ctx: typer.Context,
@@ -48,13 +53,44 @@ def compile_command(
     job: Path = typer.Argument(..., help="Folder for the job."),
     code: Optional[Path] = CODE,
     portable: bool = typer.Option(False, "--portable", help="Put the vectors into the job, so that it can be copied to another machine."),
+    verify: int = VERIFY,
 ) -> None:
     """Compile a config into a job folder, which the programs can run without Python."""
     with reported():
         from .compile import compile_job
 
-        result, notes = compile_job(config_path, job, list(ctx.args), code, portable)
+        result, notes = compile_job(config_path, job, list(ctx.args), code, portable, verified=verify)
         for note in notes:
             print(f"\u2139 {note}")
-        text = result["text"]
-        print(f"\u2714 Wrote the job to {job} (texts: {text['path']}, since {text['why']})")
+        print(f"\u2139 {text_note(result)}")
+        print(f"\u2714 Wrote the job to {job}")
+
+
+@commands.command("pretrain", context_settings=EXTRA)
+def pretrain_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file."),
+    out: Path = typer.Argument(..., help="Folder for the weights."),
+    code: Optional[Path] = CODE,
+    resume_path: Optional[Path] = typer.Option(None, "--resume-path", "-r", help="Start from this file of weights, as `spacy pretrain`."),
+    epoch_resume: Optional[int] = typer.Option(None, "--epoch-resume", "-er", help="First epoch's number, with --resume-path."),
+    gpu: int = GPU,
+    skip_last: bool = typer.Option(False, "--skip-last", "-L", help="Do not write model-last.bin."),
+    verify: int = VERIFY,
+) -> None:
+    """Pretrain the tok2vec layer, as `spacy pretrain`, on all cores. More options: --workers, --threads, --bind, --metrics, ..."""
+    with reported():
+        from .compile import refuse_gpu
+        from .pretrain import pretrain
+
+        refuse_gpu(gpu)
+        pretrain(config_path, out, list(ctx.args), code, resume_path, epoch_resume, skip_last, verify)
+
+
+@commands.command("resume", context_settings=EXTRA)
+def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder.")) -> None:
+    """Go on with a run that was stopped or killed, to the same weights."""
+    with reported():
+        from .pretrain import resume
+
+        resume(out, list(ctx.args))

@@ -45,16 +45,26 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def write_job(raw: Config, built: Built, target: Path, portable: bool) -> dict[str, Any]:
-    """Writes the job and returns the contents of job.json."""
+def write_job(raw: Config, built: Built, target: Path, portable: bool, start: dict[str, Any], verified: int = 500) -> dict[str, Any]:
+    """Writes the job and returns the contents of job.json. start: what the command line says of `training`.
+
+    verified: documents from the beginning, and as many from anywhere, on which the fast path is compared with spaCy.
+    """
     own = read_settings(built.config.get("t2v"))
     with new_folder(target) as folder:
         raw.to_disk(folder / "config.cfg")
         (folder / "tok2vec.bin").write_bytes(built.tok2vec.to_bytes())
         safetensors.write(folder / "head.safetensors", {tensor.name: tensor.node.get_param(tensor.parameter) for tensor in built.head})
         job = describe(built, own, folder, portable)
-        (folder / "job.json").write_text(json.dumps(job, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+        job["training"].update(start)
+        write_description(job, folder)
+        job["text"] = text.settle(built, job["text"], folder, verified)
+        write_description(job, folder)
     return job
+
+
+def write_description(job: dict[str, Any], folder: Path) -> None:
+    (folder / "job.json").write_text(json.dumps(job, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
 
 
 def describe(built: Built, own: dict[str, Any], folder: Path, portable: bool) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def describe(built: Built, own: dict[str, Any], folder: Path, portable: bool) ->
         "layer": settings["layer"],
         "model": model,
         "training": read_training(built.config, settings, reader.bounds(built.corpus), own),
-        "text": describe_text(built, model, folder),
+        "text": text.describe(built, text.columns(model["inputs"]), folder),
         "vectors": describe_vectors(built, model, folder, portable),
         "template": describe_template(built),
         "t2v": own,
@@ -120,23 +130,6 @@ def describe_template(built: Built) -> dict[str, Any]:
         "parameters": [
             {"tensor": tensor.name, "node": number[tensor.node.id], "parameter": tensor.parameter} for tensor in built.walk.tensors
         ],
-    }
-
-
-def describe_text(built: Built, model: dict[str, Any], folder: Path) -> dict[str, Any]:
-    names = text.columns(model["inputs"])
-    why = text.why_not_fast(built, model["inputs"])
-    form = reader.kind(built.corpus)
-    if why or form is None:
-        raise InputError(why, "[corpora]", "this is not built yet")
-    text.write_pipeline(built.nlp, folder / "nlp")
-    return {
-        "path": "fast",
-        "why": "the tokenizer is rule-based and the attributes are known",
-        "format": form,
-        "columns": names,
-        "symbols": "spacy38",
-        "sources": reader.sources(built.corpus, f"[{built.settings['corpus']}]"),
     }
 
 

@@ -102,7 +102,6 @@ def read_training(config: Config, settings: dict[str, Any], reader: dict[str, An
         "max_epochs": settings["max_epochs"],
         "n_save_every": settings["n_save_every"] or None,
         "n_save_epoch": settings["n_save_epoch"] or None,
-        "skip_last": False,
         "words_per_update": words,
         "min_length": reader["min_length"],
         "max_length": longest,

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
+from t2v import programs
 from t2v.compile import compile_job
 
 HERE = Path(__file__).parent
@@ -28,6 +29,32 @@ SENTENCES = [
 def arguments(overrides: dict[str, Any]) -> list[str]:
     """Overrides as the command line has them."""
     return [part for name, value in overrides.items() for part in (f"--{name}", value if isinstance(value, str) else json.dumps(value))]
+
+
+def with_blocks(config: Path, overrides: dict[str, Any], folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Writes whole blocks into a copy of the config: as overrides, older versions of confection merge them. Returns it and the rest."""
+    from thinc.api import Config
+
+    blocks = {name: value for name, value in overrides.items() if isinstance(value, dict)}
+    if not blocks:
+        return config, overrides
+    edited = Config().from_disk(config, interpolate=False)
+    for name, value in blocks.items():
+        *parents, last = name.split(".")
+        section: Any = edited
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    folder.mkdir(exist_ok=True)
+    edited.to_disk(folder / "config.cfg")
+    return folder / "config.cfg", {name: value for name, value in overrides.items() if name not in blocks}
+
+
+@pytest.fixture(autouse=True)
+def no_programs(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The programs may or may not be built here: a test sees them only if it is marked `programs`."""
+    if "programs" not in request.keywords:
+        monkeypatch.setattr(programs, "candidates", lambda name: [])
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +99,7 @@ def compiled(tmp_path: Path, corpus: Path) -> Callable[..., Any]:
 
     def run(overrides: dict[str, Any] | None = None, config: Path = BASE, **options: Any) -> Any:
         given = {"paths.raw_text": str(corpus), **(overrides or {})}
+        config, given = with_blocks(config, given, tmp_path / "edited")
         result, notes = compile_job(config, tmp_path / "job", arguments(given), **options)
         return {**result, "notes": notes}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from conftest import BASE, HERE, MODEL, arguments
+from conftest import BASE, HERE, MODEL, arguments, with_blocks
 
 VECTORS_OBJECTIVE = {"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 2, "hidden_size": 12, "loss": "cosine"}
 CNN = {
@@ -49,6 +49,7 @@ OLD = {
 def real_command(tmp_path: Path, overrides: dict[str, Any], config: Path = BASE) -> tuple[bytes, bytes]:
     """tok2vec.bin at the first update of `spacy pretrain`, and the config.cfg that it wrote."""
     out = tmp_path / "real"
+    config, overrides = with_blocks(config, overrides, tmp_path / "edited")
     args = [sys.executable, str(HERE / "first_update.py"), str(tmp_path / "real.bin"), str(config), str(out), *arguments(overrides)]
     done = subprocess.run(args, capture_output=True, text=True, timeout=120)
     assert (tmp_path / "real.bin").exists(), done.stdout + done.stderr

@@ -1,4 +1,5 @@
 // Who may fetch what. In: requests of greeted workers. Out: a part of a blob, nothing yet, or a refusal; the bytes are the shell's.
+import Base
 
 /// What the coordinator has for its workers, by size. Workers know every size before they ask, so an honest request fits exactly.
 public struct ArtifactServer: Sendable {

@@ -1,4 +1,5 @@
 // Which worker computes which lane. Every lane has one active holder when workers are there; moves never interrupt an update.
+import Base
 
 extension CoordinatorStateMachine {
     /// Peers that may get work: those in good standing, or all that are not in quarantine when there is no other.

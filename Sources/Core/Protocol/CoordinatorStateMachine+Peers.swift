@@ -1,4 +1,5 @@
 // Who is here: greeting, refusing, losing and suspending workers.
+import Base
 
 extension CoordinatorStateMachine {
     mutating func greet(_ id: PeerID, _ hello: Hello, _ now: Milliseconds, _ out: inout [Effect]) {

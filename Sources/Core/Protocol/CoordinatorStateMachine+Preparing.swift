@@ -1,4 +1,5 @@
 // Shards to workers and prepared shards back.
+import Base
 
 extension CoordinatorStateMachine {
     /// Hands unprepared shards to workers with room. A shard that takes too long is handed out again.

@@ -1,4 +1,5 @@
 // One update at a time: orders out, contributions in, the cover of the tree, late lanes, second holders.
+import Base
 
 extension CoordinatorStateMachine {
     /// Opens the next update when every lane has a holder that is ready.

@@ -2,6 +2,7 @@
 //
 // The other parts of this machine: +Preparing (shards to workers and back), +Leases (which worker computes which lane),
 // +Updates (orders, contributions, the reduction's cover).
+import Base
 
 /// The coordinator as a value: the same machine runs in the program and in the simulation.
 public struct CoordinatorStateMachine: Sendable {

@@ -1,4 +1,5 @@
 // Bulk transfer in chunks with back-pressure. In: what is wanted, chunks as they come. Out: requests, never more under way than the window.
+import Base
 
 /// A blob that one side wants whole.
 public struct Wanted: Equatable, Sendable {

@@ -1,4 +1,5 @@
 // What a message brought besides its header. In: a frame that the shell holds. Out: its name and figures, for a machine that reads no bytes.
+import Base
 
 /// A payload frame as the machines know it.
 public struct Payload: Sendable, Equatable {

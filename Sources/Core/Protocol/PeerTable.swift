@@ -1,4 +1,5 @@
 // Who is at the other ends of the coordinator's sockets. In: addresses, messages to send, lost connections. Out: names, queues, probes.
+import Base
 
 /// A connection as a socket knows it: gone for ever when it ends.
 public struct PeerAddress: Hashable, Sendable {

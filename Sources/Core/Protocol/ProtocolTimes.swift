@@ -1,7 +1,5 @@
 // The clockwork of both state machines. All times are milliseconds of a monotonic clock.
-
-/// Milliseconds on the monotonic clock of one process.
-public typealias Milliseconds = UInt64
+import Base
 
 /// Names a peer of the coordinator: given anew to each connection, never used twice.
 public typealias PeerID = UInt64

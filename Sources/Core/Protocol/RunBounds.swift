@@ -1,4 +1,5 @@
 // What a peer can honestly say in this run. In: decoded messages. Out: an objection, or nothing; before a machine acts on any figure.
+import Base
 
 /// The sizes of a run, against which every figure of a message is held. Nothing that passes can overflow or leave an array.
 public struct RunBounds: Sendable, Equatable {

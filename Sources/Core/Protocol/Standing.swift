@@ -1,4 +1,5 @@
 // May a worker get lanes? In: incidents and time. Out: yes, only when there is nobody else, or no.
+import Base
 
 /// How the coordinator thinks of a worker.
 enum Standing: Sendable, Equatable {

@@ -1,4 +1,5 @@
 // The worker's decisions. In: messages, time, what the shell has finished. Out: effects for the shell. No clock, socket, file or tensor.
+import Base
 
 /// Work that may need blobs first.
 public enum Job: Hashable, Sendable {

@@ -1,5 +1,7 @@
 // Files are written beside the training, one after the other. In: closures. Out: files, and word of what failed.
+import Base
 import Foundation
+import Transport
 
 /// One helper thread that writes models, log lines and checkpoints in the order in which they were given.
 public final class OutputWriter: @unchecked Sendable {

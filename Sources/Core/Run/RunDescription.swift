@@ -1,5 +1,8 @@
 // What a worker must know of a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
+import Base
 import Foundation
+import Numerics
+import Text
 
 /// The run as the welcome tells it: enough to prepare shards and to set up the model.
 public struct RunDescription: Codable, Sendable {
@@ -169,6 +172,23 @@ public struct RunPlan: Codable, Sendable {
 
     /// Shard numbers of a lane, in the corpus's order.
     public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
+}
+
+extension UpdatePlan {
+    /// - Throws: `InputError` for a division that no corpus has with these settings: what passes never divides by zero or overflows.
+    public func validate(_ settings: TrainingSettings) throws(InputError) {
+        func refuse(_ what: String) -> InputError {
+            InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
+        }
+        guard laneWords.count == settings.lanes else { throw refuse("it has \(laneWords.count) lanes of \(settings.lanes)") }
+        guard laneWords.allSatisfy({ $0 < Self.mostWords }) else { throw refuse("a lane has too many words") }
+        guard words > 0, updatesPerEpoch == UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize).updatesPerEpoch else {
+            throw refuse("it has \(updatesPerEpoch) updates for \(words) words in batches of \(settings.batchSize)")
+        }
+    }
+
+    /// Words of a lane are counted below this, so that those of all lanes can be added.
+    private static let mostWords: UInt64 = 1 << 48
 }
 
 extension WordFeatures {

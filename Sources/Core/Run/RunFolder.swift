@@ -1,4 +1,5 @@
 // The output folder of a run. In: what a run writes. Out: files that are whole or not there, and a lock.
+import Base
 import CLinux
 import Foundation
 

@@ -1,6 +1,10 @@
 // The numbers of a run on the coordinator. In: reduced gradients. Out: parameters, averages, sums for the log, and a checkpoint of any
 // version.
+import Base
 import Foundation
+import Numerics
+import Protocol
+import Transport
 
 /// Parameters, optimizer and accumulators. One thread uses it; `snapshot` gives others a copy.
 public final class TrainingState {

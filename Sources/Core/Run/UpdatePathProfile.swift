@@ -1,5 +1,9 @@
 // `make profile`: what an update costs besides its gradients. In: made-up documents. Out: milliseconds of both sides.
+import Base
 import Foundation
+import Numerics
+import Protocol
+import Transport
 
 /// Time of one update's way from the lanes' gradients to the next parameters, without the wire: two workers, each with half of the lanes.
 public struct UpdatePathProfile: Sendable {

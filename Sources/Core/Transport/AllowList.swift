@@ -1,4 +1,5 @@
 // Which workers may take part. In: a file of public keys that can change at any time. Out: yes or no for a key.
+import Base
 import Foundation
 import Synchronization
 

@@ -1,4 +1,5 @@
 // Is there a connection? In: the monitor's events of a dealer, and the time. Out: up or down, why, and when libzmq has given up.
+import Base
 
 /// What a worker knows of its one connection. A value: time comes from outside.
 public struct ConnectionWatch: Sendable, Equatable {

@@ -1,4 +1,5 @@
 // A worker's socket. In: header, payload. Out: the same from the coordinator. Connects again by itself, as a new peer.
+import Base
 import CZMQ
 import Foundation
 

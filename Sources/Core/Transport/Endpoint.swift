@@ -1,4 +1,5 @@
 // Where a socket listens or connects. In: an endpoint as the user wrote it. Out: what it implies for safety and for the address family.
+import Base
 import CLinux
 import Foundation
 

@@ -1,4 +1,5 @@
 // Waking the thread that waits. In: a nudge from another thread or a signal handler. Out: a readable descriptor.
+import Base
 import CLinux
 import Foundation
 

@@ -1,4 +1,5 @@
 // Key files. In: a folder or a file's path. Out: files of one line, `secret KEY NAME` or `public KEY NAME`, and keys from them.
+import Base
 import Foundation
 
 /// Reading and writing key files.

@@ -1,4 +1,5 @@
 // CURVE keys. In: random numbers of libsodium, or key files. Out: keys in Z85 text, and files that only their owner can read.
+import Base
 import CZMQ
 import Foundation
 

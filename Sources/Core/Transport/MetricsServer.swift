@@ -1,4 +1,5 @@
 // Figures for whoever asks. In: HTTP GET on /metrics or /health. Out: the newest snapshot. Its own thread; it cannot slow the run down.
+import Base
 import Foundation
 import Synchronization
 

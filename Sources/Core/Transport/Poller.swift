@@ -1,4 +1,5 @@
 // The one place where a shell waits. In: sockets, monitors and file descriptors. Out: which of them can be read or written.
+import Base
 import CZMQ
 import Foundation
 

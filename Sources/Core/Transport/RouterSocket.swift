@@ -1,4 +1,5 @@
 // The coordinator's socket. In: identity, header, payload. Out: the same from any number of workers, each with its proven key.
+import Base
 import CZMQ
 import Foundation
 

@@ -1,4 +1,5 @@
 // Memory that the coordinator shares with the workers it starts. In: parameters, gradients. Out: the same bytes, without a copy.
+import Base
 import CLinux
 import Foundation
 

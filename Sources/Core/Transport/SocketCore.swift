@@ -1,4 +1,5 @@
 // What both kinds of socket share. In: options and frames. Out: frames, without blocking.
+import Base
 import CZMQ
 import Foundation
 

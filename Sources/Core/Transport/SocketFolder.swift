@@ -1,4 +1,5 @@
 // A place for the sockets of local workers. In: TMPDIR. Out: a folder nobody else can enter, which is gone when its owner is.
+import Base
 import CLinux
 import Foundation
 

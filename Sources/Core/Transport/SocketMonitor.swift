@@ -1,4 +1,5 @@
 // What libzmq's threads see of connections. In: its monitor messages. Out: events, of which refusals and retries are for the user's eyes.
+import Base
 import CZMQ
 import Foundation
 import Synchronization

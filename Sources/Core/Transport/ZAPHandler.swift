@@ -1,4 +1,5 @@
 // The gate. In: the keys of those who connect, as libzmq proved them. Out: 200 or 400, and a record of who was refused.
+import Base
 import CZMQ
 import Foundation
 import Synchronization

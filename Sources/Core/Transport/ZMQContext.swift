@@ -1,4 +1,5 @@
 // libzmq's I/O threads and its errors. In: the number of threads. Out: the context that every socket of a process is made from.
+import Base
 import CZMQ
 import Foundation
 

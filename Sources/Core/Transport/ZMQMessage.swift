@@ -1,4 +1,5 @@
 // The body of a frame. In: bytes that Swift owns, or what libzmq received. Out: bytes that are sent to many peers without a copy.
+import Base
 import CZMQ
 
 /// Memory that can be filled once and then sent to any number of peers without a copy. Aligned to 64 bytes, for vector loads.

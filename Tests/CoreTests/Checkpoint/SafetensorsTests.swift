@@ -2,7 +2,7 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
 
 /// A folder that goes away with its owner.
 final class TemporaryFolder {

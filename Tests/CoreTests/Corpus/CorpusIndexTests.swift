@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 @Suite struct CorpusIndexTests {
     /// The index of a file with these bytes.

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 @Suite struct UpdatePlanTests {
     /// Documents of a lane by length, in shuffled order.

@@ -1,7 +1,8 @@
 // --init-tok2vec and --init-checkpoint: what fits is taken with its seeds, what does not is named with the option that would fit.
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
 
 @Suite("Initial weights")
 struct InitialWeightsTests {

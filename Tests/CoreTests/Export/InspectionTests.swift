@@ -2,7 +2,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
 
 @Suite("Inspection")
 struct InspectionTests {

@@ -1,7 +1,8 @@
 // The weights file: what goes in comes out, and nothing that comes from outside traps.
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
 
 /// A tok2vec of small integers, all different.
 func sampleTok2Vec(_ shape: Tok2VecShape, seeds: EmbeddingSeeds = EmbeddingSeeds()) throws -> ThincTok2Vec {

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Text
 
 /// Expected values were printed by spaCy 2.3.9 and Python 3.11.
 @Suite struct LexicalAttributesTests {

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 /// Expected values were printed by the spaCy version that each line names.
 @Suite struct NormTests {

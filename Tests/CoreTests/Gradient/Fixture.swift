@@ -1,6 +1,8 @@
 // Small random corpora, vectors and selections for tests. In: a seed. Out: the same documents for engine and naive model.
 
-@testable import Core
+@testable import Base
+@testable import Numerics
+@testable import Text
 
 /// SplitMix64: tests may use a stream.
 struct TestGenerator: RandomNumberGenerator {

@@ -3,7 +3,9 @@
 // Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`), sharing nothing with the kernels but the Philox block
 // and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
 
-@testable import Core
+@testable import Base
+@testable import Numerics
+@testable import Text
 
 struct NaiveDocument {
     var key: UInt64

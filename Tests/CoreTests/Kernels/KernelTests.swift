@@ -1,7 +1,7 @@
 // Each kernel alone against a naive reference and finite differences, at widths with and without a rest of a vector.
 import Testing
 
-@testable import Core
+@testable import Numerics
 
 @Suite struct KernelTests {
     /// A row of values and gradients in double precision, from the definition.

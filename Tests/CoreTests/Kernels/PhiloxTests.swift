@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
 
 @Suite struct PhiloxTests {
     /// Known answers published with Random123 (kat_vectors, philox4x32 10).

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Core
+@testable import Numerics
 
 @Suite struct InitialParametersTests {
     @Test func boundsAndMoments() throws {

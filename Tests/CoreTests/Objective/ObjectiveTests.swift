@@ -1,6 +1,8 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
+@testable import Text
 
 @Suite struct ObjectiveTests {
     static func word(_ id: UInt64) -> WordFeatures {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Core
+@testable import Numerics
 
 @Suite struct AdamTests {
     /// The definition in double precision, one layer.

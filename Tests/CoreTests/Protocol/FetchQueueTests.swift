@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 @Suite struct FetchQueueTests {
     private let chunk = UInt64(WireLimits.chunk)

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// Joining, being refused, leaving and coming back, as transcripts.
 @Suite struct MembershipTests {

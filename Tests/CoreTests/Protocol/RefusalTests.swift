@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// What no honest worker can say: it is refused and forgotten, and nothing else happens.
 @Suite struct RefusalTests {

@@ -1,4 +1,5 @@
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// Plays events to a coordinator's machine, so that a test reads like a transcript.
 struct CoordinatorScript {

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// Orders, answers, lost and late workers, as transcripts. Lanes 0 and 1 are worker 1's, lanes 2 and 3 worker 2's.
 @Suite struct UpdateTests {

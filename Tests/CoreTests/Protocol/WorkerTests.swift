@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// The worker's side, as transcripts.
 @Suite struct WorkerTests {

@@ -1,7 +1,9 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
+@testable import Transport
 
 @Suite struct GradientSumTests {
     private static let layout: ParameterLayout = {

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Numerics
 
 @Suite struct ReductionTreeTests {
     @Test func theRootCoversEveryLane() {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Core
+@testable import Base
 
 /// Decodes `bytes` as one item.
 private func decode(_ bytes: [UInt8]) throws -> MsgpackValue {

@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 @Suite struct PatternTests {
     /// Pattern, text, and the byte ranges that Python 3.11's `re.finditer` gave.

@@ -1,6 +1,7 @@
 import Foundation
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 /// A vectors model made by hand: few exceptions, simple affixes, four vectors. Every test changes what it is about.
 struct TestModel {

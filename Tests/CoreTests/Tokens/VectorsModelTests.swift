@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Text
 
 @Suite struct VectorsModelTests {
     @Test func readsRowsAndVectors() throws {

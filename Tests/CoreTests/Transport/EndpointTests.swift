@@ -3,7 +3,8 @@ import CLinux
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Transport
 
 @Suite struct EndpointTests {
     @Test(arguments: [

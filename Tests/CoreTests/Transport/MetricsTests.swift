@@ -2,7 +2,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Transport
 
 @Suite struct MetricsTests {
     /// A TCP connection to a server under test.

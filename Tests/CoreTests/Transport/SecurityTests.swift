@@ -3,7 +3,8 @@ import CZMQ
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Transport
 
 @Suite struct SecurityTests {
     let context: ZMQContext

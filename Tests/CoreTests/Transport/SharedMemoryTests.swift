@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Transport
 
 @Suite struct SharedMemoryTests {
     @Test func referencesSurviveTheWire() {

@@ -3,7 +3,8 @@ import CZMQ
 import Foundation
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Transport
 
 /// Calls `step` until it gives a value or five seconds are over.
 @discardableResult

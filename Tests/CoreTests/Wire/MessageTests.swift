@@ -1,6 +1,7 @@
 import Testing
 
-@testable import Core
+@testable import Base
+@testable import Protocol
 
 /// Every kind of message, with small, usual and extreme fields.
 enum Samples {

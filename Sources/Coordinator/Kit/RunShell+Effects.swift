@@ -1,0 +1,388 @@
+// What the state machine wants done. In: effects. Out: messages, files, updates, events back.
+import Base
+import Foundation
+import Logging
+import Numerics
+import Protocol
+import Run
+import Text
+import Transport
+
+extension RunShell {
+    func perform(_ effect: CoordinatorStateMachine.Effect, _ events: inout [CoordinatorStateMachine.Event]) {
+        switch effect {
+        case .send(let peer, let message): send(peer, message)
+        case .order(let peer, let order, let withParameters):
+            send(peer, .begin(order), payload: withParameters ? parameters(for: peer) : nil)
+        case .serve(let peer, let request): serve(peer, request, &events)
+        case .locate(let shard, let peer): locate(shard, peer, &events)
+        case .expect(let shard, let peer, let size, let digest): expect(shard, peer, size, digest)
+        case .confirmFault(let peer, let shard, let line): confirmFault(peer, shard, line, &events)
+        case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, buffer, last, &events)
+        case .makePlan:
+            do { try makePlan(&events) } catch let error as InputError { failure = error } catch {
+                failure = InputError("\(error)", at: "", remedy: "")
+            }
+        case .step(let update, let nodes): step(update, nodes, &events)
+        case .release(let buffer): buffers[buffer] = nil
+        case .drop(let peer): drop(peer)
+        case .log(let level, let text): say(level == .info ? .info : level == .warning ? .warning : .error, text)
+        case .fail(let shard, let line, let what, let remedy):
+            failure = InputError(what, at: setup.place(shard: shard, line: line), remedy: remedy)
+        case .stop: end = .stopped("stopped by a signal")
+        case .complete: end = .complete
+        }
+    }
+
+    /// A worker that shares memory with this process finds the parameters where they were made.
+    private func parameters(for peer: PeerID) -> ZMQMessage? {
+        guard let parameters else { return nil }
+        guard let known = peers[peer], known.isLocal, let reference = parameters.reference,
+            workers?.memory(ofProcess: known.processID) != nil
+        else { return parameters.message }
+        return try? ZMQMessage(reference.encoded())
+    }
+
+    /// The last words go out before the connection is forgotten.
+    func drop(_ peer: PeerID) {
+        guard let known = peers[peer] else { return }
+        for item in known.outbox {
+            _ = listeners[known.address.listener].socket.send(to: known.address.identity, header: item.header, payload: item.payload)
+        }
+        forget(peer)
+    }
+
+    private func serve(_ peer: PeerID, _ request: FetchRequest, _ events: inout [CoordinatorStateMachine.Event]) {
+        switch artifacts.answer(request) {
+        case .refusal(let what): events.append(.misbehaved(peer, what))
+        case .nothing: break
+        case .part(let part, let total):
+            guard let (bytes, owner) = bytes(of: request), bytes.count == Int(exactly: total) else {
+                return say(.warning, "\(request.blob) is not there any more as it was; a worker waits for it")
+            }
+            send(
+                peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
+                payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
+        }
+    }
+
+    /// A blob's bytes and what keeps them alive. The request is one that `artifacts` answers.
+    private func bytes(of request: FetchRequest) -> (UnsafeRawBufferPointer, AnyObject)? {
+        switch request.blob {
+        case .model(let number): return (try? MappedFile(setup.model.bundleFiles[Int(number)].path)).map { ($0.bytes, $0) }
+        case .text(let shard):
+            let place = setup.index.shards[Int(shard)]
+            guard let file = try? MappedFile(setup.textsPath), place.offset + place.byteCount <= file.bytes.count else { return nil }
+            return (UnsafeRawBufferPointer(rebasing: file.bytes[place.offset..<place.offset + place.byteCount]), file)
+        case .prepared(let shard): return setup.cache.contents(setup.keys[Int(shard)]).map { ($0.bytes, $0.owner) }
+        case .plan: return planBuffer.map { (UnsafeRawBufferPointer($0.bytes), $0) }
+        case .rows:
+            let bytesPerRow = setup.vectors.width * MemoryLayout<Float>.size
+            let buffer = MessageBuffer(byteCount: request.rows.count * bytesPerRow)
+            for (index, row) in request.rows.enumerated() {
+                let source = UnsafeRawBufferPointer(start: setup.vectors.row(Int(row)), count: bytesPerRow)
+                UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[index * bytesPerRow..<(index + 1) * bytesPerRow])
+                    .copyMemory(from: source)
+            }
+            return (UnsafeRawBufferPointer(buffer.bytes), buffer)
+        case .parameters: return nil
+        }
+    }
+
+    // MARK: Prepared shards
+
+    private func locate(_ shard: UInt32, _ peer: PeerID, _ events: inout [CoordinatorStateMachine.Event]) {
+        guard let entry = setup.cache.entry(setup.keys[Int(shard)]) else {
+            events.append(.shardAbsent(shard, peer))
+            return
+        }
+        note(entry, shard)
+        events.append(.shardStored(shard))
+    }
+
+    func note(_ entry: (size: UInt64, digest: ShardDigest), _ shard: UInt32) {
+        entries[shard] = entry
+        artifacts.add(preparedShard: shard, byteCount: entry.size)
+    }
+
+    private func expect(_ shard: UInt32, _ peer: PeerID, _ size: UInt64, _ digest: ShardDigest) {
+        do {
+            incoming[shard] = (peer, try IncomingFile(target: setup.cache.path(setup.keys[Int(shard)])), size, digest)
+        } catch {
+            incoming[shard] = nil
+            say(.warning, "\(error)")
+        }
+    }
+
+    private func store(
+        _ peer: PeerID, _ chunk: Chunk, _ buffer: BufferID, _ last: Bool, _ events: inout [CoordinatorStateMachine.Event]
+    ) {
+        guard let message = buffers.removeValue(forKey: buffer), case .prepared(let shard) = chunk.blob else { return }
+        guard let arriving = incoming[shard], arriving.peer == peer else {
+            events.append(.shardNotStored(shard, peer))
+            return
+        }
+        do {
+            try arriving.file.write(message.data, at: chunk.offset)
+        } catch {
+            // Nothing of a shard with a hole is kept.
+            incoming[shard] = nil
+            say(.warning, "\(error)")
+            events.append(.shardNotStored(shard, peer))
+            return
+        }
+        guard last else { return }
+        incoming[shard] = nil
+        do {
+            try setup.cache.take(
+                arriving.file, key: setup.keys[Int(shard)], size: arriving.size, digest: arriving.digest, vectorRows: setup.vectors.rows)
+            note((arriving.size, arriving.digest), shard)
+            events.append(.shardStored(shard))
+        } catch {
+            say(.warning, "\(error)")
+            events.append(.shardDamaged(shard, peer))
+        }
+    }
+
+    /// One worker's word ends no run: the line that it blames, or the whole shard where it blames none, is prepared here too.
+    private func confirmFault(_ peer: PeerID, _ shard: UInt32, _ line: Int64, _ events: inout [CoordinatorStateMachine.Event]) {
+        let place = setup.index.shards[Int(shard)]
+        guard let file = try? MappedFile(setup.textsPath), place.offset + place.byteCount <= file.bytes.count else {
+            return say(.error, "the texts have changed: \(setup.textsPath)")
+        }
+        var text = file.bytes[place.offset..<place.offset + place.byteCount]
+        if line >= 0 {
+            guard let start = text.start(ofLine: line) else {
+                return events.append(.misbehaved(peer, "a fault in line \(line) of shard \(shard), which is shorter"))
+            }
+            text = text[start...].prefix(through: text[start...].firstIndex(of: UInt8(ascii: "\n")) ?? text.endIndex - 1)
+        }
+        let settings = setup.options.settings
+        do {
+            let preparer = ShardPreparer(model: setup.model, minLength: settings.minLength, maxLength: settings.maxLength)
+            _ = try preparer.prepare(jsonl: UnsafeRawBufferPointer(rebasing: text))
+            events.append(.misbehaved(peer, "a fault in shard \(shard), which has none"))
+        } catch let error as ShardPreparationError {
+            let found = line < 0 ? Int64(error.line) : line
+            events.append(.faultConfirmed(shard: shard, line: found, what: error.what, remedy: error.remedy))
+        } catch {
+            say(.error, "cannot prepare shard \(shard) here: \(error)")
+        }
+    }
+
+    // MARK: Plan
+
+    private func makePlan(_ events: inout [CoordinatorStateMachine.Event]) throws {
+        let settings = setup.options.settings
+        var counts = WordCounts()
+        var laneWords = [UInt64](repeating: 0, count: settings.lanes)
+        var planned: [RunPlan.PlannedShard] = []
+        var (documents, empty, short, long) = (0, 0, 0, 0)
+        for (index, key) in setup.keys.enumerated() {
+            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, size: entry.size, digest: entry.digest),
+                shard.fits(vectorRows: setup.vectors.rows)
+            else {
+                throw InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: "start again")
+            }
+            counts.add(shard)
+            laneWords[setup.laneOfShard[index]] += UInt64(shard.tokens.count)
+            documents += shard.documentCount
+            empty += shard.emptyCount
+            short += shard.tooShortCount
+            long += shard.tooLongCount
+            planned.append(
+                .init(
+                    lane: setup.laneOfShard[index], firstLine: UInt64(setup.index.shards[index].firstLine), key: key,
+                    byteCount: entry.size, digest: entry.digest))
+        }
+        let skipped = "\(empty) empty, \(short) shorter than \(settings.minLength) tokens, \(long) of \(settings.maxLength) tokens or more"
+        guard documents > 0 else {
+            throw InputError(
+                "no document is kept: \(skipped)", at: setup.options.textsLoc, remedy: "change --min-length or --max-length, or the texts")
+        }
+        let frequent = counts.mostFrequent(RandomWordTable.limit)
+        let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
+        let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
+        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]"))
+        plan = made
+        let encoded = try made.encoded()
+        let buffer = MessageBuffer(byteCount: encoded.count)
+        buffer.bytes.copyBytes(from: encoded)
+        planBuffer = buffer
+        artifacts.add(planOf: UInt64(encoded.count))
+        words = updates.words
+        progress.say(
+            "corpus: \(documents) documents, \(updates.words) words kept (\(skipped)); \(updates.updatesPerEpoch) updates an epoch in "
+                + "\(settings.lanes) lanes")
+        warnAboutLanes(laneWords)
+        begin(updates)
+        let broadcast = training.broadcast()
+        parameters = broadcast
+        let end = UInt64(setup.options.epochStart + setup.options.nIter) * updates.updatesPerEpoch
+        events.append(
+            .planned(
+                planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords, first: training.update, end: end,
+                parameterHash: broadcast.hash))
+    }
+
+    /// Version 0 is on disk before the first update.
+    private func begin(_ updates: UpdatePlan) {
+        if setup.checkpoint == nil {
+            training.start(at: UInt64(setup.options.epochStart) * updates.updatesPerEpoch)
+            addCheckpoint(.required)
+            writer.drain()
+        }
+        lastCheckpoint = Startup.milliseconds()
+        let epochs = setup.options.epochStart + setup.options.nIter
+        progress.say("training: epochs \(training.update / updates.updatesPerEpoch) to \(epochs - 1)")
+    }
+
+    private func warnAboutLanes(_ laneWords: [UInt64]) {
+        let options = setup.options
+        let places = options.workers * options.threads
+        if options.workers > 0, options.bind == nil, options.settings.lanes % places != 0 {
+            let better = (options.settings.lanes + places - 1) / places * places
+            say(
+                .warning,
+                "\(options.settings.lanes) lanes do not divide evenly among \(places) workers: some wait for others; "
+                    + "--lanes \(better) would"
+            )
+        }
+        if let most = laneWords.max(), let least = laneWords.min(), Double(most) > 1.1 * Double(max(1, least)) {
+            say(.warning, "lanes are uneven (\(least) to \(most) words): the corpus is small for --lanes \(options.settings.lanes)")
+        }
+    }
+
+    // MARK: Updates
+
+    private func step(
+        _ update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ events: inout [CoordinatorStateMachine.Event]
+    ) {
+        do {
+            try training.apply(
+                nodes.map { node in (node.node, node.contribution, node.buffer.flatMap { buffers[$0] }) })
+        } catch {
+            stop(before: update, nodes, error)
+            return
+        }
+        for node in nodes { if let buffer = node.buffer { buffers[buffer] = nil } }
+        // The old message's buffer can be used again when no socket holds it.
+        parameters = nil
+        let broadcast = training.broadcast()
+        parameters = broadcast
+        guard let plan else { return }
+        let (perEpoch, done) = (plan.updates.updatesPerEpoch, update + 1)
+        if let every = setup.options.nSaveEvery, (update % perEpoch) % UInt64(every) == 0 {
+            addModel(epoch: update / perEpoch, temporary: true)
+        }
+        if done % perEpoch == 0 {
+            addModel(epoch: update / perEpoch, temporary: false)
+            training.endEpoch()
+            addCheckpoint(.required)
+        }
+        figuresForMetrics.lastUpdate = Date()
+        progress.training(figures(update / perEpoch))
+        if done % perEpoch == 0 && !progress.isInteractive { progress.row(figures(update / perEpoch)) }
+        events.append(.stepped(parameterHash: broadcast.hash))
+    }
+
+    /// An update that cannot be applied ends the run where it can be resumed: before that update.
+    private func stop(before update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ error: TrainingState.UpdateError) {
+        switch error {
+        case .undecodable(let error): say(.error, "a contribution to update \(update) cannot be decoded: \(error)")
+        case .notFinite(let faulty):
+            let tree = ReductionTree(lanes: setup.options.settings.lanes)
+            let places = nodes.filter { faulty.contains($0.node) }.map { entry in
+                "\(words(tree.lanes(below: entry.node), entry.contribution)) of \(machine.name(of: entry.peer))"
+            }
+            let place = places.isEmpty ? "in the sum of all lanes" : "in " + places.joined(separator: ", ")
+            say(
+                .error,
+                "the gradient or loss of update \(update) is not a finite number (\(place)): resume with a smaller learning rate, or look "
+                    + "for a broken machine")
+        }
+        end = .stopped("stopped before update \(update), with nothing of it applied")
+    }
+
+    /// The lanes below a node, or those of them whose losses tell that they are to blame.
+    private func words(_ lanes: Range<Int>, _ contribution: Contribution) -> String {
+        let faulty = zip(lanes, contribution.losses).filter { !Double(bitPattern: $1).isFinite }.map(\.0)
+        let named = faulty.isEmpty ? Array(lanes) : faulty
+        return named.count == 1 ? "lane \(named[0])" : "lanes \(named.map(String.init).joined(separator: ", "))"
+    }
+
+    private func figures(_ epoch: UInt64) -> Progress.Figures {
+        let epochs = UInt64(setup.options.epochStart + setup.options.nIter)
+        return .init(
+            epoch: epoch, lastEpoch: epochs - 1, words: training.wordCount, totalWords: words * UInt64(setup.options.nIter),
+            loss: training.loss, lossPerWord: training.lastLossPerWord, workers: machine.workerCount)
+    }
+
+    // MARK: Files
+
+    func checkpointWhenDue(_ now: Milliseconds) {
+        guard plan != nil, now >= lastCheckpoint + Milliseconds(setup.options.checkpointEvery) * 1000, writer.pending == 0 else { return }
+        addCheckpoint(.optional)
+    }
+
+    func addCheckpoint(_ importance: OutputWriter.Importance) {
+        guard let plan else { return }
+        lastCheckpoint = Startup.milliseconds()
+        let snapshot = training.snapshot()
+        snapshot.state.corpusHash = setup.index.digest
+        snapshot.state.vectorsHash = setup.model.vectorsDigest
+        snapshot.state.extra["model"] = setup.model.digest
+        snapshot.state.epoch = Int(training.update / plan.updates.updatesPerEpoch)
+        snapshot.state.epochUpdate = Int(training.update % plan.updates.updatesPerEpoch)
+        let tables = [
+            NamedWords(name: "random_words", shape: [plan.randomWordFigures.count / 7, 7], values: plan.randomWordFigures)
+        ]
+        let options = setup.options
+        let news = noteCheckpoint
+        let store = CheckpointStore(folder: setup.folder.checkpointFolder, keep: setup.options.keepCheckpoints)
+        writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
+            snapshot.state.logByteCount = logByteCount
+            try makeFolder(store.folder)
+            try store.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables))
+            news()
+            return logByteCount
+        }
+    }
+
+    /// Called by the helper thread.
+    private var noteCheckpoint: @Sendable () -> Void {
+        let clock = checkpointClock
+        return { clock.date.withLock { $0 = Date() } }
+    }
+
+    private func addModel(epoch: UInt64, temporary: Bool) {
+        let snapshot = training.snapshot()
+        let folder = setup.folder
+        let path = folder.modelPath(epoch: Int(epoch), temporary: temporary)
+        let line = training.logLine(epoch: epoch)
+        writer.add((path as NSString).lastPathComponent, .required) { (logByteCount) throws(InputError) in
+            try AtomicFile.write(try snapshot.modelFile(), to: path)
+            return try folder.appendLog(line, after: logByteCount)
+        }
+    }
+}
+
+private func makeFolder(_ path: String) throws(InputError) {
+    do {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+        throw InputError("cannot make the folder: \(error.localizedDescription)", at: path, remedy: "free space, check permissions")
+    }
+}
+
+extension Slice<UnsafeRawBufferPointer> {
+    /// Where line number `line` begins, counted from 0; nil when there are not so many.
+    fileprivate func start(ofLine line: Int64) -> Int? {
+        var start = startIndex
+        for _ in 0..<line {
+            guard let end = self[start...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            start = end + 1
+        }
+        return start < endIndex ? start : nil
+    }
+}

@@ -1,0 +1,432 @@
+// The coordinator's rim: one thread that owns the sockets and drives the state machine. In: messages, signals, files. Out: the same.
+import Base
+import CLinux
+import Foundation
+import Logging
+import Numerics
+import Protocol
+import Run
+import Synchronization
+import Text
+import Transport
+
+/// How a run ends.
+package enum RunEnd {
+    case complete
+    /// Stopped early; a checkpoint of the last complete version is written.
+    case stopped(String)
+}
+
+/// The helper thread writes it, the shell's thread reads it.
+final class CheckpointClock: Sendable {
+    let date = Mutex<Date?>(nil)
+}
+
+/// Runs one run.
+package final class RunShell {
+    /// One listening socket: ipc for local workers, the user's endpoint for others.
+    final class Listener {
+        let socket: RouterSocket
+        let isLocal: Bool
+
+        /// - Parameter largest: bytes of the longest frame that a worker has a reason to send.
+        init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool, largest: Int) throws(InputError) {
+            let limits = SocketLimits(largestMessageBytes: largest)
+            socket = try RouterSocket(context, limits: limits, security: security)
+            self.isLocal = isLocal
+        }
+    }
+
+    typealias Message = (header: [UInt8], payload: ZMQMessage?)
+
+    let setup: RunSetup
+    let logger: Logger
+    let progress: Progress
+    let training: TrainingState
+    var machine: CoordinatorStateMachine
+    let writer: OutputWriter
+    private(set) var listeners: [Listener] = []
+    private let context: ZMQContext
+    private let signals: SignalWatcher
+    private let wake: EventFD
+    private let socketFolder: SocketFolder?
+    private var gate: (handler: ZAPHandler, allow: AllowList)?
+    private var repeated = RepeatedMessages()
+    private var budget = LogBudget()
+    private(set) var workers: LocalWorkers?
+    private let token = UInt64.random(in: 1 ... .max)
+    private(set) var peers = PeerTable<Message>()
+    private var probes = ProbeSchedule()
+    var artifacts: ArtifactServer
+    var buffers: [BufferID: any PayloadBytes] = [:]
+    private var nextBuffer: BufferID = 0
+    /// Size and digest of prepared shards that are in the cache.
+    var entries: [UInt32: (size: UInt64, digest: ShardDigest)] = [:]
+    /// Prepared shards that one worker each is sending.
+    var incoming: [UInt32: (peer: PeerID, file: IncomingFile, size: UInt64, digest: ShardDigest)] = [:]
+    var plan: RunPlan?
+    /// The plan as it is fetched.
+    var planBuffer: MessageBuffer?
+    var parameters: TrainingState.Broadcast?
+    var end: RunEnd?
+    var failure: InputError?
+    var lastCheckpoint: Milliseconds = 0
+    private var metrics: MetricsServer?
+    /// When the last checkpoint was safe on disk.
+    let checkpointClock = CheckpointClock()
+    private var nextMetrics: Milliseconds = 0
+    var figuresForMetrics = MetricsSnapshot()
+    private var stopAsked = false
+    var words: UInt64 = 0
+
+    package init(_ setup: RunSetup, progress: Progress, logger: Logger) throws {
+        self.setup = setup
+        self.progress = progress
+        self.logger = logger
+        let options = setup.options
+        signals = try SignalWatcher([SIGTERM, SIGINT, SIGHUP], exitOnSecond: 75)
+        wake = try EventFD()
+        training = TrainingState(settings: options.settings, seeds: setup.seeds, sharesMemory: options.workers > 0)
+        if let checkpoint = setup.checkpoint {
+            try training.restore(checkpoint, place: "checkpoint")
+        } else if let initial = setup.initial {
+            let part: ParameterLayout.Part = options.initTok2vec != nil ? .tok2vec : .all
+            try training.load(initial, part: part, place: options.initTok2vec ?? options.initCheckpoint ?? "")
+        }
+        try setup.folder.truncateLog(to: setup.checkpoint?.state.logByteCount ?? 0)
+        writer = OutputWriter(logByteCount: setup.checkpoint?.state.logByteCount ?? 0, wake: wake)
+        artifacts = setup.artifacts
+        let fingerprint = NumericFingerprint.measure()
+        machine = CoordinatorStateMachine(
+            .init(
+                run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
+                shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
+                program: Version.current, blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash,
+                strictBits: options.strictBits))
+        context = try ZMQContext()
+        socketFolder = options.workers > 0 ? try SocketFolder() : nil
+        try listen(options)
+        if let address = options.metrics {
+            let server = try MetricsServer(address)
+            metrics = server
+            progress.say("metrics on http://\(server.address)/metrics")
+        }
+    }
+
+    private func listen(_ options: RunOptions) throws {
+        // Whatever is longer than a gradient or a chunk is cut off before it takes memory.
+        let largest = max(training.coding.maximumBytes, WireLimits.chunk) + WireLimits.header
+        if let bind = options.bind {
+            var security = ServerSecurity.localOnly
+            if let keyFile = options.keyFile, let allowFile = options.allowFile {
+                let allow = try AllowList(path: allowFile)
+                let handler = try ZAPHandler(context, allow: allow, wake: wake)
+                gate = (handler, allow)
+                let secret = try KeyFile.readSecret(keyFile)
+                if let warning = secret.warning { logger.warning("\(warning)") }
+                security = .curve(secret.key, gate: handler)
+            } else if options.insecure {
+                security = .insecure
+                logger.warning("--insecure: anyone who can reach \(bind) can read the texts and change the model")
+            }
+            let listener = try Listener(context, security: security, isLocal: false, largest: largest)
+            let endpoint = try listener.socket.bind(bind)
+            listeners.append(listener)
+            progress.say("listening on \(endpoint)")
+        }
+        if let socketFolder {
+            let listener = try Listener(context, security: .localOnly, isLocal: true, largest: largest)
+            let endpoint = try listener.socket.bind(socketFolder.endpoint("t2v"))
+            listeners.append(listener)
+            workers = try LocalWorkers(
+                count: options.workers, endpoint: endpoint, threads: options.threads, token: token, parameters: training.sharedDescriptor,
+                gradientBytes: training.coding.maximumBytes, lanes: options.settings.lanes)
+        }
+    }
+
+    /// Runs to the end.
+    package func run() throws -> RunEnd {
+        defer {
+            workers?.stop()
+            socketFolder?.remove()
+            writer.end()
+        }
+        var events: [CoordinatorStateMachine.Event] = setup.keys.indices.compactMap { index in
+            guard let entry = setup.cache.entry(setup.keys[index]) else { return nil }
+            note(entry, UInt32(index))
+            return .shardStored(UInt32(index))
+        }
+        events.append(.tick)
+        var poller = Poller()
+        let slots = listeners.map { (socket: poller.add($0.socket), monitor: poller.add($0.socket.monitor)) }
+        _ = poller.add(descriptor: wake.descriptor)
+        _ = poller.add(descriptor: signals.event.descriptor)
+        var childSlots: [Poller.Slot] = []
+        func watchChildren() {
+            for slot in childSlots { poller.remove(slot) }
+            childSlots = workers?.descriptors.map { poller.add(descriptor: $0.pidfd) } ?? []
+        }
+        watchChildren()
+        var nextTick = Startup.milliseconds()
+        while true {
+            handle(&events)
+            flush(&events)
+            handle(&events)
+            if let failure { throw failure }
+            if let end { return try finish(end) }
+            let now = Startup.milliseconds()
+            let wait = now >= nextTick ? 0 : min(Int(nextTick - now), peers.hasWaiting ? 2 : 1000)
+            _ = try poller.wait(timeoutMilliseconds: wait)
+            wake.drain()
+            try watchSignals(&events)
+            for (index, slot) in slots.enumerated() {
+                if poller.isReadable(slot.monitor) { watchConnections(index) }
+                if poller.isReadable(slot.socket) { receive(index, &events) }
+            }
+            if childSlots.contains(where: { poller.isReadable($0) }), collectChildren(&events) { watchChildren() }
+            if Startup.milliseconds() >= nextTick {
+                nextTick = Startup.milliseconds() + 100
+                events.append(.tick)
+                try housekeeping(&events)
+                // Also those whose end no descriptor tells.
+                if collectChildren(&events) { watchChildren() }
+                if try workers?.restart() == true { watchChildren() }
+            }
+        }
+    }
+
+    private func watchSignals(_ events: inout [CoordinatorStateMachine.Event]) throws {
+        signals.event.drain()
+        if signals.stopRequests > 0 && !stopAsked {
+            stopAsked = true
+            progress.say("stopping: the last complete update is kept; a second signal stops at once")
+            events.append(.stopRequested)
+        }
+    }
+
+    private func housekeeping(_ events: inout [CoordinatorStateMachine.Event]) throws {
+        let now = Startup.milliseconds()
+        let news = writer.news()
+        for warning in news.warnings { say(.warning, warning) }
+        if let failure = news.failure {
+            throw InputError(
+                "stopped, since a file could not be written: \(failure.what)", at: failure.place,
+                remedy: "\(failure.remedy), then `t2v-coordinator resume \(setup.folder.path)`")
+        }
+        probe(now)
+        if let gate {
+            for refusal in gate.handler.drainRefusals() {
+                let text = "refused a connection from \(refusal.address): \(refusal.reason)"
+                if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, text) }
+            }
+            do {
+                let change = try gate.allow.refreshIfChanged()
+                if !change.isEmpty { say(.info, "allow-list: \(change.added.count) keys added, \(change.removed.count) removed") }
+            } catch {
+                say(.error, "\(error)")
+            }
+            for id in peers.revoked(isAllowed: gate.allow.contains) {
+                say(.warning, "a worker's key is no longer allowed: its session ends")
+                events.append(.peerLost(id, reason: "its key was revoked"))
+                send(id, .refuse("the key was taken out of the allow-list"))
+                drop(id)
+            }
+        }
+        if workers?.keepFailing == true {
+            throw InputError("local workers end as soon as they start", at: "t2v-worker", remedy: "see their messages above")
+        }
+        if machine.unpreparedCount > 0 {
+            progress.preparing(
+                done: setup.keys.count - machine.unpreparedCount, of: setup.keys.count, workers: machine.workerCount)
+        }
+        checkpointWhenDue(now)
+        updateMetrics(now)
+    }
+
+    // MARK: Messages
+
+    private func receive(_ index: Int, _ events: inout [CoordinatorStateMachine.Event]) {
+        for _ in 0..<256 {
+            guard let event = listeners[index].socket.receive() else { return }
+            switch event {
+            case .malformed(let identity, _, let address, let reason):
+                refusedFrame(address, reason)
+                if let id = peers.id(at: PeerAddress(listener: index, identity: identity)) {
+                    events.append(.peerLost(id, reason: "it sent a malformed message"))
+                    peers.forget(id)
+                }
+            case .message(let message): take(message, index, &events)
+            }
+            handle(&events)
+        }
+    }
+
+    private func take(_ message: RouterMessage, _ index: Int, _ events: inout [CoordinatorStateMachine.Event]) {
+        let address = PeerAddress(listener: index, identity: message.identity)
+        if let gate, !listeners[index].isLocal, !gate.allow.contains(message.userID) { return }
+        do {
+            let decoded = try message.header.withUnsafeBytes { bytes throws(WireError) in try WorkerMessage(header: bytes) }
+            let id = peers.admit(address, isLocal: listeners[index].isLocal)
+            peers.note(id, key: message.userID)
+            if case .hello(let hello) = decoded {
+                guard peers.mayIntroduce(id, token: hello.localToken, expected: token) else { return }
+                peers.note(id, processID: hello.processID)
+            }
+            var payload: Payload?
+            if let body = message.payload {
+                nextBuffer += 1
+                buffers[nextBuffer] = body
+                payload = .init(buffer: nextBuffer, count: body.count, hash: 0)
+                if case .contribution(let contribution) = decoded {
+                    payload?.hash = open(contribution, body, id)
+                    payload?.fault = fault(inGradient: nextBuffer)
+                }
+            }
+            figuresForMetrics.bytesReceived += message.header.count + (message.payload?.count ?? 0)
+            events.append(.message(id, decoded, payload: payload))
+        } catch {
+            refusedFrame(message.peerAddress, "\(error)")
+            if let id = peers.id(at: address) {
+                events.append(.peerLost(id, reason: "it sent a message that cannot be decoded"))
+                peers.forget(id)
+            }
+        }
+    }
+
+    /// Finds a gradient that stayed in a local worker's memory. - Returns: the hash of the payload: nobody damages what does not travel.
+    private func open(_ contribution: Contribution, _ body: ZMQMessage, _ id: PeerID) -> UInt64 {
+        guard let peer = peers[id], peer.isLocal, let reference = SharedReference(body.data) else { return Digest64.hash(body.data) }
+        guard let payload = workers?.memory(ofProcess: peer.processID)?.payload(reference) else { return ~contribution.hash }
+        buffers[nextBuffer] = payload
+        return contribution.hash
+    }
+
+    /// Why a gradient cannot be decoded, before anything counts on it.
+    private func fault(inGradient buffer: BufferID) -> String? {
+        guard let payload = buffers[buffer] else { return nil }
+        do throws(WireError) {
+            try training.coding.check(payload: payload.data)
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    func handle(_ events: inout [CoordinatorStateMachine.Event]) {
+        while !events.isEmpty && end == nil && failure == nil {
+            let event = events.removeFirst()
+            for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
+        }
+    }
+
+    func forget(_ id: PeerID) { peers.forget(id) }
+
+    func send(_ id: PeerID, _ message: CoordinatorMessage, payload: ZMQMessage? = nil) {
+        peers.queue((message.encoded(), payload), to: id)
+    }
+
+    /// Sends what waits. A peer that cannot be reached is lost; one that takes nothing for too long, too.
+    private func flush(_ events: inout [CoordinatorStateMachine.Event]) {
+        for (id, peer) in peers.peers where !peer.outbox.isEmpty {
+            var sent = 0
+            loop: for item in peer.outbox {
+                switch listeners[peer.address.listener].socket.send(
+                    to: peer.address.identity, header: item.header, payload: item.payload)
+                {
+                case .sent:
+                    sent += 1
+                    figuresForMetrics.bytesSent += item.header.count + (item.payload?.count ?? 0)
+                case .unreachable:
+                    events.append(.peerLost(id, reason: "its connection is gone"))
+                    peers.forget(id)
+                    break loop
+                default: break loop
+                }
+            }
+            peers.sent(sent, to: id)
+        }
+        for id in peers.unresponsive {
+            events.append(.peerLost(id, reason: "it takes no messages"))
+            peers.forget(id)
+        }
+    }
+
+    private func probe(_ now: Milliseconds) {
+        if probes.isDue(now) { peers.queueProbes((CoordinatorMessage.probe.encoded(), nil)) }
+    }
+
+    private func watchConnections(_ index: Int) {
+        while let event = listeners[index].socket.monitor.next() {
+            switch event {
+            case .disconnected: probes.connectionLost(Startup.milliseconds())
+            case .handshakeFailed(let failure, let endpoint):
+                let text = "refused a connection to \(endpoint): \(failure)"
+                if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, text) }
+            default: break
+            }
+        }
+        probe(Startup.milliseconds())
+    }
+
+    private func collectChildren(_ events: inout [CoordinatorStateMachine.Event]) -> Bool {
+        guard let ended = workers?.collect(), !ended.isEmpty else { return false }
+        for (pid, how) in ended {
+            for id in peers.local(processID: UInt32(bitPattern: pid)) {
+                events.append(.peerLost(id, reason: "its process ended (\(how))"))
+                peers.forget(id)
+            }
+        }
+        return true
+    }
+
+    private func updateMetrics(_ now: Milliseconds) {
+        guard let metrics, now >= nextMetrics else { return }
+        nextMetrics = now + 1000
+        figuresForMetrics.state =
+            machine.unpreparedCount > 0
+            ? "preparing" : stopAsked ? "stopping" : machine.workerCount == 0 ? "waiting for workers" : "training"
+        figuresForMetrics.updates = Int(training.update)
+        figuresForMetrics.epoch = Int(training.update / max(1, plan?.updates.updatesPerEpoch ?? 1))
+        figuresForMetrics.words = Int(training.wordCount)
+        figuresForMetrics.wordsPerSecond = progress.wordsPerSecond
+        figuresForMetrics.lossPerWord = training.update > 0 ? training.lastLossPerWord : nil
+        figuresForMetrics.connectedWorkers = machine.workerCount
+        figuresForMetrics.readyWorkers = machine.loads.count { $0.lanes > 0 }
+        figuresForMetrics.leasesMoved = Int(machine.counters.leasesMoved + machine.counters.doubleLeases)
+        figuresForMetrics.refusals["worker"] = Int(machine.counters.refusals)
+        figuresForMetrics.refusals["key"] = gate?.handler.refusalCount ?? 0
+        figuresForMetrics.lastCheckpoint = checkpointClock.date.withLock { $0 }
+        metrics.update(figuresForMetrics)
+    }
+
+    /// Said once a minute for each address, with the reason of that one: strangers may send millions.
+    private func refusedFrame(_ address: String, _ reason: String) {
+        figuresForMetrics.refusals["frame", default: 0] += 1
+        let text = "refused a message\(address.isEmpty ? "" : " from \(address)")"
+        if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, "\(text): \(reason)") }
+    }
+
+    func say(_ level: Logger.Level, _ text: String) {
+        guard let text = budget.admit(text, now: Startup.milliseconds()) else { return }
+        progress.clearLine()
+        logger.log(level: level, "\(text)")
+    }
+
+    /// Writes what is due, says goodbye and waits for the files.
+    private func finish(_ end: RunEnd) throws -> RunEnd {
+        if case .stopped = end { addCheckpoint(.required) }
+        let (reason, final): (String, Bool)
+        switch end {
+        case .complete: (reason, final) = ("the run is complete", true)
+        case .stopped: (reason, final) = ("the coordinator was stopped", false)
+        }
+        for id in peers.peers.keys { send(id, .finish(reason: reason, final: final)) }
+        var ignored: [CoordinatorStateMachine.Event] = []
+        flush(&ignored)
+        writer.drain()
+        let news = writer.news()
+        for warning in news.warnings { say(.warning, warning) }
+        if let failure = news.failure { throw failure }
+        return end
+    }
+}

@@ -1,0 +1,67 @@
+// TEXTS as a plain file. In: .jsonl, .jsonl.gz, or - for standard input. Out: the path of a file that can be read again and again.
+import Base
+import CLinux
+import CZlib
+import Foundation
+import Run
+import Text
+
+/// Makes the corpus seekable: compressed texts and standard input are spooled into the output folder.
+package enum TextSource {
+    /// - Parameter resuming: a spool that is there is whole: it got its name at its end.
+    static func path(_ texts: String, folder: RunFolder, resuming: Bool) throws -> String {
+        guard texts == "-" || texts.hasSuffix(".gz") else { return texts }
+        if resuming, access(folder.spoolPath, F_OK) == 0 { return folder.spoolPath }
+        guard texts == "-" else {
+            try spool(from: gzopen(texts, "rb"), texts, to: folder.spoolPath)
+            return folder.spoolPath
+        }
+        guard !resuming else {
+            throw InputError(
+                "the run was stopped while it read standard input", at: folder.path,
+                remedy: "start it again with the texts on standard input")
+        }
+        try spool(from: gzdopen(dup(0), "rb"), "standard input", to: folder.spoolPath)
+        return folder.spoolPath
+    }
+
+    /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
+    package static func withPlainFile<Result>(_ texts: String, _ body: (String) throws -> Result) throws -> Result {
+        guard texts == "-" || texts.hasSuffix(".gz") else { return try body(texts) }
+        let path = (NSTemporaryDirectory() as NSString).appendingPathComponent("t2v-texts-\(getpid())-\(UInt64.random(in: 0 ... .max))")
+        defer { unlink(path) }
+        let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
+        try spool(from: stream, texts == "-" ? "standard input" : texts, to: path)
+        return try body(path)
+    }
+
+    /// zlib passes plain text through and unpacks gzip.
+    private static func spool(from stream: gzFile?, _ name: String, to path: String) throws {
+        guard let stream else {
+            throw InputError("cannot open the texts: \(String(cString: strerror(errno)))", at: name, remedy: "check the path")
+        }
+        defer { gzclose(stream) }
+        gzbuffer(stream, 1 << 18)
+        let file = try IncomingFile(target: path, mode: 0o600)
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        var offset: UInt64 = 0
+        while true {
+            let count = gzread(stream, &buffer, UInt32(buffer.count))
+            if count == 0 { break }
+            guard count > 0 else {
+                var code: Int32 = 0
+                let what = String(cString: gzerror(stream, &code))
+                throw InputError("cannot read the texts: \(what)", at: name, remedy: "check the file: it may be cut short")
+            }
+            try buffer.withUnsafeBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]), at: offset) }
+            offset += UInt64(count)
+        }
+        var code: Int32 = 0
+        _ = gzerror(stream, &code)
+        guard code == Z_OK || code == Z_STREAM_END else {
+            throw InputError("the texts end in the middle of the compressed data", at: name, remedy: "copy or compress the file again")
+        }
+        guard offset > 0 else { throw InputError("the texts are empty", at: name, remedy: "give one JSON record a line") }
+        try file.finish()
+    }
+}

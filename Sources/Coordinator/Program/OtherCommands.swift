@@ -1,0 +1,83 @@
+// `features`, `inspect` and `keygen`.
+import ArgumentParser
+import Base
+import CoordinatorKit
+import Foundation
+import Numerics
+import Run
+import Text
+import Transport
+
+struct FeaturesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "features", abstract: "Print what the trainer sees: one JSON line a document.",
+        discussion: "Every document is printed, whatever its length; empty ones are left out.")
+
+    @Argument(help: "Folder of a spaCy model.") var vectorsModel: String
+    @Argument(help: "Texts: .jsonl or .jsonl.gz; - for standard input.") var texts: String
+
+    func run() throws {
+        let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
+        // A shard at a time: memory does not depend on the file's size.
+        let (file, index) = try TextSource.withPlainFile(texts) { path in (try MappedFile(path), try CorpusIndex(path: path, lanes: 1)) }
+        let name = texts == "-" ? "standard input" : texts
+        for shard in index.shards {
+            do {
+                let lines = try printer.lines(
+                    jsonl: UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
+                try FileHandle.standardOutput.write(contentsOf: Data(lines))
+            } catch let error as ShardPreparationError {
+                throw error.inputError(file: name, firstLine: shard.firstLine + 1)
+            }
+        }
+    }
+}
+
+struct InspectCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inspect", abstract: "Tell what a modelN.bin or a checkpoint holds, and how `spacy train` loads it.")
+
+    @Argument(help: "A modelN.bin (spaCy's own too) or a checkpoint (.safetensors).") var file: String
+
+    func run() throws { print(try inspect(path: file), terminator: "") }
+}
+
+struct KeygenCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keygen", abstract: "Make keys for a coordinator and its workers.")
+
+    @Argument(help: "Folder for the key files; made where it is missing.") var folder: String
+
+    func run() throws {
+        for path in try KeyFile.generate(in: folder) { print(path) }
+    }
+}
+
+struct ProfileCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "profile", abstract: "Time one core's work on an update by kernel, against this core's matrix multiplication.")
+
+    @Option(help: "Words of one update.") var batchSize = 3000
+    @Option(help: "Lanes of one update.") var lanes = 4
+    @Option(help: "Updates to measure.") var updates = 40
+    @Option(help: "Also time tokenizing and features of these texts (.jsonl) on one core; needs --vectors-model.") var texts: String?
+    @Option(help: "The vectors model whose tokenizer --texts is for.") var vectorsModel: String?
+
+    func run() throws {
+        guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
+            throw InputError("an option is out of range", at: "profile", remedy: "see --help")
+        }
+        let profile = try StepProfile.measure(
+            settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+        print(profile.description)
+        print(try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates).description)
+        guard let texts, let vectorsModel else { return }
+        let file = try MappedFile(texts)
+        do {
+            let speed = try PreparationSpeed.measure(model: try VectorsModel(folder: vectorsModel), jsonl: file.bytes)
+            print("preparation: \(speed.documents) documents, \(speed.tokens) tokens, \(Int(speed.tokensPerSecond)) tokens/s on one core")
+        } catch let error as ShardPreparationError {
+            throw InputError(error.what, at: "\(texts):\(error.line + 1)", remedy: error.remedy)
+        }
+    }
+}

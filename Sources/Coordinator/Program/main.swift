@@ -1,0 +1,22 @@
+// t2v-coordinator. In: a command line. Out: weights for `spacy train -t2v`.
+import ArgumentParser
+import Launch
+import Run
+
+struct CoordinatorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "t2v-coordinator", abstract: "Pretrain spaCy's tok2vec layer on many cores and hosts.", version: Version.current,
+        subcommands: [
+            PretrainCommand.self, ResumeCommand.self, FeaturesCommand.self, InspectCommand.self, KeygenCommand.self, ProfileCommand.self,
+        ])
+}
+
+/// A resumed run keeps the core that it was started with: other bits would be another run.
+func blasCoreOfResumedRun() -> String? {
+    guard CommandLine.arguments.dropFirst().first == "resume" else { return nil }
+    return CommandLine.arguments.dropFirst(2).lazy.compactMap { RunOptions.blasCore(inFolder: $0) }.first
+}
+
+CommandRunner.run(CoordinatorCommand.self) {
+    try Startup.prepare(blasCore: CommandRunner.value(of: "--blas-core") ?? blasCoreOfResumedRun())
+}

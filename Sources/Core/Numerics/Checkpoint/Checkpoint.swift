@@ -1,0 +1,188 @@
+// One checkpoint: everything a run needs to go on as if it had never stopped. In and out: values, and a safetensors file.
+import Base
+import Foundation
+
+/// Where a run stands. All but the tensors, the configuration and the seeds; one JSON object in the file's metadata, under "state".
+public struct CheckpointState: Codable, Equatable, Sendable {
+    /// Version of this layout. A reader refuses others.
+    public var formatVersion = Checkpoint.formatVersion
+    /// Optimizer updates done: the version of the parameters.
+    public var update = 0
+    /// Epoch of the next update, counted from `--epoch-start`, or from 0.
+    public var epoch = 0
+    /// The next update's number within its epoch.
+    public var epochUpdate = 0
+    /// Seed of the run.
+    public var seed: UInt64 = 0
+    /// L.
+    public var lanes = 0
+    /// Adam's step count t: 0 before the first update.
+    public var optimizerSteps = 0
+    /// Loss summed over the run.
+    public var loss = 0.0
+    /// Loss summed over the open epoch.
+    public var epochLoss = 0.0
+    /// Selected words, which gave the run's loss.
+    public var selectedWords = 0
+    /// Selected words of the open epoch.
+    public var epochSelectedWords = 0
+    /// Words of all updates: what log.jsonl calls nr_word.
+    public var wordCount = 0
+    /// Length of log.jsonl; what follows it in the file belongs to updates that are done again.
+    public var logByteCount = 0
+    /// SHA-256 of the corpus, hexadecimal.
+    public var corpusHash = ""
+    /// SHA-256 of the vectors, hexadecimal.
+    public var vectorsHash = ""
+    /// Whatever else the run must remember.
+    public var extra: [String: String] = [:]
+
+    /// The state before the first update.
+    public init() {}
+}
+
+/// Parameters, moments, averages and state of one version.
+public struct Checkpoint: Equatable, Sendable {
+    /// Version of the file's layout.
+    public static let formatVersion = 1
+    /// Value of the metadata's "format".
+    static let formatName = "t2v-checkpoint"
+
+    /// The tensors of each group under their own names, in spaCy's shapes, head included.
+    public var parameters: [NamedTensor] = []
+    /// Adam's first moments.
+    public var moment1: [NamedTensor] = []
+    /// Adam's second moments.
+    public var moment2: [NamedTensor] = []
+    /// The running averages that `modelN.bin` gets.
+    public var averages: [NamedTensor] = []
+    /// The random replacement words and other tables.
+    public var tables: [NamedWords] = []
+    /// Where the run stands.
+    public var state = CheckpointState()
+    /// Seeds of the embedding tables.
+    public var seeds = EmbeddingSeeds()
+    /// The text of config.json.
+    public var configuration = ""
+
+    /// An empty checkpoint, to be filled.
+    public init() {}
+
+    /// Prefix of the tensors of a group, and of the tables.
+    enum Group: String, CaseIterable {
+        case parameters, moment1, moment2, averages, tables
+        var prefix: String { rawValue + "." }
+    }
+
+    /// Writes the file at `path` (see `AtomicFile.write`).
+    /// - Throws: `InputError` from the disk.
+    public func write(to path: String) throws(InputError) {
+        let groups: [(Group, [NamedTensor])] = [
+            (.parameters, parameters), (.moment1, moment1), (.moment2, moment2), (.averages, averages),
+        ]
+        var parts = groups.flatMap { group, tensors in tensors.map { Safetensors.Part($0, name: group.prefix + $0.name) } }
+        for var table in tables {
+            table.name = Group.tables.prefix + table.name
+            parts.append(Safetensors.Part(table))
+        }
+        let metadata = try metadata(place: path)
+        try AtomicFile.write(to: path) { (sink) throws(InputError) in
+            try Safetensors.write(parts, metadata: metadata, to: &sink)
+        }
+    }
+
+    private func metadata(place: String) throws(InputError) -> [String: String] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        let text: String
+        do {
+            text = String(decoding: try encoder.encode(state), as: UTF8.self)
+        } catch {
+            throw InputError("cannot write the state as JSON: \(error)", at: place, remedy: "report this as a bug")
+        }
+        var metadata = ["format": Self.formatName, "state": text, "config": configuration]
+        for feature in SeedMetadata.features { metadata[SeedMetadata.key(feature)] = String(seeds[feature]) }
+        return metadata
+    }
+
+    /// Reads the file at `path` and compares it with its digest.
+    /// - Throws: `InputError` when it is torn, altered, of another version, or no checkpoint of t2v.
+    public static func load(path: String) throws(InputError) -> Checkpoint {
+        let file = try SafetensorsFile(path: path)
+        guard try file.verifyDigest() else {
+            throw InputError("no checkpoint of t2v, or a damaged one: it has no digest", at: path, remedy: "use an older checkpoint")
+        }
+        return try Checkpoint(file)
+    }
+
+    /// - Parameter file: its digest has been compared.
+    init(_ file: SafetensorsFile) throws(InputError) {
+        state = try Self.state(file)
+        seeds = try SeedMetadata.seeds(file) ?? EmbeddingSeeds()
+        configuration = file.metadata["config"] ?? ""
+        for entry in file.entries {
+            let parts = entry.name.split(separator: ".", maxSplits: 1)
+            guard parts.count == 2, let group = Group(rawValue: String(parts[0])) else {
+                throw InputError("tensor \(entry.name) has no known prefix", at: file.place, remedy: "use this version's checkpoints")
+            }
+            if group == .tables {
+                var table = try file.words(entry)
+                table.name = String(parts[1])
+                tables.append(table)
+                continue
+            }
+            var tensor = try file.floats(entry)
+            tensor.name = String(parts[1])
+            switch group {
+            case .parameters: parameters.append(tensor)
+            case .moment1: moment1.append(tensor)
+            case .moment2: moment2.append(tensor)
+            default: averages.append(tensor)
+            }
+        }
+    }
+
+    /// The state in a file's metadata.
+    /// - Throws: `InputError` when there is none, or of another version.
+    static func state(_ file: SafetensorsFile) throws(InputError) -> CheckpointState {
+        guard file.metadata["format"] == formatName, let text = file.metadata["state"] else {
+            throw InputError("no checkpoint of t2v: its metadata have no state", at: file.place, remedy: "give a checkpoint that t2v wrote")
+        }
+        struct Version: Decodable { var formatVersion: Int }
+        let decoder = JSONDecoder()
+        decoder.nonConformingFloatDecodingStrategy = .convertFromString(positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        let json = Data(text.utf8)
+        guard let version = try? decoder.decode(Version.self, from: json).formatVersion, version == formatVersion else {
+            throw InputError(
+                "a checkpoint of another version than \(formatVersion)", at: file.place, remedy: "resume with the t2v that wrote it")
+        }
+        do {
+            return try decoder.decode(CheckpointState.self, from: json)
+        } catch {
+            throw InputError("its state cannot be read: \(error)", at: file.place, remedy: "resume with the t2v that wrote it")
+        }
+    }
+}
+
+/// The tables' seeds in a safetensors file's metadata: "embed.norm.seed": "6", and so on.
+enum SeedMetadata {
+    static let features: [ThincEntry.Feature] = [.norm, .prefix, .suffix, .shape]
+    static func key(_ feature: ThincEntry.Feature) -> String { "embed.\(feature.rawValue).seed" }
+
+    /// - Returns: nil when the file names none.
+    /// - Throws: `InputError` when it names some but not all, or no numbers of 32 bits.
+    static func seeds(_ file: SafetensorsFile) throws(InputError) -> EmbeddingSeeds? {
+        guard features.contains(where: { file.metadata[key($0)] != nil }) else { return nil }
+        var seeds = EmbeddingSeeds()
+        for feature in features {
+            guard let text = file.metadata[key(feature)], let value = UInt32(text) else {
+                throw InputError(
+                    "metadata \(key(feature)) is \(file.metadata[key(feature)] ?? "missing"), expected a number below 2^32",
+                    at: file.place, remedy: "name the seeds of all four tables, or none (then 6, 7, 8, 9)")
+            }
+            seeds[feature] = value
+        }
+        return seeds
+    }
+}

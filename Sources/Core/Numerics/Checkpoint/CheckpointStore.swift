@@ -1,0 +1,79 @@
+// The checkpoints of one run. In: a folder, how many to keep. Out: the last K files, and the newest whole one with a word on broken ones.
+import Base
+import CLinux
+import Foundation
+
+/// The folder in which a run keeps its last checkpoints, named checkpoint-<update>.safetensors. One process uses it at a time.
+public struct CheckpointStore: Sendable {
+    /// The folder; it must be there.
+    public let folder: String
+    /// Number of checkpoints that stay.
+    public let keep: Int
+
+    /// - Parameter keep: 1 or more.
+    public init(folder: String, keep: Int) {
+        precondition(keep > 0, "keep must be positive")
+        self.folder = folder
+        self.keep = keep
+    }
+
+    private static let prefix = "checkpoint-", suffix = ".safetensors"
+
+    /// The path of the checkpoint after `update` updates.
+    public func path(update: Int) -> String { "\(folder)/\(Self.prefix)\(update)\(Self.suffix)" }
+
+    /// The update numbers of the files that are there, oldest first.
+    /// - Throws: `InputError` when the folder cannot be read.
+    public func updates() throws(InputError) -> [Int] {
+        let names: [String]
+        do {
+            names = try FileManager.default.contentsOfDirectory(atPath: folder)
+        } catch {
+            throw InputError(
+                "cannot read the folder: \(error.localizedDescription)", at: folder, remedy: "check the path and its permissions")
+        }
+        return names.compactMap { name in
+            guard name.hasPrefix(Self.prefix), name.hasSuffix(Self.suffix) else { return nil }
+            guard let update = Int(name.dropFirst(Self.prefix.count).dropLast(Self.suffix.count)), update >= 0 else { return nil }
+            // "+1" and "01" are numbers too, but not names of ours.
+            return name == "\(Self.prefix)\(update)\(Self.suffix)" ? update : nil
+        }.sorted()
+    }
+
+    /// Writes `checkpoint` and then removes all but the last `keep`. Files of later updates go too: a run that resumed before them (they
+    /// were damaged) makes those updates again.
+    /// - Throws: `InputError` from the disk. Then every older checkpoint is still there.
+    /// - Returns: the new file's path.
+    @discardableResult
+    public func save(_ checkpoint: Checkpoint) throws(InputError) -> String {
+        let update = checkpoint.state.update
+        let path = path(update: update)
+        try checkpoint.write(to: path)
+        let present = try updates()
+        let kept = Set(present.filter { $0 <= update }.suffix(keep))
+        let stale = present.filter { !kept.contains($0) }
+        for old in stale { unlink(self.path(update: old)) }
+        if !stale.isEmpty { try AtomicFile.syncFolder(folder) }
+        return path
+    }
+
+    /// The newest checkpoint that is whole.
+    /// - Returns: nil where there is none, and one error for every newer file that was passed over: it names the file and what is wrong.
+    /// - Throws: `InputError` when the folder cannot be read.
+    public func latestGood() throws(InputError) -> (checkpoint: Checkpoint?, skipped: [InputError]) {
+        var skipped: [InputError] = []
+        for update in try updates().reversed() {
+            let path = path(update: update)
+            do throws(InputError) {
+                let checkpoint = try Checkpoint.load(path: path)
+                guard checkpoint.state.update == update else {
+                    throw InputError("it holds update \(checkpoint.state.update)", at: path, remedy: "give it back its name")
+                }
+                return (checkpoint, skipped)
+            } catch {
+                skipped.append(error)
+            }
+        }
+        return (nil, skipped)
+    }
+}

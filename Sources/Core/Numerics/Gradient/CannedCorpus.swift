@@ -1,0 +1,100 @@
+// Made-up documents, the same everywhere. In: a number of words. Out: documents and vectors for fingerprint and profile.
+import Base
+import Text
+
+/// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000
+/// are unique.
+package final class CannedCorpus: VectorRows {
+    package let settings: TrainingSettings
+    package let maskWord = CannedCorpus.word(0)
+    package let randomWords: RandomWordTable
+    private let shard: PreparedShard
+    /// One made-up vector table of few rows; values are hashes.
+    private let vectors: Floating
+    private static let vectorRows = 64
+
+    /// Bytes of the shard.
+    private final class Storage {
+        let bytes: UnsafeMutableRawBufferPointer
+        init(copying source: [UInt8]) {
+            bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: source.count, alignment: 8)
+            bytes.copyBytes(from: source)
+        }
+        deinit { bytes.deallocate() }
+    }
+
+    /// Values of the vectors table.
+    private final class Floating: @unchecked Sendable {
+        let start: UnsafeMutablePointer<Float>
+        init(count: Int) {
+            start = .allocate(capacity: count)
+            for index in 0..<count { start[index] = Float(Philox.mix(UInt64(index)) >> 40) * 0x1p-24 - 0.5 }
+        }
+        deinit { start.deallocate() }
+    }
+
+    /// Documents of 1, 7, 49, 318 words and then of 270, the length of a review, until `words` are there.
+    package init(words total: Int, settings: TrainingSettings = TrainingSettings()) throws(InputError) {
+        var settings = settings
+        settings.vectorRows = Self.vectorRows
+        settings.outOfVocabularyTargets = .row0
+        self.settings = settings
+        var builder = PreparedShardBuilder()
+        var numbers = UniqueTable()
+        let philox = Philox(seed: 7, purpose: .shuffleDocuments)
+        var (line, made) = (0, 0)
+        while made < total {
+            let length = min([1, 7, 49, 318][safe: line] ?? 270, total - made)
+            var tokens: [UInt32] = []
+            for token in made..<made + length {
+                let rank = Self.rank(philox.bits(UInt64(token)))
+                let (number, isNew) = numbers.number(rank)
+                tokens.append(isNew ? builder.add(word: Self.word(rank)) : UInt32(number))
+            }
+            builder.add(line: line, words: tokens)
+            (line, made) = (line + 1, made + length)
+        }
+        let bytes = builder.finish()
+        let storage = Storage(copying: bytes)
+        shard = try PreparedShard(bytes: UnsafeRawBufferPointer(storage.bytes), owner: storage, place: "canned corpus")
+        randomWords = RandomWordTable(words: (0..<shard.wordCount).map(shard.word), counts: shard.counts.map(UInt64.init))
+        vectors = Floating(count: Self.vectorRows * settings.vectorWidth)
+    }
+
+    /// A rank with about Zipf's frequencies: an octave, then a place in it. Some octaves are drawn twice as often, others left out, so
+    /// that a third of 3,000 words and half of 375 are distinct.
+    private static func rank(_ bits: UInt64) -> UInt64 {
+        let octave = octaves[Int(bits >> 60)]
+        return (1 << octave) - 1 + (bits & ((1 << octave) - 1))
+    }
+
+    private static let octaves: [UInt64] = [0, 1, 2, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9, 10, 11, 12]
+
+    private static func word(_ rank: UInt64) -> WordFeatures {
+        let hash = Philox.mix(rank)
+        return WordFeatures(
+            orth: 100_000 + rank, norm: 200_000 + rank, prefix: 1 + hash % 40, suffix: 100 + hash / 64 % 700, shape: 1 + hash / 65536 % 25,
+            row: rank % 16 == 15 ? -1 : Int32(rank % UInt64(vectorRows)))
+    }
+
+    package var width: Int { settings.vectorWidth }
+
+    package func pointer(row: Int) -> UnsafePointer<Float> { UnsafePointer(vectors.start) + row * width }
+
+    /// Every seventh token, so that the shortest document has one too.
+    static func choose(document: Int, token: Int) -> Replacement? { token % 7 == 0 ? .mask : nil }
+
+    /// Whole documents from the start, `words` words in all.
+    package func documents(words: Int) -> [DocumentView] {
+        var (found, count) = ([DocumentView](), 0)
+        for index in 0..<shard.documentCount where count < words {
+            found.append(DocumentView(key: UInt64(index), shard: shard, index: index))
+            count = Int(shard.starts[index + 1])
+        }
+        return found
+    }
+}
+
+extension Array {
+    fileprivate subscript(safe index: Int) -> Element? { indices.contains(index) ? self[index] : nil }
+}

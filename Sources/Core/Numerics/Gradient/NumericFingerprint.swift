@@ -1,0 +1,49 @@
+// Do two hosts compute the same bits? In: nothing but this program and its BLAS. Out: a hash of whole gradients, with the BLAS's name.
+import Base
+
+/// Hosts with equal fingerprints give byte-identical contributions (design, section 3).
+///
+/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words at the default settings are hashed: small matrix products
+/// alone miss differences between kernels, because a row's bits depend on the number of rows.
+public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
+    /// Hash over the bits of all gradients and losses.
+    public let hash: UInt64
+    /// OpenBLAS's kernel family.
+    public let coreName: String
+    /// OpenBLAS's version and build options.
+    public let configuration: String
+
+    /// One that another host sent.
+    public init(hash: UInt64, coreName: String, configuration: String) {
+        self.hash = hash
+        self.coreName = coreName
+        self.configuration = configuration
+    }
+
+    /// Computes the fingerprint of this host: about a tenth of a second.
+    public static func measure() -> NumericFingerprint {
+        var hash: UInt64 = 0
+        if let canned = try? CannedCorpus(words: 3000) {
+            let settings = canned.settings
+            let layout = ParameterLayout(settings: settings)
+            let engine = GradientEngine(settings: settings, layout: layout, vectors: canned)
+            let builder = MicroBatchBuilder(
+                settings: settings, seeds: EmbeddingSeeds(), randomWords: canned.randomWords, maskWord: canned.maskWord)
+            let batch = MicroBatch()
+            let state = OptimizerState(count: layout.count)
+            layout.initialize(state.parameters, seed: 1)
+            for words in [1, 8, 57, 375, 3000] {
+                builder.build(
+                    canned.documents(words: words), epoch: 0, update: UInt64(words), into: batch, choose: CannedCorpus.choose)
+                // A moment's buffer serves for the gradient.
+                let statistics = engine.gradient(of: batch, parameters: state.parameters, into: state.moment1)
+                hash = Philox.mix(hash ^ statistics.lossSum.bitPattern)
+                for index in 0..<layout.count { hash = Philox.mix(hash ^ UInt64(state.moment1[index].bitPattern)) }
+            }
+        }
+        return NumericFingerprint(hash: hash, coreName: MatrixMultiply.coreName, configuration: MatrixMultiply.configuration)
+    }
+
+    /// One line for messages.
+    public var description: String { String(hash, radix: 16) + " \(coreName) \(configuration)" }
+}

@@ -1,0 +1,157 @@
+// `make profile`: where a step's time goes. In: documents, or none for made-up ones. Out: a table by kernel, and the efficiency.
+import Base
+import Text
+
+/// Time by kernel of preparing and computing micro-batches, on one core.
+public struct StepProfile: Sendable {
+    /// One kernel's part.
+    public struct Row: Sendable {
+        /// Which one.
+        public var kernel: StepKernel
+        /// Of one update.
+        public var seconds: Double
+        /// Floating-point operations of the matrix products of one update.
+        public var operations: Double
+        /// Bytes read and written, counted once each.
+        public var bytes: Double
+        /// Of the step's time.
+        public var share: Double
+    }
+
+    /// In the order of the step.
+    public var rows: [Row]
+    /// Words of one update: all its lanes.
+    public var words: Int
+    /// CPU seconds of one update, its lanes one after the other, taken without the clocks of `rows`.
+    public var seconds: Double
+    /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word,
+    /// the others per reached row, head per selected token; three times the forward pass.
+    public var neededOperations: Double
+    /// sgemm at the convolutions' shape, measured in the same run, before and after.
+    public var operationsPerSecond: Double
+
+    /// On one core.
+    public var wordsPerSecond: Double { Double(words) / seconds }
+    /// needed operations / (time * sgemm rate).
+    public var efficiency: Double { neededOperations / (seconds * operationsPerSecond) }
+
+    /// Profiles made-up documents with the statistics of reviews: `lanes` micro-batches of `wordsPerLane` words each.
+    public static func measure(
+        settings: TrainingSettings, lanes: Int, wordsPerLane: Int, updates: Int
+    ) throws(InputError) -> StepProfile {
+        let canned = try CannedCorpus(words: wordsPerLane + 375, settings: settings)
+        let lane = Array(canned.documents(words: wordsPerLane + 375).dropFirst(4))
+        let batches = [[DocumentView]](repeating: lane, count: lanes)
+        return measure(
+            lanes: batches, settings: canned.settings, vectors: canned, randomWords: canned.randomWords, maskWord: canned.maskWord,
+            updates: updates)
+    }
+
+    /// Profiles updates whose lanes hold the given documents.
+    public static func measure(
+        lanes: [[DocumentView]], settings: TrainingSettings, vectors: any VectorRows, randomWords: RandomWordTable, maskWord: WordFeatures,
+        updates: Int
+    ) -> StepProfile {
+        let layout = ParameterLayout(settings: settings)
+        let state = OptimizerState(count: layout.count)
+        layout.initialize(state.parameters, seed: settings.seed)
+        let engine = GradientEngine(settings: settings, layout: layout, vectors: vectors)
+        let builder = MicroBatchBuilder(settings: settings, seeds: EmbeddingSeeds(), randomWords: randomWords, maskWord: maskWord)
+        let batch = MicroBatch()
+        let coding = GradientCoding(layout: layout)
+        let gradients = lanes.map { _ in GradientBuffer(coding: coding) }
+        func run(update: Int) -> (words: Int, needed: Double) {
+            var (words, needed) = (0, 0.0)
+            for (lane, documents) in lanes.enumerated() {
+                engine.measure(.prepare, bytes: 0) {
+                    builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
+                }
+                words += engine.gradient(of: batch, parameters: state.parameters, into: gradients[lane]).wordCount
+                needed += engine.neededOperations(batch.content)
+            }
+            return (words, needed)
+        }
+        _ = run(update: 0)
+        // First without an account: the clock itself costs time.
+        let rate = productRate()
+        let start = KernelAccount.now()
+        var (words, needed) = (0, 0.0)
+        for update in 1...updates {
+            let sums = run(update: update)
+            words += sums.words
+            needed += sums.needed
+        }
+        let seconds = KernelAccount.now() - start
+        let account = KernelAccount()
+        engine.account = account
+        for update in 1...updates { _ = run(update: update) }
+        engine.account = nil
+        let count = Double(updates)
+        let total = account.entries.values.reduce(0) { $0 + $1.seconds }
+        let rows = StepKernel.allCases.compactMap { kernel in
+            account.entries[kernel].map {
+                Row(
+                    kernel: kernel, seconds: $0.seconds / count, operations: $0.operations / count, bytes: $0.bytes / count,
+                    share: $0.seconds / total)
+            }
+        }
+        return StepProfile(
+            rows: rows, words: words / updates, seconds: seconds / count, neededOperations: needed / count,
+            operationsPerSecond: (rate + productRate()) / 2)
+    }
+
+    /// Operations a second of (750, 288) = (750, 288) (288, 288)^T, the shape of the default convolutions.
+    private static func productRate() -> Double {
+        let (m, n) = (750, 288)
+        let a = [Float](repeating: 0.5, count: m * n)
+        let b = [Float](repeating: 0.25, count: n * n)
+        var c = [Float](repeating: 0, count: m * n)
+        func once() { MatrixMultiply.timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n) }
+        for _ in 0..<10 { once() }
+        let start = KernelAccount.now()
+        for _ in 0..<60 { once() }
+        return 60 * 2 * Double(m * n * n) / (KernelAccount.now() - start)
+    }
+
+    /// The table, one line a kernel.
+    public var description: String {
+        func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+        func number(_ value: Double, _ digits: Int) -> String {
+            var scale = 1.0
+            for _ in 0..<digits { scale *= 10 }
+            let whole = Int((value * scale).rounded())
+            guard digits > 0 else { return String(whole) }
+            let fraction = String(whole % Int(scale))
+            return "\(whole / Int(scale))." + String(repeating: "0", count: digits - fraction.count) + fraction
+        }
+        var lines = [pad("ms", 34) + pad("share", 8) + pad("MFLOP", 10) + pad("GFLOP/s", 9) + pad("MB", 9)]
+        for row in rows {
+            lines.append(
+                row.kernel.rawValue + pad(number(row.seconds * 1e3, 3), 34 - row.kernel.rawValue.count)
+                    + pad(number(row.share * 100, 1) + "%", 8) + pad(number(row.operations / 1e6, 1), 10)
+                    + pad(number(row.operations / row.seconds / 1e9, 1), 9) + pad(number(row.bytes / 1e6, 2), 9))
+        }
+        lines.append(
+            [
+                "\(words) words in \(number(seconds * 1e3, 2)) ms: \(number(wordsPerSecond, 0)) words/s;",
+                "needed \(number(neededOperations / 1e6, 0)) MFLOP, sgemm \(number(operationsPerSecond / 1e9, 1)) GFLOP/s,",
+                "efficiency \(number(efficiency * 100, 1))%",
+            ].joined(separator: " "))
+        return lines.joined(separator: "\n")
+    }
+}
+
+extension GradientEngine {
+    /// Operations of the products that a gradient of `batch` needs (see `StepProfile.neededOperations`).
+    func neededOperations(_ batch: MicroBatchContent) -> Double {
+        guard batch.selectedCount > 0 else { return 0 }
+        let columns = width * (settings.useVectors ? 5 : 4)
+        let unique = batch.uniqueCount * width * (profile.mixerPieces * columns + 3 * pieces * width)
+        let vectors = settings.useVectors ? batch.vectorRows.count * width * settings.vectorWidth : 0
+        let reached = stride(from: 2, through: depth, by: 1).reduce(0) { $0 + batch.rowCount(level: $1) }
+        let convolutions = reached * 3 * width * pieces * width
+        let head = batch.selectedCount * profile.headWidth * (profile.headPieces * width + settings.vectorWidth)
+        // The vectors' own gradient is not needed: they are fixed.
+        return 6 * Double(unique + convolutions + head) + 4 * Double(vectors)
+    }
+}

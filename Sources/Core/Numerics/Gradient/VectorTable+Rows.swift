@@ -1,0 +1,6 @@
+// A mapped vectors table as the rows that the gradient reads. In: a `VectorTable`. Out: pointers into it.
+import Text
+
+extension VectorTable: VectorRows {
+    public func pointer(row: Int) -> UnsafePointer<Float> { self.row(row) }
+}

@@ -1,0 +1,57 @@
+// Matrix products. In: row-major blocks with leading dimensions. Out: C. The only file that imports OpenBLAS.
+import COpenBLAS
+
+/// sgemm of OpenBLAS on one thread. A row's bits depend on the number of rows, so a product is never shared among lanes or threads.
+package enum MatrixMultiply {
+    /// Set once, before the first product: two BLAS threads on a busy core cost more than they give, and they change bits.
+    private static let ready: Void = openblas_set_num_threads(1)
+
+    /// OpenBLAS's kernel family, "SkylakeX" or "Haswell" say.
+    package static var coreName: String {
+        guard let name = openblas_get_corename() else { return "unknown" }
+        return String(cString: name)
+    }
+
+    /// OpenBLAS's version and build options in one line.
+    static var configuration: String {
+        guard let text = openblas_get_config() else { return "unknown" }
+        return String(cString: text)
+    }
+
+    /// C (m, n) = A (m, k) B(n, k)^T: a layer's forward pass.
+    /// - Parameter accumulate: adds to C instead of overwriting it.
+    static func timesTransposed(
+        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
+    ) {
+        product(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
+    }
+
+    /// C (m, n) = A (m, k) B(k, n): the gradient of a layer's input.
+    static func times(
+        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
+    ) {
+        product(CblasNoTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
+    }
+
+    /// C (m, n) = A(k, m)^T B(k, n): the gradient of a layer's weights.
+    static func transposedTimes(
+        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
+    ) {
+        product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
+    }
+
+    private static func product(
+        _ transA: CBLAS_TRANSPOSE, _ transB: CBLAS_TRANSPOSE, _ m: Int, _ n: Int, _ k: Int,
+        _ a: Floats, _ lda: Int, _ b: Floats, _ ldb: Int, _ c: MutableFloats, _ ldc: Int, _ accumulate: Bool
+    ) {
+        guard m > 0, n > 0 else { return }
+        guard k > 0 else {
+            if !accumulate { for row in 0..<m { (c + row * ldc).update(repeating: 0, count: n) } }
+            return
+        }
+        _ = ready
+        cblas_sgemm(
+            CblasRowMajor, transA, transB, blasint(m), blasint(n), blasint(k), 1, a, blasint(lda), b, blasint(ldb), accumulate ? 1 : 0, c,
+            blasint(ldc))
+    }
+}

@@ -1,0 +1,124 @@
+// One lane's share of an update, ready to compute. In: filled by MicroBatchBuilder. Out: every index and mask the engine needs.
+//
+// Legend: n tokens and D convolutions; position p = token + D within a document, which has D rows of padding on each side. Level i holds
+// the outputs of convolution i (level 0: the embeddings). S_i are the positions of level i that a selected token's loss can reach: those at
+// most D - i away from a selected token. Rows of a level are the positions of its S_i, document by document, ascending; so the three rows
+// that a convolution reads at p stand side by side in the level below.
+
+/// Documents of one lane and one update, with everything that does not depend on parameters. Storage is kept and reused: after the largest
+/// micro-batch nothing is allocated.
+///
+/// Owned by one thread at a time: a builder fills it, then an engine reads it.
+public final class MicroBatch: @unchecked Sendable {
+    /// A value, so that builder and engine work on it without the run-time's access checks.
+    var content = MicroBatchContent()
+
+    /// An empty one, for a builder to fill.
+    public init() {}
+
+    /// The epoch that its selection was drawn for.
+    public var epoch: UInt64 { content.epoch }
+    /// The update that its dropout was drawn for.
+    public var update: UInt64 { content.update }
+    /// Documents, with or without a selected token.
+    public var documentCount: Int { content.documentCount }
+    /// All tokens of the documents, selected or not.
+    public var wordCount: Int { content.wordCount }
+    /// Tokens that give a loss.
+    public var selectedCount: Int { content.selectedCount }
+
+    /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
+    public func touchedRows(table: Int) -> [UInt32] { content.features[table].touched }
+}
+
+/// What a `MicroBatch` holds.
+struct MicroBatchContent {
+    /// Rows of one level and what the convolution that makes them reads.
+    struct Level {
+        /// Index, in the level below, of the row of position p - 1; rows of p and p + 1 follow it.
+        var starts: [Int32] = []
+        /// Planes of kept units (`Dropout`), one after the other; empty without dropout. Level 0 has the mixer's, by unique word.
+        var kept: [UInt32] = []
+    }
+
+    /// Distinct ids of one attribute: an embedding table is read, and the mixer multiplied, once for each.
+    struct Feature {
+        var count = 0
+        /// Four table rows of each id, as HashEmbed has them.
+        var rows: [UInt32] = []
+        /// Table rows that occur, ascending.
+        var touched: [UInt32] = []
+        /// Index, among the distinct ids, of every unique word's.
+        var ofWord: [Int32] = []
+        /// Dropout on the table's output: `width` factors, 0 or scale; empty without dropout.
+        var factors: [Float] = []
+    }
+
+    var epoch: UInt64 = 0
+    var update: UInt64 = 0
+    /// Documents and all their tokens, selected or not.
+    var documentCount = 0
+    var wordCount = 0
+    /// Tokens that give a loss.
+    var selectedCount: Int { targetRows.count }
+
+    /// norm, prefix, suffix, shape.
+    var features = [Feature](repeating: Feature(), count: 4)
+    /// Distinct rows of the vectors table that are read as input, and its output's dropout factors. Empty without --use-vectors.
+    var vectorRows: [Int32] = []
+    var vectorFactors: [Float] = []
+
+    /// Distinct input words that are reached; padding is one of them.
+    var uniqueCount = 0
+    /// For every unique word, its index in `vectorRows`, or -1. Empty without --use-vectors.
+    var wordVectors: [Int32] = []
+
+    /// Unique word of every row of level 0.
+    var words: [Int32] = []
+    /// levels[i] for i in 0...D; `levels[0].starts` stays empty.
+    var levels: [Level] = []
+    /// Unique words in the windows of level 1's rows: previous, current, next.
+    var windows: [[Int32]] = [[], [], []]
+    /// Only if `sumsByWord`: where each unique word occurs in these windows: entries of word w are
+    /// occurrences[occurrenceStarts[w]..<occurrenceStarts[w + 1]], each 4 * (row of level 1) + (0 previous, 1 current, 2 next).
+    var occurrenceStarts: [Int32] = []
+    var occurrences: [UInt32] = []
+
+    /// Row of the vectors table that each row of level D aims at.
+    var targetRows: [Int32] = []
+    /// Planes of kept units of the head's hidden layer, by row of level D.
+    var headKept: [UInt32] = []
+
+    /// Whether the first convolution's way back goes through the unique words: two dense products a word are cheaper than the winners'
+    /// products
+    /// of every row if a word occurs in about two rows or more.
+    var sumsByWord: Bool { 2 * uniqueCount < windows[1].count }
+
+    /// Rows of level i.
+    func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
+
+    mutating func clear(depth: Int) {
+        (documentCount, wordCount, uniqueCount) = (0, 0, 0)
+        for index in features.indices {
+            features[index].count = 0
+            features[index].rows.removeAll(keepingCapacity: true)
+            features[index].touched.removeAll(keepingCapacity: true)
+            features[index].ofWord.removeAll(keepingCapacity: true)
+            features[index].factors.removeAll(keepingCapacity: true)
+        }
+        if levels.count != depth + 1 { levels = [Level](repeating: Level(), count: depth + 1) }
+        for index in levels.indices {
+            levels[index].starts.removeAll(keepingCapacity: true)
+            levels[index].kept.removeAll(keepingCapacity: true)
+        }
+        vectorRows.removeAll(keepingCapacity: true)
+        vectorFactors.removeAll(keepingCapacity: true)
+        for slot in 0..<3 { windows[slot].removeAll(keepingCapacity: true) }
+        wordVectors.removeAll(keepingCapacity: true)
+        words.removeAll(keepingCapacity: true)
+        occurrenceStarts.removeAll(keepingCapacity: true)
+        occurrences.removeAll(keepingCapacity: true)
+        targetRows.removeAll(keepingCapacity: true)
+        headKept.removeAll(keepingCapacity: true)
+    }
+}

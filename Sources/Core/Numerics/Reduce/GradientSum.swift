@@ -1,0 +1,178 @@
+// The sum of gradients of one node. In: gradients, dense or as they came over the wire. Out: the dense sum, or the payload of the node.
+import Base
+
+/// A gradient without its zero table rows. It borrows memory that must outlive it.
+public struct GradientView {
+    /// Bit i % 64 of word i / 64: row i of the tables is there; all others are +0.0.
+    let bitmap: UnsafePointer<UInt64>
+    /// The first row that is there if packed, else row 0.
+    let rows: UnsafeRawPointer
+    /// Every other float of the layout.
+    let rest: UnsafeRawPointer
+    /// Rows that are there follow each other, in this precision; nil: every row has its place, in float32.
+    let packing: WirePrecision?
+
+    var bytesPerFloat: Int { packing?.bytesPerFloat ?? 4 }
+
+    /// The `count` floats at `pointer`, which are some of this view's; in `room` if they are not there as such.
+    @inline(__always)
+    func floats(at pointer: UnsafeRawPointer, count: Int, room: MutableFloats) -> Floats {
+        guard packing == .bf16 else { return pointer.assumingMemoryBound(to: Float.self) }
+        BFloat16.widen(pointer.assumingMemoryBound(to: UInt16.self), to: room, count: count)
+        return Floats(room)
+    }
+}
+
+/// Adds gradients along the tree, without touching rows that none of them has. The bits are those of the dense sum.
+public struct GradientSum {
+    private let coding: GradientCoding
+    private let program: TreeProgram
+    private let views: [GradientView]
+    /// Rows that at least one operand has.
+    private let union: [UInt64]
+
+    /// - Returns: nil when everything below the node is absent.
+    public init?(_ coding: GradientCoding, _ tree: ReductionTree, _ node: TreeNode, operand: (TreeNode) -> TreeOperand<GradientView>) {
+        var views: [GradientView] = []
+        guard let program = TreeProgram(tree, node, operands: &views, operand) else { return nil }
+        (self.coding, self.program, self.views) = (coding, program, views)
+        union = (0..<coding.bitmapWords).map { word in views.reduce(0) { $0 | $1.bitmap[word] } }
+    }
+
+    /// Writes floats `range` of the sum's layout to `out`, which stands for the whole layout. The range begins and ends at table rows
+    /// where it
+    /// covers tables. Several threads may write ranges at the same time.
+    public func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
+        let tableCount = coding.rows * coding.width
+        withScratch { scratch in
+            let rows = min(range.lowerBound, tableCount) / coding.width..<min(range.upperBound, tableCount) / coding.width
+            forRows(rows, scratch) { row, isThere in
+                let target = out + row * coding.width
+                if isThere {
+                    run(coding.width, scratch, out: target)
+                } else {
+                    target.update(repeating: 0, count: coding.width)
+                }
+            }
+            forRest(max(range.lowerBound, tableCount) - tableCount..<max(range.upperBound, tableCount) - tableCount, scratch) {
+                run($1, scratch, out: out + tableCount + $0)
+            }
+        }
+    }
+
+    /// Writes the payload of the sum (see `GradientCoding`) to `out`, which has room for `coding.maximumBytes` and is aligned to 8 bytes.
+    /// - Returns: the payload's length in bytes.
+    public func encode(into out: UnsafeMutableRawBufferPointer) -> Int {
+        precondition(out.count >= coding.maximumBytes)
+        guard let base = out.baseAddress else { return 0 }
+        let bitmap = base.assumingMemoryBound(to: UInt64.self)
+        bitmap.update(repeating: 0, count: coding.bitmapWords)
+        var target = base + coding.bitmapBytes
+        withScratch { scratch in
+            forRows(0..<coding.rows, scratch) { row, isThere in
+                guard isThere else { return }
+                // A row that is there may still be zero: a payload has one spelling.
+                guard !coding.isZero(encode(coding.width, scratch, to: target)) else { return }
+                bitmap[row >> 6] |= 1 << UInt64(row & 63)
+                target += coding.width * coding.precision.bytesPerFloat
+            }
+            forRest(0..<coding.restCount, scratch) { encode($1, scratch, to: target + $0 * coding.precision.bytesPerFloat) }
+        }
+        return target + coding.restCount * coding.precision.bytesPerFloat - base
+    }
+
+    /// Memory for one block of the sum.
+    private struct Scratch {
+        /// The operands' floats of the present block.
+        let pointers: UnsafeMutablePointer<Floats>
+        /// Places of the stack machine, then one for each operand, then one for a sum; `stride` floats each.
+        let floats: MutableFloats
+        let stride: Int
+        let depth: Int
+        let operands: Int
+
+        func room(ofOperand index: Int) -> MutableFloats { floats + (depth + index) * stride }
+        var sum: MutableFloats { floats + (depth + operands) * stride }
+    }
+
+    @inline(__always)
+    private func run(_ length: Int, _ scratch: Scratch, out: MutableFloats) {
+        program.run(
+            operands: scratch.pointers, length: length, out: out, scratch: scratch.floats, stride: scratch.stride,
+            rounds: coding.precision == .bf16)
+    }
+
+    /// Writes the sum of the present block as it travels.
+    /// - Returns: the sum.
+    @inline(__always) @discardableResult
+    private func encode(_ length: Int, _ scratch: Scratch, to target: UnsafeMutableRawPointer) -> Floats {
+        guard coding.precision == .bf16 else {
+            let out = target.assumingMemoryBound(to: Float.self)
+            run(length, scratch, out: out)
+            return Floats(out)
+        }
+        run(length, scratch, out: scratch.sum)
+        BFloat16.narrow(Floats(scratch.sum), to: target.assumingMemoryBound(to: UInt16.self), count: length)
+        return Floats(scratch.sum)
+    }
+
+    /// Calls `body` for each row, with the operands' pointers at the row: at zeros for those that have it not.
+    @inline(__always)
+    private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int, Bool) -> Void) {
+        let width = coding.width
+        let zeros = [Float](repeating: 0, count: width)
+        zeros.withUnsafeBufferPointer { zeros in
+            guard let zero = zeros.baseAddress else { return }
+            var cursors = views.map { view in
+                view.rows + (view.packing == nil ? 0 : coding.rank(of: rows.lowerBound, in: view.bitmap) * width * view.bytesPerFloat)
+            }
+            for row in rows {
+                let (word, bit) = (row >> 6, UInt64(1) << UInt64(row & 63))
+                guard union[word] & bit != 0 else {
+                    body(row, false)
+                    continue
+                }
+                for index in views.indices {
+                    if views[index].bitmap[word] & bit == 0 {
+                        scratch.pointers[index] = zero
+                    } else if views[index].packing != nil {
+                        scratch.pointers[index] = views[index].floats(
+                            at: cursors[index], count: width, room: scratch.room(ofOperand: index))
+                        cursors[index] += width * views[index].bytesPerFloat
+                    } else {
+                        scratch.pointers[index] = cursors[index].assumingMemoryBound(to: Float.self) + row * width
+                    }
+                }
+                body(row, true)
+            }
+        }
+    }
+
+    /// Calls `body(start, length)` for the blocks of a range behind the tables, with the operands' pointers at the block.
+    @inline(__always)
+    private func forRest(_ range: Range<Int>, _ scratch: Scratch, _ body: (Int, Int) -> Void) {
+        var start = range.lowerBound
+        while start < range.upperBound {
+            let length = min(TreeSum.block, range.upperBound - start)
+            for index in views.indices {
+                let view = views[index]
+                scratch.pointers[index] = view.floats(
+                    at: view.rest + start * view.bytesPerFloat, count: length, room: scratch.room(ofOperand: index))
+            }
+            body(start, length)
+            start += length
+        }
+    }
+
+    private func withScratch(_ body: (Scratch) -> Void) {
+        let stride = max(TreeSum.block, coding.width)
+        // Only halves need room: floats are added where they are.
+        let places = program.depth + (coding.precision == .bf16 ? views.count + 1 : 0)
+        withUnsafeTemporaryAllocation(of: Floats.self, capacity: views.count) { pointers in
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, stride * places)) { floats in
+                guard let pointers = pointers.baseAddress, let floats = floats.baseAddress else { return }
+                body(Scratch(pointers: pointers, floats: floats, stride: stride, depth: program.depth, operands: views.count))
+            }
+        }
+    }
+}

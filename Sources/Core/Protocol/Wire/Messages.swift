@@ -1,0 +1,239 @@
+// What coordinator and workers say to each other. Each value is one header frame; some are followed by one payload frame.
+import Base
+
+/// Fixed numbers of the wire.
+public enum WireLimits {
+    /// First bytes of every header frame: "T2V" and the protocol's version.
+    public static let magic: UInt32 = 0x0256_3254
+    /// The part of it that no version changes.
+    static let anyVersion: UInt32 = 0x00FF_FFFF
+    /// Raised when a frame or its meaning changes.
+    public static let version: UInt16 = 2
+    /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
+    public static let chunk = 1 << 20
+    /// Most lanes, list elements and text that one header frame carries.
+    public static let list = 1 << 16
+    public static let text = 4096
+    /// Largest header frame, in bytes.
+    public static let header = 1 << 20
+    /// Chunks one side asks for before the first has come: the back-pressure.
+    public static let window = 8
+    /// Largest text of a shard, and largest plan, in bytes: a worker holds them in memory.
+    public static let shardText: UInt64 = 16 << 20
+    public static let plan: UInt64 = 1 << 30
+    /// Longest frame of all, in bytes: a model whose parameters are longer cannot have workers on other hosts.
+    public static let frame = 1 << 36
+}
+
+/// A thing that is shipped in chunks.
+public enum BlobID: Hashable, Sendable {
+    /// A file of the vectors model that tokenizing needs, by its number in the welcome.
+    case model(UInt32)
+    /// The text of a shard.
+    case text(UInt32)
+    /// A prepared shard.
+    case prepared(UInt32)
+    /// The run's plan: lanes, their shards and words, random words.
+    case plan
+    /// Rows of the vectors table; the request's body lists them. The number tells batches apart.
+    case rows(UInt32)
+    /// The parameters of the open update, when a worker missed the broadcast.
+    case parameters
+
+    var code: (UInt8, UInt32) {
+        switch self {
+        case .model(let n): (0, n)
+        case .text(let n): (1, n)
+        case .prepared(let n): (2, n)
+        case .plan: (3, 0)
+        case .rows(let n): (4, n)
+        case .parameters: (5, 0)
+        }
+    }
+
+    init?(code: UInt8, number: UInt32) {
+        switch code {
+        case 0: self = .model(number)
+        case 1: self = .text(number)
+        case 2: self = .prepared(number)
+        case 3 where number == 0: self = .plan
+        case 4: self = .rows(number)
+        case 5 where number == 0: self = .parameters
+        default: return nil
+        }
+    }
+}
+
+/// Asks for one chunk.
+public struct FetchRequest: Equatable, Sendable {
+    public var blob: BlobID
+    public var offset: UInt64
+    /// Bytes wanted at most.
+    public var length: UInt32
+    /// Row numbers as UInt32, for `.rows`; else empty.
+    public var rows: [UInt32]
+
+    public init(blob: BlobID, offset: UInt64 = 0, length: UInt32 = UInt32(WireLimits.chunk), rows: [UInt32] = []) {
+        self.blob = blob
+        self.offset = offset
+        self.length = length
+        self.rows = rows
+    }
+}
+
+/// Names one chunk; its bytes are the payload frame.
+public struct Chunk: Equatable, Sendable {
+    public var blob: BlobID
+    public var offset: UInt64
+    /// Bytes of the whole blob.
+    public var total: UInt64
+
+    public init(blob: BlobID, offset: UInt64, total: UInt64) {
+        self.blob = blob
+        self.offset = offset
+        self.total = total
+    }
+}
+
+/// A worker's introduction.
+public struct Hello: Equatable, Sendable {
+    public var protocolVersion: UInt16 = WireLimits.version
+    /// The program's version.
+    public var program: String
+    public var host: String
+    public var processID: UInt32
+    /// Lanes it computes at a time.
+    public var threads: UInt16
+    /// OpenBLAS core and version.
+    public var blas: String
+    /// Hash of whole gradients of canned micro-batches: equal for hosts that give equal bits.
+    public var fingerprint: UInt64
+    /// The secret that the coordinator gave a worker it started itself; 0 for others.
+    public var localToken: UInt64
+    /// A random number of this process: a worker that comes back on another connection is known by it. 0: it cannot be.
+    public var instance: UInt64
+    /// Counts the worker's introductions: one that was repeated is told from a new one by it. The machine sets it.
+    public var session: UInt32 = 0
+
+    public init(
+        program: String, host: String, processID: UInt32, threads: UInt16, blas: String, fingerprint: UInt64, localToken: UInt64 = 0,
+        instance: UInt64 = 0
+    ) {
+        self.program = program
+        self.host = host
+        self.processID = processID
+        self.threads = threads
+        self.blas = blas
+        self.fingerprint = fingerprint
+        self.localToken = localToken
+        self.instance = instance
+    }
+}
+
+/// The gradient sum of one node for one update. The payload frame holds the encoded gradient, or is missing when `selected` is 0.
+public struct Contribution: Equatable, Sendable {
+    public var run: UInt64
+    public var roster: UInt32
+    public var update: UInt64
+    /// Hash of the parameters it was computed from.
+    public var parameterHash: UInt64
+    public var node: TreeNode
+    /// Tokens that gave gradient.
+    public var selected: UInt64
+    /// All tokens of the micro-batches.
+    public var words: UInt64
+    /// Loss summed over the selected tokens, per lane below the node in lane order: so that the total does not depend on the grouping.
+    public var losses: [UInt64]
+    /// Hash of the payload.
+    public var hash: UInt64
+
+    public init(
+        run: UInt64, roster: UInt32, update: UInt64, parameterHash: UInt64, node: TreeNode, selected: UInt64, words: UInt64,
+        losses: [Double], hash: UInt64
+    ) {
+        self.run = run
+        self.roster = roster
+        self.update = update
+        self.parameterHash = parameterHash
+        self.node = node
+        self.selected = selected
+        self.words = words
+        self.losses = losses.map(\.bitPattern)
+        self.hash = hash
+    }
+}
+
+/// The work of one peer for one update.
+public struct Order: Equatable, Sendable {
+    public var run: UInt64
+    public var roster: UInt32
+    /// Counted from 0 over the whole run.
+    public var update: UInt64
+    public var epoch: UInt32
+    /// Counted from 0 in the epoch.
+    public var updateInEpoch: UInt64
+    public var parameterHash: UInt64
+    /// Lanes to compute.
+    public var lanes: [UInt16]
+    /// Those of them that another worker holds too: sent as leaves.
+    public var leaves: [UInt16]
+
+    public init(
+        run: UInt64, roster: UInt32, update: UInt64, epoch: UInt32, updateInEpoch: UInt64, parameterHash: UInt64, lanes: [UInt16],
+        leaves: [UInt16]
+    ) {
+        self.run = run
+        self.roster = roster
+        self.update = update
+        self.epoch = epoch
+        self.updateInEpoch = updateInEpoch
+        self.parameterHash = parameterHash
+        self.lanes = lanes
+        self.leaves = leaves
+    }
+}
+
+/// From a worker.
+public enum WorkerMessage: Equatable, Sendable {
+    case hello(Hello)
+    /// Nothing else to say; answered with `sayHello` by a coordinator that does not know the worker.
+    case alive
+    case fetch(FetchRequest)
+    /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache.
+    case prepared(shard: UInt32, size: UInt64, digest: ShardDigest)
+    /// The text cannot be prepared: `line` counts from the shard's first line; -1 when no line is to blame.
+    case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
+    /// Payload: bytes of a prepared shard that the coordinator fetches.
+    case chunk(Chunk)
+    /// Every shard and vector row of the lane is there.
+    case laneReady(UInt16)
+    /// Payload: the encoded gradient.
+    case contribution(Contribution)
+    /// The worker could not do what it was told (disk full, a chunk that does not fit); it drops the lease.
+    case trouble(String)
+    case leaving
+}
+
+/// From the coordinator.
+public enum CoordinatorMessage: Equatable, Sendable {
+    /// Answers the hello of this session; `description` is the JSON text of a `RunDescription`.
+    case welcome(run: UInt64, session: UInt32, description: String)
+    /// The worker cannot take part.
+    case refuse(String)
+    /// The coordinator does not know this peer.
+    case sayHello
+    case prepare(shard: UInt32, textBytes: UInt64, key: CacheKey)
+    /// The coordinator asks a worker for bytes of a prepared shard.
+    case fetch(FetchRequest)
+    /// The lane is the worker's to compute; `planBytes` is the size of the plan, which names its shards.
+    case lease(lane: UInt16, planBytes: UInt64)
+    case withdraw(lane: UInt16)
+    /// Payload: the parameters, or none when this repeats an order.
+    case begin(Order)
+    /// Payload: bytes of a blob.
+    case chunk(Chunk)
+    /// The run is over (`final`), or stopped and may be resumed: then the worker waits for the coordinator to come back.
+    case finish(reason: String, final: Bool)
+    /// Nothing: sent to learn whether the peer can still be reached.
+    case probe
+}

@@ -1,0 +1,67 @@
+// The first lines of both programs. In: the environment. Out: a process with one BLAS thread, or an error before anything else runs.
+import Base
+import CLinux
+import Foundation
+import Numerics
+
+/// What must hold before any arithmetic.
+public enum Startup {
+    /// Checks the CPU, and starts the program anew once when OpenBLAS would not run with one thread or not with the wanted core: both are
+    /// read
+    /// from the environment before main.
+    /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
+    /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.
+    public static func prepare(blasCore: String?) throws(InputError) {
+        // Whoever started us may ignore the deaths of children, which is inherited: then nobody could tell how a worker ended.
+        signal(SIGCHLD, SIG_DFL)
+        // Whoever started us may have blocked the signals that stop us: masks are inherited.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, number) }
+        sigprocmask(SIG_UNBLOCK, &signals, nil)
+        guard t2v_cpu_is_x86_64_v3() != 0 else {
+            throw InputError(
+                "this CPU lacks AVX2, FMA or BMI2", at: "this host", remedy: "use a machine with an x86-64-v3 CPU (Haswell, Zen or newer)")
+        }
+        var wanted = ["OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"]
+        if let blasCore { wanted["OPENBLAS_CORETYPE"] = blasCore }
+        let environment = ProcessInfo.processInfo.environment
+        guard wanted.contains(where: { environment[$0.key] != $0.value }) else { return try check(blasCore) }
+        guard environment["T2V_RESTARTED"] == nil else {
+            throw InputError(
+                "the environment could not be set for OpenBLAS", at: "this host",
+                remedy: "set OPENBLAS_NUM_THREADS=1 yourself and unset T2V_RESTARTED")
+        }
+        for (key, value) in wanted { setenv(key, value, 1) }
+        setenv("T2V_RESTARTED", "1", 1)
+        var arguments = CommandLine.arguments.map { strdup($0) } + [nil]
+        execv("/proc/self/exe", &arguments)
+        throw InputError(
+            "cannot start anew with OPENBLAS_NUM_THREADS=1: \(String(cString: strerror(errno)))", at: "/proc/self/exe",
+            remedy: "set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 yourself")
+    }
+
+    /// OpenBLAS takes another core without an error where it does not know the name, or the CPU lacks what the core needs.
+    private static func check(_ blasCore: String?) throws(InputError) {
+        guard let blasCore, MatrixMultiply.coreName.lowercased() != blasCore.lowercased() else { return }
+        throw InputError(
+            "--blas-core is \(blasCore), but OpenBLAS uses \(MatrixMultiply.coreName): it does not know the name, or the CPU cannot do it",
+            at: "this host", remedy: "give a core that all hosts have, for example Haswell")
+    }
+
+    /// Milliseconds of the monotonic clock.
+    public static func milliseconds() -> Milliseconds {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Milliseconds(time.tv_sec) * 1000 + Milliseconds(time.tv_nsec) / 1_000_000
+    }
+
+    /// The host's memory, in bytes.
+    public static var memoryBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+
+    public static var hostName: String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        gethostname(&buffer, buffer.count - 1)
+        return buffer.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+    }
+}

@@ -1,0 +1,99 @@
+// Work for the compute threads. In: jobs from the thread that owns the socket. Out: events back to it, and a nudge.
+import Base
+import Foundation
+import Numerics
+import Protocol
+import Text
+import Transport
+
+/// Jobs by rank: gradients before preparation, preparation before work ahead of time.
+final class JobQueue: @unchecked Sendable {
+    enum Rank: Int, CaseIterable { case gradient, prepare, ahead }
+
+    typealias Work = (ComputeThread) -> Void
+
+    private let condition = NSCondition()
+    private var queues = [[Work]](repeating: [], count: Rank.allCases.count)
+    private var ended = false
+
+    func add(_ rank: Rank, _ work: @escaping Work) {
+        condition.lock()
+        queues[rank.rawValue].append(work)
+        condition.signal()
+        condition.unlock()
+    }
+
+    /// Drops queued work of a rank: it belongs to an update that is over.
+    func drop(_ rank: Rank) {
+        condition.lock()
+        queues[rank.rawValue] = []
+        condition.unlock()
+    }
+
+    /// Blocks until there is work; nil at the end.
+    func next() -> Work? {
+        condition.lock()
+        defer { condition.unlock() }
+        while !ended {
+            if let rank = queues.firstIndex(where: { !$0.isEmpty }) { return queues[rank].removeFirst() }
+            condition.wait()
+        }
+        return nil
+    }
+
+    func end() {
+        condition.lock()
+        ended = true
+        condition.broadcast()
+        condition.unlock()
+    }
+}
+
+/// One compute thread with everything that only it may use.
+final class ComputeThread: @unchecked Sendable {
+    let queue: JobQueue
+    var engine: GradientEngine?
+    var builder: MicroBatchBuilder?
+    var preparer: ShardPreparer?
+    /// Raised when a run is joined: what belongs to an earlier one is made anew.
+    var generation = 0
+
+    init(queue: JobQueue, name: String) {
+        self.queue = queue
+        let thread = Thread { [self] in
+            while let work = self.queue.next() { work(self) }
+        }
+        thread.name = name
+        thread.stackSize = 16 << 20
+        thread.start()
+    }
+}
+
+/// News from compute threads to the thread that owns the socket.
+final class EventInbox: @unchecked Sendable {
+    /// Runs on the thread that owns the socket; gives the event, or nil when the news has become void.
+    typealias News = () -> WorkerStateMachine.Event?
+
+    private let lock = NSLock()
+    private var news: [News] = []
+    let wake: EventFD
+
+    init() throws(InputError) { wake = try EventFD() }
+
+    func post(_ item: @escaping News) {
+        lock.lock()
+        news.append(item)
+        lock.unlock()
+        wake.signal()
+    }
+
+    func drain() -> [News] {
+        wake.drain()
+        lock.lock()
+        defer {
+            news = []
+            lock.unlock()
+        }
+        return news
+    }
+}

@@ -1,0 +1,107 @@
+// One lane on this worker. In: mapped shards, parameters. Out: the lane's gradient for an update.
+import Foundation
+import Numerics
+import Protocol
+import Text
+import Transport
+
+/// The parameters of one update, as they came: the message's own bytes, or the coordinator's memory. Halves are made floats here.
+final class ReceivedParameters: @unchecked Sendable {
+    let update: UInt64
+    let floats: UnsafePointer<Float>
+    private let bytes: any PayloadBytes
+    private let shared: (reference: SharedReference, memory: SharedMemory)?
+    private let widened: UnsafeMutablePointer<Float>?
+
+    /// - Parameter shared: where `bytes` are, if they are not a message's.
+    /// - Returns: nil when the bytes are no parameters of this layout.
+    init?(
+        update: UInt64, bytes: any PayloadBytes, coding: ParameterCoding, shared: (reference: SharedReference, memory: SharedMemory)?
+    ) {
+        guard bytes.count == coding.byteCount, let base = bytes.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
+        self.update = update
+        self.bytes = bytes
+        self.shared = shared
+        guard coding.precision != .float32 else {
+            widened = nil
+            floats = base.assumingMemoryBound(to: Float.self)
+            return
+        }
+        let room = UnsafeMutablePointer<Float>.allocate(capacity: coding.count)
+        coding.decode(base, to: room)
+        widened = room
+        floats = UnsafePointer(room)
+    }
+
+    deinit { widened?.deallocate() }
+
+    /// Whether they are still what they were: the coordinator uses its memory again when their update is long over.
+    var areWhole: Bool {
+        shared.map { SharedParameters.isWhole($0.reference, in: $0.memory, byteCount: bytes.count) } ?? true
+    }
+}
+
+/// A lane that is open here. One job at a time holds it.
+final class LaneWork: @unchecked Sendable {
+    let lane: UInt16
+    private let lock = NSLock()
+    private let wantedLock = NSLock()
+    private var wanted: UInt64?
+    private let reader: LaneReader
+    private let batch = MicroBatch()
+    /// (epoch, update in it) of what `batch` holds.
+    private var batchIs: (epoch: UInt64, update: UInt64)?
+    let gradient: GradientBuffer
+    /// Some token of the last micro-batch was selected.
+    private(set) var hasGradient = false
+
+    init(lane: UInt16, reader: LaneReader, coding: GradientCoding) {
+        self.lane = lane
+        self.reader = reader
+        gradient = GradientBuffer(coding: coding)
+    }
+
+    /// Builds the micro-batch of an update: nothing in it depends on parameters.
+    private func build(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
+        if let batchIs, batchIs == (epoch, updateInEpoch) { return }
+        let documents = reader.documents(epoch: epoch, update: updateInEpoch)
+        builder.build(documents, epoch: epoch, update: update, into: batch)
+        batchIs = (epoch, updateInEpoch)
+    }
+
+    /// From now on gradients of this update are wanted: one of an older update that has not begun would overwrite them.
+    func want(_ update: UInt64) {
+        wantedLock.lock()
+        wanted = update
+        wantedLock.unlock()
+    }
+
+    private func isWanted(_ update: UInt64) -> Bool {
+        wantedLock.lock()
+        defer { wantedLock.unlock() }
+        return wanted == update
+    }
+
+    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when it is not wanted any more.
+    func compute(_ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine)
+        -> WorkerStateMachine.LaneResult?
+    {
+        lock.lock()
+        defer { lock.unlock() }
+        guard isWanted(order.update) else { return nil }
+        build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
+        let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient)
+        gradient.round()
+        guard parameters.areWhole else { return nil }
+        hasGradient = statistics.selectedCount > 0
+        return .init(
+            selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
+    }
+
+    /// Builds the next update's micro-batch while parameters travel.
+    func buildAhead(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, _ builder: MicroBatchBuilder) {
+        guard lock.try() else { return }
+        defer { lock.unlock() }
+        build(epoch: epoch, updateInEpoch: updateInEpoch, update: update, with: builder)
+    }
+}

@@ -1,0 +1,71 @@
+// Everything of one run on this worker. In: the description, the plan. Out: model, layout, vectors, open lanes.
+import Base
+import Foundation
+import Numerics
+import Run
+import Text
+
+/// A run that this worker has joined. Made anew with every welcome; what is expensive is kept when the run is the same.
+final class RunContext: @unchecked Sendable {
+    let run: UInt64
+    let description: RunDescription
+    let layout: ParameterLayout
+    let coding: GradientCoding
+    let cache: PreparedCache
+    /// Where the model's tokenizing files are: the coordinator's folder on its own host, else below the cache.
+    let modelFolder: String
+    let isLocal: Bool
+    var plan: RunPlan?
+    var vectors: (any VectorRows)?
+    private let lock = NSLock()
+    private var sharedModel: VectorsModel?
+
+    init(run: UInt64, description: RunDescription, cache: PreparedCache, isLocal: Bool) {
+        self.run = run
+        self.description = description
+        self.cache = cache
+        self.isLocal = isLocal
+        layout = ParameterLayout(settings: description.settings)
+        coding = GradientCoding(layout: layout, precision: description.settings.wirePrecision)
+        modelFolder = isLocal ? description.local?.vectorsModel ?? "" : "\(cache.folder)/models/\(description.modelDigest)"
+    }
+
+    /// Model files that are missing here.
+    func missingModelFiles() -> [(index: UInt32, path: String, byteCount: UInt64)] {
+        guard !isLocal else { return [] }
+        return description.modelFiles.enumerated().compactMap { index, file in
+            let path = "\(modelFolder)/\(file.name)"
+            let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? UInt64
+            return size == file.byteCount ? nil : (UInt32(index), path, file.byteCount)
+        }
+    }
+
+    /// The vectors model, opened once for all threads.
+    func model() throws(InputError) -> VectorsModel {
+        lock.lock()
+        defer { lock.unlock() }
+        if let sharedModel { return sharedModel }
+        let model = isLocal ? try VectorsModel(folder: modelFolder) : try VectorsModel(bundle: modelFolder)
+        guard model.digest == description.modelDigest else {
+            if !isLocal { try? FileManager.default.removeItem(atPath: modelFolder) }
+            throw InputError(
+                "the vectors model here is not the coordinator's", at: modelFolder,
+                remedy: isLocal ? "do not change the model while a run is on" : "the cached copy was removed; the worker fetches it again")
+        }
+        sharedModel = model
+        return model
+    }
+
+    /// Vector rows that a set of shards needs.
+    func neededRows(_ shards: [PreparedShard], _ plan: RunPlan) -> Set<UInt32> {
+        let settings = description.settings
+        var rows: Set<UInt32> = [0, UInt32(settings.vectorRows - 1)]
+        for shard in shards {
+            for index in 0..<shard.wordCount where shard.counts[index] > 0 && shard.word(index).row >= 0 {
+                rows.insert(UInt32(shard.word(index).row))
+            }
+        }
+        if settings.useVectors { for word in plan.randomWords.words where word.row >= 0 { rows.insert(UInt32(word.row)) } }
+        return rows
+    }
+}

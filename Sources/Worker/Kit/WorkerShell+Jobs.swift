@@ -1,0 +1,247 @@
+// Jobs that may need blobs first: shards to prepare, the plan, lanes to open.
+import Base
+import Foundation
+import Numerics
+import Protocol
+import Run
+import Text
+
+extension ComputeThread {
+    /// The thread's engine and builder for this run, made once.
+    func ready(for run: RunContext, _ plan: RunPlan, _ generation: Int) -> (GradientEngine, MicroBatchBuilder)? {
+        if self.generation != generation {
+            (engine, builder, preparer) = (nil, nil, nil)
+            self.generation = generation
+        }
+        guard let vectors = run.vectors else { return nil }
+        if let engine, let builder { return (engine, builder) }
+        let settings = run.description.settings
+        let made = (
+            GradientEngine(settings: settings, layout: run.layout, vectors: vectors),
+            MicroBatchBuilder(
+                settings: settings, seeds: run.description.seeds, randomWords: plan.randomWords, maskWord: plan.maskWord)
+        )
+        (engine, builder) = made
+        return made
+    }
+
+    func preparer(for run: RunContext, _ generation: Int) throws(InputError) -> ShardPreparer {
+        if self.generation != generation {
+            (engine, builder, preparer) = (nil, nil, nil)
+            self.generation = generation
+        }
+        if let preparer { return preparer }
+        let settings = run.description.settings
+        let made = ShardPreparer(model: try run.model(), minLength: settings.minLength, maxLength: settings.maxLength)
+        preparer = made
+        return made
+    }
+}
+
+extension WorkerShell {
+    func locate(_ job: Job, _ ticket: WorkerStateMachine.Ticket?, _ events: inout [WorkerStateMachine.Event]) {
+        guard let run else { return }
+        switch (job, ticket) {
+        case (.prepare(let shard), .shard(let textBytes, let key)):
+            preparedKeys[shard] = key
+            if let entry = run.cache.entry(key) {
+                events.append(.prepared(shard: shard, size: entry.size, digest: entry.digest))
+                return
+            }
+            var wanted: [Wanted] = []
+            for file in run.missingModelFiles() {
+                let blob = BlobID.model(file.index)
+                if let failure = expectFile(blob, file.path) {
+                    events.append(.failed(job, failure))
+                    return
+                }
+                wanted.append(Wanted(blob: blob, total: file.byteCount))
+            }
+            blobs.expect(.text(shard), byteCount: textBytes)
+            wanted.append(Wanted(blob: .text(shard), total: textBytes))
+            events.append(.needs(job, wanted))
+        case (.plan, .plan(let byteCount)):
+            blobs.expect(.plan, byteCount: byteCount)
+            events.append(.needs(job, [Wanted(blob: .plan, total: byteCount)]))
+        case (.lane(let lane), _): locateShards(ofLane: lane)
+        case (.prepare, _), (.plan, _): break
+        }
+    }
+
+    /// Makes room for a blob on disk. - Returns: why that failed, or nil.
+    private func expectFile(_ blob: BlobID, _ path: String) -> String? {
+        if blobs.isExpected(blob) { return nil }
+        do {
+            let folder = (path as NSString).deletingLastPathComponent
+            try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            blobs.expect(blob, file: try IncomingFile(target: path))
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    /// Finds out, on a compute thread, which prepared shards of a lane are missing here: that reads them all.
+    private func locateShards(ofLane lane: UInt16) {
+        guard let run, let plan = run.plan else { return }
+        let post = poster()
+        queue.add(.prepare) { [weak self] _ in
+            var missing: [Int] = []
+            for index in plan.shards(ofLane: Int(lane)) where run.openShard(plan.shards[index]) == nil { missing.append(index) }
+            let wanted = missing.map { Wanted(blob: .prepared(UInt32($0)), total: plan.shards[$0].byteCount) }
+            post {
+                if let failure = self?.expectShards(missing, plan) { return .failed(.lane(lane), failure) }
+                return .needs(.lane(lane), wanted)
+            }
+        }
+    }
+
+    /// - Returns: why there is no room for them, or nil.
+    private func expectShards(_ shards: [Int], _ plan: RunPlan) -> String? {
+        guard let run else { return nil }
+        for index in shards {
+            if let failure = expectFile(.prepared(UInt32(index)), run.cache.path(plan.shards[index].key)) { return failure }
+        }
+        return nil
+    }
+
+    func store(_ chunk: Chunk, _ buffer: BufferID, _ events: inout [WorkerStateMachine.Event]) {
+        guard let message = buffers.removeValue(forKey: buffer) else { return }
+        do {
+            try blobs.store(chunk, message.data)
+        } catch {
+            events.append(.notStored(chunk.blob, "\(error)"))
+        }
+    }
+
+    func start(_ job: Job, _ events: inout [WorkerStateMachine.Event]) {
+        guard let run else { return }
+        let (generation, post) = (generation, poster())
+        do {
+            switch job {
+            case .prepare(let shard):
+                for index in run.description.modelFiles.indices { try blobs.takeFile(.model(UInt32(index)))?.finish() }
+                guard let text = blobs.take(.text(shard)), let key = preparedKeys[shard] else {
+                    return events.append(.failed(job, "the text of shard \(shard) was not kept"))
+                }
+                queue.add(.prepare) { thread in
+                    let event = thread.prepare(shard, text, key, run, generation)
+                    post { event }
+                }
+            case .plan:
+                guard let bytes = blobs.take(.plan) else { return events.append(.failed(job, "the plan was not kept")) }
+                let settings = run.description.settings
+                run.plan = try RunPlan.decode(bytes, settings: settings)
+                if run.vectors == nil {
+                    run.vectors =
+                        try run.isLocal
+                        ? run.localVectors() : FetchedRows(rows: settings.vectorRows, width: settings.vectorWidth, folder: run.cache.folder)
+                }
+                events.append(.planOpened(updatesPerEpoch: run.plan?.updates.updatesPerEpoch ?? 0))
+            case .lane(let lane): try open(lane, run)
+            }
+        } catch {
+            events.append(.failed(job, "\(error)"))
+        }
+    }
+
+    private func open(_ lane: UInt16, _ run: RunContext) throws(InputError) {
+        guard let plan = run.plan else { return }
+        let indices = plan.shards(ofLane: Int(lane))
+        for index in indices {
+            // Its digest is compared before it gets its name: a later run will find it under that.
+            let shard = plan.shards[index]
+            guard let file = blobs.takeFile(.prepared(UInt32(index))) else { continue }
+            let rows = run.description.settings.vectorRows
+            try run.cache.take(file, key: shard.key, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
+        }
+        if let rows = run.vectors as? FetchedRows {
+            // Those of other lanes may still be on their way.
+            for (number, list) in rowLists where list.lane == lane {
+                guard let bytes = blobs.take(.rows(number)) else { continue }
+                rows.store(list.rows, bytes)
+                rowLists[number] = nil
+            }
+        }
+        let post = poster()
+        queue.add(.prepare) { [weak self] _ in
+            var sources: [LaneReader.Source] = []
+            for index in indices {
+                guard let shard = run.openShard(plan.shards[index]) else {
+                    post { .failed(.lane(lane), "prepared shard \(index) arrived damaged") }
+                    return
+                }
+                sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine))
+            }
+            // Else documents would not end where the plan says that the lane does.
+            guard sources.reduce(0, { $0 + UInt64($1.shard.tokens.count) }) == plan.updates.laneWords[Int(lane)] else {
+                post { .failed(.lane(lane), "lane \(lane) has other words than the plan says") }
+                return
+            }
+            let needed = run.isLocal ? [] : run.neededRows(sources.map(\.shard), plan)
+            let reader = LaneReader(
+                lane: Int(lane), sources: sources, seed: run.description.settings.seed, plan: plan.updates)
+            let work = LaneWork(lane: lane, reader: reader, coding: run.coding)
+            post { self?.opened(work, needed) }
+        }
+    }
+
+    /// The lane's shards are mapped; asks for vector rows that are missing, else the lane is ready.
+    private func opened(_ work: LaneWork, _ needed: Set<UInt32>) -> WorkerStateMachine.Event? {
+        guard let run else { return nil }
+        if let rows = run.vectors as? FetchedRows {
+            let missing = rows.missing(needed)
+            let bytesPerRow = run.description.settings.vectorWidth * 4
+            let perList = max(1, min(WireLimits.list, WireLimits.chunk / bytesPerRow))
+            var wanted: [Wanted] = []
+            for start in stride(from: 0, to: missing.count, by: perList) {
+                let list = Array(missing[start..<min(missing.count, start + perList)])
+                rowLists[nextRowList] = (work.lane, list)
+                blobs.expect(.rows(nextRowList), byteCount: UInt64(list.count * bytesPerRow))
+                wanted.append(Wanted(blob: .rows(nextRowList), total: UInt64(list.count * bytesPerRow), rows: list))
+                nextRowList += 1
+            }
+            if !wanted.isEmpty { return .needs(.lane(work.lane), wanted) }
+        }
+        lanes[work.lane] = work
+        return .laneOpened(work.lane)
+    }
+}
+
+extension ComputeThread {
+    fileprivate func prepare(_ shard: UInt32, _ text: [UInt8], _ key: CacheKey, _ run: RunContext, _ generation: Int)
+        -> WorkerStateMachine.Event
+    {
+        do {
+            let preparer = try preparer(for: run, generation)
+            let bytes: [UInt8]
+            do {
+                bytes = try text.withUnsafeBytes { try preparer.prepare(jsonl: $0) }
+            } catch let error as ShardPreparationError {
+                return .prepareFailed(shard: shard, line: Int64(error.line), what: error.what, remedy: error.remedy)
+            }
+            try run.cache.store(bytes, key: key)
+            let digest = bytes.withUnsafeBytes(PreparedCache.digest)
+            return .prepared(shard: shard, size: UInt64(bytes.count), digest: digest)
+        } catch {
+            return .failed(.prepare(shard: shard), "\(error)")
+        }
+    }
+}
+
+extension RunContext {
+    func openShard(_ planned: RunPlan.PlannedShard) -> PreparedShard? {
+        guard let shard = cache.open(planned.key, size: planned.byteCount, digest: planned.digest),
+            shard.fits(vectorRows: description.settings.vectorRows)
+        else { return nil }
+        return shard
+    }
+
+    /// The coordinator's own vectors file, mapped.
+    func localVectors() throws(InputError) -> any VectorRows {
+        guard let table = try model().vectors else {
+            throw InputError("the vectors model has no vectors", at: modelFolder, remedy: "do not change the model while a run is on")
+        }
+        return table
+    }
+}

@@ -1,0 +1,427 @@
+// The worker's rim: one thread that owns the socket and drives the state machine. In: messages, finished work. Out: messages, jobs.
+import Base
+import CLinux
+import Foundation
+import Logging
+import Numerics
+import Protocol
+import Run
+import Synchronization
+import Text
+import Transport
+
+/// What the command line says.
+package struct WorkerOptions {
+    var endpoint: String
+    var threads: Int
+    var cache: String?
+    var security: ClientSecurity
+    /// Secret of a worker that the coordinator started; 0 else.
+    var localToken: UInt64
+    /// Descriptors of memory that is shared with the coordinator.
+    var shared: (parameters: Int32, gradients: Int32)?
+    /// Wait for another run when one is over, and for a coordinator that is not there for as long as it takes.
+    var stays: Bool
+
+    package init(
+        endpoint: String, threads: Int, cache: String?, security: ClientSecurity, localToken: UInt64,
+        shared: (parameters: Int32, gradients: Int32)?, stays: Bool
+    ) {
+        (self.endpoint, self.threads, self.cache, self.security) = (endpoint, threads, cache, security)
+        (self.localToken, self.shared, self.stays) = (localToken, shared, stays)
+    }
+}
+
+/// Why nobody answers: one thread finds out, the one that owns the socket says it.
+private final class Diagnosis: Sendable {
+    let reason = Mutex<String?>(nil)
+}
+
+/// How a worker ends.
+package enum WorkerEnd {
+    case finished(String)
+    case refused(String)
+    case stopped
+    /// Nobody took it in for `Patience.limit`; what is known of the reason.
+    case gaveUp(String)
+}
+
+/// Runs one worker until it is told to leave.
+package final class WorkerShell {
+    private let socket: DealerSocket
+    private let context: ZMQContext
+    private let options: WorkerOptions
+    private let logger: Logger
+    private let inbox: EventInbox
+    let queue = JobQueue()
+    private var threads: [ComputeThread] = []
+    private let signals: SignalWatcher
+    private var machine: WorkerStateMachine
+    var buffers: [BufferID: any PayloadBytes] = [:]
+    private var nextBuffer: BufferID = 0
+    let blobs = BlobStore()
+    var run: RunContext?
+    var generation = 0
+    /// Counts welcomes: work that was begun before the last one reports nothing.
+    private var membership = 0
+    var lanes: [UInt16: LaneWork] = [:]
+    var parameters: ReceivedParameters?
+    /// Keys of shards that were prepared or looked up here.
+    var preparedKeys: [UInt32: CacheKey] = [:]
+    /// Vector rows that were asked for, with the lane that waits for them.
+    var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
+    var nextRowList: UInt32 = 0
+    /// Payloads that go by messages.
+    private var pool = MessageBufferPool(byteCount: 0)
+    /// Memory shared with the coordinator that started this worker.
+    private let parameterMemory: SharedMemory?
+    private let contributionMemory: ContributionMemory?
+    /// What waits for a connection: beyond the limit only the newest messages are kept.
+    private static let (outboxLimit, outboxRest) = (64, 16)
+    private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
+    private var end: WorkerEnd?
+    private var saidUnreachable = false
+    private let diagnosis = Diagnosis()
+    private var watch = ConnectionWatch()
+    private var patience = Patience(now: Startup.milliseconds())
+    private var limits = SocketLimits()
+    private var repeated = RepeatedMessages()
+
+    package init(_ options: WorkerOptions, logger: Logger) throws(InputError) {
+        self.options = options
+        self.logger = logger
+        signals = try SignalWatcher([SIGTERM, SIGINT], exitOnSecond: 75)
+        inbox = try EventInbox()
+        parameterMemory = try options.shared.map { descriptors throws(InputError) in try SharedMemory(descriptor: descriptors.parameters) }
+        contributionMemory = try options.shared.map { descriptors throws(InputError) in
+            ContributionMemory(try SharedMemory(descriptor: descriptors.gradients))
+        }
+        context = try ZMQContext()
+        limits.maximumFrameBytes = Int64(WireLimits.frame)
+        socket = try DealerSocket(context, limits: limits, security: options.security)
+        let fingerprint = NumericFingerprint.measure()
+        machine = WorkerStateMachine(
+            hello: Hello(
+                program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
+                blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, localToken: options.localToken,
+                instance: UInt64.random(in: 1 ... .max)))
+        try socket.connect(options.endpoint)
+        threads = (0..<options.threads).map { ComputeThread(queue: queue, name: "compute \($0)") }
+    }
+
+    package func loop() throws(InputError) -> WorkerEnd {
+        var poller = Poller()
+        let socketSlot = poller.add(socket)
+        let monitorSlot = poller.add(socket.monitor)
+        _ = poller.add(descriptor: inbox.wake.descriptor)
+        _ = poller.add(descriptor: signals.event.descriptor)
+        // A local worker's standard input is a pipe from the coordinator: its end means leave.
+        let parentSlot = options.localToken != 0 ? poller.add(descriptor: 0) : nil
+        var nextTick = Startup.milliseconds()
+        var events: [WorkerStateMachine.Event] = [.tick]
+        while true {
+            handle(&events)
+            flush()
+            if let end {
+                queue.end()
+                return end
+            }
+            let now = Startup.milliseconds()
+            let wait = now >= nextTick ? 0 : Int(nextTick - now)
+            _ = try poller.wait(timeoutMilliseconds: outbox.isEmpty ? wait : min(wait, 5))
+            signals.event.drain()
+            if signals.stopRequests > 0 {
+                events.append(.stopRequested)
+                continue
+            }
+            if let parentSlot, poller.isReadable(parentSlot) || poller.hasHungUp(parentSlot) {
+                end = .finished("the coordinator has ended")
+                continue
+            }
+            if poller.isReadable(monitorSlot) { watchConnection() }
+            if poller.isReadable(socketSlot) { receive(&events) }
+            for item in inbox.drain() {
+                guard let event = item() else { continue }
+                events.append(event)
+                handle(&events)
+            }
+            if Startup.milliseconds() >= nextTick {
+                nextTick = Startup.milliseconds() + 200
+                // libzmq gives up for good when it was refused; the key may be allowed later.
+                if watch.needsReconnect(now: Startup.milliseconds()) { try socket.reconnect() }
+                events.append(.tick)
+                waitOrGiveUp(Startup.milliseconds())
+            }
+        }
+    }
+
+    private func receive(_ events: inout [WorkerStateMachine.Event]) {
+        // A few at a time, so that finished work is not starved by a stream of chunks.
+        for _ in 0..<64 {
+            guard let event = socket.receive() else { return }
+            switch event {
+            case .malformed(let reason): logger.warning("refused a message: \(reason)")
+            case .message(let header, let payload):
+                do {
+                    let message = try header.withUnsafeBytes { bytes throws(WireError) in try CoordinatorMessage(header: bytes) }
+                    events.append(.message(message, payload: payload.map(hold)))
+                } catch {
+                    logger.warning("refused a message: \(error)")
+                }
+            }
+            // Chunks pass through the machine before the next are read: it counts what is under way.
+            handle(&events)
+        }
+    }
+
+    private func hold(_ message: ZMQMessage) -> Payload {
+        nextBuffer += 1
+        buffers[nextBuffer] = message
+        return .init(buffer: nextBuffer, count: message.count, hash: 0)
+    }
+
+    private func handle(_ events: inout [WorkerStateMachine.Event]) {
+        while !events.isEmpty {
+            var event = events.removeFirst()
+            if case .message(.begin(let order), var payload?) = event, let message = buffers[payload.buffer] {
+                // What lies in the coordinator's memory was not carried anywhere.
+                if reference(in: message) != nil {
+                    payload.hash = order.parameterHash
+                } else {
+                    payload.hash = Digest64.hash(blocks: message.data)
+                    let expected = run.map { ParameterCoding(count: $0.layout.count, precision: $0.coding.precision).byteCount }
+                    if let expected, message.count != expected { payload.fault = "\(message.count) bytes where the model has \(expected)" }
+                }
+                event = .message(.begin(order), payload: payload)
+            }
+            for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
+        }
+    }
+
+    private func reference(in payload: any PayloadBytes) -> SharedReference? {
+        parameterMemory == nil ? nil : SharedReference(payload.data)
+    }
+
+    func post(_ message: WorkerMessage, payload: ZMQMessage? = nil) { outbox.append((message.encoded(), payload)) }
+
+    private func flush() {
+        while let next = outbox.first {
+            switch socket.send(header: next.header, payload: next.payload) {
+            case .sent: outbox.removeFirst()
+            default:
+                // No connection: what was meant for the old one is told again by the machine's reminders.
+                if outbox.count > Self.outboxLimit { outbox.removeFirst(outbox.count - Self.outboxRest) }
+                return
+            }
+        }
+    }
+
+    /// Ends when nobody takes the worker in for long, unless the user wants it to stay.
+    private func waitOrGiveUp(_ now: Milliseconds) {
+        if let reason = diagnosis.reason.withLock({ $0.take() }), !watch.isUp {
+            logger.info("no coordinator at \(options.endpoint) yet; retrying (\(reason))")
+        }
+        patience.note(isWell: watch.isUp && machine.isMember, now: now)
+        guard !options.stays, options.localToken == 0, patience.isOver(now: now) else { return }
+        end = .gaveUp(reasonForSilence)
+    }
+
+    /// Why no coordinator takes the worker in, as far as it can be known.
+    private var reasonForSilence: String {
+        if let failure = watch.failure { return "\(failure)" }
+        return (try? Endpoint(options.endpoint))?.diagnosis() ?? "nobody answers"
+    }
+
+    /// Says once, as soon as it is known, why nobody answers. Another thread finds out: names may take seconds.
+    private func explainSilence() {
+        guard !saidUnreachable else { return }
+        saidUnreachable = true
+        let (diagnosis, endpoint) = (diagnosis, options.endpoint)
+        Thread.detachNewThread {
+            let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "nobody answers"
+            diagnosis.reason.withLock { $0 = reason }
+        }
+    }
+
+    private func watchConnection() {
+        while let event = socket.monitor.next() {
+            let wasUp = watch.isUp
+            watch.note(event, now: Startup.milliseconds())
+            switch event {
+            case .handshakeFailed(let failure, let endpoint):
+                let text = "\(endpoint): the coordinator cannot be joined: \(failure)"
+                if let text = repeated.admit(text, now: Startup.milliseconds()) { logger.error("\(text)") }
+            case .handshakeSucceeded(let endpoint):
+                saidUnreachable = false
+                repeated.forget()
+                logger.info("connected to \(endpoint)")
+            case .connectRetried: explainSilence()
+            case .disconnected(let endpoint):
+                if wasUp { logger.warning("lost the connection to \(endpoint); connecting again") }
+                outbox = []
+            default: break
+            }
+        }
+    }
+
+    private func perform(_ effect: WorkerStateMachine.Effect, _ events: inout [WorkerStateMachine.Event]) {
+        switch effect {
+        case .send(let message): post(message)
+        case .join(let run, let text): join(run, text, &events)
+        case .locate(let job, let ticket): locate(job, ticket, &events)
+        case .store(let chunk, let buffer): store(chunk, buffer, &events)
+        case .perform(let job): start(job, &events)
+        case .closeLane(let lane): lanes[lane] = nil
+        case .useParameters(let update, let buffer): use(buffer, update)
+        case .compute(let order, let lane): compute(order, lane)
+        case .contribute(let contribution): contribute(contribution)
+        case .forget: queue.drop(.gradient)
+        case .serve(let request): serve(request)
+        case .release(let buffer): buffers[buffer] = nil
+        case .log(let text): logger.warning("\(text)")
+        case .leave(let reason, let departure): leave(reason, departure)
+        }
+    }
+
+    private func leave(_ reason: String, _ departure: WorkerStateMachine.Departure) {
+        switch departure {
+        case .refused: end = .refused(reason)
+        case .stopped: end = .stopped
+        case .finished where !options.stays: end = .finished(reason)
+        case .finished, .paused:
+            logger.info("\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
+            run = nil
+            lanes = [:]
+        }
+    }
+
+    private func join(_ number: UInt64, _ text: String, _ events: inout [WorkerStateMachine.Event]) {
+        blobs.removeAll()
+        membership += 1
+        lanes = [:]
+        parameters = nil
+        rowLists = [:]
+        queue.drop(.gradient)
+        queue.drop(.prepare)
+        queue.drop(.ahead)
+        do {
+            let description = try RunDescription.decode(text)
+            try checkSize(description)
+            if run?.run != number {
+                let folder = options.localToken != 0 ? description.local?.cache : nil
+                let cache = try folder.map { folder throws(InputError) in try PreparedCache(folder: folder) } ?? ownCache()
+                run = RunContext(run: number, description: description, cache: cache, isLocal: options.localToken != 0)
+                generation += 1
+                preparedKeys = [:]
+                pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
+            }
+            events.append(.joined(lanes: description.settings.lanes))
+            logger.info("joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
+        } catch {
+            events.append(.cannotJoin("\(error)"))
+        }
+    }
+
+    /// A model that this host cannot hold is refused; one whose parameters take long to come gets a connection that waits for them.
+    private func checkSize(_ description: RunDescription) throws(InputError) {
+        let layout = ParameterLayout(settings: description.settings)
+        let bytes = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision).byteCount
+        // The parameters as they came, and a gradient.
+        let (needed, memory) = (2 * layout.count * MemoryLayout<Float>.size, Startup.memoryBytes)
+        guard needed <= memory else {
+            throw InputError(
+                "the model has \(layout.count) parameters, which need \(needed >> 20) MiB here; this host has \(memory >> 20)",
+                at: "this host", remedy: "use a smaller model or a larger host")
+        }
+        guard options.localToken == 0 else { return }
+        var wanted = SocketLimits(largestMessageBytes: bytes)
+        wanted.maximumFrameBytes = limits.maximumFrameBytes
+        guard wanted.heartbeatTimeoutMilliseconds > limits.heartbeatTimeoutMilliseconds else { return }
+        limits = wanted
+        try socket.reconnect(limits)
+    }
+
+    private func ownCache() throws(InputError) -> PreparedCache {
+        if let folder = options.cache { return try PreparedCache(folder: folder) }
+        return try PreparedCache.standard(fallback: "/tmp/t2v-cache-\(getuid())")
+    }
+
+    private func use(_ buffer: BufferID, _ update: UInt64) {
+        guard let message = buffers.removeValue(forKey: buffer), let run else { return }
+        let coding = ParameterCoding(count: run.layout.count, precision: run.coding.precision)
+        if let memory = parameterMemory, let reference = reference(in: message), let bytes = memory.payload(reference) {
+            parameters = ReceivedParameters(update: update, bytes: bytes, coding: coding, shared: (reference, memory))
+        } else {
+            parameters = ReceivedParameters(update: update, bytes: message, coding: coding, shared: nil)
+        }
+        if parameters == nil { logger.error("the parameters of update \(update) do not fit this model's layout") }
+    }
+
+    private func compute(_ order: Order, _ lane: UInt16) {
+        guard let work = lanes[lane], let parameters, parameters.update == order.update, let run, let plan = run.plan else { return }
+        work.want(order.update)
+        let (generation, post, queue, update) = (generation, poster(), queue, order.update)
+        queue.add(.gradient) { [weak self] thread in
+            guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
+            guard let result = work.compute(order, parameters, builder, engine) else { return }
+            // A lane that was closed meanwhile has lost its gradient.
+            post { self?.lanes[lane] === work ? .computed(update: update, lane: lane, result) : nil }
+            let next = order.updateInEpoch + 1
+            let wraps = next >= plan.updates.updatesPerEpoch
+            queue.add(.ahead) { thread in
+                guard let (_, builder) = thread.ready(for: run, plan, generation) else { return }
+                work.buildAhead(
+                    epoch: UInt64(order.epoch) + (wraps ? 1 : 0), updateInEpoch: wraps ? 0 : next, update: update + 1, builder)
+            }
+        }
+    }
+
+    /// Sums the lanes below the node along the tree, encodes the sum and sends it, or says where it lies.
+    private func contribute(_ contribution: Contribution) {
+        guard let run else { return }
+        var contribution = contribution
+        let (node, update) = (contribution.node, contribution.update)
+        if let place = contributionMemory?.place(of: node, update: update) {
+            contribution.hash = place.hash
+            post(.contribution(contribution), payload: try? ZMQMessage(place.reference.encoded()))
+            return
+        }
+        let tree = ReductionTree(lanes: run.description.settings.lanes)
+        // A lane without a selected token is absent: its losses say so no less than its zeros.
+        let sum = GradientSum(run.coding, tree, node) { node in
+            guard node.level == 0 else { return .children }
+            guard let work = lanes[node.index], work.hasGradient else { return .absent }
+            return .value(work.gradient.view)
+        }
+        guard contribution.selected > 0, let sum else {
+            post(.contribution(contribution))
+            return
+        }
+        if let place = contributionMemory?.write(node, update: update, room: run.coding.maximumBytes, sum.encode) {
+            contribution.hash = place.hash
+            post(.contribution(contribution), payload: try? ZMQMessage(place.reference.encoded()))
+            return
+        }
+        let buffer = pool.next()
+        let length = sum.encode(into: buffer.bytes)
+        let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<length])
+        contribution.hash = Digest64.hash(bytes)
+        post(.contribution(contribution), payload: ZMQMessage(sharing: bytes, ownedBy: buffer))
+    }
+
+    func serve(_ request: FetchRequest) {
+        guard case .prepared(let shard) = request.blob, let key = preparedKeys[shard], let (bytes, owner) = run?.cache.contents(key),
+            let part = request.part(of: UInt64(bytes.count))
+        else { return }
+        post(
+            .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(bytes.count))),
+            payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
+    }
+
+    /// A way for compute threads to report: what belongs to an earlier membership is dropped on arrival.
+    func poster() -> (@escaping EventInbox.News) -> Void {
+        let (inbox, begun) = (inbox, membership)
+        return { [weak self] item in inbox.post { self?.membership == begun ? item() : nil } }
+    }
+
+}

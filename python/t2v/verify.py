@@ -1,0 +1,78 @@
+"""Compares the tokens of the fast path with spaCy's on a sample. In: a job, the program's `features`. Out: a difference, or none.
+
+The judge is a fresh pipeline of the language that has read the job's nlp/: the pipeline in memory can hold lexemes that were made before
+its table of norms came.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import records
+from .errors import InputError
+
+
+def fresh_pipeline(nlp: Any, folder: Path) -> Any:
+    """A pipeline without components that has read tokenizer and vocabulary from `folder`."""
+    from spacy.util import load_model_from_config
+
+    settings = {**nlp.config["nlp"], "pipeline": [], "disabled": []}
+    settings.update({name: None for name in ("before_creation", "after_creation", "after_pipeline_creation")})
+    fresh = load_model_from_config({"nlp": settings}, auto_fill=True)
+    return fresh.from_disk(folder, exclude=["vectors"])
+
+
+def features(program: Path, job: Path, texts: list[Any]) -> Iterator[dict[str, Any]]:
+    """What the trainer sees of texts.
+
+    Raises: InputError when the program refuses them.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf8") as file:
+        for text in texts:
+            file.write(json.dumps({"text" if isinstance(text, str) else "tokens": text}) + "\n")
+        file.flush()
+        done = subprocess.run([str(program), "features", "--job", str(job), file.name], capture_output=True)
+    if done.returncode != 0:
+        raise InputError(done.stderr.decode("utf8", "replace").strip()[-500:], str(program), "--verify 0 trusts it unseen")
+    for line in done.stdout.decode("utf8").splitlines():
+        yield json.loads(line)
+
+
+def first_difference(program: Path, job: Path, folder: Path, nlp: Any, chunks: list[records.Chunk], form: str, columns: list[str]) -> str:
+    """A sentence about the first document whose words, spaces or columns differ; empty if none does.
+
+    job: the folder with job.json and nlp/; folder: its nlp/; nlp: the pipeline that was built.
+    """
+    from spacy.attrs import IDS
+    from spacy.tokens import Doc
+
+    texts = [text for chunk in chunks for text in records.parse(chunk, form) if text]
+    fresh = fresh_pipeline(nlp, folder)
+    fresh.max_length = max([1_000_000, *map(len, texts)])
+    docs = [fresh.make_doc(text) if isinstance(text, str) else Doc(fresh.vocab, words=text) for text in texts]
+    pairs = [(doc, seen) for doc, seen in zip((doc for doc in docs if len(doc)), features(program, job, texts))]
+    for doc, seen in pairs:
+        words = [token.text for token in doc]
+        if seen["tokens"] != words:
+            return f"the words differ: {example(words, seen['tokens'])}"
+        if [bool(space) for space in seen["spaces"]] != [bool(token.whitespace_) for token in doc]:
+            return f"the spaces differ in {doc.text[:60]!r}"
+        for name in columns:
+            ids = doc.to_array(IDS[name]).tolist() if name not in ("ENT_TYPE", "POS", "TAG", "DEP", "LEMMA") else [0] * len(doc)
+            if seen["ids"][name] != ids:
+                place = next(index for index, (one, other) in enumerate(zip(seen["ids"][name], ids)) if one != other)
+                return f"{name} of {words[place]!r} differs"
+    if len(pairs) != sum(1 for doc in docs if len(doc)):
+        return "a document is missing"
+    return ""
+
+
+def example(ours: list[str], theirs: list[str]) -> str:
+    """The first words that differ."""
+    place = next((index for index, (one, other) in enumerate(zip(ours, theirs)) if one != other), min(len(ours), len(theirs)))
+    return f"spaCy has {' '.join(ours[place : place + 3])!r}, t2v has {' '.join(theirs[place : place + 3])!r}"

@@ -1,0 +1,169 @@
+"""Mistakes that users make, each with the config that makes it: one sentence that says where it is and what to do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from conftest import BASE, MODEL
+
+from t2v.errors import InputError
+
+VECTORS_OBJECTIVE = {"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 2, "hidden_size": 12, "loss": "cosine"}
+WARMUP = {"@schedules": "warmup_linear.v1", "initial_rate": 0.1, "warmup_steps": 2, "total_steps": 4}
+COMPOUNDING = {"@schedules": "compounding.v1", "start": 100, "stop": 1000, "compound": 1.001}
+SEQUENCES = {"@batchers": "spacy.batch_by_sequence.v1", "size": 10, "get_length": None}
+ENCODE = {"@architectures": "spacy.MaxoutWindowEncoder.v2", "width": 16, "maxout_pieces": 3, "depth": 2, "window_size": 2}
+
+MISTAKES: list[Any] = [
+    # spacy3-facts, what goes wrong in `spacy pretrain`
+    pytest.param({"paths.raw_text": None}, ["[corpora.pretrain]", "path is null", "--paths.raw_text"], id="no raw text"),
+    pytest.param({"paths.raw_text": "nowhere.jsonl"}, ["no such file: nowhere.jsonl"], id="raw text is missing"),
+    pytest.param({"pretraining.component": "tagger"}, ['"tagger" is not in the pipeline', 'component = "tok2vec"'], id="component"),
+    pytest.param({"pretraining.component": None}, ["component is null", 'component = "tok2vec"'], id="component is null"),
+    pytest.param({"pretraining.layer": "tok2vec"}, ["no such layer"], id="layer"),
+    pytest.param({"pretraining.objective": VECTORS_OBJECTIVE}, ["[pretraining.objective]", "--paths.vectors"], id="no vectors to predict"),
+    pytest.param(
+        {"pretraining.objective": {**VECTORS_OBJECTIVE, "loss": "l2"}, "paths.vectors": "VECTORS"}, ['"cosine" or "L2"'], id="loss"
+    ),
+    pytest.param({f"{MODEL}.embed.include_static_vectors": True}, ["static vectors", "--paths.vectors"], id="no static vectors"),
+    pytest.param({"paths.vectors": "nowhere"}, ["[initialize]", '"nowhere"', "neither a folder nor an installed"], id="vectors"),
+    pytest.param({"pretraining.max_epoch": 2}, ['no key "max_epoch"', 'did you mean "max_epochs"?'], id="unknown key"),
+    pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "not there"], id="corpus"),
+    # what t2v has no counterpart for
+    pytest.param({"pretraining.batcher.size": COMPOUNDING}, ["[pretraining.batcher]", "size is a schedule"], id="batch size schedule"),
+    pytest.param({"pretraining.batcher": SEQUENCES}, ["spacy.batch_by_words.v1"], id="batcher"),
+    pytest.param({"pretraining.optimizer": {"@optimizers": "RAdam.v1"}}, ["RAdam", "Adam.v1"], id="RAdam"),
+    pytest.param({"pretraining.optimizer": {"@optimizers": "SGD.v1", "learn_rate": 0.1}}, ["SGD", "Adam.v1"], id="SGD"),
+    pytest.param({"pretraining.optimizer.L2": WARMUP}, ["L2 is a schedule"], id="schedule of L2"),
+    pytest.param({f"{MODEL}.encode": ENCODE}, ["[components.tok2vec.model.encode]", "window_size is 2"], id="window"),
+    pytest.param({f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX", "MORPH"]}, ["MORPH", "annotated"], id="annotation"),
+    pytest.param({f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX", "IDX"]}, ["IDX"], id="IDX"),
+    pytest.param({f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX", "NORMS"]}, ["NORMS"], id="no attribute"),
+    pytest.param({f"{MODEL}.embed.@architectures": "my.Embed.v1"}, ["my.Embed.v1", "--code"], id="no function"),
+    pytest.param({"pretraining.dropout": 1.0}, ["dropout"], id="dropout"),
+    pytest.param({"pretraining.max_epochs": 0}, ["max_epochs = 0"], id="no epochs"),
+    # the section [t2v]
+    pytest.param({"t2v.lane": 4}, ['no key "lane"', 'did you mean "lanes"?'], id="t2v: unknown key"),
+    pytest.param({"t2v.lanes": "four"}, ["[t2v]", "lanes", "int"], id="t2v: type"),
+    pytest.param({"t2v.mask_prob": 1.5}, ["mask_prob = 1.5", "0 to 1"], id="t2v: range"),
+    pytest.param({"t2v.precision": "float16"}, ['"float32" or "bf16"'], id="t2v: choice"),
+    pytest.param({"t2v.workers": 4}, ["belongs to a machine", "--workers"], id="t2v: machine"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "words"), MISTAKES)
+def test_mistake(compiled: Callable[..., Any], tmp_path: Path, vectors: Path, overrides: dict[str, Any], words: list[str]) -> None:
+    given = {name: str(vectors) if value == "VECTORS" else value for name, value in overrides.items()}
+    with pytest.raises(InputError) as error:
+        compiled(given)
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+    assert {path.name for path in tmp_path.iterdir()} <= {"edited"}, "a refused job leaves nothing behind"
+
+
+def test_no_pretraining_block(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    text = BASE.read_text()
+    (tmp_path / "config.cfg").write_text(text[: text.index("[pretraining]")])
+    with pytest.raises(InputError, match="no \\[pretraining\\] block.*init fill-config --pretraining"):
+        compiled(config=tmp_path / "config.cfg")
+
+
+def test_missing_key(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "config.cfg").write_text(BASE.read_text().replace("n_save_epoch = null\n", ""))
+    with pytest.raises(InputError, match="n_save_epoch.*fill-config"):
+        compiled(config=tmp_path / "config.cfg")
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("raw.txt", "spacy.PlainTextCorpus.v1"), ("raw.json", "ends in .jsonl")])
+def test_texts_of_another_kind(compiled: Callable[..., Any], tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / name).write_text('{"text": "Some words."}\n')
+    with pytest.raises(InputError, match=remedy):
+        compiled({"paths.raw_text": str(tmp_path / name)})
+
+
+def test_folder_without_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/.hidden.jsonl").write_text('{"text": "Some words."}\n')
+    with pytest.raises(InputError, match="no file in .*texts ends in .jsonl"):
+        compiled({"paths.raw_text": str(tmp_path / "texts")})
+
+
+def test_empty_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_text("")
+    with pytest.raises(InputError, match="is empty"):
+        compiled({"paths.raw_text": str(tmp_path / "raw.jsonl")})
+
+
+PARSER = """[components.ner]
+factory = "ner"
+
+[components.ner.model]
+@architectures = "spacy.TransitionBasedParser.v2"
+state_type = "ner"
+extra_state_tokens = false
+hidden_width = 16
+maxout_pieces = 2
+use_upper = true
+nO = null
+
+[components.ner.model.tok2vec]"""
+
+
+@pytest.mark.parametrize("layer", ["", "tok2vec"])
+def test_entity_recognizer_with_its_own_layer(compiled: Callable[..., Any], tmp_path: Path, layer: str) -> None:
+    text = BASE.read_text().replace('pipeline = ["tok2vec"]', 'pipeline = ["ner"]')
+    text = text.replace('[components.tok2vec]\nfactory = "tok2vec"\n\n[components.tok2vec.model]', PARSER)
+    text = text.replace("components.tok2vec.model", "components.ner.model.tok2vec")
+    (tmp_path / "config.cfg").write_text(text.replace('component = "tok2vec"', 'component = "ner"'))
+    with pytest.raises(InputError, match='component = "ner" with layer = "|no tok2vec layer'):
+        compiled({"pretraining.layer": layer}, config=tmp_path / "config.cfg")
+
+
+# What spaCy stumbles over and t2v does as the user meant it.
+
+
+def test_compressed_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps({"text": "Some words that are not many."}).encode()))
+    assert compiled({"paths.raw_text": str(path)})["text"]["sources"] == [str(path)]
+
+
+def test_folder_of_texts_in_order(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "b").mkdir(parents=True)
+    for name in ("b/c.jsonl", "a.jsonl", "notes.txt", ".a.jsonl"):
+        (folder / name).write_text('{"text": "Some words that are not many."}\n')
+    assert compiled({"paths.raw_text": str(folder)})["text"]["sources"] == [str(folder / "a.jsonl"), str(folder / "b/c.jsonl")]
+
+
+def test_plain_texts_keep_max_length_itself(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "raw.txt").write_text("Some words that are not many.\n")
+    reader = {"@readers": "spacy.PlainTextCorpus.v1", "path": str(tmp_path / "raw.txt"), "min_length": 2, "max_length": 50}
+    job = compiled({"corpora.pretrain": reader})
+    assert job["text"]["format"] == "lines"
+    assert (job["training"]["min_length"], job["training"]["max_length"]) == (2, 51)
+
+
+def test_no_averages(compiled: Callable[..., Any]) -> None:
+    assert compiled({"pretraining.optimizer.use_averages": False})["model"]["optimizer"]["averages"] is False
+
+
+def test_learn_rate_schedule(compiled: Callable[..., Any]) -> None:
+    rate = compiled({"pretraining.optimizer.learn_rate": WARMUP})["model"]["optimizer"]["learn_rate"]
+    assert rate == {"values": [0.0, 0.05, 0.1, 0.05], "rest": 0.0}
+
+
+def test_discarded_documents(compiled: Callable[..., Any]) -> None:
+    assert compiled({"pretraining.batcher.discard_oversize": True})["training"]["max_length"] == 121
+
+
+def test_settings_without_the_section(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    job = compiled({"t2v.lanes": 3, "t2v.mask_prob": 0.2, "t2v.characters_loss": "softmax", "t2v.shuffle": False})
+    assert (job["training"]["lanes"], job["training"]["shuffle"]) == (3, False)
+    assert (job["model"]["mask_probability"], job["model"]["objective"]["loss"]) == (0.2, "softmax")
+    assert "[t2v]" in (tmp_path / "job/config.cfg").read_text()

@@ -1,0 +1,175 @@
+"""The slow path: what is in texts.pieces is just what spaCy sees."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from conftest import HERE, MODEL, SENTENCES
+
+from t2v import pieces, reader, records
+from t2v.errors import InputError
+
+ATTRIBUTES = ["NORM", "LIKE_NUM", "IS_STOP", "SHAPE"]
+
+
+def decode(data: bytes, columns: int) -> list[tuple[int, list[list[tuple[str, bool, tuple[int, ...]]]]]]:
+    """Pieces as (first document's number, documents); a document is a list of (word, a space follows, columns)."""
+    import numpy
+
+    found, place = [], 0
+    while place < len(data):
+        magic, length, docs, tokens, words, count, first, size = struct.unpack_from("<8s7Q", data, place)
+        assert (magic, count, length % 8) == (b"T2VPIEC1", columns, 0)
+        start = place + 64
+
+        def take(kind: str, number: int) -> Any:
+            nonlocal start
+            array = numpy.frombuffer(data, kind, number, start)
+            start += (array.nbytes + 7) // 8 * 8
+            return array
+
+        lengths, ids = take("<u4", docs), take("<u8", words * columns).reshape(columns, words)
+        offsets, text, rows = take("<u4", words + 1), take("u1", size).tobytes(), take("<u4", tokens)
+        assert start == place + length and lengths.sum() == tokens and (lengths > 0).all()
+        assert len({tuple(column) for column in ids.T.tolist()}) == words, "words are distinct"
+        texts = [text[offsets[index] : offsets[index + 1]].decode() for index in range(words)]
+        flat = [(texts[row & 0x7FFFFFFF], bool(row >> 31), tuple(ids[:, row & 0x7FFFFFFF].tolist())) for row in rows.tolist()]
+        ends = lengths.cumsum().tolist()
+        found.append((first, [flat[end - length : end] for end, length in zip(ends, lengths.tolist())]))
+        place += length
+    return found
+
+
+def expected(doc: Any, columns: list[str]) -> list[tuple[str, bool, tuple[int, ...]]]:
+    """The document rebuilt from words and spaces, with the token's norm."""
+    from spacy.attrs import IDS
+    from spacy.tokens import Doc
+
+    rebuilt = Doc(doc.vocab, words=[token.text for token in doc], spaces=[bool(token.whitespace_) for token in doc])
+    values = [doc.to_array(IDS[name]) if name == "NORM" else rebuilt.to_array(IDS[name]) for name in columns]
+    return [(token.text, bool(token.whitespace_), tuple(int(column[token.i]) for column in values)) for token in doc]
+
+
+def test_attributes_that_only_python_computes(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    import spacy
+
+    job = compiled({f"{MODEL}.embed.attrs": ATTRIBUTES})
+    text = job["text"]
+    assert text["path"] == "pieces" and "LIKE_NUM" in text["why"] and text["columns"] == ["ORTH", *ATTRIBUTES]
+    nlp = spacy.blank("en")
+    [(first, docs)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 5)
+    assert first == 0 and docs == [expected(nlp.make_doc(sentence), text["columns"]) for sentence in SENTENCES * 3]
+    assert any(word == "n't" and ids[1] == nlp.vocab.strings["not"] for doc in docs for word, _, ids in doc), "the token's norm"
+    assert text["mask"]["text"] == "[MASK]" and text["mask"]["ids"][1] == nlp.vocab.strings["[mask]"]
+
+
+def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
+    import spacy
+
+    overrides = {"nlp.tokenizer.@tokenizers": "my.Whitespace.v1", f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "LEMMA", "SPACY"]}
+    job = compiled(overrides, code=HERE / "user_code.py")
+    assert "Whitespace is not rule-based" in job["text"]["why"] and not (tmp_path / "job/nlp").exists()
+    assert job["text"]["columns"] == ["ORTH", "NORM", "PREFIX", "LEMMA"], "SPACY belongs to the token"
+    [(_, docs)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 4)
+    assert [[word for word, _, _ in doc] for doc in docs] == [sentence.split() for sentence in SENTENCES * 3]
+    assert all(ids[3] == 0 for doc in docs for _, _, ids in doc), "no lemma gets in"
+    assert spacy.blank("en").vocab.strings["not"] not in {ids[1] for doc in docs for word, _, ids in doc if word != "not"}
+
+
+def test_users_reader(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    import spacy
+
+    job = compiled({"corpora.pretrain": {"@readers": "my.Reader.v1", "count": 2500}}, code=HERE / "user_code.py")
+    assert "reader" in job["text"]["why"] and job["text"]["documents"] == 2500
+    found = decode((tmp_path / "job/texts.pieces").read_bytes(), 5)
+    assert [(first, len(docs)) for first, docs in found] == [(0, 1000), (1000, 1000), (2000, 500)]
+    doc = spacy.blank("en").make_doc("This is document 2499 of 2500, isn't it?")
+    assert found[2][1][-1] == expected(doc, job["text"]["columns"])
+
+
+def test_annotated_corpus(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    """A .spacy corpus: words and spaces of the reference; annotations do not get in."""
+    import spacy
+    from spacy.tokens import Doc, DocBin
+
+    nlp = spacy.blank("en")
+    docs = [nlp.make_doc(sentence) for sentence in SENTENCES]
+    odd = Doc(nlp.vocab, words=["do", "n't", "split", "42times"], spaces=[False, True, True, False])
+    for token in odd:
+        token.pos_ = "NOUN"
+    DocBin(docs=[*docs, odd], attrs=["ORTH", "POS", "SPACY"]).to_disk(tmp_path / "train.spacy")
+    overrides = {
+        "corpora.pretrain": {"@readers": "spacy.Corpus.v1", "path": str(tmp_path / "train.spacy"), "gold_preproc": False},
+        f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "POS", "SHAPE"],
+    }
+    job = compiled(overrides)
+    [(_, found)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 5)
+    columns = job["text"]["columns"]
+    assert found[:-1] == [expected(doc, columns) for doc in docs]
+    assert [(word, space) for word, space, _ in found[-1]] == [("do", False), ("n't", True), ("split", True), ("42times", False)]
+    assert all(ids[3] == 0 for _, _, ids in found[-1])
+
+
+def test_processes_give_what_one_gives(tmp_path: Path) -> None:
+    import spacy
+
+    path = tmp_path / "raw.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{SENTENCES[n % 4]} Number {n}."}) + "\n\n" for n in range(3300)))
+    nlp = spacy.blank("en")
+    preparer = pieces.Preparer(nlp, ["ORTH", "NORM"], "jsonl", {"min_length": 17, "max_length": 40, "limit": 0})
+    one = [preparer(chunk) for chunk in records.chunks([str(path)])]
+    many = list(pieces.in_processes(preparer, records.chunks([str(path)]), 2))
+    assert one == many and sum(count for _, count, _ in one) < 3300
+    found = decode(b"".join(piece for piece, _, _ in one), 2)
+    assert [first for first, _ in found] == [0, 1000, 2000, 3000]
+    limited = list(records.chunks([str(path)], 1500))
+    assert sum(len(chunk.lines) for chunk in limited) == 1500
+
+
+def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
+    """Lexemes of the tokenizer's exceptions are older than the table: they get its norms too."""
+    import spacy
+    from spacy.lookups import Lookups
+
+    nlp = spacy.blank("en")
+    before = nlp.vocab["goin'"].norm_
+    lookups = Lookups()
+    lookups.add_table("lexeme_norm", {"goin'": "walking"})
+    nlp.vocab.lookups = lookups
+    assert nlp.vocab["goin'"].norm_ == before
+    pieces.refresh_norms(nlp.vocab)
+    assert nlp.vocab["goin'"].norm_ == "walking" and nlp.vocab["Going"].norm_ == "going"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"text": "a"', "no JSON"),
+        (b'{"texts": "a"}', "no text"),
+        (b'["a"]', "no text"),
+        (b'{"text": "\xff"}', "not UTF-8"),
+        (b'{"text": "\\ud800"}', "surrogate"),
+    ],
+)
+def test_wrong_records_are_named(compiled: Callable[..., Any], tmp_path: Path, line: bytes, words: str) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(b'{"text": "Good."}\n\n' + line + b"\n")
+    for attributes in (ATTRIBUTES, ["NORM", "PREFIX", "SUFFIX", "SHAPE"]):
+        with pytest.raises(InputError, match=f"raw.jsonl:3: .*{words}"):
+            compiled({"paths.raw_text": str(path), f"{MODEL}.embed.attrs": attributes})
+
+
+def test_nothing_trains_on_nothing(compiled: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="no document is left"):
+        compiled({f"{MODEL}.embed.attrs": ATTRIBUTES, "corpora.pretrain.min_length": 400})
+
+
+def test_plain_text_reader_bounds(tmp_path: Path) -> None:
+    from spacy.training.corpus import PlainTextCorpus
+
+    corpus = PlainTextCorpus(tmp_path / "raw.txt", min_length=2, max_length=7)
+    assert reader.bounds(corpus) == {"min_length": 2, "max_length": 8, "limit": 0}
