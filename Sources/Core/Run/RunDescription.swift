@@ -2,6 +2,7 @@
 import Base
 import Foundation
 import Numerics
+import Protocol
 import Text
 
 /// The run as the welcome tells it: enough to prepare shards and to set up the model.

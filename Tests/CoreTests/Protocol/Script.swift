@@ -135,11 +135,3 @@ func words(_ message: CoordinatorMessage) -> String {
 func logs(_ effects: [CoordinatorStateMachine.Effect]) -> [String] {
     effects.compactMap { if case .log(_, let text) = $0 { text } else { nil } }
 }
-
-extension CacheKey {
-    /// A key of one byte, over and over.
-    init(repeating byte: UInt8) {
-        guard let key = CacheKey([UInt8](repeating: byte, count: CacheKey.byteCount)) else { preconditionFailure("32 bytes are a key") }
-        self = key
-    }
-}

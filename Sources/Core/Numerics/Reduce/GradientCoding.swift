@@ -71,7 +71,7 @@ public struct GradientCoding: Sendable, Equatable {
     }
 
     /// Whether every float of a payload that was checked is a finite number.
-    func isFinite(payload: UnsafeRawBufferPointer) -> Bool {
+    public func isFinite(payload: UnsafeRawBufferPointer) -> Bool {
         // The exponent's bits, all of them: infinity or NaN.
         switch precision {
         case .float32:

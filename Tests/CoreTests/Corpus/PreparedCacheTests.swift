@@ -1,0 +1,117 @@
+import CLinux
+import Foundation
+import Testing
+
+@testable import Base
+@testable import Text
+
+/// What lies in a cache is what was put there, or is not used.
+@Suite struct PreparedCacheTests {
+    private static let key = CacheKey(repeating: 7)
+
+    private static let shard: [UInt8] = {
+        var builder = PreparedShardBuilder()
+        let word = builder.add(word: WordFeatures(orth: 1, norm: 2, prefix: 3, suffix: 4, shape: 5, row: 2))
+        builder.add(line: 0, words: [word, word])
+        return builder.finish()
+    }()
+
+    private func digest(_ bytes: [UInt8]) -> ShardDigest { bytes.withUnsafeBytes(PreparedCache.digest) }
+
+    @Test func givesBackWhatWasPutIn() throws {
+        let folder = try TestFolder()
+        let cache = try PreparedCache(folder: folder.path)
+        #expect(cache.entry(Self.key) == nil)
+        try cache.store(Self.shard, key: Self.key)
+        let entry = try #require(cache.entry(Self.key))
+        #expect(entry == (UInt64(Self.shard.count), digest(Self.shard)))
+        #expect(cache.contents(Self.key).map { Array($0.bytes) } == Self.shard)
+        #expect(cache.open(Self.key, size: entry.size, digest: entry.digest)?.tokens.count == 2)
+        #expect(cache.open(Self.key, size: entry.size, digest: ShardDigest(1)) == nil)
+    }
+
+    /// A file that a disk has changed in a place that no structure checks, one with a hole, one that is cut, one of an older kind.
+    @Test(arguments: ["changed", "hole", "cut", "unsealed"]) func usesNothingThatWasDamaged(how: String) throws {
+        let folder = try TestFolder()
+        try PreparedCache(folder: folder.path).store(Self.shard, key: Self.key)
+        let path = try PreparedCache(folder: folder.path).path(Self.key)
+        var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+        // The shape's id: any 64 bits are one.
+        let place = bytes.count - 16 - 24
+        switch how {
+        case "changed": bytes[place] ^= 1
+        case "hole": for index in place..<place + 8 { bytes[index] = 0 }
+        case "cut": bytes.removeLast()
+        default: bytes.removeLast(16)
+        }
+        try Data(bytes).write(to: URL(fileURLWithPath: path))
+        let cache = try PreparedCache(folder: folder.path)
+        #expect(cache.entry(Self.key) == nil && cache.contents(Self.key) == nil)
+        #expect(cache.open(Self.key, size: UInt64(Self.shard.count), digest: digest(Self.shard)) == nil)
+        try cache.store(Self.shard, key: Self.key)
+        #expect(cache.entry(Self.key) != nil, "it is made again")
+    }
+
+    /// A file that this process has found right is looked at again when it has changed.
+    @Test func looksAgainAtAChangedFile() throws {
+        let folder = try TestFolder()
+        let cache = try PreparedCache(folder: folder.path)
+        try cache.store(Self.shard, key: Self.key)
+        #expect(cache.entry(Self.key) != nil && cache.entry(Self.key) != nil)
+        var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: cache.path(Self.key))))
+        bytes[bytes.count - 40] ^= 1
+        try Data(bytes).write(to: URL(fileURLWithPath: cache.path(Self.key)))
+        #expect(cache.entry(Self.key) == nil)
+    }
+
+    @Test func takesOnlyWhatWasAnnounced() throws {
+        let folder = try TestFolder()
+        let cache = try PreparedCache(folder: folder.path)
+        func take(_ bytes: [UInt8], size: Int, digest: ShardDigest, rows: Int = 3) throws {
+            let file = try IncomingFile(target: cache.path(Self.key))
+            try file.write(bytes, at: 0)
+            try cache.take(file, key: Self.key, size: UInt64(size), digest: digest, vectorRows: rows)
+        }
+        var damaged = Self.shard
+        damaged[damaged.count - 20] ^= 1
+        #expect(throws: InputError.self) { try take(damaged, size: damaged.count, digest: digest(Self.shard)) }
+        #expect(throws: InputError.self) { try take(Self.shard, size: Self.shard.count + 1, digest: digest(Self.shard)) }
+        #expect(throws: InputError.self) { try take(Self.shard, size: Self.shard.count, digest: digest(Self.shard), rows: 2) }
+        let text = Array("no shard at all, of whatever length".utf8)
+        #expect(throws: InputError.self) { try take(text, size: text.count, digest: digest(text)) }
+        let left = try FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/prepared")
+        #expect(left == [], "nothing of them stays")
+        try take(Self.shard, size: Self.shard.count, digest: digest(Self.shard))
+        #expect(cache.entry(Self.key) != nil)
+        let file = try IncomingFile(target: cache.path(Self.key))
+        #expect(throws: InputError.self) { try file.write([1], at: .max) }
+    }
+
+    /// Another user knows the name and may be first.
+    @Test func trustsNoFolderThatOthersCanWrite() throws {
+        let folder = try TestFolder()
+        let path = "\(folder.path)/t2v-cache"
+        try PreparedCache.makePrivate(path)
+        try PreparedCache.makePrivate(path)
+        chmod(path, 0o777)
+        #expect(throws: InputError.self) { try PreparedCache.makePrivate(path) }
+        chmod(path, 0o700)
+        let link = "\(folder.path)/link"
+        symlink(path, link)
+        #expect(throws: InputError.self) { try PreparedCache.makePrivate(link) }
+        if geteuid() == 0 {
+            chown(path, 65_534, 65_534)
+            #expect(throws: InputError.self) { try PreparedCache.makePrivate(path) }
+        }
+    }
+
+    /// A document without a token would end where the one before does.
+    @Test func emptyDocumentsAreDamage() {
+        var builder = PreparedShardBuilder()
+        builder.add(line: 0, words: [UInt32]())
+        let bytes = builder.finish()
+        #expect(throws: InputError.self) {
+            try bytes.withUnsafeBytes { try PreparedShard(bytes: $0, owner: NSObject(), place: "test") }
+        }
+    }
+}
