@@ -25,7 +25,7 @@ struct GoldenCorpus {
         var (documents, token) = (0, 0)
         var (batches, replacements): ([[DocumentView]], [[[Replacement?]]]) = ([], [])
         for count in try integers("batches") {
-            var builder = PreparedShardBuilder()
+            var builder = PreparedShardBuilder(schema: .spacy2)
             var chosen: [[Replacement?]] = []
             for document in documents..<documents + count {
                 var words: [UInt32] = []
@@ -36,16 +36,16 @@ struct GoldenCorpus {
                         row: Int32(row[token]))
                     // A word of its own for each token: the original's vector row is the target, the rest is what the network sees.
                     var original = input
-                    original.row = Int32(target[token])
+                    original.rows = target[token] < 0 ? [] : [UInt32(target[token])]
                     words.append(builder.add(word: original))
-                    choices.append(selected[token] == 1 ? .word(input) : nil)
+                    choices.append(selected[token] == 1 ? .word(Int(builder.add(word: input))) : nil)
                     token += 1
                 }
                 builder.add(line: document, words: words)
                 chosen.append(choices)
             }
             let bytes = GoldenBytes(builder.finish())
-            let shard = try PreparedShard(bytes: bytes.buffer, owner: bytes, place: "golden")
+            let shard = try PreparedShard(bytes: bytes.buffer, owner: bytes, schema: .spacy2, place: "golden")
             batches.append((0..<count).map { DocumentView(key: UInt64(documents + $0), shard: shard, index: $0) })
             replacements.append(chosen)
             documents += count
@@ -53,6 +53,8 @@ struct GoldenCorpus {
         self.batches = batches
         self.replacements = replacements
     }
+
+    static let noWord = WordFeatures(orth: 0, norm: 0, prefix: 0, suffix: 0, shape: 0, row: -1)
 
     func choose(_ update: Int, _ document: Int, _ token: Int) -> Replacement? { replacements[update][document][token] }
 

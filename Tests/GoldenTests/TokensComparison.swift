@@ -19,7 +19,7 @@ enum TokensComparison {
     static func compare(model: VectorsModel, texts: UnsafeRawBufferPointer, reference: Data) throws -> Report {
         var report = Report()
         let ours = try FeaturesPrinter(model: model).lines(jsonl: texts)
-        let shard = try prepared(ShardPreparer(model: model, minLength: 0, maxLength: .max).prepare(jsonl: texts))
+        let shard = try prepared(ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max).prepare(jsonl: texts))
         var place = reference.startIndex
         var document = 0
         for line in ours.split(separator: 0x0a, omittingEmptySubsequences: true) {
@@ -45,14 +45,14 @@ enum TokensComparison {
 
     static func prepared(_ bytes: [UInt8]) throws -> PreparedShard {
         let owner = NSMutableData(bytes: bytes, length: bytes.count)
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(start: owner.bytes, count: bytes.count), owner: owner, place: "memory")
+        return try PreparedShard(bytes: UnsafeRawBufferPointer(start: owner.bytes, count: bytes.count), owner: owner, schema: .spacy2, place: "memory")
     }
 
     private static func checksums(_ shard: PreparedShard, _ document: Int) -> String {
         var sums = [UInt64](repeating: 0, count: 5)
         let (first, end) = (Int(shard.starts[document]), Int(shard.starts[document + 1]))
         for place in first..<max(first, end) {
-            let word = shard.word(Int(shard.tokens[place]))
+            let word = shard.word(shard.word(ofToken: place))
             let weight = UInt64(place - first + 1)
             for (index, id) in [word.orth, word.norm, word.prefix, word.suffix, word.shape].enumerated() { sums[index] &+= id &* weight }
         }

@@ -94,3 +94,21 @@ def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The
         from .pretrain import resume
 
         resume(out, list(ctx.args))
+
+
+@commands.command("check", context_settings=EXTRA)
+def check_command(
+    ctx: typer.Context,
+    config_path: Path = typer.Argument(..., help="Path to the config file for `spacy train`."),
+    weights: Optional[Path] = typer.Argument(None, help="modelN.bin; default: [initialize] init_tok2vec of the config."),
+    code: Optional[Path] = CODE,
+) -> None:
+    """Say whether `spacy train` will load these weights with this config, or what to change. Status 0: yes; 2: no."""
+    with reported():
+        from .check import check
+
+        rest = list(ctx.args)
+        if weights is not None and str(weights).startswith("--"):
+            rest, weights = [str(weights), *rest], None
+        for line in check(config_path, weights, rest, code):
+            print(f"\u2714 {line}" if line.startswith("yes") else f"\u2139 {line}")

@@ -55,6 +55,7 @@ def first_difference(program: Path, job: Path, folder: Path, nlp: Any, chunks: l
     fresh = fresh_pipeline(nlp, folder)
     fresh.max_length = max([1_000_000, *map(len, texts)])
     docs = [fresh.make_doc(text) if isinstance(text, str) else Doc(fresh.vocab, words=text) for text in texts]
+    vectors = nlp.vocab.vectors
     pairs = [(doc, seen) for doc, seen in zip((doc for doc in docs if len(doc)), features(program, job, texts))]
     for doc, seen in pairs:
         words = [token.text for token in doc]
@@ -67,9 +68,26 @@ def first_difference(program: Path, job: Path, folder: Path, nlp: Any, chunks: l
             if seen["ids"][name] != ids:
                 place = next(index for index, (one, other) in enumerate(zip(seen["ids"][name], ids)) if one != other)
                 return f"{name} of {words[place]!r} differs"
+        for word, rows in zip(words, seen.get("rows", [])):
+            if not same_vector(vectors, word, rows):
+                return f"the vector of {word!r} differs"
     if len(pairs) != sum(1 for doc in docs if len(doc)):
         return "a document is missing"
     return ""
+
+
+def same_vector(vectors: Any, word: str, rows: list[int]) -> bool:
+    """Whether the mean of the rows is the word's vector; no rows: it has none. LOWER: floret may look up the lower-case word."""
+    import numpy
+    from spacy.attrs import LOWER
+    from spacy.vectors import Mode
+
+    key = vectors.strings.add(word.lower() if getattr(vectors, "attr", 0) == LOWER else word)
+    if vectors.mode != Mode.floret:
+        row = vectors.key2row.get(key, -1)
+        return rows == ([int(row)] if row >= 0 else [])
+    wanted = vectors.get_batch([key])[0]
+    return bool(numpy.allclose(vectors.data[rows].mean(axis=0), wanted, rtol=1e-4, atol=1e-5)) if rows else not wanted.any()
 
 
 def example(ours: list[str], theirs: list[str]) -> str:

@@ -24,6 +24,7 @@ package final class RunSetup {
     let cache: PreparedCache
     let initial: InitialWeights?
     let seeds: EmbeddingSeeds
+    let schema: FeatureSchema
 
     /// - Throws: `InputError` for everything that can be wrong with what the user gave.
     package init(_ options: RunOptions, folder: RunFolder, checkpoint: Checkpoint?, progress: Progress, isResuming: Bool) throws {
@@ -51,9 +52,12 @@ package final class RunSetup {
         var laneOfShard = [Int](repeating: 0, count: index.shards.count)
         for (lane, shards) in lanes.enumerated() { for shard in shards { laneOfShard[shard] = lane } }
         self.laneOfShard = laneOfShard
+        let schema = ModelSpec.spacy2(options.settings, seeds: seeds).schema
+        self.schema = schema
         let (digest, settings) = (model.digest, options.settings)
         keys = index.shards.map {
-            PreparedCache.key(text: $0.digest, modelDigest: digest, minLength: settings.minLength, maxLength: settings.maxLength)
+            PreparedCache.key(
+                text: $0.digest, modelDigest: digest, schema: schema, minLength: settings.minLength, maxLength: settings.maxLength)
         }
         cache =
             try options.cache.map { folder throws(InputError) in try PreparedCache(folder: folder) }

@@ -92,7 +92,7 @@ extension RunShell {
     // MARK: Prepared shards
 
     private func locate(_ shard: UInt32, _ peer: PeerID, _ events: inout [CoordinatorStateMachine.Event]) {
-        guard let entry = setup.cache.entry(setup.keys[Int(shard)]) else {
+        guard let entry = setup.cache.entry(setup.keys[Int(shard)], schema: setup.schema) else {
             events.append(.shardAbsent(shard, peer))
             return
         }
@@ -135,7 +135,8 @@ extension RunShell {
         incoming[shard] = nil
         do {
             try setup.cache.take(
-                arriving.file, key: setup.keys[Int(shard)], size: arriving.size, digest: arriving.digest, vectorRows: setup.vectors.rows)
+                arriving.file, key: setup.keys[Int(shard)], schema: setup.schema, size: arriving.size, digest: arriving.digest,
+                vectorRows: setup.vectors.rows)
             note((arriving.size, arriving.digest), shard)
             events.append(.shardStored(shard))
         } catch {
@@ -179,7 +180,8 @@ extension RunShell {
         var planned: [RunPlan.PlannedShard] = []
         var (documents, empty, short, long) = (0, 0, 0, 0)
         for (index, key) in setup.keys.enumerated() {
-            guard let entry = entries[UInt32(index)], let shard = setup.cache.open(key, size: entry.size, digest: entry.digest),
+            guard let entry = entries[UInt32(index)],
+                let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
                 shard.fits(vectorRows: setup.vectors.rows)
             else {
                 throw InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: "start again")
@@ -203,7 +205,7 @@ extension RunShell {
         let frequent = counts.mostFrequent(RandomWordTable.limit)
         let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
         let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
-        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]"))
+        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]", schema: setup.schema))
         plan = made
         let encoded = try made.encoded()
         let buffer = MessageBuffer(byteCount: encoded.count)
@@ -335,7 +337,7 @@ extension RunShell {
         snapshot.state.epoch = Int(training.update / plan.updates.updatesPerEpoch)
         snapshot.state.epochUpdate = Int(training.update % plan.updates.updatesPerEpoch)
         let tables = [
-            NamedWords(name: "random_words", shape: [plan.randomWordFigures.count / 7, 7], values: plan.randomWordFigures)
+            NamedWords(name: "random_words", shape: [plan.randomWordFigures.count], values: plan.randomWordFigures)
         ]
         let options = setup.options
         let news = noteCheckpoint

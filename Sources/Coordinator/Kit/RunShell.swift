@@ -152,7 +152,7 @@ package final class RunShell {
             writer.end()
         }
         var events: [CoordinatorStateMachine.Event] = setup.keys.indices.compactMap { index in
-            guard let entry = setup.cache.entry(setup.keys[index]) else { return nil }
+            guard let entry = setup.cache.entry(setup.keys[index], schema: setup.schema) else { return nil }
             note(entry, UInt32(index))
             return .shardStored(UInt32(index))
         }

@@ -20,8 +20,9 @@ public struct RunBounds: Sendable, Equatable {
         self.laneWords = laneWords
     }
 
-    /// No text gives a longer prepared shard: a distinct word (52 bytes) and a token (4) need a byte of text, a document (8) several.
-    public static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 64 + 4096 }
+    /// No text gives a longer prepared shard: a distinct word (its columns, vector rows and bytes) and a token (4) need a byte of text and
+    /// more, a document (8) several.
+    public static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 1_024 + 4_096 }
 
     /// Why the introduction is none.
     static func objection(to hello: Hello) -> String? {

@@ -107,7 +107,7 @@ public struct RunPlan: Codable, Sendable {
 
     public var updates: UpdatePlan
     public var shards: [PlannedShard]
-    /// Seven numbers a word: orth, norm, prefix, suffix, shape, row (as two's complement), count.
+    /// The random words as `WordFigures`.
     public var randomWordFigures: [UInt64]
     /// The same of the literal word `[MASK]`, with count 0.
     public var maskWordFigures: [UInt64]
@@ -115,12 +115,30 @@ public struct RunPlan: Codable, Sendable {
     public init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
         self.updates = updates
         self.shards = shards
-        randomWordFigures = zip(randomWords.words, randomWords.counts).flatMap { $0.figures(count: $1) }
-        maskWordFigures = maskWord.figures(count: 0)
+        randomWordFigures = randomWords.figures
+        var mask = WordFigures()
+        mask.append(maskWord, count: 0)
+        maskWordFigures = mask.figures
     }
 
-    public var randomWords: RandomWordTable { RandomWordTable(figures: randomWordFigures) }
-    public var maskWord: WordFeatures { WordFeatures(figures: maskWordFigures[...]) }
+    /// The random words and the word `[MASK]`.
+    /// - Throws: `InputError` when the figures are of another schema, name vectors that are none, or count beyond all numbers.
+    public func words(schema: FeatureSchema, vectorRows: Int) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
+        func isSound(_ words: [(word: WordFeatures, count: UInt64)]) -> Bool {
+            var total: UInt64 = 0
+            for entry in words {
+                let (sum, overflow) = total.addingReportingOverflow(entry.count)
+                guard !overflow, entry.word.rows.allSatisfy({ Int($0) < vectorRows }) else { return false }
+                total = sum
+            }
+            return words.count <= RandomWordTable.limit
+        }
+        guard let words = WordFigures.decode(randomWordFigures, schema: schema), isSound(words),
+            let random = RandomWordTable(figures: randomWordFigures, schema: schema),
+            let mask = WordFigures.decode(maskWordFigures, schema: schema), isSound(mask), let word = mask.first?.word, mask.count == 1
+        else { throw InputError("the run's plan has words of other columns", at: "plan", remedy: "install the same t2v on both hosts") }
+        return (random, word)
+    }
 
     /// - Throws: `InputError` when there is no JSON for it.
     public func encoded() throws(InputError) -> [UInt8] {
@@ -147,29 +165,11 @@ public struct RunPlan: Codable, Sendable {
             }
             nextLine = shard.firstLine + 1
         }
-        guard plan.maskWordFigures.count == 7, plan.randomWordFigures.count % 7 == 0,
-            plan.randomWordFigures.count / 7 <= RandomWordTable.limit
-        else { throw refuse("its tables of words have other sizes") }
-        var total: UInt64 = 0
-        for start in stride(from: 0, to: plan.randomWordFigures.count, by: 7) {
-            let (sum, overflow) = total.addingReportingOverflow(plan.randomWordFigures[start + 6])
-            guard !overflow else { throw refuse("its words are counted beyond all numbers") }
-            total = sum
-        }
-        for start in stride(from: 5, to: plan.randomWordFigures.count, by: 7) {
-            guard plan.isRow(plan.randomWordFigures[start], settings) else { throw refuse("a random word's vector is row \(start)") }
-        }
-        guard plan.isRow(plan.maskWordFigures[5], settings) else { throw refuse("[MASK] has a vector that is none") }
         return plan
     }
 
     /// Lines of a corpus are counted below this.
     private static let mostLines: UInt64 = 1 << 53
-
-    /// Whether a figure is -1, for no vector, or a row of the vectors.
-    private func isRow(_ figure: UInt64, _ settings: TrainingSettings) -> Bool {
-        (-1..<Int64(settings.vectorRows)).contains(Int64(bitPattern: figure))
-    }
 
     /// Shard numbers of a lane, in the corpus's order.
     public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
@@ -190,24 +190,6 @@ extension UpdatePlan {
 
     /// Words of a lane are counted below this, so that those of all lanes can be added.
     private static let mostWords: UInt64 = 1 << 48
-}
-
-extension WordFeatures {
-    func figures(count: UInt64) -> [UInt64] { [orth, norm, prefix, suffix, shape, UInt64(bitPattern: Int64(row)), count] }
-
-    init(figures: ArraySlice<UInt64>) {
-        let f = Array(figures)
-        self.init(
-            orth: f[0], norm: f[1], prefix: f[2], suffix: f[3], shape: f[4], row: Int32(truncatingIfNeeded: Int64(bitPattern: f[5])))
-    }
-}
-
-extension RandomWordTable {
-    /// The table as numbers, for the plan and for checkpoints; seven a word.
-    public init(figures: [UInt64]) {
-        let starts = stride(from: 0, to: figures.count - 6, by: 7)
-        self.init(words: starts.map { WordFeatures(figures: figures[$0..<$0 + 7]) }, counts: starts.map { figures[$0 + 6] })
-    }
 }
 
 extension TrainingSettings {

@@ -15,7 +15,10 @@ final class RunContext: @unchecked Sendable {
     /// Where the model's tokenizing files are: the coordinator's folder on its own host, else below the cache.
     let modelFolder: String
     let isLocal: Bool
+    let schema: FeatureSchema
     var plan: RunPlan?
+    /// The plan's random words, and `[MASK]`.
+    var words: (random: RandomWordTable, mask: WordFeatures)?
     var vectors: (any VectorRows)?
     private let lock = NSLock()
     private var sharedModel: VectorsModel?
@@ -25,6 +28,7 @@ final class RunContext: @unchecked Sendable {
         self.description = description
         self.cache = cache
         self.isLocal = isLocal
+        schema = ModelSpec.spacy2(description.settings, seeds: description.seeds).schema
         layout = ParameterLayout(settings: description.settings)
         coding = GradientCoding(layout: layout, precision: description.settings.wirePrecision)
         modelFolder = isLocal ? description.local?.vectorsModel ?? "" : "\(cache.folder)/models/\(description.modelDigest)"
@@ -61,11 +65,13 @@ final class RunContext: @unchecked Sendable {
         let settings = description.settings
         var rows: Set<UInt32> = [0, UInt32(settings.vectorRows - 1)]
         for shard in shards {
-            for index in 0..<shard.wordCount where shard.counts[index] > 0 && shard.word(index).row >= 0 {
-                rows.insert(UInt32(shard.word(index).row))
+            for index in 0..<shard.wordCount where shard.counts[index] > 0 {
+                for place in shard.words.rowStarts[index]..<shard.words.rowStarts[index + 1] { rows.insert(shard.words.rows[Int(place)]) }
             }
         }
-        if settings.useVectors { for word in plan.randomWords.words where word.row >= 0 { rows.insert(UInt32(word.row)) } }
+        if settings.useVectors, let words {
+            for word in words.random.words + [words.mask] { rows.formUnion(word.rows) }
+        }
         return rows
     }
 }

@@ -13,13 +13,13 @@ extension ComputeThread {
             (engine, builder, preparer) = (nil, nil, nil)
             self.generation = generation
         }
-        guard let vectors = run.vectors else { return nil }
+        guard let vectors = run.vectors, let words = run.words else { return nil }
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
         let made = (
             GradientEngine(settings: settings, layout: run.layout, vectors: vectors),
             MicroBatchBuilder(
-                settings: settings, seeds: run.description.seeds, randomWords: plan.randomWords, maskWord: plan.maskWord)
+                settings: settings, seeds: run.description.seeds, randomWords: words.random, maskWord: words.mask)
         )
         (engine, builder) = made
         return made
@@ -32,7 +32,7 @@ extension ComputeThread {
         }
         if let preparer { return preparer }
         let settings = run.description.settings
-        let made = ShardPreparer(model: try run.model(), minLength: settings.minLength, maxLength: settings.maxLength)
+        let made = ShardPreparer(model: try run.model(), schema: run.schema, minLength: settings.minLength, maxLength: settings.maxLength)
         preparer = made
         return made
     }
@@ -44,7 +44,7 @@ extension WorkerShell {
         switch (job, ticket) {
         case (.prepare(let shard), .shard(let textBytes, let key)):
             preparedKeys[shard] = key
-            if let entry = run.cache.entry(key) {
+            if let entry = run.cache.entry(key, schema: run.schema) {
                 events.append(.prepared(shard: shard, size: entry.size, digest: entry.digest))
                 return
             }
@@ -131,13 +131,15 @@ extension WorkerShell {
             case .plan:
                 guard let bytes = blobs.take(.plan) else { return events.append(.failed(job, "the plan was not kept")) }
                 let settings = run.description.settings
-                run.plan = try RunPlan.decode(bytes, settings: settings)
+                let plan = try RunPlan.decode(bytes, settings: settings)
+                run.words = try plan.words(schema: run.schema, vectorRows: settings.vectorRows)
+                run.plan = plan
                 if run.vectors == nil {
                     run.vectors =
                         try run.isLocal
                         ? run.localVectors() : FetchedRows(rows: settings.vectorRows, width: settings.vectorWidth, folder: run.cache.folder)
                 }
-                events.append(.planOpened(updatesPerEpoch: run.plan?.updates.updatesPerEpoch ?? 0))
+                events.append(.planOpened(updatesPerEpoch: plan.updates.updatesPerEpoch))
             case .lane(let lane): try open(lane, run)
             }
         } catch {
@@ -153,7 +155,7 @@ extension WorkerShell {
             let shard = plan.shards[index]
             guard let file = blobs.takeFile(.prepared(UInt32(index))) else { continue }
             let rows = run.description.settings.vectorRows
-            try run.cache.take(file, key: shard.key, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
+            try run.cache.take(file, key: shard.key, schema: run.schema, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
         }
         if let rows = run.vectors as? FetchedRows {
             // Those of other lanes may still be on their way.
@@ -231,7 +233,7 @@ extension ComputeThread {
 
 extension RunContext {
     func openShard(_ planned: RunPlan.PlannedShard) -> PreparedShard? {
-        guard let shard = cache.open(planned.key, size: planned.byteCount, digest: planned.digest),
+        guard let shard = cache.open(planned.key, schema: schema, size: planned.byteCount, digest: planned.digest),
             shard.fits(vectorRows: description.settings.vectorRows)
         else { return nil }
         return shard

@@ -78,7 +78,7 @@ import Testing
         let ids = StringIDs(.spacy23)
         #expect(
             word
-                == WordFeatures(
+                == WordAttributes(
                     orth: ids.id("[MASK]"), norm: ids.id("[mask]"), prefix: ids.id("["), suffix: ids.id("SK]"), shape: ids.id("[XXXX]"),
                     row: -1))
     }

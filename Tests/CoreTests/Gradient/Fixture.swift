@@ -52,7 +52,7 @@ struct Fixture {
         var settings = base
         settings.vectorRows = 20
         vectors = TestVectors(count: 20, width: settings.vectorWidth, using: &random)
-        var builder = PreparedShardBuilder()
+        var builder = PreparedShardBuilder(schema: .spacy2)
         var ids: [UInt32] = []
         for index in 0..<vocabulary {
             let number = UInt64(index)
@@ -74,7 +74,7 @@ struct Fixture {
         }
         let bytes = builder.finish()
         let owner = Bytes(bytes)
-        shard = try PreparedShard(bytes: owner.buffer, owner: owner, place: "test")
+        shard = try PreparedShard(bytes: owner.buffer, owner: owner, schema: .spacy2, place: "test")
         maskWord = WordFeatures(orth: 1, norm: 2, prefix: 3, suffix: 4, shape: 5, row: 7)
         randomWords = RandomWordTable(words: (0..<vocabulary).map(shard.word), counts: shard.counts.map(UInt64.init))
         layout = ParameterLayout(settings: settings)
@@ -127,7 +127,7 @@ struct Fixture {
             var words: [WordFeatures] = []
             var targets: [Int?] = []
             for (token, place) in document.tokens.enumerated() {
-                var word = shard.word(Int(shard.tokens[place]))
+                var word = shard.word(shard.word(ofToken: place))
                 var target: Int? = word.row >= 0 ? Int(word.row) : nil
                 if target == nil, settings.outOfVocabularyTargets == .row0 { target = 0 }
                 if target == nil, settings.outOfVocabularyTargets == .last { target = settings.vectorRows - 1 }
@@ -140,7 +140,7 @@ struct Fixture {
                             word = maskWord
                         } else if roll < 0.9 {
                             let bits = UInt64(block.2) | UInt64(block.3) << 32
-                            word = randomWords.word(bits: bits) ?? word
+                            word = randomWords.index(bits: bits).map { randomWords.words[$0] } ?? word
                         }
                     }
                 }

@@ -36,8 +36,8 @@ import Testing
         let text = Array(#"{"text": "I don't mark 10km words (word) at a.m."}"#.utf8)
         let prepared = try text.withUnsafeBytes { bytes in
             (
-                try ShardPreparer(model: model, minLength: 1, maxLength: 99).prepare(jsonl: bytes),
-                try ShardPreparer(model: remote, minLength: 1, maxLength: 99).prepare(jsonl: bytes)
+                try ShardPreparer(model: model, schema: .spacy2, minLength: 1, maxLength: 99).prepare(jsonl: bytes),
+                try ShardPreparer(model: remote, schema: .spacy2, minLength: 1, maxLength: 99).prepare(jsonl: bytes)
             )
         }
         #expect(prepared.0 == prepared.1)

@@ -39,7 +39,7 @@ package final class CannedCorpus: VectorRows {
         settings.vectorRows = Self.vectorRows
         settings.outOfVocabularyTargets = .row0
         self.settings = settings
-        var builder = PreparedShardBuilder()
+        var builder = PreparedShardBuilder(schema: .spacy2)
         var numbers = UniqueTable()
         let philox = Philox(seed: 7, purpose: .shuffleDocuments)
         var (line, made) = (0, 0)
@@ -56,7 +56,7 @@ package final class CannedCorpus: VectorRows {
         }
         let bytes = builder.finish()
         let storage = Storage(copying: bytes)
-        shard = try PreparedShard(bytes: UnsafeRawBufferPointer(storage.bytes), owner: storage, place: "canned corpus")
+        shard = try PreparedShard(bytes: UnsafeRawBufferPointer(storage.bytes), owner: storage, schema: .spacy2, place: "canned corpus")
         randomWords = RandomWordTable(words: (0..<shard.wordCount).map(shard.word), counts: shard.counts.map(UInt64.init))
         vectors = Floating(count: Self.vectorRows * settings.vectorWidth)
     }
@@ -73,8 +73,8 @@ package final class CannedCorpus: VectorRows {
     private static func word(_ rank: UInt64) -> WordFeatures {
         let hash = Philox.mix(rank)
         return WordFeatures(
-            orth: 100_000 + rank, norm: 200_000 + rank, prefix: 1 + hash % 40, suffix: 100 + hash / 64 % 700, shape: 1 + hash / 65536 % 25,
-            row: rank % 16 == 15 ? -1 : Int32(rank % UInt64(vectorRows)))
+            ids: [100_000 + rank, 200_000 + rank, 1 + hash % 40, 100 + hash / 64 % 700, 1 + hash / 65536 % 25],
+            rows: rank % 16 == 15 ? [] : [UInt32(rank % UInt64(vectorRows))])
     }
 
     package var width: Int { settings.vectorWidth }

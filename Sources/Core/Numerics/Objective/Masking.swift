@@ -6,8 +6,10 @@ import Text
 public enum Replacement: Sendable, Equatable {
     /// The literal word `[MASK]` (80%).
     case mask
-    /// Another word (10%, drawn from the `RandomWordTable`).
-    case word(WordFeatures)
+    /// Another word (10%): its place in the `RandomWordTable`.
+    case random(Int)
+    /// A distinct word of the document's own shard; never drawn, but tests inject it.
+    case word(Int)
     /// The token itself (10%; and always when nothing is hidden).
     case same
 }
@@ -54,6 +56,6 @@ struct Masking {
         if roll < maskBelow { return .mask }
         if roll >= wordBelow { return .same }
         let bits = UInt64(words[first + 8]) | UInt64(words[first + 9]) << 32
-        return randomWords.word(bits: bits).map(Replacement.word) ?? .same
+        return randomWords.index(bits: bits).map(Replacement.random) ?? .same
     }
 }

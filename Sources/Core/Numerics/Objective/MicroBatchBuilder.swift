@@ -33,13 +33,14 @@ struct MicroBatchAssembler {
     private let profile: Profile
     private let seeds: EmbeddingSeeds
     private let randomWords: RandomWordTable
-    private let maskWord: WordFeatures
+    private let maskWord: WordAttributes
+    private let replacing: [WordAttributes]
     private let dropout: Dropout
     /// D, and padding rows on each side of a document.
     private let depth: Int
 
     private var wordTable = UniqueTable()
-    private var uniqueWords: [WordFeatures] = []
+    private var uniqueWords: [WordAttributes] = []
     private var featureTables = [UniqueTable](repeating: UniqueTable(), count: 4)
     private var vectorTable = UniqueTable()
     private var scratch = PlaneScratch()
@@ -58,7 +59,8 @@ struct MicroBatchAssembler {
         self.profile = profile
         self.seeds = seeds
         self.randomWords = randomWords
-        self.maskWord = maskWord
+        self.maskWord = WordAttributes(maskWord)
+        replacing = randomWords.words.map(WordAttributes.init)
         dropout = Dropout(rate: settings.dropout)
         depth = settings.depth
         precondition(profile.padding(depth: depth) == depth, "rows of padding other than one per convolution are not built yet")
@@ -105,7 +107,7 @@ struct MicroBatchAssembler {
         for _ in 0..<tokens.count + 2 * depth { distances.append(far) }
         var isAny = false
         for token in 0..<tokens.count where replacements[token] != nil {
-            guard let row = target(of: document.shard.row[Int(document.shard.tokens[tokens.lowerBound + token])]) else {
+            guard let row = target(of: document.shard.attributes(document.shard.word(ofToken: tokens.lowerBound + token)).row) else {
                 // Nothing to aim at: it stays visible, and is no part of the loss.
                 replacements[token] = nil
                 continue
@@ -135,14 +137,15 @@ struct MicroBatchAssembler {
         let tokens = document.tokens
         for position in distances.indices where distances[position] <= Int32(depth) {
             let token = position - depth
-            let word: WordFeatures
+            let word: WordAttributes
             if token < 0 || token >= tokens.count {
-                word = WordFeatures(orth: 0, norm: 0, prefix: 0, suffix: 0, shape: 0, row: profile.paddingVectorRow)
+                word = WordAttributes(orth: 0, norm: 0, prefix: 0, suffix: 0, shape: 0, row: profile.paddingVectorRow)
             } else {
                 switch replacements[token] {
                 case .mask: word = maskWord
-                case .word(let other): word = other
-                case .same, nil: word = document.shard.word(Int(document.shard.tokens[tokens.lowerBound + token]))
+                case .random(let place): word = replacing[place]
+                case .word(let other): word = document.shard.attributes(other)
+                case .same, nil: word = document.shard.attributes(document.shard.word(ofToken: tokens.lowerBound + token))
                 }
             }
             let (number, isNew) = wordTable.number(word.orth, word.norm)
@@ -291,5 +294,23 @@ private struct PlaneScratch {
                 dropout.keep(philox, item: item, index: index, width: width, scratch: words, plane: planes + start)
             }
         }
+    }
+}
+
+extension WordAttributes {
+    fileprivate init(_ word: WordFeatures) {
+        self.init(
+            orth: word.ids[0], norm: word.ids[1], prefix: word.ids[2], suffix: word.ids[3], shape: word.ids[4],
+            row: word.rows.first.map { Int32($0) } ?? -1)
+    }
+}
+
+extension PreparedShard {
+    @inline(__always)
+    fileprivate func attributes(_ word: Int) -> WordAttributes {
+        let (ids, count) = (words.ids + word, words.count)
+        let row = words.rowStarts[word] < words.rowStarts[word + 1] ? Int32(words.rows[Int(words.rowStarts[word])]) : -1
+        return WordAttributes(
+            orth: ids[0], norm: ids[count], prefix: ids[2 * count], suffix: ids[3 * count], shape: ids[4 * count], row: row)
     }
 }

@@ -3,8 +3,8 @@ import Text
 
 /// Words that replace selected ones, drawn by corpus frequency. Fixed for a run: every worker holds the same table.
 ///
-/// spaCy draws uniformly from whatever lexemes have a probability (2.3 `_ml.py`, `_RandomWords`): 492 tokenizer exceptions in a model
-/// with vectors only. We mend that.
+/// spaCy draws uniformly from whatever lexemes have a probability (2.3 `_ml.py`, `_RandomWords`; 3.8 `multi_task.py`): some hundred
+/// tokenizer exceptions in a model with vectors only. We mend that.
 public struct RandomWordTable: Sendable, Equatable {
     /// Size that spaCy limits its table to.
     public static let limit = 10_000
@@ -21,9 +21,8 @@ public struct RandomWordTable: Sendable, Equatable {
     public init(words: [WordFeatures], counts: [UInt64]) {
         precondition(words.count == counts.count)
         let order = words.indices.filter { counts[$0] > 0 }.sorted { left, right in
-            let (a, b) = (words[left], words[right])
             if counts[left] != counts[right] { return counts[left] > counts[right] }
-            return (a.orth, a.norm) < (b.orth, b.norm)
+            return words[left].ids.lexicographicallyPrecedes(words[right].ids)
         }
         let kept = order.prefix(Self.limit)
         self.words = kept.map { words[$0] }
@@ -35,8 +34,8 @@ public struct RandomWordTable: Sendable, Equatable {
         }
     }
 
-    /// The word for 64 uniform random bits, or nil when the table is empty.
-    func word(bits: UInt64) -> WordFeatures? {
+    /// The place of the word for 64 uniform random bits, or nil when the table is empty.
+    func index(bits: UInt64) -> Int? {
         guard let total = cumulative.last else { return nil }
         let target = bits.multipliedFullWidth(by: total).high
         var (low, high) = (0, cumulative.count - 1)
@@ -44,6 +43,62 @@ public struct RandomWordTable: Sendable, Equatable {
             let middle = (low + high) / 2
             if cumulative[middle] > target { high = middle } else { low = middle + 1 }
         }
-        return words[low]
+        return low
+    }
+}
+
+/// Words as plain numbers, for plans and checkpoints: per word its count, its ids, the number of its vector rows, the rows, and its bytes,
+/// eight to a number, the first lowest.
+public struct WordFigures: Sendable, Equatable {
+    public private(set) var figures: [UInt64] = []
+
+    public init() {}
+
+    public mutating func append(_ word: WordFeatures, count: UInt64) {
+        figures.append(count)
+        figures += word.ids
+        figures.append(UInt64(word.rows.count))
+        figures += word.rows.map(UInt64.init)
+        for start in stride(from: 0, to: word.bytes.count, by: 8) {
+            let chunk = word.bytes[start..<min(start + 8, word.bytes.count)]
+            figures.append(chunk.reversed().reduce(0) { $0 << 8 | UInt64($1) })
+        }
+    }
+
+    /// - Returns: nil when the figures are no words of the schema.
+    public static func decode(_ figures: [UInt64], schema: FeatureSchema) -> [(word: WordFeatures, count: UInt64)]? {
+        var words: [(word: WordFeatures, count: UInt64)] = []
+        let (columns, packed) = (schema.columns.count, (schema.byteCount + 7) / 8)
+        var place = 0
+        while place < figures.count {
+            guard place + columns + 2 <= figures.count else { return nil }
+            let count = figures[place]
+            let ids = Array(figures[place + 1..<place + 1 + columns])
+            let rowCount = figures[place + 1 + columns]
+            place += columns + 2
+            guard rowCount <= UInt64(figures.count), place + Int(rowCount) + packed <= figures.count else { return nil }
+            let rows = figures[place..<place + Int(rowCount)]
+            guard rows.allSatisfy({ $0 <= UInt32.max }) else { return nil }
+            place += Int(rowCount)
+            let bytes = (0..<schema.byteCount).map { UInt8(truncatingIfNeeded: figures[place + $0 / 8] >> UInt64(8 * ($0 % 8))) }
+            place += packed
+            words.append((WordFeatures(ids: ids, rows: rows.map(UInt32.init), bytes: bytes), count))
+        }
+        return words
+    }
+}
+
+extension RandomWordTable {
+    /// The table as numbers.
+    public var figures: [UInt64] {
+        var result = WordFigures()
+        for (word, count) in zip(words, counts) { result.append(word, count: count) }
+        return result.figures
+    }
+
+    /// - Returns: nil when the figures are no words of the schema.
+    public init?(figures: [UInt64], schema: FeatureSchema) {
+        guard let words = WordFigures.decode(figures, schema: schema) else { return nil }
+        self.init(words: words.map(\.word), counts: words.map(\.count))
     }
 }

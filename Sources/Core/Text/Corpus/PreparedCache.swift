@@ -47,10 +47,10 @@ public final class PreparedCache: Sendable {
 
     /// SHA-256 over everything that a prepared shard depends on.
     /// - Parameter text: SHA-256 of the shard's text.
-    public static func key(text: [UInt8], modelDigest: String, minLength: Int, maxLength: Int) -> CacheKey {
+    public static func key(text: [UInt8], modelDigest: String, schema: FeatureSchema, minLength: Int, maxLength: Int) -> CacheKey {
         var hasher = SHA256()
         hasher.update(text)
-        hasher.update("\(modelDigest) \(minLength) \(maxLength) \(PreparedShard.version)")
+        hasher.update("\(modelDigest) \(schema.digest) \(minLength) \(maxLength) \(PreparedShard.version)")
         guard let key = CacheKey(hasher.finalize()) else { preconditionFailure("SHA-256 has 32 bytes") }
         return key
     }
@@ -58,8 +58,8 @@ public final class PreparedCache: Sendable {
     public func path(_ key: CacheKey) -> String { "\(folder)/prepared/\(key.hex).t2v" }
 
     /// Size and digest of a cached shard, or nil when there is none that is whole.
-    public func entry(_ key: CacheKey) -> (size: UInt64, digest: ShardDigest)? {
-        guard let (file, digest) = sealed(key), (try? shard(file, key)) != nil else { return nil }
+    public func entry(_ key: CacheKey, schema: FeatureSchema) -> (size: UInt64, digest: ShardDigest)? {
+        guard let (file, digest) = sealed(key), (try? shard(file, key, schema)) != nil else { return nil }
         return (UInt64(Self.body(file).count), digest)
     }
 
@@ -77,8 +77,14 @@ public final class PreparedCache: Sendable {
         sealed(key).map { (Self.body($0.file), $0.file) }
     }
 
-    private func shard(_ file: MappedFile, _ key: CacheKey) throws(InputError) -> PreparedShard {
-        try PreparedShard(bytes: Self.body(file), owner: file, place: path(key))
+    /// Maps a cached shard that has this size and digest; nil when it is missing, damaged or another one.
+    public func open(_ key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest) -> PreparedShard? {
+        guard let (file, found) = sealed(key), UInt64(Self.body(file).count) == size, found == digest else { return nil }
+        return try? shard(file, key, schema)
+    }
+
+    private func shard(_ file: MappedFile, _ key: CacheKey, _ schema: FeatureSchema) throws(InputError) -> PreparedShard {
+        try PreparedShard(bytes: Self.body(file), owner: file, schema: schema, place: path(key))
     }
 
     /// Writes a shard that was prepared here.
@@ -92,13 +98,14 @@ public final class PreparedCache: Sendable {
     /// Takes a shard into the cache whose pieces have all come.
     /// - Throws: `InputError` when it is not what was announced, no shard, or the disk fails; no part of it stays then.
     public func take(
-        _ incoming: IncomingFile, key: CacheKey, size: UInt64, digest: ShardDigest, vectorRows: Int
+        _ incoming: IncomingFile, key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest, vectorRows: Int
     ) throws(InputError) {
         let contents = try incoming.contents()
         guard UInt64(contents.bytes.count) == size, Self.digest(contents.bytes) == digest else {
             throw InputError("a prepared shard arrived damaged", at: path(key), remedy: "it is fetched again")
         }
-        guard try PreparedShard(bytes: contents.bytes, owner: contents, place: path(key)).fits(vectorRows: vectorRows) else {
+        let shard = try PreparedShard(bytes: contents.bytes, owner: contents, schema: schema, place: path(key))
+        guard shard.fits(vectorRows: vectorRows) else {
             throw InputError("a prepared shard names vectors that are none", at: path(key), remedy: "install the same t2v on all hosts")
         }
         try seal(incoming, size: size, digest: digest)

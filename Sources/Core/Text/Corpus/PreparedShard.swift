@@ -2,15 +2,19 @@
 import Base
 import Foundation
 
-/// Layout, all little-endian: header of 8 UInt64 (magic, format version, documents D, tokens N, distinct words W, empty, too short,
-/// too long), then arrays, each starting at a multiple of 8 bytes: lines UInt32[D] (line of each document, counted from the shard's first
-/// line), starts UInt32[D+1] (first token of each document), tokens UInt32[N] (index of a distinct word), orth, norm, prefix, suffix,
-/// shape UInt64[W] each, row Int32[W], count UInt32[W] (occurrences in kept documents). Distinct words stand in order of first occurrence.
+/// Layout, all little-endian: header of 12 UInt64 (magic, format version, documents D, tokens N, distinct words W, empty, too short, too
+/// long, columns C, vector rows V, bytes a word B, the schema's digest), then arrays, each starting at a multiple of 8 bytes: lines
+/// UInt32[D] (line of each document, counted from the shard's first line), starts UInt32[D+1] (first token of each document), tokens
+/// UInt32[N] (index of a distinct word; bit 31: a space follows), ids UInt64[C * W] (column by column), rowStarts UInt32[W+1], rows
+/// UInt32[V] (vector rows of all words), bytes UInt8[W * B], counts UInt32[W] (occurrences in kept documents). Distinct words stand in
+/// order of first occurrence.
 public final class PreparedShard: @unchecked Sendable {
     public static let magic: UInt64 = 0x3150_4552_5056_3254  // "T2VPREP1"
     /// Raised when this layout, the tokenizer's code or the features' code changes: part of the cache key.
-    public static let version: UInt64 = 1
-    static let headerWords = 8
+    public static let version: UInt64 = 2
+    static let headerWords = 12
+    /// Set in a token that a space follows.
+    public static let spaceBit: UInt32 = 1 << 31
 
     /// Keeps the mapping or the array alive.
     private let owner: AnyObject
@@ -19,29 +23,40 @@ public final class PreparedShard: @unchecked Sendable {
     public let emptyCount, tooShortCount, tooLongCount: Int
     public let lines: UnsafeBufferPointer<UInt32>
     public let starts: UnsafeBufferPointer<UInt32>
+    /// Indices of distinct words with `spaceBit`.
     public let tokens: UnsafeBufferPointer<UInt32>
-    let orth, norm, prefix, suffix, shape: UnsafeBufferPointer<UInt64>
-    public let row: UnsafeBufferPointer<Int32>
+    /// The distinct words.
+    public let words: WordBlock
     public let counts: UnsafeBufferPointer<UInt32>
+    private let columns: Int
+    /// Vector rows of all words.
+    private let rowCount: Int
 
     public var documentCount: Int { lines.count }
-    public var wordCount: Int { orth.count }
+    public var wordCount: Int { words.count }
 
     /// Features of distinct word `index` of this shard.
     public func word(_ index: Int) -> WordFeatures {
         WordFeatures(
-            orth: orth[index], norm: norm[index], prefix: prefix[index], suffix: suffix[index], shape: shape[index], row: row[index])
+            ids: (0..<columns).map { words.ids[$0 * words.count + index] },
+            rows: (words.rowStarts[index]..<words.rowStarts[index + 1]).map { words.rows[Int($0)] },
+            bytes: (0..<words.byteCount).map { words.bytes[index * words.byteCount + $0] })
     }
+
+    /// The distinct word that token `place` of the shard is.
+    @inline(__always)
+    public func word(ofToken place: Int) -> Int { Int(tokens[place] & ~Self.spaceBit) }
 
     /// Maps the file at `path`.
     /// - Throws: `InputError` that says which part is wrong; nothing in the file is trusted.
-    public convenience init(path: String) throws(InputError) {
+    public convenience init(path: String, schema: FeatureSchema) throws(InputError) {
         let file = try MappedFile(path)
-        try self.init(bytes: file.bytes, owner: file, place: path)
+        try self.init(bytes: file.bytes, owner: file, schema: schema, place: path)
     }
 
-    /// Reads prepared bytes that `owner` keeps alive. Every index is checked once here, so that no later use can leave its array.
-    public init(bytes: UnsafeRawBufferPointer, owner: AnyObject, place: String) throws(InputError) {
+    /// Reads prepared bytes that `owner` keeps alive. Every index is checked once here, so that no later use can leave its array; only the
+    /// vector rows are compared with no table.
+    public init(bytes: UnsafeRawBufferPointer, owner: AnyObject, schema: FeatureSchema, place: String) throws(InputError) {
         func refuse(_ what: String) -> InputError {
             InputError("prepared shard is damaged: \(what)", at: place, remedy: "delete the file; it is made again")
         }
@@ -50,11 +65,17 @@ public final class PreparedShard: @unchecked Sendable {
         }
         let header = (0..<Self.headerWords).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self) }
         guard header[0] == Self.magic, header[1] == Self.version else { throw refuse("magic or version differs") }
-        guard header[2...].allSatisfy({ $0 < 1 << 31 }) else { throw refuse("a count is out of range") }
-        let (documents, tokenCount, words) = (Int(header[2]), Int(header[3]), Int(header[4]))
-        guard bytes.count == Self.byteCount(documents: documents, tokens: tokenCount, words: words) else { throw refuse("wrong length") }
+        guard header[2..<11].allSatisfy({ $0 < 1 << 31 }) else { throw refuse("a count is out of range") }
+        guard header[11] == schema.digest, header[8] == UInt64(schema.columns.count), header[10] == UInt64(schema.byteCount) else {
+            throw refuse("it has other columns than this run")
+        }
+        let sizes = Sizes(
+            documents: Int(header[2]), tokens: Int(header[3]), words: Int(header[4]), columns: Int(header[8]), rows: Int(header[9]),
+            byteCount: Int(header[10]))
+        guard bytes.count == sizes.total else { throw refuse("wrong length") }
         self.owner = owner
         self.bytes = bytes
+        (columns, rowCount) = (sizes.columns, sizes.rows)
         (emptyCount, tooShortCount, tooLongCount) = (Int(header[5]), Int(header[6]), Int(header[7]))
         var offset = 8 * Self.headerWords
         func array<T>(_ count: Int, _: T.Type) -> UnsafeBufferPointer<T> {
@@ -62,50 +83,74 @@ public final class PreparedShard: @unchecked Sendable {
             offset = Self.aligned(offset + count * MemoryLayout<T>.stride)
             return UnsafeBufferPointer(start: start, count: count)
         }
-        lines = array(documents, UInt32.self)
-        starts = array(documents + 1, UInt32.self)
-        tokens = array(tokenCount, UInt32.self)
-        orth = array(words, UInt64.self)
-        norm = array(words, UInt64.self)
-        prefix = array(words, UInt64.self)
-        suffix = array(words, UInt64.self)
-        shape = array(words, UInt64.self)
-        row = array(words, Int32.self)
-        counts = array(words, UInt32.self)
-        var last: UInt32 = 0
-        for start in starts.dropFirst() {
-            // No document is kept that has no token.
-            guard start > last else { throw refuse("document starts do not grow") }
-            last = start
-        }
-        guard starts[0] == 0, Int(last) == tokenCount else { throw refuse("document starts do not cover the tokens") }
-        guard tokens.allSatisfy({ Int($0) < words }) else { throw refuse("a token points outside the words") }
+        lines = array(sizes.documents, UInt32.self)
+        starts = array(sizes.documents + 1, UInt32.self)
+        tokens = array(sizes.tokens, UInt32.self)
+        let ids = array(sizes.columns * sizes.words, UInt64.self)
+        let rowStarts = array(sizes.words + 1, UInt32.self)
+        let rows = array(sizes.rows, UInt32.self)
+        let wordBytes = array(sizes.byteCount * sizes.words, UInt8.self)
+        counts = array(sizes.words, UInt32.self)
+        guard Self.ascends(starts, to: sizes.tokens), zip(starts, starts.dropFirst()).allSatisfy({ $0 < $1 }) else { throw refuse("document starts do not cover the tokens") }
+        guard Self.ascends(rowStarts, to: sizes.rows) else { throw refuse("vector rows' starts do not cover the rows") }
+        guard tokens.allSatisfy({ Int($0 & ~Self.spaceBit) < sizes.words }) else { throw refuse("a token points outside the words") }
+        guard let ids = ids.baseAddress, let rowStarts = rowStarts.baseAddress, let rows = rows.baseAddress,
+            let wordBytes = wordBytes.baseAddress
+        else { throw refuse("no words") }
+        words = WordBlock(
+            count: sizes.words, ids: ids, rowStarts: rowStarts, rows: rows, bytes: wordBytes, byteCount: sizes.byteCount, owner: owner)
     }
 
-    /// Whether every word's vector is one of so many, or none (-1).
-    public func fits(vectorRows: Int) -> Bool { row.allSatisfy { $0 >= -1 && Int($0) < vectorRows } }
+    /// Whether values begin with 0, never fall and end with `end`.
+    private static func ascends(_ values: UnsafeBufferPointer<UInt32>, to end: Int) -> Bool {
+        var last: UInt32 = 0
+        guard values.first == 0 else { return false }
+        for value in values {
+            guard value >= last else { return false }
+            last = value
+        }
+        return Int(last) == end
+    }
+
+    /// Whether every vector row of a word is one of so many.
+    public func fits(vectorRows: Int) -> Bool {
+        UnsafeBufferPointer(start: words.rows, count: rowCount).allSatisfy { Int($0) < vectorRows }
+    }
 
     static func aligned(_ offset: Int) -> Int { (offset + 7) & ~7 }
 
-    static func byteCount(documents: Int, tokens: Int, words: Int) -> Int {
-        let arrays = [
-            4 * documents, 4 * (documents + 1), 4 * tokens, 8 * words, 8 * words, 8 * words, 8 * words, 8 * words, 4 * words, 4 * words,
-        ]
-        return arrays.reduce(8 * headerWords) { $0 + aligned($1) }
+    /// What decides a shard's length.
+    struct Sizes {
+        var documents, tokens, words, columns, rows, byteCount: Int
+
+        /// Bytes of the whole shard.
+        var total: Int {
+            let arrays = [
+                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words, 4 * words,
+            ]
+            return arrays.reduce(8 * PreparedShard.headerWords) { $0 + PreparedShard.aligned($1) }
+        }
     }
 }
 
 /// Collects documents and gives the bytes of a `PreparedShard`.
 public struct PreparedShardBuilder {
+    public let schema: FeatureSchema
     var lines: [UInt32] = []
     var starts: [UInt32] = [0]
     var tokens: [UInt32] = []
-    var words: [WordFeatures] = []
+    /// Word by word.
+    private var ids: [UInt64] = []
+    private var rowStarts: [UInt32] = [0]
+    private var rows: [UInt32] = []
+    private var wordBytes: [UInt8] = []
+    public private(set) var wordCount = 0
     public var emptyCount = 0, tooShortCount = 0, tooLongCount = 0
 
-    public init() {}
+    public init(schema: FeatureSchema) { self.schema = schema }
 
-    /// Adds a kept document. `documentWords` are indices that `add(word:)` returned; `line` counts from the shard's first line.
+    /// Adds a kept document. `documentWords` are indices that `add(word:)` returned, with `PreparedShard.spaceBit`; `line` counts from the
+    /// shard's first line.
     public mutating func add(line: Int, words documentWords: some Collection<UInt32>) {
         lines.append(UInt32(line))
         tokens.append(contentsOf: documentWords)
@@ -113,7 +158,7 @@ public struct PreparedShardBuilder {
     }
 
     /// Adds a kept document of `count` tokens, which `fill` writes as indices of words. The words may be registered right after.
-    mutating func add(line: Int, count: Int, fill: (UnsafeMutableBufferPointer<UInt32>) -> Void) {
+    public mutating func add(line: Int, count: Int, fill: (UnsafeMutableBufferPointer<UInt32>) -> Void) {
         lines.append(UInt32(line))
         let first = tokens.count
         tokens.append(contentsOf: repeatElement(0, count: count))
@@ -121,39 +166,53 @@ public struct PreparedShardBuilder {
         starts.append(UInt32(tokens.count))
     }
 
-    /// Registers a distinct word and returns its index. The caller sees to it that words differ in (ORTH, NORM).
+    /// Registers a distinct word that fits the schema and returns its index. The caller sees to it that words differ in their ids.
     @discardableResult
-    public mutating func add(word: WordFeatures) -> UInt32 {
-        words.append(word)
-        return UInt32(words.count - 1)
-    }
+    public mutating func add(word: WordFeatures) -> UInt32 { add(ids: word.ids, rows: word.rows, bytes: word.bytes) }
 
-    var wordCount: Int { words.count }
+    /// The same for collections that are no arrays.
+    @discardableResult
+    public mutating func add(
+        ids wordIDs: some Collection<UInt64>, rows wordRows: some Collection<UInt32>, bytes: some Collection<UInt8>
+    ) -> UInt32 {
+        precondition(wordIDs.count == schema.columns.count && bytes.count == schema.byteCount, "a word of another schema")
+        ids.append(contentsOf: wordIDs)
+        rows.append(contentsOf: wordRows)
+        rowStarts.append(UInt32(rows.count))
+        wordBytes.append(contentsOf: bytes)
+        wordCount += 1
+        return UInt32(wordCount - 1)
+    }
 
     /// The finished shard. A word that occurs only in dropped documents has count 0.
     public func finish() -> [UInt8] {
-        var counts = [UInt32](repeating: 0, count: words.count)
-        for token in tokens { counts[Int(token)] += 1 }
+        var counts = [UInt32](repeating: 0, count: wordCount)
+        for token in tokens { counts[Int(token & ~PreparedShard.spaceBit)] += 1 }
+        let columns = schema.columns.count
+        var byColumn = [UInt64](repeating: 0, count: ids.count)
+        for word in 0..<wordCount { for column in 0..<columns { byColumn[column * wordCount + word] = ids[word * columns + column] } }
+        let sizes = PreparedShard.Sizes(
+            documents: lines.count, tokens: tokens.count, words: wordCount, columns: columns, rows: rows.count,
+            byteCount: schema.byteCount)
         var out: [UInt8] = []
-        out.reserveCapacity(PreparedShard.byteCount(documents: lines.count, tokens: tokens.count, words: words.count))
+        out.reserveCapacity(sizes.total)
         // the host is little-endian (x86-64-v3), as the layout is
         func put<T: FixedWidthInteger>(_ values: [T]) {
             values.withUnsafeBytes { out.append(contentsOf: $0) }
             while out.count % 8 != 0 { out.append(0) }
         }
         put([
-            PreparedShard.magic, PreparedShard.version, UInt64(lines.count), UInt64(tokens.count), UInt64(words.count),
-            UInt64(emptyCount), UInt64(tooShortCount), UInt64(tooLongCount),
+            PreparedShard.magic, PreparedShard.version, UInt64(lines.count), UInt64(tokens.count), UInt64(wordCount),
+            UInt64(emptyCount), UInt64(tooShortCount), UInt64(tooLongCount), UInt64(columns), UInt64(rows.count),
+            UInt64(schema.byteCount), schema.digest,
         ])
         put(lines)
         put(starts)
         put(tokens)
-        put(words.map(\.orth))
-        put(words.map(\.norm))
-        put(words.map(\.prefix))
-        put(words.map(\.suffix))
-        put(words.map(\.shape))
-        put(words.map(\.row))
+        put(byColumn)
+        put(rowStarts)
+        put(rows)
+        put(wordBytes)
         put(counts)
         return out
     }

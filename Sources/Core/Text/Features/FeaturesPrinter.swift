@@ -9,7 +9,7 @@ public final class FeaturesPrinter {
     /// A printer that has met no words yet.
     public init(model: VectorsModel) {
         self.model = model
-        preparer = ShardPreparer(model: model, minLength: 0, maxLength: .max)
+        preparer = ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max)
     }
 
     /// The lines for the records of `jsonl`, each ending in a line feed: {"tokens":[...],"norm":[...],"prefix":[...],"suffix":[...],

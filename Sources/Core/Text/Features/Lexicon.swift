@@ -45,14 +45,14 @@ public final class Lexicon: Sendable {
     }
 
     /// The features of a word with its lexeme's norm. The empty word has id 0 everywhere.
-    func features(_ word: Bytes) -> WordFeatures {
+    func features(_ word: Bytes) -> WordAttributes {
         let orth = ids.id(word)
         let folderOrth = folderIDs.id(word)
         let row = rowOf[folderOrth] ?? -1
         if !stored.isEmpty, let lexeme = stored[Array(word)] {
-            return WordFeatures(orth: orth, norm: lexeme.norm, prefix: lexeme.prefix, suffix: lexeme.suffix, shape: lexeme.shape, row: row)
+            return WordAttributes(orth: orth, norm: lexeme.norm, prefix: lexeme.prefix, suffix: lexeme.suffix, shape: lexeme.shape, row: row)
         }
-        return WordFeatures(
+        return WordAttributes(
             orth: orth, norm: norm(word).withUnsafeBufferPointer { ids.id($0) }, prefix: ids.id(LexicalAttributes.prefix(word)),
             suffix: ids.id(LexicalAttributes.suffix(word)), shape: LexicalAttributes.shape(word).withUnsafeBufferPointer { ids.id($0) },
             row: row)

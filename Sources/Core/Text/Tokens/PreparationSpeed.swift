@@ -18,7 +18,7 @@ public struct PreparationSpeed: Sendable {
     /// Prepares `jsonl` with a preparer that has seen nothing yet: every distinct word and chunk is new to it.
     /// - Throws: `ShardPreparationError` as `ShardPreparer.prepare`.
     public static func measure(model: VectorsModel, jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> PreparationSpeed {
-        let preparer = ShardPreparer(model: model, minLength: 0, maxLength: .max)
+        let preparer = ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max)
         let start = threadSeconds()
         let bytes = try preparer.prepare(jsonl: jsonl)
         let seconds = threadSeconds() - start

@@ -4,6 +4,7 @@ import Foundation
 /// Tokenizes shards and computes their features. What it learns of words and chunks it keeps for the next shard, within bounds.
 public final class ShardPreparer {
     private let model: VectorsModel
+    private let schema: FeatureSchema
     private let minLength, maxLength: Int
     private var tokenizer: Tokenizer?
     private let reader = RecordReader()
@@ -16,10 +17,12 @@ public final class ShardPreparer {
     private static let memoryLimit = 96 << 20
 
     /// - Parameters:
+    ///   - schema: the columns that the run's model needs.
     ///   - minLength: documents with fewer tokens are dropped.
     ///   - maxLength: documents with as many tokens or more are dropped, never split.
-    public init(model: VectorsModel, minLength: Int, maxLength: Int) {
+    public init(model: VectorsModel, schema: FeatureSchema, minLength: Int, maxLength: Int) {
         self.model = model
+        self.schema = schema
         self.minLength = minLength
         self.maxLength = maxLength
     }
@@ -28,7 +31,7 @@ public final class ShardPreparer {
     /// - Returns: the bytes of a `PreparedShard`; its lines count from the shard's first.
     /// - Throws: `ShardPreparationError` with the line of the first record that cannot be used.
     public func prepare(jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
-        var builder = PreparedShardBuilder()
+        var builder = PreparedShardBuilder(schema: schema)
         for word in shardWords { shardIndex[Int(word)] = Self.absent }
         shardWords.removeAll(keepingCapacity: true)
         try forEachRecord(jsonl) { line, record, tokenizer throws(ShardPreparationError) in
@@ -116,10 +119,13 @@ public final class ShardPreparer {
                         shardWords.append(word)
                         indices[Int(word)] = index
                     }
-                    document[place] = index
+                    document[place] = index | (tokens[place] & Tokenizer.spaceBit)
                 }
             }
         }
-        while builder.wordCount < shardWords.count { builder.add(word: words.features[Int(shardWords[builder.wordCount])]) }
+        while builder.wordCount < shardWords.count {
+            let word = Int(shardWords[builder.wordCount])
+            builder.add(word: words.features[word].features(schema, text: words.text(word)))
+        }
     }
 }

@@ -101,8 +101,8 @@ public final class VectorsModel: Sendable {
 
 extension VectorsModel {
     /// Lexeme features of a word, as a tokenizer without exceptions would give them.
-    public func features(of word: String) -> WordFeatures {
+    public func features(of word: String, schema: FeatureSchema) -> WordFeatures {
         let bytes = Array(word.utf8)
-        return bytes.withUnsafeBufferPointer { lexicon.features($0) }
+        return bytes.withUnsafeBufferPointer { lexicon.features($0).features(schema, text: $0) }
     }
 }

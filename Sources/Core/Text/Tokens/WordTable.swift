@@ -7,7 +7,7 @@ final class WordTable {
     private let texts = ByteTable()
     /// (text number, norm id) of tokens with a norm of their own.
     private var overridden: [NormKey: UInt32] = [:]
-    private(set) var features: [WordFeatures] = []
+    private(set) var features: [WordAttributes] = []
     /// The text number of each word: words of one number share their ORTH.
     private(set) var textOf: [UInt32] = []
     /// Norms that exceptions gave, as text; the lexemes' are computed anew when they are printed.
@@ -23,7 +23,7 @@ final class WordTable {
     }
 
     var count: Int { features.count }
-    var memory: Int { texts.memory + features.count * (MemoryLayout<WordFeatures>.stride + 8) }
+    var memory: Int { texts.memory + features.count * (MemoryLayout<WordAttributes>.stride + 8) }
 
     /// The text of word `number`. Valid until the next new word.
     @inline(__always)
