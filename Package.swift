@@ -59,6 +59,7 @@ let package = Package(
             swiftSettings: speed),
         .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),
+        .testTarget(name: "KitTests", dependencies: all + ["CLinux", "CoordinatorKit", "WorkerKit"], swiftSettings: speed),
         .testTarget(name: "HouseTests", swiftSettings: speed),
     ]
 )

@@ -154,7 +154,7 @@ final class LocalWorkers {
 
 extension LocalWorkers.Child {
     /// How the child has ended; nil while it runs. Asked once after its end.
-    fileprivate func end() -> String? {
+    func end() -> String? {
         var status: Int32 = 0
         let found = waitpid(pid, &status, WNOHANG)
         if found == pid {
@@ -166,7 +166,7 @@ extension LocalWorkers.Child {
     }
 
     /// SIGKILL, to this child only: it has not been collected, so that its number is still its own.
-    fileprivate func kill() {
+    func kill() {
         if pidfd >= 0 { _ = t2v_pidfd_send_signal(pidfd, SIGKILL) } else { _ = Glibc.kill(pid, SIGKILL) }
     }
 }

@@ -4,6 +4,7 @@ import Base
 import Foundation
 import Logging
 import Numerics
+import Protocol
 import Run
 import Text
 

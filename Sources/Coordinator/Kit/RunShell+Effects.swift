@@ -159,15 +159,13 @@ extension RunShell {
             text = text[start...].prefix(through: text[start...].firstIndex(of: UInt8(ascii: "\n")) ?? text.endIndex - 1)
         }
         let settings = setup.options.settings
-        do {
-            let preparer = ShardPreparer(model: setup.model, minLength: settings.minLength, maxLength: settings.maxLength)
+        do throws(ShardPreparationError) {
+            let preparer = ShardPreparer(model: setup.model, schema: setup.schema, minLength: settings.minLength, maxLength: settings.maxLength)
             _ = try preparer.prepare(jsonl: UnsafeRawBufferPointer(rebasing: text))
             events.append(.misbehaved(peer, "a fault in shard \(shard), which has none"))
-        } catch let error as ShardPreparationError {
+        } catch {
             let found = line < 0 ? Int64(error.line) : line
             events.append(.faultConfirmed(shard: shard, line: found, what: error.what, remedy: error.remedy))
-        } catch {
-            say(.error, "cannot prepare shard \(shard) here: \(error)")
         }
     }
 

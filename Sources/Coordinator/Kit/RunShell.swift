@@ -113,10 +113,27 @@ package final class RunShell {
         }
     }
 
+    /// Workers on other hosts get the parameters in one frame for every update: says what that means for a large model.
+    private func checkFrames() throws(InputError) {
+        let bytes = ParameterCoding(count: training.layout.count, precision: setup.options.settings.wirePrecision).byteCount
+        let size = "\(bytes >> 20) MiB"
+        guard bytes <= WireLimits.frame else {
+            throw InputError(
+                "the model's parameters have \(size), more than a message can (\(WireLimits.frame >> 20) MiB)", at: "--bind",
+                remedy: "train without remote workers, or with a smaller --width or --embed-rows")
+        }
+        if bytes > Self.largeFrame {
+            say(.warning, "every update sends \(size) to each remote worker and as much back: --wire-precision bf16 halves that")
+        }
+    }
+
+    private static let largeFrame = 1 << 30
+
     private func listen(_ options: RunOptions) throws {
         // Whatever is longer than a gradient or a chunk is cut off before it takes memory.
         let largest = max(training.coding.maximumBytes, WireLimits.chunk) + WireLimits.header
         if let bind = options.bind {
+            try checkFrames()
             var security = ServerSecurity.localOnly
             if let keyFile = options.keyFile, let allowFile = options.allowFile {
                 let allow = try AllowList(path: allowFile)
@@ -133,6 +150,7 @@ package final class RunShell {
             let endpoint = try listener.socket.bind(bind)
             listeners.append(listener)
             progress.say("listening on \(endpoint)")
+            if options.workers == 0 { progress.say("no workers on this host (--workers 0): waiting for t2v-worker --connect \(endpoint)") }
         }
         if let socketFolder {
             let listener = try Listener(context, security: .localOnly, isLocal: true, largest: largest)

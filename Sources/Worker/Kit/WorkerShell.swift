@@ -86,6 +86,7 @@ package final class WorkerShell {
     private var patience = Patience(now: Startup.milliseconds())
     private var limits = SocketLimits()
     private var repeated = RepeatedMessages()
+    private var budget = LogBudget()
 
     package init(_ options: WorkerOptions, logger: Logger) throws(InputError) {
         self.options = options
@@ -160,18 +161,23 @@ package final class WorkerShell {
         for _ in 0..<64 {
             guard let event = socket.receive() else { return }
             switch event {
-            case .malformed(let reason): logger.warning("refused a message: \(reason)")
+            case .malformed(let reason): say(.warning, "refused a message: \(reason)")
             case .message(let header, let payload):
                 do {
                     let message = try header.withUnsafeBytes { bytes throws(WireError) in try CoordinatorMessage(header: bytes) }
                     events.append(.message(message, payload: payload.map(hold)))
                 } catch {
-                    logger.warning("refused a message: \(error)")
+                    say(.warning, "refused a message: \(error)")
                 }
             }
             // Chunks pass through the machine before the next are read: it counts what is under way.
             handle(&events)
         }
+    }
+
+    /// Bounded, whatever a coordinator sends.
+    private func say(_ level: Logger.Level, _ text: String) {
+        if let text = budget.admit(text, now: Startup.milliseconds()) { logger.log(level: level, "\(text)") }
     }
 
     private func hold(_ message: ZMQMessage) -> Payload {
@@ -278,7 +284,7 @@ package final class WorkerShell {
         case .forget: queue.drop(.gradient)
         case .serve(let request): serve(request)
         case .release(let buffer): buffers[buffer] = nil
-        case .log(let text): logger.warning("\(text)")
+        case .log(let text): say(.warning, text)
         case .leave(let reason, let departure): leave(reason, departure)
         }
     }
@@ -289,7 +295,7 @@ package final class WorkerShell {
         case .stopped: end = .stopped
         case .finished where !options.stays: end = .finished(reason)
         case .finished, .paused:
-            logger.info("\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
+            say(.info, "\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
             run = nil
             lanes = [:]
         }
@@ -316,7 +322,7 @@ package final class WorkerShell {
                 pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
             }
             events.append(.joined(lanes: description.settings.lanes))
-            logger.info("joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
+            say(.info, "joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
         } catch {
             events.append(.cannotJoin("\(error)"))
         }
@@ -354,7 +360,7 @@ package final class WorkerShell {
         } else {
             parameters = ReceivedParameters(update: update, bytes: message, coding: coding, shared: nil)
         }
-        if parameters == nil { logger.error("the parameters of update \(update) do not fit this model's layout") }
+        if parameters == nil { say(.error, "the parameters of update \(update) do not fit this model's layout") }
     }
 
     private func compute(_ order: Order, _ lane: UInt16) {

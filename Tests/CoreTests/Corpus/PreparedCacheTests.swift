@@ -10,8 +10,8 @@ import Testing
     private static let key = CacheKey(repeating: 7)
 
     private static let shard: [UInt8] = {
-        var builder = PreparedShardBuilder()
-        let word = builder.add(word: WordFeatures(orth: 1, norm: 2, prefix: 3, suffix: 4, shape: 5, row: 2))
+        var builder = PreparedShardBuilder(schema: .spacy2)
+        let word = builder.add(word: WordFeatures(ids: [1, 2, 3, 4, 5], rows: [2]))
         builder.add(line: 0, words: [word, word])
         return builder.finish()
     }()
@@ -21,13 +21,13 @@ import Testing
     @Test func givesBackWhatWasPutIn() throws {
         let folder = try TestFolder()
         let cache = try PreparedCache(folder: folder.path)
-        #expect(cache.entry(Self.key) == nil)
+        #expect(cache.entry(Self.key, schema: .spacy2) == nil)
         try cache.store(Self.shard, key: Self.key)
-        let entry = try #require(cache.entry(Self.key))
+        let entry = try #require(cache.entry(Self.key, schema: .spacy2))
         #expect(entry == (UInt64(Self.shard.count), digest(Self.shard)))
         #expect(cache.contents(Self.key).map { Array($0.bytes) } == Self.shard)
-        #expect(cache.open(Self.key, size: entry.size, digest: entry.digest)?.tokens.count == 2)
-        #expect(cache.open(Self.key, size: entry.size, digest: ShardDigest(1)) == nil)
+        #expect(cache.open(Self.key, schema: .spacy2, size: entry.size, digest: entry.digest)?.tokens.count == 2)
+        #expect(cache.open(Self.key, schema: .spacy2, size: entry.size, digest: ShardDigest(1)) == nil)
     }
 
     /// A file that a disk has changed in a place that no structure checks, one with a hole, one that is cut, one of an older kind.
@@ -36,8 +36,8 @@ import Testing
         try PreparedCache(folder: folder.path).store(Self.shard, key: Self.key)
         let path = try PreparedCache(folder: folder.path).path(Self.key)
         var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
-        // The shape's id: any 64 bits are one.
-        let place = bytes.count - 16 - 24
+        // An id: any 64 bits are one.
+        let place = 8 * 12 + 8 + 8 + 8
         switch how {
         case "changed": bytes[place] ^= 1
         case "hole": for index in place..<place + 8 { bytes[index] = 0 }
@@ -46,10 +46,10 @@ import Testing
         }
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         let cache = try PreparedCache(folder: folder.path)
-        #expect(cache.entry(Self.key) == nil && cache.contents(Self.key) == nil)
-        #expect(cache.open(Self.key, size: UInt64(Self.shard.count), digest: digest(Self.shard)) == nil)
+        #expect(cache.entry(Self.key, schema: .spacy2) == nil && cache.contents(Self.key) == nil)
+        #expect(cache.open(Self.key, schema: .spacy2, size: UInt64(Self.shard.count), digest: digest(Self.shard)) == nil)
         try cache.store(Self.shard, key: Self.key)
-        #expect(cache.entry(Self.key) != nil, "it is made again")
+        #expect(cache.entry(Self.key, schema: .spacy2) != nil, "it is made again")
     }
 
     /// A file that this process has found right is looked at again when it has changed.
@@ -57,11 +57,11 @@ import Testing
         let folder = try TestFolder()
         let cache = try PreparedCache(folder: folder.path)
         try cache.store(Self.shard, key: Self.key)
-        #expect(cache.entry(Self.key) != nil && cache.entry(Self.key) != nil)
+        #expect(cache.entry(Self.key, schema: .spacy2) != nil && cache.entry(Self.key, schema: .spacy2) != nil)
         var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: cache.path(Self.key))))
-        bytes[bytes.count - 40] ^= 1
+        bytes[8 * 12 + 8 + 8 + 8] ^= 1
         try Data(bytes).write(to: URL(fileURLWithPath: cache.path(Self.key)))
-        #expect(cache.entry(Self.key) == nil)
+        #expect(cache.entry(Self.key, schema: .spacy2) == nil)
     }
 
     @Test func takesOnlyWhatWasAnnounced() throws {
@@ -70,10 +70,10 @@ import Testing
         func take(_ bytes: [UInt8], size: Int, digest: ShardDigest, rows: Int = 3) throws {
             let file = try IncomingFile(target: cache.path(Self.key))
             try file.write(bytes, at: 0)
-            try cache.take(file, key: Self.key, size: UInt64(size), digest: digest, vectorRows: rows)
+            try cache.take(file, key: Self.key, schema: .spacy2, size: UInt64(size), digest: digest, vectorRows: rows)
         }
         var damaged = Self.shard
-        damaged[damaged.count - 20] ^= 1
+        damaged[8 * 12 + 8 + 8 + 8] ^= 1
         #expect(throws: InputError.self) { try take(damaged, size: damaged.count, digest: digest(Self.shard)) }
         #expect(throws: InputError.self) { try take(Self.shard, size: Self.shard.count + 1, digest: digest(Self.shard)) }
         #expect(throws: InputError.self) { try take(Self.shard, size: Self.shard.count, digest: digest(Self.shard), rows: 2) }
@@ -82,7 +82,7 @@ import Testing
         let left = try FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/prepared")
         #expect(left == [], "nothing of them stays")
         try take(Self.shard, size: Self.shard.count, digest: digest(Self.shard))
-        #expect(cache.entry(Self.key) != nil)
+        #expect(cache.entry(Self.key, schema: .spacy2) != nil)
         let file = try IncomingFile(target: cache.path(Self.key))
         #expect(throws: InputError.self) { try file.write([1], at: .max) }
     }
@@ -107,11 +107,11 @@ import Testing
 
     /// A document without a token would end where the one before does.
     @Test func emptyDocumentsAreDamage() {
-        var builder = PreparedShardBuilder()
+        var builder = PreparedShardBuilder(schema: .spacy2)
         builder.add(line: 0, words: [UInt32]())
         let bytes = builder.finish()
         #expect(throws: InputError.self) {
-            try bytes.withUnsafeBytes { try PreparedShard(bytes: $0, owner: NSObject(), place: "test") }
+            try bytes.withUnsafeBytes { try PreparedShard(bytes: $0, owner: NSObject(), schema: .spacy2, place: "test") }
         }
     }
 }

@@ -15,7 +15,7 @@ import Testing
     }()
 
     private static let plan: RunPlan = {
-        let word = WordFeatures(orth: 1, norm: 2, prefix: 3, suffix: 4, shape: 5, row: 49)
+        let word = WordFeatures(ids: [1, 2, 3, 4, 5], rows: [49])
         let shards = (0..<3).map { index in
             RunPlan.PlannedShard(
                 lane: index % 2, firstLine: UInt64(10 * index), key: CacheKey(repeating: UInt8(index)), byteCount: 500, digest: ShardDigest(9))
@@ -29,7 +29,8 @@ import Testing
         var plan = Self.plan
         change(&plan)
         let bytes = try plan.encoded()
-        return (try? RunPlan.decode(bytes, settings: Self.settings)) == nil
+        guard let decoded = try? RunPlan.decode(bytes, settings: Self.settings) else { return true }
+        return (try? decoded.words(schema: .spacy2, vectorRows: Self.settings.vectorRows)) == nil
     }
 
     @Test func aPlanComesThrough() throws {
@@ -52,10 +53,12 @@ import Testing
         #expect(try refused { $0.shards[1].byteCount = 0 })
         #expect(try refused { $0.shards[1].byteCount = .max })
         #expect(try refused { $0.randomWordFigures.removeLast() })
-        #expect(try refused { $0.randomWordFigures[5] = 50 })
-        #expect(try refused { $0.randomWordFigures[5] = UInt64(bitPattern: -2) })
-        #expect(try refused { $0.randomWordFigures += $0.randomWordFigures; $0.randomWordFigures[6] = .max })
-        #expect(try refused { $0.maskWordFigures[5] = 1 << 40 })
+        // Per word: count, five ids, the number of its rows, the rows.
+        #expect(try refused { $0.randomWordFigures[7] = 50 })
+        #expect(try refused { $0.randomWordFigures[7] = UInt64(bitPattern: -2) })
+        #expect(try refused { $0.randomWordFigures[6] = .max })
+        #expect(try refused { $0.randomWordFigures += $0.randomWordFigures; $0.randomWordFigures[0] = .max })
+        #expect(try refused { $0.maskWordFigures[7] = 1 << 40 })
         #expect(try refused { $0.maskWordFigures = [] })
         let text = String(decoding: try Self.plan.encoded(), as: UTF8.self)
         for key in ["00", String(repeating: "g", count: 64), ""] {

@@ -98,7 +98,7 @@ extension GradientEngine {
         mixWordsBackward(step)
         for (index, feature) in buffers.features.enumerated() {
             let weights = offsets.mixer.weights + column(of: index)
-            if isWordly(index, batch) {
+            if isMostlyDistinct(index, batch) {
                 backwardByWord(step, feature: index, weights: weights)
                 continue
             }
@@ -140,9 +140,12 @@ extension GradientEngine {
 
     /// Whether an attribute differs from word to word so much that products through each word's winners cost less than dense ones of its
     /// ids.
-    private func isWordly(_ index: Int, _ batch: MicroBatchContent) -> Bool {
-        index < 4 && 20 * batch.features[index].count > 11 * batch.uniqueCount
+    private func isMostlyDistinct(_ index: Int, _ batch: MicroBatchContent) -> Bool {
+        index < 4 && Self.mostlyDistinct.of * batch.features[index].count > Self.mostlyDistinct.share * batch.uniqueCount
     }
+
+    /// Measured: from 11 distinct ids for 20 unique words on.
+    private static let mostlyDistinct = (share: 11, of: 20)
 
     /// An attribute's columns of the mixer, through the winners of every unique word.
     private func backwardByWord(_ step: Step, feature index: Int, weights: Int) {
@@ -169,9 +172,9 @@ extension GradientEngine {
         let wide = profile.mixerPieces * width
         let kernel = kernel(offsets.mixer, outputs: width, pieces: profile.mixerPieces, parameters: step.parameters)
         let keptWords = planeWords(width: width)
-        let shared = (0..<4).filter { !isWordly($0, batch) }
+        let shared = (0..<4).filter { !isMostlyDistinct($0, batch) }
         measure(.mixerRows, bytes: batch.uniqueCount * 4 * (2 * shared.count * wide + 5 * width)) {
-            for (index, feature) in buffers.features.enumerated() where !isWordly(index, batch) {
+            for (index, feature) in buffers.features.enumerated() where !isMostlyDistinct(index, batch) {
                 feature.dProduct.update(repeating: 0, count: feature.count * wide)
             }
             withPlanes(batch.levels[0].kept) { kept in

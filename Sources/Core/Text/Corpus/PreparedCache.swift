@@ -66,12 +66,6 @@ public final class PreparedCache: Sendable {
     /// What a fetched shard is compared with.
     public static func digest(_ bytes: UnsafeRawBufferPointer) -> ShardDigest { ShardDigest(Digest64.hash(bytes)) }
 
-    /// Maps a cached shard that has this size and digest; nil when it is missing, damaged or another one.
-    public func open(_ key: CacheKey, size: UInt64, digest: ShardDigest) -> PreparedShard? {
-        guard let (file, found) = sealed(key), UInt64(Self.body(file).count) == size, found == digest else { return nil }
-        return try? shard(file, key)
-    }
-
     /// The bytes of a cached shard and what keeps them alive; nil when there is none that is whole.
     public func contents(_ key: CacheKey) -> (bytes: UnsafeRawBufferPointer, owner: AnyObject)? {
         sealed(key).map { (Self.body($0.file), $0.file) }
