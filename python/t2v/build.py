@@ -65,6 +65,8 @@ def remedy(text: str) -> str:
         return "give the file that registers it with --code, or install its package"
     if "[E955]" in text:
         return "pip install spacy-lookups-data"
+    if "[E150]" in text:
+        return "give vectors that were made for the language of [nlp]"
     return "mend the config"
 
 

@@ -80,6 +80,26 @@ def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: P
     assert spacy.blank("en").vocab.strings["not"] not in {ids[1] for doc in docs for word, _, ids in doc if word != "not"}
 
 
+def test_chinese(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    """A language whose tokenizer is not rule-based; by characters it needs no other package."""
+    import spacy
+
+    texts = ["我们在北京学习了三年。", "ni hao 世界, 42!"]
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    overrides = {
+        "nlp.lang": "zh",
+        "nlp.tokenizer": {"@tokenizers": "spacy.zh.ChineseTokenizer", "segmenter": "char"},
+        "paths.raw_text": str(tmp_path / "raw.jsonl"),
+        f"{MODEL}.embed.attrs": ["ORTH", "SHAPE", "LIKE_NUM", "SPACY"],
+    }
+    job = compiled(overrides)
+    assert "ChineseTokenizer is not rule-based" in job["text"]["why"]
+    [(_, docs)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 3)
+    nlp = spacy.blank("zh")
+    assert docs == [expected(nlp.make_doc(text), ["ORTH", "SHAPE", "LIKE_NUM"]) for text in texts]
+    assert {bool(ids[2]) for doc in docs for _, _, ids in doc} == {True, False}
+
+
 def test_users_reader(compiled: Callable[..., Any], tmp_path: Path) -> None:
     import spacy
 
