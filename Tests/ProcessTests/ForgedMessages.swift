@@ -1,6 +1,7 @@
 // Every kind of message with figures that nobody may trust. In: a generator. Out: decodable messages, most of them lies.
 import Base
 import Protocol
+import Run
 
 /// Draws figures where arithmetic breaks: around powers of two, 0 and the ends of every type.
 struct Figures {
@@ -17,11 +18,16 @@ struct Figures {
     mutating func u64() -> UInt64 {
         switch below(4) {
         case 0: UInt64(below(40))
-        case 1: pick([0, 1, .max, .max - 1, 1 << 63, 1 << 63 - 1, 1 << 31, 1 << 32, 1 << 53, 1 << 48, 1 << 20, 1 << 21])
-        case 2: 1 << UInt64(below(64)) &+ UInt64(below(3)) &- 1
+        case 1: pick(Self.edges)
+        case 2: (UInt64(1) << UInt64(below(64))) &+ UInt64(below(3)) &- 1
         default: .random(in: 0 ... .max, using: &random)
         }
     }
+
+    private static let edges: [UInt64] = [
+        0, 1, .max, .max - 1, 0x8000_0000_0000_0000, 0x7FFF_FFFF_FFFF_FFFF, 0x8000_0000, 0x1_0000_0000, 0x20_0000_0000_0000, 0x10_0000,
+        0x20_0000,
+    ]
 
     mutating func u32() -> UInt32 { chance(2) ? UInt32(below(40)) : UInt32(truncatingIfNeeded: u64()) }
 

@@ -3,6 +3,7 @@ import Base
 import CLinux
 import Foundation
 import Protocol
+import Run
 import Transport
 
 /// Speaks as a worker of the right version with the right key: it has a share of the lanes whenever it is greeted, and computes nothing.

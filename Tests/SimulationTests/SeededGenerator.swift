@@ -1,4 +1,5 @@
 // Numbers for the simulated world. In: a seed. Out: the same numbers on every machine.
+import Base
 
 /// SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA'14).
 struct SeededGenerator {
@@ -12,12 +13,7 @@ struct SeededGenerator {
     }
 
     /// A bijection that spreads every bit: also the world's hash of small things.
-    static func mix(_ value: UInt64) -> UInt64 {
-        var z = value
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    static func mix(_ value: UInt64) -> UInt64 { Philox.mix(value) }
 
     mutating func chance(_ probability: Double) -> Bool { Double(next() >> 11) * 0x1p-53 < probability }
 

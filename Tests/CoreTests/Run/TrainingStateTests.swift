@@ -41,7 +41,7 @@ import Testing
         do {
             try training.apply([try node(0, 0.1), bad])
             Issue.record("it was applied")
-        } catch .notFinite(let nodes) {
+        } catch TrainingState.UpdateError.notFinite(let nodes) {
             #expect(nodes == (value.isFinite ? [] : [TreeNode(lane: 1)]), "the lane is named; a sum may overflow by itself")
         }
         #expect(all(training) == before && training.broadcast().hash == hash && training.buffers.step == step)
@@ -56,7 +56,7 @@ import Testing
         do {
             try training.apply([try node(0, 0.1, loss: .nan), try node(1, 0.2)])
             Issue.record("it was applied")
-        } catch .notFinite(let nodes) {
+        } catch TrainingState.UpdateError.notFinite(let nodes) {
             #expect(nodes == [TreeNode(lane: 0)])
         }
         #expect(all(training) == before)

@@ -1,4 +1,5 @@
 // How fast shards are prepared. In: a model and a shard's text. Out: documents, tokens and CPU seconds, for benchmarks.
+import Base
 import CLinux
 import Foundation
 
