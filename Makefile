@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SCRATCH := .build-test
+PYTHON_TOOLS := $(or $(T2V_VENVS),$(CURDIR)/.venvs)/tools/bin
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
@@ -27,6 +28,7 @@ test: setup ## run every test that can run here, the real spaCy included
 
 python-test: ## run the tests of python/ with the real spaCy 3.8
 	@Tests/reference/setup-venvs.sh
+	@python/tests/setup.sh
 	$${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests -c python/pyproject.toml
 
 golden: ## make the golden dumps again with the real spaCy
@@ -63,9 +65,13 @@ cluster: dist build ## a disturbed run on hosts of network namespaces: the same 
 
 format: ## format the sources
 	swift-format format -i -r -p Sources Tests Package.swift
+	@Tests/reference/setup-venvs.sh tools
+	cd python && $(PYTHON_TOOLS)/ruff format -q .
 
 check: ## lint the sources; warnings are errors
 	swift-format lint -s -r -p Sources Tests Package.swift
+	@Tests/reference/setup-venvs.sh tools
+	cd python && $(PYTHON_TOOLS)/ruff check -q . && $(PYTHON_TOOLS)/ruff format -q --check . && $(PYTHON_TOOLS)/mypy t2v
 
 clean: ## remove what was built (not the cache in ~/.cache/t2v)
 	rm -rf .build .build-test .build-dist dist

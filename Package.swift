@@ -19,6 +19,11 @@ extension Target {
         .target(name: name, dependencies: needs, path: "Sources/" + path, swiftSettings: speed)
     }
 
+    /// The unit tests of one library, in a folder of the same name.
+    static func tests(_ name: String, needs: [Target.Dependency] = []) -> Target {
+        .testTarget(name: name + "Tests", dependencies: [.byName(name: name), "TestSupport"] + needs, swiftSettings: speed)
+    }
+
     /// An executable: a command line, and a kit that does the work.
     static func program(_ name: String, needs: [Target.Dependency]) -> Target {
         .executableTarget(name: name, dependencies: needs, path: "Sources/\(name)/Program", swiftSettings: speed)
@@ -53,13 +58,20 @@ let package = Package(
         .room("Launch", path: "Launch", needs: ["Base", arguments]),
         .program("Coordinator", needs: all + ["CoordinatorKit", "Launch", arguments]),
         .program("Worker", needs: all + ["WorkerKit", "Launch", "CLinux", arguments]),
-        .testTarget(name: "CoreTests", dependencies: all + ["CLinux", "CZMQ"], swiftSettings: speed),
+        .target(name: "TestSupport", dependencies: ["Base", "Text"], path: "Tests/Support", swiftSettings: speed),
+        .tests("Base"),
+        .tests("Text", needs: ["Base", "CLinux"]),
+        .tests("Numerics", needs: ["Base", "Text", "Transport", "CLinux"]),
+        .tests("Protocol", needs: ["Base"]),
+        .tests("Transport", needs: ["Base", "CLinux", "CZMQ"]),
+        .tests("Run", needs: ["Base", "Text", "Numerics", "Protocol", "Transport", "CLinux"]),
+        .tests("CoordinatorKit", needs: ["Base", "Run", "CLinux", "CZlib"]),
+        .tests("WorkerKit", needs: ["Base", "Text", "Protocol"]),
         .testTarget(
-            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib"], exclude: ["reference"], resources: [.copy("data")],
+            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib", "TestSupport"], exclude: ["reference"], resources: [.copy("data")],
             swiftSettings: speed),
-        .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol"], swiftSettings: speed),
+        .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol", "TestSupport"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),
-        .testTarget(name: "KitTests", dependencies: all + ["CLinux", "CoordinatorKit", "WorkerKit"], swiftSettings: speed),
         .testTarget(name: "HouseTests", swiftSettings: speed),
     ]
 )

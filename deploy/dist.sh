@@ -71,12 +71,13 @@ done
     for checkout in .build-dist/checkouts/*/; do
         package=$(basename "$checkout")
         cat "$checkout"/LICENSE* > "licenses.tmp" 2> /dev/null || fail "$package has no licence file"
+        for notice in "$checkout"/NOTICE*; do [ -f "$notice" ] && { echo; cat "$notice"; } >> licenses.tmp; done
         mv licenses.tmp "$root/licenses/$package.txt"
         echo "linked into bin/t2v-worker: $package, see $package.txt"
     done
     echo "linked into bin/t2v-worker: the Swift runtime, Foundation and Dispatch (Apache 2.0 with runtime library exception), see swift.txt"
 } > "$root/licenses/README"
-if [ -f LICENSE ]; then cp LICENSE "$root/licenses/t2v.txt"; else echo "See the project's repository." > "$root/licenses/t2v.txt"; fi
+cp LICENSE "$root/licenses/t2v.txt"
 swift_license=$(cd "$(dirname "$(readlink -f "$(command -v swift)")")/.." && pwd)/share/swift/LICENSE.txt
 [ -f "$swift_license" ] || fail "the Swift toolchain's licence is not at $swift_license"
 cp "$swift_license" "$root/licenses/swift.txt"

@@ -1,6 +1,8 @@
 /* Linux calls that Swift cannot import. What each is for stands in the header. */
 #include "CLinux.h"
 
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 
 int t2v_set_parent_death_signal(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
@@ -10,6 +12,30 @@ int t2v_memfd_create(const char *name, unsigned int flags) { return (int)syscall
 int t2v_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 10); }
 
 int t2v_close_on_exec(int descriptor) { return fcntl(descriptor, F_SETFD, FD_CLOEXEC); }
+
+int t2v_open_unnamed(const char *folder) { return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644); }
+
+int t2v_link_unnamed(const char *descriptor_path, const char *target) {
+    return linkat(AT_FDCWD, descriptor_path, AT_FDCWD, target, AT_SYMLINK_FOLLOW);
+}
+
+int t2v_affinity_count(void) {
+    for (int count = 1024; count <= 1 << 16; count *= 4) {
+        cpu_set_t *set = CPU_ALLOC(count);
+        if (!set) return 0;
+        int found = sched_getaffinity(0, CPU_ALLOC_SIZE(count), set) == 0 ? CPU_COUNT_S(CPU_ALLOC_SIZE(count), set) : 0;
+        CPU_FREE(set);
+        if (found > 0) return found;
+    }
+    return 0;
+}
+
+int t2v_terminal_columns(int descriptor) {
+    struct winsize size;
+    return ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+int t2v_set_process_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 void t2v_store_before(uint64_t *stamp, uint64_t value) {
     __atomic_store_n(stamp, value, __ATOMIC_SEQ_CST);
@@ -26,6 +52,8 @@ uint64_t t2v_load_after(const uint64_t *stamp) {
 int t2v_pidfd_send_signal(int descriptor, int signal) {
     return (int)syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0);
 }
+
+void t2v_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 

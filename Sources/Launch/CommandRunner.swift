@@ -1,14 +1,17 @@
-// From the command line to an exit status. In: arguments. Out: 0 done, 2 wrong arguments or input (one line), 75 stopped and resumable.
+// From the command line to an exit status. In: arguments. Out: the status, and at most one line on standard error.
 import ArgumentParser
 import Base
 import Foundation
 
-/// What a run ends with when it was stopped early and can be resumed (EX_TEMPFAIL of sysexits.h).
-public let stoppedEarlyStatus: Int32 = 75
-
-/// Thrown by a command that ends early but well.
-public struct EarlyExit75: Error {
-    public init() {}
+/// What the programs end with; docs/operations.md has the table for users.
+public enum ExitStatus {
+    public static let done: Int32 = 0
+    /// Neither the user's input nor mended by repeating the command.
+    public static let failed: Int32 = 1
+    /// Wrong arguments or input: the same command fails again.
+    public static let wrongInput: Int32 = 2
+    /// Stopped early: the same command with --resume auto goes on (EX_TEMPFAIL of sysexits.h).
+    public static let stoppedEarly: Int32 = 75
 }
 
 /// Starts a command. ArgumentParser's own errors take several lines and status 64; ours are one line and status 2.
@@ -20,18 +23,49 @@ public enum CommandRunner {
             try prepare()
             var parsed = try command.parseAsRoot()
             try parsed.run()
-            exit(0)
-        } catch is EarlyExit75 {
-            exit(stoppedEarlyStatus)
+            exit(ExitStatus.done)
+        } catch is OutputClosed {
+            exit(ExitStatus.done)
+        } catch let error as StoppedEarly {
+            if let reason = error.reason { say("\(reason)") }
+            exit(ExitStatus.stoppedEarly)
         } catch let error as InputError {
-            fail("\(error)")
+            say("\(error)")
+            exit(ExitStatus.wrongInput)
         } catch {
-            if command.exitCode(for: error) == .success {
-                // --help and --version.
-                print(command.fullMessage(for: error))
-                exit(0)
-            }
-            fail(oneLine(command.message(for: error)))
+            conclude(command, error)
+        }
+    }
+
+    /// ArgumentParser's own errors, a request for help among them, and what no one expected.
+    private static func conclude(_ command: any ParsableCommand.Type, _ error: any Error) -> Never {
+        switch command.exitCode(for: error) {
+        case .success: help(command, error)
+        case .validationFailure:
+            say(oneLine(command.message(for: error)))
+            exit(ExitStatus.wrongInput)
+        default:
+            say("\(error)")
+            exit(ExitStatus.failed)
+        }
+    }
+
+    private static func help(_ command: any ParsableCommand.Type, _ request: any Error) -> Never {
+        let arguments = CommandLine.arguments.dropFirst()
+        // Letters behind one dash are options of one letter each to ArgumentParser: it takes -xhy for a request for help.
+        let isAsked = arguments.contains { ["-h", "--help", "-help", "help", "--version"].contains($0) }
+        if !isAsked, let unknown = arguments.first(where: { $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.contains("h") }) {
+            say(oneLine("Unknown option '\(unknown)'"))
+            exit(ExitStatus.wrongInput)
+        }
+        do {
+            try StandardOutput.write(command.fullMessage(for: request) + "\n")
+            exit(ExitStatus.done)
+        } catch is OutputClosed {
+            exit(ExitStatus.done)
+        } catch {
+            say("\(error)")
+            exit(ExitStatus.failed)
         }
     }
 
@@ -50,8 +84,8 @@ public enum CommandRunner {
         return "\(lines.joined(separator: " ")); see --help"
     }
 
-    private static func fail(_ line: String) -> Never {
-        try? FileHandle.standardError.write(contentsOf: Data("error: \(line)\n".utf8))
-        exit(2)
+    private static func say(_ line: String) {
+        let bytes = Array("error: \(line.split(whereSeparator: \.isNewline).joined(separator: " "))\n".utf8)
+        _ = bytes.withUnsafeBytes { Glibc.write(2, $0.baseAddress, $0.count) }
     }
 }

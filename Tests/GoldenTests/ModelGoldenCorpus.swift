@@ -1,5 +1,7 @@
 // The documents, vectors and parameters of the golden cases. In: a dump. Out: micro-batches' documents and the injected selection.
 
+import TestSupport
+
 @testable import Base
 @testable import Numerics
 @testable import Text

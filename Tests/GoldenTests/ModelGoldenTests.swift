@@ -63,7 +63,8 @@ import Testing
         try layout.load(GoldenCorpus.parameters(layout, salt: Int(salt)), into: state.parameters)
         let engine = GradientEngine(settings: corpus.settings, layout: layout, vectors: corpus.vectors)
         let builder = MicroBatchBuilder(
-            settings: corpus.settings, seeds: EmbeddingSeeds(), randomWords: RandomWordTable(words: [], counts: []), maskWord: GoldenCorpus.noWord)
+            settings: corpus.settings, seeds: EmbeddingSeeds(), randomWords: RandomWordTable(words: [], counts: []),
+            maskWord: GoldenCorpus.noWord)
         let optimizer = AdamOptimizer(layout: layout, settings: corpus.settings.optimizer)
         let batch = MicroBatch()
         var gradient = [Float](repeating: 0, count: layout.count)

@@ -45,7 +45,8 @@ enum TokensComparison {
 
     static func prepared(_ bytes: [UInt8]) throws -> PreparedShard {
         let owner = NSMutableData(bytes: bytes, length: bytes.count)
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(start: owner.bytes, count: bytes.count), owner: owner, schema: .spacy2, place: "memory")
+        return try PreparedShard(
+            bytes: UnsafeRawBufferPointer(start: owner.bytes, count: bytes.count), owner: owner, schema: .spacy2, place: "memory")
     }
 
     private static func checksums(_ shard: PreparedShard, _ document: Int) -> String {

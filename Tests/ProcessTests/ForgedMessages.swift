@@ -119,7 +119,8 @@ extension Figures {
 
     mutating func coordinatorMessage(_ run: UInt64) -> CoordinatorMessage {
         switch below(10) {
-        case 0: .welcome(run: u64(), session: u32(), description: text())
+        // One that answers the last hello would be believed, and its description be refused: the worker leaves, as it should.
+        case 0: .welcome(run: u64(), session: chance(100) ? u32() : .max - UInt32(below(9)), description: text())
         case 1: .sayHello
         case 2: .prepare(shard: u32(), textBytes: u64(), key: key())
         case 3: .fetch(request())

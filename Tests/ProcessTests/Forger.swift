@@ -22,7 +22,10 @@ struct Forger {
         case 0: return count(RawConnection.frame(bytes(number(below: 200))))
         case 1: return count(RawConnection.frame([]))
         // Kinds that workers do not send.
-        case 2: return count(RawConnection.frame([0x54, 0x32, 0x56, UInt8(WireLimits.version), UInt8(64 + number(below: 190))] + bytes(number(below: 64))))
+        case 2:
+            return count(
+                RawConnection.frame(
+                    [0x54, 0x32, 0x56, UInt8(WireLimits.version), UInt8(64 + number(below: 190))] + bytes(number(below: 64))))
         case 3:
             let whole = valid().encoded()
             return count(RawConnection.frame(Array(whole.prefix(number(below: whole.count)))))

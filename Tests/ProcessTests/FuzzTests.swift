@@ -36,11 +36,17 @@ import Transport
     @Test func aLyingCoordinatorKillsNoWorker() throws {
         let coordinator = try HostileCoordinator(seed: StrangersTests.seed)
         let arguments = ["--connect", coordinator.endpoint, "--threads", "2", "--stay", "--cache", Scratch.path("cache")]
-        let worker = try Program("t2v-worker", arguments)
-        let sent = coordinator.lie(Self.messages) { worker.isRunning }
+        var worker = try Program("t2v-worker", arguments)
+        var refused = 0
+        let sent = coordinator.lie(Self.messages) {
+            // A welcome that it can make nothing of ends a worker, with the status of wrong input and no other.
+            guard !worker.isRunning, worker.wait() == 2, let next = try? Program("t2v-worker", arguments) else { return worker.isRunning }
+            (worker, refused) = (next, refused + 1)
+            return true
+        }
         print(
             "fuzz: \(sent) messages of a coordinator: \(coordinator.hellos) hellos, \(coordinator.prepared) shards prepared, "
-                + "\(coordinator.lanesReady) lanes ready, \(coordinator.contributions) contributions")
+                + "\(coordinator.lanesReady) lanes ready, \(coordinator.contributions) contributions; \(refused) times refused")
         #expect(sent >= Self.messages, "the worker has ended after \(sent) messages: \(worker.output.suffix(3_000))")
         #expect(coordinator.getsWorkDone { worker.isRunning }, "\(worker.output.suffix(3_000))")
         #expect(coordinator.hellos > 10 && coordinator.lanesReady > 0 && coordinator.contributions > 0)

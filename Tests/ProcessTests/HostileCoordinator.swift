@@ -38,7 +38,8 @@ struct HonestRun {
         shards = try texts.map { text in try text.withUnsafeBytes { try preparer.prepare(jsonl: $0) } }
         keys = texts.map { text in
             PreparedCache.key(
-                text: SHA256.hash(text), modelDigest: "hostile", schema: schema, minLength: settings.minLength, maxLength: settings.maxLength)
+                text: SHA256.hash(text), modelDigest: "hostile", schema: schema, minLength: settings.minLength,
+                maxLength: settings.maxLength)
         }
         var (counts, words, planned) = (WordCounts(), [UInt64](), [RunPlan.PlannedShard]())
         for (index, bytes) in shards.enumerated() {
@@ -82,7 +83,8 @@ struct HonestRun {
     func bytes(_ request: FetchRequest) -> [UInt8]? {
         switch request.blob {
         case .model(let number):
-            Int(number) < model.bundleFiles.count ? FileManager.default.contents(atPath: model.bundleFiles[Int(number)].path).map(Array.init) : nil
+            Int(number) < model.bundleFiles.count
+                ? FileManager.default.contents(atPath: model.bundleFiles[Int(number)].path).map(Array.init) : nil
         case .text(let shard): Int(shard) < texts.count ? texts[Int(shard)] : nil
         case .prepared(let shard): Int(shard) < shards.count ? shards[Int(shard)] : nil
         case .plan: plan

@@ -37,8 +37,18 @@ final class HostileWorker {
                 sent += 1
             }
             listen()
+            // Now and then it behaves until it has work: lies are worse with an order in hand.
+            if order == nil, figures.chance(20) { behave() }
         }
         return sent
+    }
+
+    private func behave() {
+        if run == nil { introduce() }
+        for _ in 0..<100 where order == nil {
+            usleep(5_000)
+            listen(isHonest: true)
+        }
     }
 
     private func next() -> (WorkerMessage, [UInt8]?) {
@@ -71,7 +81,7 @@ final class HostileWorker {
         return false
     }
 
-    private func listen() {
+    private func listen(isHonest: Bool = false) {
         while let event = socket.receive() {
             guard case .message(let header, _) = event,
                 let message = try? header.withUnsafeBytes({ try CoordinatorMessage(header: $0) })
@@ -83,7 +93,7 @@ final class HostileWorker {
             case .lease(let lane, _):
                 leases += 1
                 // Most lanes are said to be ready, so that orders come.
-                if !figures.chance(4) { _ = socket.send(header: WorkerMessage.laneReady(lane).encoded()) }
+                if isHonest || !figures.chance(4) { _ = socket.send(header: WorkerMessage.laneReady(lane).encoded()) }
             case .begin(let order): (self.order, orders) = (order, orders + 1)
             default: break
             }

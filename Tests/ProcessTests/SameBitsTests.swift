@@ -143,7 +143,7 @@ import Testing
     @Test(arguments: ["cut", "flip in the header", "flip in the tensors"]) func passOverADamagedCheckpoint(damage: String) throws {
         let output = Scratch.path("out")
         #expect(try Demo.pretrain(output, ["--workers", "1", "-i", "3"]).wait() == 0)
-        let folder = "\(output)/checkpoints"
+        let folder = "\(output)/t2v/checkpoints"
         let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted {
             Int($0.filter(\.isNumber)) ?? 0 < Int($1.filter(\.isNumber)) ?? 0
         }

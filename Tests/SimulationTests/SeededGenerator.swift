@@ -1,16 +1,14 @@
 // Numbers for the simulated world. In: a seed. Out: the same numbers on every machine.
 import Base
+import TestSupport
 
-/// SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA'14).
+/// Draws for the simulated world.
 struct SeededGenerator {
-    private var state: UInt64
+    private var stream: SplitMix64
 
-    init(seed: UInt64) { state = Self.mix(seed &+ 0x5851_F42D_4C95_7F2D) }
+    init(seed: UInt64) { stream = SplitMix64(state: Self.mix(seed &+ 0x5851_F42D_4C95_7F2D)) }
 
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        return Self.mix(state)
-    }
+    mutating func next() -> UInt64 { stream.next() }
 
     /// A bijection that spreads every bit: also the world's hash of small things.
     static func mix(_ value: UInt64) -> UInt64 { Philox.mix(value) }

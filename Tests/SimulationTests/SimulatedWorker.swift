@@ -239,7 +239,9 @@ final class SimulatedWorker: SimulatedProcess {
             report(after: 0) { [unowned self] in .planOpened(updatesPerEpoch: UInt64(scenario.updatesPerEpoch)) }
         case .lane(let lane):
             if let shard = scenario.shards(ofLane: Int(lane)).first(where: { !disk.contains(.prepared($0)) }) {
-                if world.coverage.faults[.cleanDisk] != nil || lost.remove(.prepared(shard)) != nil { return report(after: 1) { .failed(job, "shard \(shard) has gone") } }
+                if world.coverage.faults[.cleanDisk] != nil || lost.remove(.prepared(shard)) != nil {
+                    return report(after: 1) { .failed(job, "shard \(shard) has gone") }
+                }
                 return world.violate("\(name) opens lane \(lane) without shard \(shard)")
             }
             enqueue(.other, world.random.pick(1...50)) { [unowned self] in

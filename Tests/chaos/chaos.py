@@ -77,7 +77,7 @@ def kill(pid, number):
 
 def damage(out, dice):
     """Cuts the newest checkpoint or flips a bit in it, when there is an older one."""
-    folder = out / "checkpoints"
+    folder = out / "t2v" / "checkpoints"
     files = sorted(folder.glob("*.safetensors"), key=lambda path: int("".join(c for c in path.name if c.isdigit()))) if folder.exists() else []
     if len(files) < 2:
         return

@@ -121,5 +121,5 @@ scancel "$job"
 for _ in $(seq 60); do squeue -h -j "$job" -o %T 2> /dev/null | grep -q . || break; sleep 1; done
 [ -z "$(squeue -h -j "$job" -o %T 2> /dev/null)" ] || fail "the cancelled job is $(squeue -h -j "$job" -o %T)"
 grep -q "queued again" "$work/log/cancelled" && fail "the cancelled job was queued again"
-ls "$work"/cancelled/checkpoints/* > /dev/null || fail "the cancelled job left no checkpoint"
+ls "$work"/cancelled/t2v/checkpoints/* > /dev/null || fail "the cancelled job left no checkpoint"
 echo "ok: a cancelled job leaves a checkpoint and is not queued again"

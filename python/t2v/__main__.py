@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    from .commands import commands
+    from .tools import commands
 
     commands(prog_name="t2v")
 

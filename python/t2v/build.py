@@ -15,7 +15,8 @@ from typing import Any
 from .config import Config, flatten
 from .errors import InputError, nearest
 from .head import read_objective
-from .walk import Node, Tensor, UnknownLayer, Walk
+from .layers import Node, Tensor, UnknownLayer
+from .walk import Walk
 
 PARSERS = ("ner", "parser", "beam_ner", "beam_parser")
 """Factories whose layer "tok2vec" is more than a tok2vec layer: spaCy cannot pretrain it."""
@@ -67,7 +68,7 @@ def remedy(text: str) -> str:
         return "pip install spacy-lookups-data"
     if "[E150]" in text:
         return "give vectors that were made for the language of [nlp]"
-    return "mend the config"
+    return "mend the config (T2V_TRACEBACK=1 shows where it comes from)"
 
 
 def build(raw: Config) -> Built:
@@ -88,7 +89,8 @@ def build(raw: Config) -> Built:
     with explained("build the pipeline", "[nlp] and [components]"):
         nlp = load_model_from_config(config)
     config = nlp.config.interpolate()
-    notes = check_keys(config["pretraining"], ConfigSchemaPretrain, nlp)
+    check_keys(config["pretraining"], ConfigSchemaPretrain, nlp)
+    notes: list[str] = []
     with explained("resolve the section", "[pretraining]"):
         settings = registry.resolve(config["pretraining"], schema=ConfigSchemaPretrain)
     corpus = resolve_corpus(config, settings["corpus"], dot_to_object, registry)
@@ -126,15 +128,14 @@ def check_blocks(config: Config) -> None:
                 )
 
 
-def check_keys(section: dict[str, Any], schema: Any, nlp: Any) -> list[str]:
-    """Keys of [pretraining]: spaCy 3.8.18 drops unknown ones silently. Returns notes."""
+def check_keys(section: dict[str, Any], schema: Any, nlp: Any) -> None:
+    """Keys of [pretraining]: spaCy 3.8.18 drops unknown ones silently. A logger is fed by t2v (docs/loggers.md)."""
     known = list(getattr(schema, "model_fields", None) or schema.__fields__)
     if section.get("component", "") is None:
         raise InputError("component is null", "[pretraining]", suggest_component(nlp))
     for name in section:
         if name not in known and name != "logger":
             raise InputError(f'there is no key "{name}"', "[pretraining]", nearest(name, known) or f"there are: {', '.join(known)}")
-    return ["[pretraining.logger] is not used: write [t2v.logger]"] if "logger" in section else []
 
 
 def resolve_corpus(config: Config, name: Any, dot_to_object: Any, registry: Any) -> Any:

@@ -14,7 +14,7 @@ from . import config as configs
 from . import vectors, weights
 from .build import check_blocks, check_static_vectors, check_vectors, explained, suggest_component
 from .errors import InputError
-from .walk import Node
+from .layers import Node
 
 FILL = "`python -m spacy init fill-config --pretraining CONFIG CONFIG` adds it"
 

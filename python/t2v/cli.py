@@ -3,7 +3,7 @@
 try:
     from spacy.cli._util import app
 
-    from .commands import commands
+    from .tools import commands
 
     app.add_typer(commands, name="t2v")
 except Exception:  # a fault here would end every command of spaCy

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +35,11 @@ def reported() -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if os.environ.get("T2V_TRACEBACK"):
+            traceback.print_exc()
         fail(error)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
 
 
 def text_note(job: dict[str, Any]) -> str:
@@ -88,12 +94,12 @@ def pretrain_command(
 
 
 @commands.command("resume", context_settings=EXTRA)
-def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder.")) -> None:
+def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder."), code: Optional[Path] = CODE) -> None:
     """Go on with a run that was stopped or killed, to the same weights."""
     with reported():
         from .pretrain import resume
 
-        resume(out, list(ctx.args))
+        resume(out, list(ctx.args), code)
 
 
 @commands.command("check", context_settings=EXTRA)

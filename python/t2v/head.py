@@ -9,7 +9,8 @@ import functools
 from typing import Any
 
 from .errors import InputError
-from .walk import Node, Tensor, UnknownLayer, Walk
+from .layers import Node, Tensor, UnknownLayer
+from .walk import Walk
 
 WHERE = "[pretraining.objective]"
 REMEDY = "use spacy.PretrainCharacters.v1 or spacy.PretrainVectors.v1"

@@ -6,13 +6,18 @@ the token's NORM is kept, which `spacy train` sees. A word is its ORTH and its N
 
 from __future__ import annotations
 
+import functools
+import itertools
 import multiprocessing
 import os
+import signal
 import struct
 import sys
-import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +28,7 @@ MAGIC = b"T2VPIEC1"
 SPACE = 1 << 31
 LARGEST = 16 << 20
 RECYCLE = 32
-"""Chunks that a process prepares before a fresh one takes its place: the vocabulary grows."""
-
-EMPTY_IN_PRETRAINING = ("ENT_TYPE", "POS", "TAG", "DEP", "LEMMA")
+"""Chunks that a process prepares, in the mean, before a fresh one takes its place: the vocabulary grows."""
 
 
 class Words:
@@ -35,7 +38,6 @@ class Words:
         from spacy.attrs import IDS
 
         self.vocab, self.columns = vocab, columns
-        self.empty = [index for index, name in enumerate(columns) if name in EMPTY_IN_PRETRAINING]
         self.ids = [IDS[name] for name in columns]
         self.token_ids = [IDS["ORTH"], IDS["NORM"], IDS["SPACY"]]
 
@@ -44,7 +46,7 @@ class Words:
         return doc.to_array(self.token_ids)
 
     def columns_of(self, orths: Any, norms: Any) -> tuple[Any, list[str]]:
-        """The columns of distinct words (words, columns) u64, and their texts."""
+        """The columns of distinct words (words, columns) u64, and their texts. A document made of words has no annotations: those are 0."""
         from spacy.tokens import Doc
 
         texts = [self.vocab.strings[int(orth)] for orth in orths]
@@ -52,7 +54,6 @@ class Words:
         for index, name in enumerate(self.columns):
             if name == "NORM":
                 values[:, index] = norms
-        values[:, self.empty] = 0
         return values, texts
 
     def piece(self, documents: list[Any], first: int) -> bytes:
@@ -102,12 +103,20 @@ def mask(vocab: Any, columns: list[str]) -> dict[str, Any]:
 
 
 def refresh_norms(vocab: Any) -> None:
-    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it."""
+    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it.
+
+    A table wraps the language's function (spacy/util.py, `add_lookups`); a lexeme that has another norm than that function's was set by
+    somebody, and keeps it.
+    """
     from spacy.attrs import NORM
 
     getter = vocab.lex_attr_getters.get(NORM)
-    for lexeme in vocab if getter else ():
-        lexeme.norm_ = getter(lexeme.text)
+    if not isinstance(getter, functools.partial) or not getter.args:
+        return
+    without_table = getter.args[0]
+    for lexeme in vocab:
+        if lexeme.norm_ == without_table(lexeme.text):
+            lexeme.norm_ = getter(lexeme.text)
 
 
 class Preparer:
@@ -147,24 +156,38 @@ def prepare_chunk(chunk: records.Chunk) -> tuple[bytes, int, int]:
     return PREPARER(chunk)
 
 
+def leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def in_processes(preparer: Preparer, chunks: Iterator[records.Chunk], processes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Pieces in the order of the chunks, from forked processes; few chunks are in flight at a time."""
+    """Pieces in the order of the chunks, from forked processes; few chunks are in flight at a time.
+
+    Raises: InputError of the first chunk that has one, or if a process is killed.
+    """
     global PREPARER
     PREPARER = preparer
-    if processes <= 1 or sys.platform == "win32":
+    if processes <= 1:
         yield from map(preparer, chunks)
         return
-    in_flight = threading.Semaphore(4 * processes)
-
-    def fed() -> Iterator[records.Chunk]:
-        for chunk in chunks:
-            in_flight.acquire()
-            yield chunk
-
-    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=RECYCLE) as pool:
-        for result in pool.imap(prepare_chunk, fed()):
-            in_flight.release()
-            yield result
+    for first in chunks:
+        group = itertools.chain([first], itertools.islice(chunks, processes * RECYCLE - 1))
+        context = multiprocessing.get_context("fork")
+        pool = ProcessPoolExecutor(processes, context, leave_interrupts_to_the_parent)
+        try:
+            waiting: deque[Future[tuple[bytes, int, int]]] = deque()
+            for chunk in group:
+                waiting.append(pool.submit(prepare_chunk, chunk))
+                if len(waiting) >= 4 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise InputError(
+                "a process that tokenized texts was killed", "texts", "is there enough memory for a pipeline on each core?"
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def from_reader(nlp: Any, corpus: Any, words: Words) -> Iterator[tuple[bytes, int, int]]:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import config, programs
+from . import config, follow, programs
 from .commands import text_note
 from .compile import compile_job
 from .errors import InputError
@@ -41,7 +41,9 @@ def pretrain(
     if holds_run(out) and resume == "auto":
         go_on(program, config_path, out, overrides, options, code)
     options = programs.without(options, "resume")
-    job = out / "t2v" / ("job.new" if holds_run(out) else "job")
+    job = out / "t2v" / "job"
+    if job.exists():  # perhaps of a run that goes on right now: the coordinator puts the new one in its place
+        job = out / "t2v" / "job.new"
     result, notes = compile_job(
         config_path,
         job,
@@ -55,7 +57,7 @@ def pretrain(
     for note in notes:
         print(f"\u2139 {note}")
     print(f"\u2139 {text_note(result)}")
-    programs.become(program, ["pretrain", "--job", str(job), str(out), *options])
+    follow.become(program, ["pretrain", "--job", str(job), str(out), *options], out, job / "config.cfg", code)
 
 
 def check_options(out: Path, resume: Optional[str], overwrite: bool, resume_path: Optional[Path], epoch_resume: Optional[int]) -> None:
@@ -110,7 +112,7 @@ def go_on(program: Path, config_path: Path, out: Path, overrides: list[str], opt
                 str(out),
                 f"go on as it was with `python -m spacy t2v resume {out}`, or give --overwrite or another folder",
             )
-    programs.become(program, ["resume", str(out), *epochs, *programs.without(options, "resume")])
+    follow.become(program, ["resume", str(out), *epochs, *programs.without(options, "resume")], out, old_path, code)
 
 
 def differences(old: Any, new: Any) -> list[str]:
@@ -128,8 +130,8 @@ def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def resume(out: Path, arguments: list[str]) -> NoReturn:
+def resume(out: Path, arguments: list[str], code: Optional[Path] = None) -> NoReturn:
     """Becomes `t2v-coordinator resume OUT`, which knows the rest."""
     if not out.is_dir():
         raise InputError("there is no run to resume", str(out), "start one with `python -m spacy t2v pretrain CONFIG OUT`")
-    programs.become(programs.find(), ["resume", str(out), *arguments])
+    follow.become(programs.find(), ["resume", str(out), *arguments], out, out / "t2v" / "job" / "config.cfg", code)

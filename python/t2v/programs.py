@@ -22,17 +22,22 @@ OPTIONS = {
     "checkpoint-every": True,
     "keep-checkpoints": True,
     "strict-bits": False,
+    "no-strict-bits": False,
     "blas-core": True,
     "key": True,
     "allow": True,
     "insecure": False,
+    "no-insecure": False,
+    "quiet": False,
+    "json-progress": False,
     "cache": True,
     "metrics": True,
     "wire-precision": True,
     "resume": True,
     "overwrite": False,
+    "no-report": False,
 }
-"""Options of the coordinator that are passed on; True: with a value."""
+"""Options of the coordinator that are passed on; True: with a value. `no-report` is taken out by `follow`."""
 
 
 def candidates(name: str) -> list[Path]:

@@ -32,6 +32,7 @@ KEYS = {
     "precision": Key((str,), "float32", choices=("float32", "bf16")),
     "seed": Key((int,), None, 0, (1 << 63) - 1),
     "logger": Key((dict,), None),
+    "tensorboard": Key((str,), None),
 }
 
 MACHINE = ("workers", "threads", "bind", "key", "allow", "cache", "metrics", "wire_precision", "min_workers", "insecure")

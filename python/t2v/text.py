@@ -14,7 +14,7 @@ from .errors import InputError
 PER_TOKEN = ("SPACY", "SENT_START")
 """Attributes of the token, not of the word: never columns."""
 
-EMPTY = pieces.EMPTY_IN_PRETRAINING
+EMPTY = ("ENT_TYPE", "POS", "TAG", "DEP", "LEMMA")
 """Attributes that other components set: 0 in pretraining, as in spaCy's."""
 
 ANNOTATIONS = ("ID", "ENT_IOB", "HEAD", "ENT_KB_ID", "MORPH", "ENT_ID", "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .errors import InputError
-from .walk import attribute_name
+from .layers import attribute_name
 
 
 def describe(vectors: Any, name: Any, folder: Path, portable: bool) -> dict[str, Any]:

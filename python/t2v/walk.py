@@ -1,100 +1,15 @@
 """Reads the model that spaCy built. In: thinc nodes. Out: the model as data (docs/job.md), and which node holds which tensor.
 
 A layer is known by the identity of its forward function and by what flows into it, never by its name: so every architecture that is made
-of known layers works, and a user's own layer that is called "maxout" does not pass for one. Sources: spacy/ml/models/tok2vec.py,
-spacy/ml/staticvectors.py, spacy/ml/_character_embed.py (3.8.18), thinc/layers (8.3.14), spacy_legacy/layers (3.0.12).
+of known layers works, and a user's own layer that is called "maxout" does not pass for one.
 """
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Callable, Optional
 
-from .errors import InputError
-
-Node = Any
-"""A `thinc.model.Model`."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A parameter under the name that t2v gives it."""
-
-    name: str
-    node: Node
-    parameter: str
-
-
-@dataclass(frozen=True)
-class Flow:
-    """What flows between two layers."""
-
-    kind: str
-    """documents, columns (ids of several attributes), column (of one), parts (of the mixer's input), hidden, window or convolved."""
-    form: str = "documents"
-    """documents, list, ragged or array: thinc's containers."""
-    attributes: tuple[str, ...] = ()
-    parts: tuple[int, ...] = ()
-    """Positions in `Walk.inputs`."""
-    pad: int = 0
-    """Rows of zeros on each side of a document."""
-
-
-class UnknownLayer(Exception):
-    """A layer or a wiring that t2v has no counterpart for."""
-
-    def __init__(self, node: Node, why: str) -> None:
-        super().__init__(why)
-        self.node, self.why = node, why
-
-
-def layer_kinds() -> dict[Any, str]:
-    """Forward functions of the layers that are understood."""
-    kinds = {}
-    for module, kind in [
-        ("thinc.layers.chain", "chain"),
-        ("thinc.layers.noop", "noop"),
-        ("thinc.layers.concatenate", "concatenate"),
-        ("thinc.layers.with_array", "with_array"),
-        ("thinc.layers.list2ragged", "list2ragged"),
-        ("thinc.layers.ragged2list", "ragged2list"),
-        ("thinc.layers.list2array", "list2array"),
-        ("thinc.layers.array_getitem", "getitem"),
-        ("thinc.layers.hashembed", "hashembed"),
-        ("thinc.layers.maxout", "maxout"),
-        ("thinc.layers.mish", "mish"),
-        ("thinc.layers.layernorm", "layernorm"),
-        ("thinc.layers.dropout", "dropout"),
-        ("thinc.layers.residual", "residual"),
-        ("thinc.layers.expand_window", "expand_window"),
-        ("thinc.layers.linear", "linear"),
-        ("thinc.layers.multisoftmax", "multisoftmax"),
-        ("spacy.ml.featureextractor", "extract_features"),
-        ("spacy.ml._character_embed", "charembed"),
-        ("spacy.ml.staticvectors", "static_vectors"),
-        ("spacy_legacy.layers.staticvectors_v1", "static_vectors_v1"),
-    ]:
-        try:
-            kinds[importlib.import_module(module).forward] = kind
-        except (ImportError, AttributeError):
-            continue  # another version of spaCy: then its layer is simply not known
-    return kinds
-
-
-def attribute_names() -> dict[int, str]:
-    """Names by number. `spacy.attrs.NAMES` is not the inverse of `IDS` (NAMES[73] is POS, 73 is LEMMA)."""
-    from spacy.attrs import IDS
-
-    return {number: name for name, number in IDS.items()}
-
-
-def attribute_name(attribute: Any) -> str:
-    """The upper-case name of an attribute that was given by name, in any case, or by number."""
-    name = str(attribute).upper() if isinstance(attribute, str) else attribute_names().get(int(attribute), "")
-    if not name or name not in attribute_names().values():
-        raise InputError(f"there is no attribute {attribute!r}", remedy="see the names in spacy.attrs.IDS")
-    return name
+from .layers import Flow, Node, Tensor, UnknownLayer, attribute_name, dimension, layer_kinds
 
 
 class Walk:
@@ -331,8 +246,3 @@ def dense_group(nodes: list[Node], kind: Callable[[Node], str]) -> list[Node]:
         elif expected == "layernorm":
             break
     return group
-
-
-def dimension(node: Node, name: str) -> int:
-    """A dimension, or 0 before it is known."""
-    return int(node.get_dim(name)) if node.has_dim(name) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import InputError
-from .walk import attribute_name
+from .layers import attribute_name
 
 NAMES = {
     "width": "width",

@@ -143,11 +143,35 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     preparer = pieces.Preparer(nlp, ["ORTH", "NORM"], "jsonl", {"min_length": 17, "max_length": 40, "limit": 0})
     one = [preparer(chunk) for chunk in records.chunks([str(path)])]
     many = list(pieces.in_processes(preparer, records.chunks([str(path)]), 2))
-    assert one == many and sum(count for _, count, _ in one) < 3300
+    lengths = [len(nlp.make_doc(f"{SENTENCES[n % 4]} Number {n}.")) for n in range(4)]
+    longest = max(lengths)
+    assert one == many and sum(count for _, count, _ in one) == sum(1 for n in range(3300) if 17 <= lengths[n % 4] < 40)
+    preparer.low, preparer.high = longest, longest
+    assert preparer(next(records.chunks([str(path)])))[1] == 0
+    preparer.high = longest + 1
+    assert preparer(next(records.chunks([str(path)])))[1] == 1000 // 4 * lengths.count(longest)
     found = decode(b"".join(piece for piece, _, _ in one), 2)
     assert [first for first, _ in found] == [0, 1000, 2000, 3000]
     limited = list(records.chunks([str(path)], 1500))
     assert sum(len(chunk.lines) for chunk in limited) == 1500
+
+
+def test_a_killed_process_ends_it(tmp_path: Path) -> None:
+    """It must not wait for ever for what the process had."""
+    import os
+    import signal
+
+    (tmp_path / "raw.jsonl").write_text('{"text": "A text."}\n' * 2500)
+
+    class Killed(pieces.Preparer):
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, chunk: records.Chunk) -> Any:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(InputError, match="was killed"):
+        list(pieces.in_processes(Killed(), records.chunks([str(tmp_path / "raw.jsonl")]), 2))
 
 
 def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
@@ -158,11 +182,13 @@ def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     before = nlp.vocab["goin'"].norm_
     lookups = Lookups()
-    lookups.add_table("lexeme_norm", {"goin'": "walking"})
+    lookups.add_table("lexeme_norm", {"goin'": "walking", "nothin'": "zero"})
+    nlp.vocab["nothin'"].norm_ = "set by the user"
     nlp.vocab.lookups = lookups
     assert nlp.vocab["goin'"].norm_ == before
     pieces.refresh_norms(nlp.vocab)
     assert nlp.vocab["goin'"].norm_ == "walking" and nlp.vocab["Going"].norm_ == "going"
+    assert nlp.vocab["nothin'"].norm_ == "set by the user"
 
 
 @pytest.mark.parametrize(

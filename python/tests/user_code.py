@@ -3,8 +3,11 @@
 from typing import Any, Callable, Iterator
 
 from spacy.language import Language
+from spacy.ml.featureextractor import FeatureExtractor
 from spacy.tokens import Doc
 from spacy.util import registry
+from thinc.api import HashEmbed, Maxout, Model, chain, concatenate, list2ragged, ragged2list, with_array
+from thinc.shims import Shim
 
 
 class Whitespace:
@@ -34,3 +37,32 @@ def make_reader(count: int) -> Callable[[Language], Iterator[Doc]]:
             yield nlp.make_doc(f"This is document {number} of {count}, isn't it?")
 
     return read
+
+
+def make_embed(width: int, tables: Any, mixer: Any) -> Any:
+    return chain(FeatureExtractor(["SHAPE", "LOWER"]), list2ragged(), with_array(tables), with_array(mixer), ragged2list())
+
+
+def table(width: int, column: int) -> Any:
+    return HashEmbed(width, 20, column=column, seed=31 + column, dropout=0.0)
+
+
+@registry.architectures("my.Embed.v1")
+def own_embed(width: int, fault: str) -> Any:
+    """Known layers in a composition of the user's own; or with a fault."""
+    tables = [table(width, 0), table(width, 1), table(width, 0)]
+    mixer = Maxout(width, 3 * width, nP=2, normalize=True)
+    if fault == "shared":
+        tables[2] = tables[0]
+    if fault == "own layer":
+        mixer = chain(
+            Model("maxout", lambda model, X, is_train: (X[:, :width], lambda dY: X), dims={"nO": width, "nI": None}), mixer.layers[1]
+        )
+    if fault == "no norm":
+        mixer = Maxout(width, 3 * width, nP=2)
+    if fault == "shim":
+        mixer.layers[0].shims.append(Shim(None))
+    model = make_embed(width, concatenate(*tables), mixer)
+    if fault == "parameter":
+        model.set_param("scale", model.ops.alloc1f(1))
+    return model

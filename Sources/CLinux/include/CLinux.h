@@ -23,12 +23,30 @@ int t2v_duplicate(int descriptor);
 
 int t2v_close_on_exec(int descriptor);
 
+/* A file without a name in `folder`: it goes away with its last descriptor unless it is given a name. */
+int t2v_open_unnamed(const char *folder);
+
+/* Names a file without a name; `descriptor_path` is its /proc/self/fd/N. */
+int t2v_link_unnamed(const char *descriptor_path, const char *target);
+
+/* Cores in this process's affinity mask; 0 when the kernel does not say. */
+int t2v_affinity_count(void);
+
+/* Columns of the terminal behind a descriptor; 0 when there is none or it does not say. */
+int t2v_terminal_columns(int descriptor);
+
+/* The name that ps and top show; 15 bytes count. */
+int t2v_set_process_name(const char *name);
+
 /* A stamp beside data that another process reads: what is written after store_before, or before store_after, is seen so. */
 void t2v_store_before(uint64_t *stamp, uint64_t value);
 void t2v_store_after(uint64_t *stamp, uint64_t value);
 
 /* The stamp after everything that was read from the data. */
 uint64_t t2v_load_after(const uint64_t *stamp);
+
+/* Names the calling thread for ps and top: at most 15 bytes. */
+void t2v_name_thread(const char *name);
 
 /* A descriptor that becomes readable when process `pid` ends. */
 int t2v_pidfd_open(int pid);

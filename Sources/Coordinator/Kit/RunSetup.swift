@@ -11,11 +11,13 @@ import Text
 /// What is fixed before the first worker is greeted.
 package final class RunSetup {
     let options: RunOptions
-    let folder: RunFolder
+    let folder: OutputFolder
     let checkpoint: Checkpoint?
     let model: VectorsModel
     let vectors: VectorTable
     let textsPath: String
+    /// Texts that the output folder is to keep.
+    private let spool: UnnamedFile?
     let index: CorpusIndex
     let lanes: [[Int]]
     /// Lane of each shard.
@@ -28,7 +30,7 @@ package final class RunSetup {
     let schema: FeatureSchema
 
     /// - Throws: `InputError` for everything that can be wrong with what the user gave.
-    package init(_ options: RunOptions, folder: RunFolder, checkpoint: Checkpoint?, progress: Progress, isResuming: Bool) throws {
+    package init(_ options: RunOptions, folder: OutputFolder, checkpoint: Checkpoint?, progress: ProgressDisplay) throws {
         var options = options
         self.folder = folder
         self.checkpoint = checkpoint
@@ -42,12 +44,13 @@ package final class RunSetup {
         options.settings.vectorWidth = vectors.width
         options.settings.vectorRows = vectors.rows
         try options.settings.validate()
+        try MemoryBudget.ofThisHost().require(parameters: ParameterLayout(settings: options.settings).count)
         self.options = options
         initial = try Self.initialWeights(options, isResuming: checkpoint != nil)
         seeds = checkpoint?.seeds ?? initial?.seeds ?? EmbeddingSeeds()
-        progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), spaCy \(model.symbols.rawValue)")
-        try Self.writeConfig(options, folder)
-        textsPath = try TextSource.path(options.textsLoc, folder: folder, resuming: isResuming)
+        progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), \(Self.release(model.symbols.rawValue))")
+        if checkpoint == nil { try folder.requireRoom(for: [Self.configName]) }
+        (textsPath, spool) = try TextSource.path(options.textsLoc, folder: folder, resuming: checkpoint != nil)
         index = try CorpusIndex(path: textsPath, lanes: options.settings.lanes)
         lanes = index.lanes(options.settings.lanes)
         var laneOfShard = [Int](repeating: 0, count: index.shards.count)
@@ -62,7 +65,7 @@ package final class RunSetup {
         }
         cache =
             try options.cache.map { folder throws(InputError) in try PreparedCache(folder: folder) }
-            ?? PreparedCache.standard(fallback: "\(folder.path)/cache")
+            ?? PreparedCache.standard(fallback: "\(folder.path)/t2v/cache")
         if let state = checkpoint?.state { try Self.compare(state, index.digest, model, options) }
     }
 
@@ -73,12 +76,33 @@ package final class RunSetup {
         return nil
     }
 
-    /// config.json is the first file of a run: from then on `resume` knows what was wanted.
-    private static func writeConfig(_ options: RunOptions, _ folder: RunFolder) throws {
-        try AtomicFile.write(Array((try options.encoded() + "\n").utf8), to: folder.configPath)
+    /// "spacy23" as people write it: spaCy 2.3.
+    private static func release(_ symbols: String) -> String {
+        let digits = symbols.filter(\.isNumber)
+        return digits.count < 2 ? symbols : "spaCy \(digits.prefix(1)).\(digits.dropFirst())"
+    }
+
+    /// spaCy's name for a run's options.
+    private static let configName = "config.json"
+
+    /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
+    func begin() throws(InputError) {
+        try folder.begin(files: [(Self.configName, Array((try options.encoded() + "\n").utf8))], spool: spool)
+    }
+
+    func commit() throws(InputError) { try folder.commit(run: Array((try options.encoded() + "\n").utf8)) }
+
+    /// - Returns: the length of the log that is kept.
+    func resume(_ state: CheckpointState) throws(InputError) -> Int {
+        try folder.resume(run: Array((try options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
     }
 
     private static func compare(_ state: CheckpointState, _ corpus: String, _ model: VectorsModel, _ options: RunOptions) throws {
+        guard state.lanes == options.settings.lanes, state.seed == options.settings.seed else {
+            throw InputError(
+                "t2v/run.json does not belong to the run's checkpoints: other lanes or another seed", at: options.outputDir,
+                remedy: "put the original file back")
+        }
         guard state.corpusHash == corpus else {
             throw InputError(
                 "the texts are not those the run was started with", at: options.textsLoc,

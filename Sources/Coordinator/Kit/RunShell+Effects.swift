@@ -20,9 +20,7 @@ extension RunShell {
         case .confirmFault(let peer, let shard, let line): confirmFault(peer, shard, line, &events)
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, buffer, last, &events)
         case .makePlan:
-            do { try makePlan(&events) } catch let error as InputError { failure = error } catch {
-                failure = InputError("\(error)", at: "", remedy: "")
-            }
+            do { try makePlan(&events) } catch { failure = error }
         case .step(let update, let nodes): step(update, nodes, &events)
         case .release(let buffer): buffers[buffer] = nil
         case .drop(let peer): drop(peer)
@@ -53,6 +51,7 @@ extension RunShell {
     }
 
     private func serve(_ peer: PeerID, _ request: FetchRequest, _ events: inout [CoordinatorStateMachine.Event]) {
+        guard peers.mayServe(peer) else { return }
         switch artifacts.answer(request) {
         case .refusal(let what): events.append(.misbehaved(peer, what))
         case .nothing: break
@@ -156,11 +155,13 @@ extension RunShell {
             guard let start = text.start(ofLine: line) else {
                 return events.append(.misbehaved(peer, "a fault in line \(line) of shard \(shard), which is shorter"))
             }
-            text = text[start...].prefix(through: text[start...].firstIndex(of: UInt8(ascii: "\n")) ?? text.endIndex - 1)
+            let end = text[start...].firstIndex(of: UInt8(ascii: "\n")) ?? text.endIndex - 1
+            text = text[start...].prefix(through: end)
         }
         let settings = setup.options.settings
         do throws(ShardPreparationError) {
-            let preparer = ShardPreparer(model: setup.model, schema: setup.schema, minLength: settings.minLength, maxLength: settings.maxLength)
+            let preparer = ShardPreparer(
+                model: setup.model, schema: setup.schema, minLength: settings.minLength, maxLength: settings.maxLength)
             _ = try preparer.prepare(jsonl: UnsafeRawBufferPointer(rebasing: text))
             events.append(.misbehaved(peer, "a fault in shard \(shard), which has none"))
         } catch {
@@ -182,7 +183,8 @@ extension RunShell {
                 let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
                 shard.fits(vectorRows: setup.vectors.rows)
             else {
-                throw InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: "start again")
+                throw StoppedEarly(
+                    InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
             }
             counts.add(shard)
             laneWords[setup.laneOfShard[index]] += UInt64(shard.tokens.count)
@@ -203,7 +205,8 @@ extension RunShell {
         let frequent = counts.mostFrequent(RandomWordTable.limit)
         let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
         let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
-        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]", schema: setup.schema))
+        let made = RunPlan(
+            updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]", schema: setup.schema))
         plan = made
         let encoded = try made.encoded()
         let buffer = MessageBuffer(byteCount: encoded.count)
@@ -212,27 +215,31 @@ extension RunShell {
         artifacts.add(planOf: UInt64(encoded.count))
         words = updates.words
         progress.say(
-            "corpus: \(documents) documents, \(updates.words) words kept (\(skipped)); \(updates.updatesPerEpoch) updates an epoch in "
-                + "\(settings.lanes) lanes")
+            "corpus: \(ProgressText.count(documents, "document")), \(updates.words) words kept (\(skipped)); "
+                + "\(ProgressText.count(updates.updatesPerEpoch, "update")) an epoch in \(ProgressText.count(settings.lanes, "lane"))")
         warnAboutLanes(laneWords)
-        begin(updates)
+        try begin(updates)
         let broadcast = training.broadcast()
         parameters = broadcast
         let end = UInt64(setup.options.epochStart + setup.options.nIter) * updates.updatesPerEpoch
         events.append(
             .planned(
-                planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords, first: training.update, end: end,
+                planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords, first: training.update,
+                end: end,
                 parameterHash: broadcast.hash))
     }
 
-    /// Version 0 is on disk before the first update.
-    private func begin(_ updates: UpdatePlan) {
+    /// A new run enters the output folder here, and its version 0 is on disk before the first update.
+    private func begin(_ updates: UpdatePlan) throws {
         if setup.checkpoint == nil {
             training.start(at: UInt64(setup.options.epochStart) * updates.updatesPerEpoch)
+            try setup.begin()
             addCheckpoint(.required)
             writer.drain()
+            if let failure = writer.news().failure { throw stopped(by: failure) }
+            try setup.commit()
         }
-        lastCheckpoint = Startup.milliseconds()
+        cadence.taken(at: Startup.milliseconds())
         let epochs = setup.options.epochStart + setup.options.nIter
         progress.say("training: epochs \(training.update / updates.updatesPerEpoch) to \(epochs - 1)")
     }
@@ -277,12 +284,13 @@ extension RunShell {
         }
         if done % perEpoch == 0 {
             addModel(epoch: update / perEpoch, temporary: false)
+        }
+        progress.training(figures(update / perEpoch), endsEpoch: done % perEpoch == 0)
+        if done % perEpoch == 0 {
             training.endEpoch()
             addCheckpoint(.required)
         }
         figuresForMetrics.lastUpdate = Date()
-        progress.training(figures(update / perEpoch))
-        if done % perEpoch == 0 && !progress.isInteractive { progress.row(figures(update / perEpoch)) }
         events.append(.stepped(parameterHash: broadcast.hash))
     }
 
@@ -298,8 +306,8 @@ extension RunShell {
             let place = places.isEmpty ? "in the sum of all lanes" : "in " + places.joined(separator: ", ")
             say(
                 .error,
-                "the gradient or loss of update \(update) is not a finite number (\(place)): resume with a smaller learning rate, or look "
-                    + "for a broken machine")
+                "the gradient or loss of update \(update) is not a finite number (\(place)): resume with --learn-rate "
+                    + "\(setup.options.settings.optimizer.learnRate / 2), or look for a broken machine")
         }
         end = .stopped("stopped before update \(update), with nothing of it applied")
     }
@@ -311,23 +319,25 @@ extension RunShell {
         return named.count == 1 ? "lane \(named[0])" : "lanes \(named.map(String.init).joined(separator: ", "))"
     }
 
-    private func figures(_ epoch: UInt64) -> Progress.Figures {
-        let epochs = UInt64(setup.options.epochStart + setup.options.nIter)
-        return .init(
-            epoch: epoch, lastEpoch: epochs - 1, words: training.wordCount, totalWords: words * UInt64(setup.options.nIter),
-            loss: training.loss, lossPerWord: training.lastLossPerWord, workers: machine.workerCount)
+    private func figures(_ epoch: UInt64) -> ProgressFigures {
+        var figures = ProgressFigures()
+        (figures.epoch, figures.lastEpoch) = (epoch, UInt64(setup.options.epochStart + setup.options.nIter) - 1)
+        (figures.words, figures.totalWords) = (training.wordCount, words * UInt64(setup.options.nIter))
+        (figures.totalLoss, figures.epochLoss) = (training.loss, training.epochLossPerWord)
+        figures.workers = machine.workerCount
+        return figures
     }
 
     // MARK: Files
 
     func checkpointWhenDue(_ now: Milliseconds) {
-        guard plan != nil, now >= lastCheckpoint + Milliseconds(setup.options.checkpointEvery) * 1000, writer.pending == 0 else { return }
+        guard plan != nil, cadence.isDue(at: now, filesWaiting: writer.pending) else { return }
         addCheckpoint(.optional)
     }
 
     func addCheckpoint(_ importance: OutputWriter.Importance) {
         guard let plan else { return }
-        lastCheckpoint = Startup.milliseconds()
+        cadence.taken(at: Startup.milliseconds())
         let snapshot = training.snapshot()
         snapshot.state.corpusHash = setup.index.digest
         snapshot.state.vectorsHash = setup.model.vectorsDigest
@@ -339,11 +349,10 @@ extension RunShell {
         ]
         let options = setup.options
         let news = noteCheckpoint
-        let store = CheckpointStore(folder: setup.folder.checkpointFolder, keep: setup.options.keepCheckpoints)
+        let (folder, keep) = (setup.folder, setup.options.keepCheckpoints)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
-            try makeFolder(store.folder)
-            try store.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables))
+            try folder.save(snapshot.checkpoint(configuration: configuration, tables: tables), keep: keep)
             news()
             return logByteCount
         }
@@ -358,20 +367,11 @@ extension RunShell {
     private func addModel(epoch: UInt64, temporary: Bool) {
         let snapshot = training.snapshot()
         let folder = setup.folder
-        let path = folder.modelPath(epoch: Int(epoch), temporary: temporary)
         let line = training.logLine(epoch: epoch)
-        writer.add((path as NSString).lastPathComponent, .required) { (logByteCount) throws(InputError) in
-            try AtomicFile.write(try snapshot.modelFile(), to: path)
+        writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
+            try folder.writeModel(try snapshot.modelFile(), epoch: Int(epoch), temporary: temporary)
             return try folder.appendLog(line, after: logByteCount)
         }
-    }
-}
-
-private func makeFolder(_ path: String) throws(InputError) {
-    do {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch {
-        throw InputError("cannot make the folder: \(error.localizedDescription)", at: path, remedy: "free space, check permissions")
     }
 }
 

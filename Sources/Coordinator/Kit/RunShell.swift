@@ -41,7 +41,7 @@ package final class RunShell {
 
     let setup: RunSetup
     let logger: Logger
-    let progress: Progress
+    let progress: ProgressDisplay
     let training: TrainingState
     var machine: CoordinatorStateMachine
     let writer: OutputWriter
@@ -69,8 +69,10 @@ package final class RunShell {
     var planBuffer: MessageBuffer?
     var parameters: TrainingState.Broadcast?
     var end: RunEnd?
-    var failure: InputError?
-    var lastCheckpoint: Milliseconds = 0
+    /// What the process ends with: `InputError` for what the user gave, `StoppedEarly` for what can be resumed.
+    var failure: (any Error)?
+    var cadence: CheckpointCadence
+    private var cacheWatch: CacheWatch
     private var metrics: MetricsServer?
     /// When the last checkpoint was safe on disk.
     let checkpointClock = CheckpointClock()
@@ -79,7 +81,7 @@ package final class RunShell {
     private var stopAsked = false
     var words: UInt64 = 0
 
-    package init(_ setup: RunSetup, progress: Progress, logger: Logger) throws {
+    package init(_ setup: RunSetup, progress: ProgressDisplay, logger: Logger) throws {
         self.setup = setup
         self.progress = progress
         self.logger = logger
@@ -93,8 +95,9 @@ package final class RunShell {
             let part: ParameterLayout.Part = options.initTok2vec != nil ? .tok2vec : .all
             try training.load(initial, part: part, place: options.initTok2vec ?? options.initCheckpoint ?? "")
         }
-        try setup.folder.truncateLog(to: setup.checkpoint?.state.logByteCount ?? 0)
-        writer = OutputWriter(logByteCount: setup.checkpoint?.state.logByteCount ?? 0, wake: wake)
+        cadence = CheckpointCadence(everySeconds: options.checkpointEvery)
+        cacheWatch = CacheWatch(setup.cache)
+        writer = OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
         artifacts = setup.artifacts
         let fingerprint = NumericFingerprint.measure()
         machine = CoordinatorStateMachine(
@@ -227,9 +230,7 @@ package final class RunShell {
         let news = writer.news()
         for warning in news.warnings { say(.warning, warning) }
         if let failure = news.failure {
-            throw InputError(
-                "stopped, since a file could not be written: \(failure.what)", at: failure.place,
-                remedy: "\(failure.remedy), then `t2v-coordinator resume \(setup.folder.path)`")
+            throw stopped(by: failure)
         }
         probe(now)
         if let gate {
@@ -251,9 +252,13 @@ package final class RunShell {
             }
         }
         if workers?.keepFailing == true {
-            throw InputError("local workers end as soon as they start", at: "t2v-worker", remedy: "see their messages above")
+            throw StoppedEarly(
+                InputError(
+                    "local workers end as soon as they start", at: "t2v-worker",
+                    remedy: "see their messages above, then \(goOn)"))
         }
         if machine.unpreparedCount > 0 {
+            try cacheWatch.look(at: now, goOn: goOn)
             progress.preparing(
                 done: setup.keys.count - machine.unpreparedCount, of: setup.keys.count, workers: machine.workerCount)
         }
@@ -444,7 +449,20 @@ package final class RunShell {
         writer.drain()
         let news = writer.news()
         for warning in news.warnings { say(.warning, warning) }
-        if let failure = news.failure { throw failure }
+        if let failure = news.failure { throw stopped(by: failure) }
         return end
+    }
+
+    /// How the run goes on after it has stopped.
+    var goOn: String {
+        setup.folder.contents == .run ? "resume with `t2v-coordinator resume \(setup.folder.path)`" : "start it again"
+    }
+
+    /// A file could not be written for long enough.
+    func stopped(by failure: InputError) -> StoppedEarly {
+        StoppedEarly(
+            InputError(
+                "stopped, since a file could not be written: \(failure.what)", at: failure.place, remedy: "\(failure.remedy), then \(goOn)")
+        )
     }
 }

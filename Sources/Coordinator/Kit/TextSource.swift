@@ -9,42 +9,39 @@ import Text
 /// Makes the corpus seekable: compressed texts and standard input are spooled into the output folder.
 package enum TextSource {
     /// - Parameter resuming: a spool that is there is whole: it got its name at its end.
-    static func path(_ texts: String, folder: RunFolder, resuming: Bool) throws -> String {
-        guard texts == "-" || texts.hasSuffix(".gz") else { return texts }
-        if resuming, access(folder.spoolPath, F_OK) == 0 { return folder.spoolPath }
-        guard texts == "-" else {
-            try spool(from: gzopen(texts, "rb"), texts, to: folder.spoolPath)
-            return folder.spoolPath
-        }
-        guard !resuming else {
+    /// - Returns: a path that can be read, and the spool behind it where one was made.
+    static func path(_ texts: String, folder: OutputFolder, resuming: Bool) throws -> (path: String, spool: UnnamedFile?) {
+        guard texts == "-" || texts.hasSuffix(".gz") else { return (texts, nil) }
+        if resuming, access(folder.spoolPath, F_OK) == 0 { return (folder.spoolPath, nil) }
+        if texts == "-", resuming, isatty(0) != 0 {
             throw InputError(
-                "the run was stopped while it read standard input", at: folder.path,
-                remedy: "start it again with the texts on standard input")
+                "the texts came on standard input, and what was kept of them is gone", at: folder.spoolPath,
+                remedy: "give them on standard input again, or with --texts FILE")
         }
-        try spool(from: gzdopen(dup(0), "rb"), "standard input", to: folder.spoolPath)
-        return folder.spoolPath
+        let spool = try UnnamedFile(for: folder.spoolPath)
+        let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
+        try self.spool(from: stream, texts == "-" ? "standard input" : texts, to: spool)
+        return (spool.path, spool)
     }
 
     /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
     package static func withPlainFile<Result>(_ texts: String, _ body: (String) throws -> Result) throws -> Result {
         guard texts == "-" || texts.hasSuffix(".gz") else { return try body(texts) }
-        let path = (NSTemporaryDirectory() as NSString).appendingPathComponent("t2v-texts-\(getpid())-\(UInt64.random(in: 0 ... .max))")
-        defer { unlink(path) }
+        let file = try UnnamedFile(for: "\(NSTemporaryDirectory())/texts")
         let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
-        try spool(from: stream, texts == "-" ? "standard input" : texts, to: path)
-        return try body(path)
+        try spool(from: stream, texts == "-" ? "standard input" : texts, to: file)
+        return try body(file.path)
     }
 
     /// zlib passes plain text through and unpacks gzip.
-    private static func spool(from stream: gzFile?, _ name: String, to path: String) throws {
+    private static func spool(from stream: gzFile?, _ name: String, to file: UnnamedFile) throws {
         guard let stream else {
             throw InputError("cannot open the texts: \(String(cString: strerror(errno)))", at: name, remedy: "check the path")
         }
         defer { gzclose(stream) }
         gzbuffer(stream, 1 << 18)
-        let file = try IncomingFile(target: path, mode: 0o600)
         var buffer = [UInt8](repeating: 0, count: 1 << 20)
-        var offset: UInt64 = 0
+        var total: UInt64 = 0
         while true {
             let count = gzread(stream, &buffer, UInt32(buffer.count))
             if count == 0 { break }
@@ -53,15 +50,16 @@ package enum TextSource {
                 let what = String(cString: gzerror(stream, &code))
                 throw InputError("cannot read the texts: \(what)", at: name, remedy: "check the file: it may be cut short")
             }
-            try buffer.withUnsafeBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]), at: offset) }
-            offset += UInt64(count)
+            try buffer.withUnsafeBytes {
+                try file.append(UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]), place: "the copy of the texts")
+            }
+            total += UInt64(count)
         }
         var code: Int32 = 0
         _ = gzerror(stream, &code)
         guard code == Z_OK || code == Z_STREAM_END else {
             throw InputError("the texts end in the middle of the compressed data", at: name, remedy: "copy or compress the file again")
         }
-        guard offset > 0 else { throw InputError("the texts are empty", at: name, remedy: "give one JSON record a line") }
-        try file.finish()
+        guard total > 0 else { throw InputError("the texts are empty", at: name, remedy: "give one JSON record a line") }
     }
 }

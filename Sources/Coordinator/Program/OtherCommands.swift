@@ -3,6 +3,7 @@ import ArgumentParser
 import Base
 import CoordinatorKit
 import Foundation
+import Launch
 import Numerics
 import Run
 import Text
@@ -25,7 +26,7 @@ struct FeaturesCommand: ParsableCommand {
             do {
                 let lines = try printer.lines(
                     jsonl: UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
-                try FileHandle.standardOutput.write(contentsOf: Data(lines))
+                try StandardOutput.write(Array(lines))
             } catch let error as ShardPreparationError {
                 throw error.inputError(file: name, firstLine: shard.firstLine + 1)
             }
@@ -39,7 +40,7 @@ struct InspectCommand: ParsableCommand {
 
     @Argument(help: "A modelN.bin (spaCy's own too) or a checkpoint (.safetensors).") var file: String
 
-    func run() throws { print(try inspect(path: file), terminator: "") }
+    func run() throws { try StandardOutput.write(try inspect(path: file)) }
 }
 
 struct KeygenCommand: ParsableCommand {
@@ -49,7 +50,7 @@ struct KeygenCommand: ParsableCommand {
     @Argument(help: "Folder for the key files; made where it is missing.") var folder: String
 
     func run() throws {
-        for path in try KeyFile.generate(in: folder) { print(path) }
+        for path in try KeyFile.generate(in: folder) { try StandardOutput.write(path + "\n") }
     }
 }
 
@@ -69,13 +70,15 @@ struct ProfileCommand: ParsableCommand {
         }
         let profile = try StepProfile.measure(
             settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
-        print(profile.description)
-        print(try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates).description)
+        try StandardOutput.write(profile.description + "\n")
+        let path = try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+        try StandardOutput.write(path.description + "\n")
         guard let texts, let vectorsModel else { return }
         let file = try MappedFile(texts)
         do {
             let speed = try PreparationSpeed.measure(model: try VectorsModel(folder: vectorsModel), jsonl: file.bytes)
-            print("preparation: \(speed.documents) documents, \(speed.tokens) tokens, \(Int(speed.tokensPerSecond)) tokens/s on one core")
+            try StandardOutput.write(
+                "preparation: \(speed.documents) documents, \(speed.tokens) tokens, \(Int(speed.tokensPerSecond)) tokens/s on one core\n")
         } catch let error as ShardPreparationError {
             throw InputError(error.what, at: "\(texts):\(error.line + 1)", remedy: error.remedy)
         }

@@ -13,10 +13,15 @@ struct CoordinatorCommand: ParsableCommand {
 
 /// A resumed run keeps the core that it was started with: other bits would be another run.
 func blasCoreOfResumedRun() -> String? {
-    guard CommandLine.arguments.dropFirst().first == "resume" else { return nil }
-    return CommandLine.arguments.dropFirst(2).lazy.compactMap { RunOptions.blasCore(inFolder: $0) }.first
+    let arguments = CommandLine.arguments.dropFirst()
+    guard arguments.first == "resume" || CommandRunner.value(of: "--resume") == "auto" else { return nil }
+    return arguments.dropFirst().lazy.compactMap { RunOptions.blasCore(inFolder: $0) }.first
 }
 
-CommandRunner.run(CoordinatorCommand.self) {
-    try Startup.prepare(blasCore: CommandRunner.value(of: "--blas-core") ?? blasCoreOfResumedRun())
+/// "none": the CPU's own core, whatever the run remembers.
+func wantedBlasCore() -> String? {
+    let given = CommandRunner.value(of: "--blas-core")
+    return given == "none" ? nil : given ?? blasCoreOfResumedRun()
 }
+
+CommandRunner.run(CoordinatorCommand.self) { try Startup.prepare(blasCore: wantedBlasCore()) }

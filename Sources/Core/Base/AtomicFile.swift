@@ -57,7 +57,7 @@ public struct FileSink: ~Copyable {
 /// Writes files so that a reader, a crash or a full disk never sees half of one.
 public enum AtomicFile {
     /// Part of every temporary file's name.
-    static let mark = ".t2v-tmp-"
+    package static let mark = ".t2v-tmp-"
 
     /// Writes the file at `path`: a temporary file in the same folder, all bytes, fsync, rename over `path`, fsync of the folder. An older
     /// file under that name stays as it was until the rename. The mode is 0644, less the umask.

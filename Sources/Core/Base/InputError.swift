@@ -21,3 +21,23 @@ public struct InputError: Error, CustomStringConvertible, Equatable, Sendable {
         return whole.split(whereSeparator: \.isNewline).joined(separator: " ").printable
     }
 }
+
+/// The end of a run that can be resumed, or of an attempt that can be repeated: a signal, a full disk, workers that were killed. The
+/// programs exit 75.
+public struct StoppedEarly: Error, CustomStringConvertible, Equatable, Sendable {
+    /// What stopped it; nil when that has been said.
+    public var reason: InputError?
+
+    public init(_ reason: InputError? = nil) { self.reason = reason }
+
+    public var description: String { reason?.description ?? "stopped early" }
+}
+
+/// A fault that is neither the user's input nor mended by repeating the command. The programs exit 1.
+public struct ProgramFailure: Error, CustomStringConvertible, Equatable, Sendable {
+    public var reason: InputError
+
+    public init(_ reason: InputError) { self.reason = reason }
+
+    public var description: String { reason.description }
+}

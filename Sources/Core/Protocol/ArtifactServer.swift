@@ -54,7 +54,9 @@ public struct ArtifactServer: Sendable {
                 return .refusal("a request for vector rows that are none")
             }
             total = UInt64(request.rows.count) * bytesPerRow
-            guard total <= UInt64(WireLimits.chunk) || request.rows.count == 1 else { return .refusal("a request for too many vector rows") }
+            guard total <= UInt64(WireLimits.chunk) || request.rows.count == 1 else {
+                return .refusal("a request for too many vector rows")
+            }
         case .parameters: return .nothing
         }
         guard let part = request.part(of: total), request.offset % UInt64(WireLimits.chunk) == 0,

@@ -1,4 +1,4 @@
-// What a message brought besides its header. In: a frame that the shell holds. Out: its name and figures, for a machine that reads no bytes.
+// What a message brought besides its header. In: a frame that the shell holds. Out: its name and figures; machines read no bytes.
 import Base
 
 /// A payload frame as the machines know it.

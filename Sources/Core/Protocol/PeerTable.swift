@@ -14,6 +14,9 @@ public struct PeerTable<Item> {
     /// Messages that may wait for a peer that takes none.
     public static var outboxLimit: Int { 1_024 }
 
+    /// Of them, when chunks are no longer added: several times what an honest peer asks for at a time.
+    static var servedLimit: Int { 8 * WireLimits.window }
+
     public struct Peer {
         public let address: PeerAddress
         /// It came through the socket that only this host's own workers know.
@@ -67,6 +70,9 @@ public struct PeerTable<Item> {
     public mutating func sent(_ count: Int, to id: PeerID) { peers[id]?.outbox.removeFirst(count) }
 
     public var hasWaiting: Bool { peers.values.contains { !$0.outbox.isEmpty } }
+
+    /// Whether a peer may be sent bytes that it asks for: an honest one waits for those that are under way.
+    public func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
 
     /// Peers that take nothing for too long, in order of arrival.
     public var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > Self.outboxLimit }.keys.sorted() }

@@ -54,7 +54,9 @@ public struct RunBounds: Sendable, Equatable {
     private func textBytes(of shard: UInt32) -> UInt64? { Int(shard) < textBytes.count ? textBytes[Int(shard)] : nil }
 
     private func objection(to chunk: Chunk, _ payload: Payload?) -> String? {
-        guard case .prepared(let shard) = chunk.blob, textBytes(of: shard) != nil else { return "a chunk of something that is not asked for" }
+        guard case .prepared(let shard) = chunk.blob, textBytes(of: shard) != nil else {
+            return "a chunk of something that is not asked for"
+        }
         return Self.objection(to: chunk, payload)
     }
 
@@ -101,7 +103,9 @@ public struct RunBounds: Sendable, Equatable {
     private func objection(to order: Order, _ payload: Payload?) -> String? {
         if let fault = payload?.fault { return "parameters that are none: \(fault)" }
         let lanes = Set(order.lanes)
-        guard lanes.count == order.lanes.count, lanes.allSatisfy({ Int($0) < tree.lanes }) else { return "an order for lanes that are none" }
+        guard lanes.count == order.lanes.count, lanes.allSatisfy({ Int($0) < tree.lanes }) else {
+            return "an order for lanes that are none"
+        }
         guard Set(order.leaves).count == order.leaves.count, lanes.isSuperset(of: order.leaves) else {
             return "an order for leaves that are not among its lanes"
         }

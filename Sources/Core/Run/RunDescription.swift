@@ -72,10 +72,12 @@ public struct RunDescription: Codable, Sendable {
                 throw InputError("the run's description names a file outside its folder", at: file.name, remedy: "check the coordinator")
             }
             guard file.byteCount <= mostFileBytes else {
-                throw InputError("the run's description has a file of \(file.byteCount) bytes", at: file.name, remedy: "check the coordinator")
+                throw InputError(
+                    "the run's description has a file of \(file.byteCount) bytes", at: file.name, remedy: "check the coordinator")
             }
         }
-        guard description.modelFiles.count <= mostFiles, Set(description.modelFiles.map(\.name)).count == description.modelFiles.count else {
+        let names = Set(description.modelFiles.map(\.name))
+        guard description.modelFiles.count <= mostFiles, names.count == description.modelFiles.count else {
             throw InputError("the run's description has too many files or one twice", at: "welcome", remedy: "check the coordinator")
         }
         guard let digest = Array(hex: description.modelDigest), (1...32).contains(digest.count) else {
@@ -202,7 +204,7 @@ extension TrainingSettings {
         try require((1...64).contains(depth), "--conv-depth", depth, "1 to 64")
         try require((1...16).contains(pieces), "--cnn-pieces", pieces, "1 to 16")
         try require((2...100_000_000).contains(rows), "--embed-rows", rows, "2 to 100000000")
-        try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate from 0 up to, not including, 1")
+        try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate in [0, 1)")
         try require((1...1_000_000_000).contains(batchSize), "--batch-size", batchSize, "1 to 1000000000 words an update")
         try require((1...1_000_000).contains(minLength), "--min-length", minLength, "1 to 1000000 tokens")
         try require(
@@ -211,7 +213,8 @@ extension TrainingSettings {
         try require((1...ReductionTree.maximumLanes).contains(lanes), "--lanes", lanes, "1 to \(ReductionTree.maximumLanes)")
         try require(maskProbability >= 0 && maskProbability <= 1, "--mask-prob", maskProbability, "a probability from 0 to 1")
         try require(vectorWidth > 0 && vectorWidth <= 65536, "the vectors' width", vectorWidth, "a vectors model of 1 to 65536 dimensions")
-        try require((1...100_000_000).contains(vectorRows), "the number of vectors", vectorRows, "a vectors model of 1 to 100000000 vectors")
+        try require(
+            (1...100_000_000).contains(vectorRows), "the number of vectors", vectorRows, "a vectors model of 1 to 100000000 vectors")
         try require(
             optimizer.learnRate > 0 && optimizer.learnRate.isFinite, "learn_rate", optimizer.learnRate, "a learning rate above 0")
     }

@@ -14,8 +14,12 @@ public struct RunOptions: Codable, Sendable, Equatable {
     public var initTok2vec: String?
     public var initCheckpoint: String?
     public var epochStart = 0
+    /// More would overflow the count of updates of a large corpus.
+    public static let mostEpochs = 1_000_000
     /// Local workers; 0: none.
     public var workers = 1
+    /// Local workers as the user asked for them; nil: as many as fit the machine.
+    public var askedWorkers: Int?
     /// Lanes a local worker computes at a time.
     public var threads = 1
     public var bind: String?
@@ -46,7 +50,9 @@ public struct RunOptions: Codable, Sendable, Equatable {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         var object: [String: Any]
-        do { object = try JSONSerialization.jsonObject(with: try encoder.encode(self)) as? [String: Any] ?? [:] } catch { throw fail(error) }
+        do { object = try JSONSerialization.jsonObject(with: try encoder.encode(self)) as? [String: Any] ?? [:] } catch {
+            throw fail(error)
+        }
         if let settings = object.removeValue(forKey: "settings") as? [String: Any] {
             for (key, value) in settings { object[Self.spacyNames[key] ?? key] = value }
         }
@@ -65,7 +71,8 @@ public struct RunOptions: Codable, Sendable, Equatable {
 
     /// The `--blas-core` of the run in a folder, needed before anything else is read; nil where there is no run, or none was given.
     public static func blasCore(inFolder path: String) -> String? {
-        guard let data = FileManager.default.contents(atPath: "\(path)/config.json"),
+        let files = ["\(path)/t2v/run.json", "\(path)/config.json"]
+        guard let data = files.lazy.compactMap({ FileManager.default.contents(atPath: $0) }).first,
             let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
         else { return nil }
         return object["blas_core"] as? String

@@ -23,6 +23,8 @@ public enum Startup {
             throw InputError(
                 "this CPU lacks AVX2, FMA or BMI2", at: "this host", remedy: "use a machine with an x86-64-v3 CPU (Haswell, Zen or newer)")
         }
+        nameProcess()
+        raiseOpenFileLimit()
         var wanted = ["OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"]
         if let blasCore { wanted["OPENBLAS_CORETYPE"] = blasCore }
         let environment = ProcessInfo.processInfo.environment
@@ -35,10 +37,45 @@ public enum Startup {
         for (key, value) in wanted { setenv(key, value, 1) }
         setenv("T2V_RESTARTED", "1", 1)
         var arguments = CommandLine.arguments.map { strdup($0) } + [nil]
+        // By its own path: ps and top name a process by the last part of what was executed, which would be "exe".
+        if let path = ownPath { execv(path, &arguments) }
         execv("/proc/self/exe", &arguments)
         throw InputError(
             "cannot start anew with OPENBLAS_NUM_THREADS=1: \(String(cString: strerror(errno)))", at: "/proc/self/exe",
             remedy: "set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 yourself")
+    }
+
+    /// The program's file; nil when it was removed.
+    public static var ownPath: String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count)
+        let path = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return access(path, X_OK) == 0 ? path : nil
+    }
+
+    private static func nameProcess() {
+        guard let name = CommandLine.arguments.first?.split(separator: "/").last else { return }
+        _ = t2v_set_process_name(String(name))
+    }
+
+    /// Sockets and local workers take descriptors: as many as the system administrator allows.
+    private static func raiseOpenFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    /// - Throws: `InputError` when a coordinator with that many local workers would run out of descriptors.
+    public static func requireOpenFiles(localWorkers: Int) throws(InputError) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        // Each: a pipe, a process descriptor, two memories, and its connection at both ends of libzmq.
+        let needed = 64 + 8 * UInt64(max(0, localWorkers))
+        guard UInt64(limit.rlim_cur) < needed else { return }
+        throw InputError(
+            "\(localWorkers) local workers need \(needed) open files, and the limit is \(limit.rlim_cur)", at: "this host",
+            remedy: "raise it (ulimit -n), or give fewer --workers with more --threads")
     }
 
     /// OpenBLAS takes another core without an error where it does not know the name, or the CPU lacks what the core needs.

@@ -222,12 +222,15 @@ public final class TrainingState {
     /// Loss per selected word of the last update.
     public private(set) var lastLossPerWord = 0.0
 
+    /// Loss per selected word of the open epoch.
+    public var epochLossPerWord: Double { epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount) }
+
     /// Numbers the first update of a fresh run: `--epoch-start` epochs are behind it, so that nothing is drawn twice.
     public func start(at update: UInt64) { self.update = update }
 
     /// A line of log.jsonl: spaCy's keys (2.3 `cli/pretrain.py`), and the epoch's loss per selected word.
     public func logLine(epoch: UInt64) -> String {
-        let perWord = epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount)
+        let perWord = epochLossPerWord
         return "{\"nr_word\":\(wordCount),\"loss\":\(loss),\"epoch_loss\":\(epochLoss),\"epoch\":\(epoch),"
             + "\"loss_per_selected_word\":\(perWord)}"
     }

@@ -18,7 +18,9 @@ public struct UpdatePathProfile: Sendable {
     /// Medians of the given number of updates, in wall time: the coordinator steps layers on all cores that it may use.
     public static func measure(lanes: Int, wordsPerLane: Int, updates: Int) throws(InputError) -> UpdatePathProfile {
         let canned = try CannedCorpus(words: wordsPerLane + 375)
-        let settings = { var settings = canned.settings; settings.lanes = max(2, lanes); return settings }()
+        let settings = {
+            var settings = canned.settings; settings.lanes = max(2, lanes); return settings
+        }()
         let training = TrainingState(settings: settings, seeds: EmbeddingSeeds(), sharesMemory: true)
         let coding = training.coding
         let engine = GradientEngine(settings: settings, layout: training.layout, vectors: canned)
@@ -42,10 +44,11 @@ public struct UpdatePathProfile: Sendable {
             guard let sum else { continue }
             let buffer = MessageBuffer(byteCount: coding.maximumBytes)
             for _ in 0..<updates {
-                contributionTimes.append(seconds {
-                    bytes = sum.encode(into: buffer.bytes)
-                    blackHole(Digest64.hash(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
-                })
+                contributionTimes.append(
+                    seconds {
+                        bytes = sum.encode(into: buffer.bytes)
+                        blackHole(Digest64.hash(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
+                    })
             }
             let contribution = Contribution(
                 run: 1, roster: 0, update: 0, parameterHash: 0, node: node, selected: 1, words: 1,
@@ -57,10 +60,11 @@ public struct UpdatePathProfile: Sendable {
         var broadcast = training.broadcast()
         for _ in 0..<updates {
             var failure: (any Error)?
-            stepTimes.append(seconds {
-                do { try training.apply(nodes) } catch { failure = error }
-                broadcast = training.broadcast()
-            })
+            stepTimes.append(
+                seconds {
+                    do { try training.apply(nodes) } catch { failure = error }
+                    broadcast = training.broadcast()
+                })
             if let failure { throw InputError("\(failure)", at: "profile", remedy: "") }
         }
         blackHole(broadcast.hash)

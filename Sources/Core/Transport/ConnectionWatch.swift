@@ -36,7 +36,7 @@ public struct ConnectionWatch: Sendable, Equatable {
 }
 
 /// How long a worker waits for a coordinator that does not take it in. A value: time comes from outside.
-public struct Patience: Sendable, Equatable {
+public struct WorkerPatience: Sendable, Equatable {
     /// Ten minutes: longer than a coordinator takes to start or to come back; a batch job must not wait for ever.
     public static let limit: Milliseconds = 600_000
 

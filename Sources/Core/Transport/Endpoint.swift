@@ -109,7 +109,9 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var found: UnsafeMutablePointer<addrinfo>?
         let code = getaddrinfo(host, "\(port)", &hints, &found)
-        guard code == 0, let first = found?.pointee else { return "the host name \(host) is not known (\(String(cString: gai_strerror(code))))" }
+        guard code == 0, let first = found?.pointee else {
+            return "the host name \(host) is not known (\(String(cString: gai_strerror(code))))"
+        }
         defer { freeaddrinfo(found) }
         let descriptor = socket(first.ai_family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { return "no connection can be tried: \(String(cString: strerror(errno)))" }

@@ -21,8 +21,10 @@ struct HTTPPage {
 
 /// The connections of one listening socket, served by one thread with poll(2).
 struct Connections {
-    /// More wait in the kernel's queue.
+    /// When one more comes, the one that has kept its request to itself longest makes room: clients that say nothing delay nobody.
     static let maximumConnections = 32
+    /// Taken from the kernel's queue at a time.
+    private static let acceptedAtOnce = 16
     static let maximumRequestBytes = 8_192
     /// From accept to the last byte; then it is closed whatever it is doing.
     static let deadline = Duration.seconds(5)
@@ -51,7 +53,7 @@ struct Connections {
         defer { for descriptor in open.map(\.descriptor) + [listener] { close(descriptor) } }
         while true {
             var items = [pollfd(fd: stop.descriptor, events: Int16(POLLIN), revents: 0)]
-            items.append(pollfd(fd: open.count < Connections.maximumConnections ? listener : -1, events: Int16(POLLIN), revents: 0))
+            items.append(pollfd(fd: listener, events: Int16(POLLIN), revents: 0))
             for connection in open {
                 let waitsToSend = connection.answer != nil && !connection.isDraining
                 items.append(pollfd(fd: connection.descriptor, events: Int16(waitsToSend ? POLLOUT : POLLIN), revents: 0))
@@ -72,12 +74,16 @@ struct Connections {
     }
 
     private func accept(into open: inout [Connection], _ now: ContinuousClock.Instant) {
-        while open.count < Connections.maximumConnections {
+        for _ in 0..<Connections.acceptedAtOnce {
             let descriptor = t2v_accept(listener)
             guard descriptor >= 0 else {
                 // Out of descriptors: poll would report the listener again at once.
                 if errno == EMFILE || errno == ENFILE { usleep(50_000) }
                 return
+            }
+            if open.count >= Connections.maximumConnections {
+                let silent = open.firstIndex { $0.answer == nil } ?? 0
+                close(open.remove(at: silent).descriptor)
             }
             open.append(Connection(descriptor: descriptor, end: now + Connections.deadline))
         }

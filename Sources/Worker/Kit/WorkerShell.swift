@@ -42,7 +42,7 @@ package enum WorkerEnd {
     case finished(String)
     case refused(String)
     case stopped
-    /// Nobody took it in for `Patience.limit`; what is known of the reason.
+    /// Nobody took it in for `WorkerPatience.limit`; what is known of the reason.
     case gaveUp(String)
 }
 
@@ -83,7 +83,7 @@ package final class WorkerShell {
     private var saidUnreachable = false
     private let diagnosis = Diagnosis()
     private var watch = ConnectionWatch()
-    private var patience = Patience(now: Startup.milliseconds())
+    private var patience = WorkerPatience(now: Startup.milliseconds())
     private var limits = SocketLimits()
     private var repeated = RepeatedMessages()
     private var budget = LogBudget()

@@ -45,7 +45,7 @@ struct WorkerCommand: ParsableCommand {
         case .stopped: logger.info("stopped by a signal")
         case .refused(let reason): throw InputError("refused by the coordinator: \(reason)", at: connect, remedy: "")
         case .gaveUp(let reason):
-            let minutes = Patience.limit / 60_000
+            let minutes = WorkerPatience.limit / 60_000
             logger.error("no coordinator took this worker in for \(minutes) minutes: \(reason); --stay waits for ever")
             throw EarlyExit75()
         }

@@ -19,8 +19,10 @@ public struct CheckpointStore: Sendable {
 
     private static let prefix = "checkpoint-", suffix = ".safetensors"
 
-    /// The path of the checkpoint after `update` updates.
-    public func path(update: Int) -> String { "\(folder)/\(Self.prefix)\(update)\(Self.suffix)" }
+    /// The name of the checkpoint after `update` updates.
+    public static func name(update: Int) -> String { "\(prefix)\(update)\(suffix)" }
+
+    public func path(update: Int) -> String { "\(folder)/\(Self.name(update: update))" }
 
     /// The update numbers of the files that are there, oldest first.
     /// - Throws: `InputError` when the folder cannot be read.
@@ -36,25 +38,21 @@ public struct CheckpointStore: Sendable {
             guard name.hasPrefix(Self.prefix), name.hasSuffix(Self.suffix) else { return nil }
             guard let update = Int(name.dropFirst(Self.prefix.count).dropLast(Self.suffix.count)), update >= 0 else { return nil }
             // "+1" and "01" are numbers too, but not names of ours.
-            return name == "\(Self.prefix)\(update)\(Self.suffix)" ? update : nil
+            return name == Self.name(update: update) ? update : nil
         }.sorted()
     }
 
-    /// Writes `checkpoint` and then removes all but the last `keep`. Files of later updates go too: a run that resumed before them (they
+    /// Writes `checkpoint`.
+    /// - Throws: `InputError` from the disk.
+    public func write(_ checkpoint: Checkpoint) throws(InputError) { try checkpoint.write(to: path(update: checkpoint.state.update)) }
+
+    /// Names of files that are no longer kept: all but the last `keep`, and those of later updates: a run that resumed before them (they
     /// were damaged) makes those updates again.
-    /// - Throws: `InputError` from the disk. Then every older checkpoint is still there.
-    /// - Returns: the new file's path.
-    @discardableResult
-    public func save(_ checkpoint: Checkpoint) throws(InputError) -> String {
-        let update = checkpoint.state.update
-        let path = path(update: update)
-        try checkpoint.write(to: path)
+    /// - Throws: `InputError` when the folder cannot be read.
+    public func stale(after update: Int) throws(InputError) -> [String] {
         let present = try updates()
         let kept = Set(present.filter { $0 <= update }.suffix(keep))
-        let stale = present.filter { !kept.contains($0) }
-        for old in stale { unlink(self.path(update: old)) }
-        if !stale.isEmpty { try AtomicFile.syncFolder(folder) }
-        return path
+        return present.filter { !kept.contains($0) }.map(Self.name)
     }
 
     /// The newest checkpoint that is whole.

@@ -8,7 +8,7 @@ extension OptimizerSettings {
     public init(environment: [String: String]) throws(InputError) {
         self.init()
         func read(_ name: String, _ value: inout Double, _ isLegal: (Double) -> Bool, _ range: String) throws(InputError) {
-            for key in ["SPACY_" + name.uppercased(), name] {
+            for key in Self.keys(name) {
                 guard let text = environment[key] else { continue }
                 guard let number = Double(text), number.isFinite, isLegal(number) else {
                     throw InputError("\(key)=\(text) is not a number \(range)", at: "environment", remedy: "correct or unset \(key)")
@@ -23,5 +23,14 @@ extension OptimizerSettings {
         try read("optimizer_eps", &epsilon, { $0 >= 0 }, "of 0 or more")
         try read("L2_penalty", &l2, { $0 >= 0 }, "of 0 or more")
         try read("grad_norm_clip", &gradientNormClip, { $0 >= 0 }, "of 0 or more")
+    }
+
+    private static func keys(_ name: String) -> [String] { ["SPACY_" + name.uppercased(), name] }
+
+    /// Those that decide, as "name=value".
+    public static func variables(in environment: [String: String]) -> [String] {
+        ["learn_rate", "optimizer_B1", "optimizer_B2", "optimizer_eps", "L2_penalty", "grad_norm_clip"].compactMap { name in
+            keys(name).first { environment[$0] != nil }.flatMap { key in environment[key].map { "\(key)=\($0)" } }
+        }
     }
 }

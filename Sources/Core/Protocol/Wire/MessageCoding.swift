@@ -31,7 +31,8 @@ extension ByteReader {
     mutating func takeKind(ofAnyVersion lasting: UInt8) throws(WireError) -> UInt8 {
         let magic: UInt32 = try take()
         let kind: UInt8 = try take()
-        guard magic == WireLimits.magic || kind == lasting && magic & WireLimits.anyVersion == WireLimits.magic & WireLimits.anyVersion else {
+        let isOurs = magic & WireLimits.anyVersion == WireLimits.magic & WireLimits.anyVersion
+        guard magic == WireLimits.magic || isOurs && kind == lasting else {
             throw WireError(what: "not a t2v frame of protocol version \(WireLimits.version)", offset: 0)
         }
         return kind

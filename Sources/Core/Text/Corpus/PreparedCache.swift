@@ -40,7 +40,8 @@ public final class PreparedCache: Sendable {
             throw refuse("cannot make the cache folder: \(String(cString: strerror(errno)))")
         }
         var status = stat()
-        guard lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
+        let isFolder = lstat(folder, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        guard isFolder, status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
             throw refuse("the cache folder is not this user's alone")
         }
     }
@@ -79,6 +80,19 @@ public final class PreparedCache: Sendable {
 
     private func shard(_ file: MappedFile, _ key: CacheKey, _ schema: FeatureSchema) throws(InputError) -> PreparedShard {
         try PreparedShard(bytes: Self.body(file), owner: file, schema: schema, place: path(key))
+    }
+
+    /// Why nothing can be written, by trying; nil when it can. Less free space than this counts as none.
+    public func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
+        do throws(InputError) {
+            let file = try IncomingFile(target: "\(folder)/prepared/probe", size: UInt64(byteCount))
+            try file.write([UInt8](repeating: 1, count: byteCount))
+            return nil
+        } catch {
+            var error = error
+            error.place = folder
+            return error
+        }
     }
 
     /// Writes a shard that was prepared here.

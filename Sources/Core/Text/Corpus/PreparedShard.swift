@@ -91,7 +91,9 @@ public final class PreparedShard: @unchecked Sendable {
         let rows = array(sizes.rows, UInt32.self)
         let wordBytes = array(sizes.byteCount * sizes.words, UInt8.self)
         counts = array(sizes.words, UInt32.self)
-        guard Self.ascends(starts, to: sizes.tokens), zip(starts, starts.dropFirst()).allSatisfy({ $0 < $1 }) else { throw refuse("document starts do not cover the tokens") }
+        guard Self.ascends(starts, to: sizes.tokens), zip(starts, starts.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            throw refuse("document starts do not cover the tokens")
+        }
         guard Self.ascends(rowStarts, to: sizes.rows) else { throw refuse("vector rows' starts do not cover the rows") }
         guard tokens.allSatisfy({ Int($0 & ~Self.spaceBit) < sizes.words }) else { throw refuse("a token points outside the words") }
         guard let ids = ids.baseAddress, let rowStarts = rowStarts.baseAddress, let rows = rows.baseAddress,
@@ -126,7 +128,8 @@ public final class PreparedShard: @unchecked Sendable {
         /// Bytes of the whole shard.
         var total: Int {
             let arrays = [
-                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words, 4 * words,
+                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words,
+                4 * words,
             ]
             return arrays.reduce(8 * PreparedShard.headerWords) { $0 + PreparedShard.aligned($1) }
         }

@@ -1,0 +1,23 @@
+// Numbers and lines for people, without Foundation. In: values. Out: text; bytes on a descriptor.
+import Glibc
+
+extension Double {
+    /// With this many digits behind the point, rounded as C's printf does.
+    package func fixed(_ digits: Int) -> String {
+        var buffer = [CChar](repeating: 0, count: 400)
+        _ = withVaList([Int32(digits), self]) { vsnprintf(&buffer, buffer.count, "%.*f", $0) }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+/// Writes a text for whoever listens, and gives up when nobody does: a log must not end a run.
+package func writeForPeople(_ text: String, to descriptor: Int32) {
+    let bytes = Array(text.utf8)
+    var done = 0
+    while done < bytes.count {
+        let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done) }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { return }
+        done += count
+    }
+}

@@ -1,0 +1,143 @@
+// What a run shows of itself. In: figures and a width. Out: a live line, a row of the table, a JSON line.
+import Base
+
+/// The figures of one moment.
+package struct ProgressFigures: Sendable, Equatable {
+    package var epoch: UInt64 = 0
+    package var lastEpoch: UInt64 = 0
+    /// Words of the run so far, and of all its epochs.
+    package var words: UInt64 = 0
+    package var totalWords: UInt64 = 0
+    package var wordsPerSecond = 0.0
+    /// Summed over the run, as spaCy shows it.
+    package var totalLoss = 0.0
+    /// The open epoch's mean for each selected word.
+    package var epochLoss = 0.0
+    package var workers = 0
+
+    package init() {}
+
+    var secondsLeft: Double? {
+        wordsPerSecond > 0 ? Double(totalWords - min(words, totalWords)) / wordsPerSecond : nil
+    }
+
+    /// One line of at most `width` columns. What does not fit is left out, the least important part first.
+    package func liveLine(width: Int) -> String {
+        let left = secondsLeft.map { "\(ProgressText.duration($0)) left" }
+        // In the order of importance; shown in the order of the second member.
+        var parts: [(text: String, place: Int)] = [
+            ("epoch \(epoch)/\(lastEpoch)", 0), ("loss \(ProgressText.fixed(epochLoss, 4))", 3),
+            ("\(ProgressText.grouped(UInt64(max(0, min(wordsPerSecond, 1e15))))) words/s", 2),
+        ]
+        if let left { parts.append((left, 5)) }
+        parts.append(("\(ProgressText.grouped(words)) words", 1))
+        parts.append((ProgressText.count(workers, "worker"), 4))
+        while true {
+            let line = parts.sorted { $0.place < $1.place }.map(\.text).joined(separator: "  ")
+            if line.count <= width { return line }
+            if parts.count == 1 { return String(line.prefix(max(0, width))) }
+            parts.removeLast()
+        }
+    }
+
+    /// spaCy's columns: epoch, words, total loss, loss, words per second.
+    package static let columns = ProgressText.row("#", "# Words", "Total Loss", "Loss", "w/s")
+
+    /// A row under them.
+    package var row: String {
+        ProgressText.row(
+            "\(epoch)", "\(words)", ProgressText.fixed(totalLoss, 1), ProgressText.fixed(epochLoss, 4),
+            // Nothing is known of the speed before the second update.
+            wordsPerSecond > 0 ? "\(UInt64(min(wordsPerSecond, 1e15)))" : "-")
+    }
+
+    /// - Parameter event: "progress" or "epoch".
+    package func json(event: String) -> String {
+        let left = secondsLeft.map { ",\"seconds_left\":\(UInt64(min($0, 1e15)))" } ?? ""
+        func number(_ value: Double) -> String { value.isFinite ? "\(value)" : "null" }
+        return "{\"event\":\"\(event)\",\"epoch\":\(epoch),\"last_epoch\":\(lastEpoch),\"words\":\(words),\"total_words\":\(totalWords),"
+            + "\"words_per_second\":\(UInt64(max(0, min(wordsPerSecond, 1e15)))),\"loss\":\(number(totalLoss)),"
+            + "\"loss_per_selected_word\":\(number(epochLoss)),\"workers\":\(workers)\(left)}"
+    }
+}
+
+/// Numbers and words for people.
+package enum ProgressText {
+    /// "1 worker", "2 workers".
+    package static func count(_ number: some BinaryInteger, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
+
+    /// With that many digits behind the point.
+    package static func fixed(_ value: Double, _ digits: Int) -> String {
+        guard value.isFinite else { return "\(value)" }
+        var scale: UInt64 = 1
+        for _ in 0..<digits { scale *= 10 }
+        let scaled = (value.magnitude * Double(scale)).rounded()
+        guard scaled < 1e18 else { return "\(value)" }
+        let whole = UInt64(scaled)
+        let fraction = "\(whole % scale)"
+        let sign = value < 0 && whole > 0 ? "-" : ""
+        return digits == 0
+            ? "\(sign)\(whole)" : "\(sign)\(whole / scale).\(String(repeating: "0", count: digits - fraction.count))\(fraction)"
+    }
+
+    /// 1,234,567.
+    package static func grouped(_ value: UInt64) -> String {
+        let digits = Array("\(value)")
+        var out = ""
+        for (index, digit) in digits.enumerated() {
+            if index > 0 && (digits.count - index) % 3 == 0 { out.append(",") }
+            out.append(digit)
+        }
+        return out
+    }
+
+    /// "3 h 5 min", "2 min 10 s", "9 s".
+    package static func duration(_ seconds: Double) -> String {
+        guard seconds.isFinite, seconds < 1e12 else { return "years" }
+        let total = Int(max(0, seconds))
+        if total >= 172_800 { return "\(total / 86_400) d \(total / 3600 % 24) h" }
+        return total >= 3600 ? "\(total / 3600) h \(total / 60 % 60) min" : total >= 60 ? "\(total / 60) min \(total % 60) s" : "\(total) s"
+    }
+
+    /// A JSON string with its quotes.
+    package static func quoted(_ text: String) -> String {
+        var out = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": out += "\\\""
+            case "\\": out += "\\\\"
+            case "\n": out += "\\n"
+            default:
+                if scalar.value < 0x20 || scalar.value == 0x7F {
+                    let hex = String(scalar.value, radix: 16)
+                    out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+                } else {
+                    out.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return out + "\""
+    }
+
+    static func row(_ a: String, _ b: String, _ c: String, _ d: String, _ e: String) -> String {
+        func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+        return [right(a, 3), right(b, 11), right(c, 13), right(d, 7), right(e, 8)].joined(separator: "  ")
+    }
+}
+
+/// Words a second over the last ten seconds.
+package struct WordSpeed: Sendable {
+    private var samples: [(time: Milliseconds, words: UInt64)] = []
+
+    package init() {}
+
+    package mutating func add(words: UInt64, at now: Milliseconds) {
+        samples.append((now, words))
+        while samples.count > 2, now - samples[0].time > 10_000 { samples.removeFirst() }
+    }
+
+    package var wordsPerSecond: Double {
+        guard let first = samples.first, let last = samples.last, last.time > first.time, last.words >= first.words else { return 0 }
+        return Double(last.words - first.words) * 1000 / Double(last.time - first.time)
+    }
+}

@@ -1,9 +1,0 @@
-@testable import Base
-
-extension CacheKey {
-    /// A key of one byte, over and over.
-    init(repeating byte: UInt8) {
-        guard let key = CacheKey([UInt8](repeating: byte, count: CacheKey.byteCount)) else { preconditionFailure("32 bytes are a key") }
-        self = key
-    }
-}

@@ -1,0 +1,76 @@
+"""The files that a run appends to, read while it runs and after it: log.jsonl and t2v/events.jsonl (docs/events.md).
+In: a folder. Out: rows as dictionaries; a line that is cut or no JSON is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def log_path(out: Path) -> Path:
+    return out / "log.jsonl"
+
+
+def events_path(out: Path) -> Path:
+    return out / "t2v" / "events.jsonl"
+
+
+def parse(text: str) -> Iterator[Row]:
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def read(path: Path) -> list[Row]:
+    """All rows of a file; none if it is not there."""
+    return list(parse(path.read_text(encoding="utf8", errors="replace"))) if path.is_file() else []
+
+
+def number(value: Any) -> "float | None":
+    """A finite number, or None: what others have written is not trusted."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < float("inf") else None
+
+
+class Tail:
+    """New rows of a growing file. What is there at the beginning is left out; a file that takes its place is read from its start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file, self.offset = self.look()
+
+    def look(self) -> tuple[int, int]:
+        """(inode, size); (0, 0) if there is no file."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_size
+
+    def rows(self) -> list[Row]:
+        """Complete lines that have come since the last call."""
+        file, size = self.look()
+        if file != self.file:
+            self.file, self.offset = file, 0
+        if size < self.offset:  # a resumed run has cut back what it does again
+            self.offset = size
+        if size == self.offset:
+            return []
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.offset)
+                data = stream.read(size - self.offset)
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        return list(parse(whole.decode("utf8", errors="replace")))

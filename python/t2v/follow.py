@@ -1,0 +1,126 @@
+"""Stays beside the coordinator: feeds loggers and TensorBoard while it runs, and writes the report when it has ended.
+In: a command line of the coordinator. Out: the coordinator's exit status.
+
+    python -m t2v.follow OUT CONFIG CODE REPORT PROGRAM ARGUMENT...
+
+A process of its own, so that what spaCy needed to compile (vectors of gigabytes) does not stay in memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn, Optional
+
+from . import events
+from .errors import InputError
+from .sinks import Guarded, make_sinks
+
+PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SI_KERNEL = 0x80
+"""si_code of a signal that the terminal sent, to every process in the foreground: the coordinator has it already."""
+NO_REPORT = "--no-report"
+EVERY = 1.0
+"""Seconds between looks at the files."""
+
+
+def become(program: Path, arguments: list[str], out: Path, config: Path, code: Optional[Path]) -> NoReturn:
+    """Replaces this process by the coordinator; or, if there is something to do beside it, by this module."""
+    from . import programs
+
+    report = NO_REPORT not in arguments and importlib.util.find_spec("matplotlib") is not None
+    arguments = [argument for argument in arguments if argument != NO_REPORT]
+    asked = config.is_file() and asks_for_sinks(config)
+    if not report and not asked:
+        programs.become(program, arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    words = [str(out), str(config) if asked else "", str(code or ""), "report" if report else "", str(program), *arguments]
+    os.execv(sys.executable, [sys.executable, "-m", "t2v.follow", *words])
+
+
+def asks_for_sinks(config: Path) -> bool:
+    """Whether a config names a logger or a folder for TensorBoard."""
+    from .config import load
+
+    raw = load(config, {})
+    own, pretraining = raw.get("t2v") or {}, raw.get("pretraining") or {}
+    return bool(own.get("logger") or own.get("tensorboard") or pretraining.get("logger"))
+
+
+class Follower:
+    """Reads what a run appends and passes it on."""
+
+    def __init__(self, out: Path, sinks: list[Any]) -> None:
+        self.log, self.events = events.Tail(events.log_path(out)), events.Tail(events.events_path(out))
+        self.sinks = [Guarded(sink) for sink in sinks]
+
+    def feed(self) -> None:
+        rows = [(row, str(row.get("kind", ""))) for row in self.events.rows()] + [(row, "log") for row in self.log.rows()]
+        for row, kind in rows:
+            for sink in self.sinks:
+                sink.call(lambda target, row=row, kind=kind: target.row(row, kind))  # type: ignore[misc]
+
+    def close(self) -> None:
+        self.feed()
+        for sink in self.sinks:
+            sink.call(lambda target: target.close())
+
+
+def watch(process: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
+    """Passes signals on until the coordinator has ended. All threads block them, so they arrive here only."""
+    while process.poll() is None:
+        told = signal.sigtimedwait(PASSED, 0.2)
+        if told is not None and not (told.si_signo == signal.SIGINT and told.si_code == SI_KERNEL):
+            try:
+                process.send_signal(told.si_signo)
+            except ProcessLookupError:
+                pass
+    ended.set()
+
+
+def run(command: list[str], follower: Follower) -> int:
+    """Runs the coordinator to its end and returns its exit status."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
+    ended = threading.Event()
+    try:
+        process = subprocess.Popen(command, preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before))
+        threading.Thread(target=watch, args=(process, ended), daemon=True).start()
+        while not ended.wait(EVERY):
+            follower.feed()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    follower.close()
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def main(arguments: list[str]) -> int:
+    out, config, code, report, *command = arguments
+    try:
+        sinks: list[Any] = []
+        if config:
+            from .config import load
+
+            sinks = make_sinks(load(Path(config), {}), Path(code) if code else None)
+        follower = Follower(Path(out), sinks)
+    except InputError as error:
+        print(f"\u2718 {error}", file=sys.stderr)
+        return 2
+    status = run(command, follower)
+    if report and status in (0, 75):
+        from .report import write_report
+
+        try:
+            print(f"\u2139 report: {write_report(Path(out))}", flush=True)
+        except Exception as error:  # the run itself has gone well
+            print(f"\u26a0 no report: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
