@@ -46,8 +46,10 @@ struct WorkerCommand: ParsableCommand {
         case .refused(let reason): throw InputError("refused by the coordinator: \(reason)", at: connect, remedy: "")
         case .gaveUp(let reason):
             let minutes = WorkerPatience.limit / 60_000
-            logger.error("no coordinator took this worker in for \(minutes) minutes: \(reason); --stay waits for ever")
-            throw EarlyExit75()
+            throw StoppedEarly(
+                InputError(
+                    "no coordinator took this worker in for \(minutes) minutes: \(reason)", at: connect,
+                    remedy: "start it again, or with --stay, which waits for ever"))
         }
     }
 

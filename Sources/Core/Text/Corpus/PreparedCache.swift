@@ -85,8 +85,8 @@ public final class PreparedCache: Sendable {
     /// Why nothing can be written, by trying; nil when it can. Less free space than this counts as none.
     public func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
         do throws(InputError) {
-            let file = try IncomingFile(target: "\(folder)/prepared/probe", size: UInt64(byteCount))
-            try file.write([UInt8](repeating: 1, count: byteCount))
+            let file = try IncomingFile(target: "\(folder)/prepared/probe")
+            try file.write([UInt8](repeating: 1, count: byteCount), at: 0)
             return nil
         } catch {
             var error = error
