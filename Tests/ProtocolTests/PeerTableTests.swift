@@ -8,7 +8,7 @@ import Testing
     private func address(_ number: UInt8, listener: Int = 0) -> PeerAddress { PeerAddress(listener: listener, identity: [number]) }
 
     @Test func aConnectionIsOnePeerAndNeverAnother() {
-        var table = PeerTable<String>()
+        var table = PeerTable<String>(lanes: 4)
         let first = table.admit(address(1), isLocal: false)
         #expect(table.admit(address(1), isLocal: false) == first)
         #expect(table.admit(address(1, listener: 1), isLocal: true) != first)
@@ -19,7 +19,7 @@ import Testing
 
     /// 3,600 connections come and go while nothing is sent: what waits for the honest worker stays as it is.
     @Test func strangersWhoLeaveFillNobodysQueue() {
-        var (table, schedule) = (PeerTable<String>(), ProbeSchedule())
+        var (table, schedule) = (PeerTable<String>(lanes: 4), ProbeSchedule())
         let honest = table.admit(address(1), isLocal: false)
         for now in 0..<3_600 as Range<Milliseconds> {
             schedule.connectionLost(now)
@@ -53,9 +53,9 @@ import Testing
     }
 
     @Test func whoTakesNothingIsKnown() {
-        var table = PeerTable<Int>()
+        var table = PeerTable<Int>(lanes: 4)
         let (idle, stuck) = (table.admit(address(1), isLocal: false), table.admit(address(2), isLocal: false))
-        for item in 0...PeerTable<Int>.outboxLimit { table.queue(item, to: stuck) }
+        for item in 0...table.outboxLimit { table.queue(item, to: stuck) }
         table.queue(1, to: idle)
         #expect(table.unresponsive == [stuck])
         table.sent(1, to: stuck)
@@ -64,7 +64,7 @@ import Testing
 
     /// Who asks for more and more and takes nothing fills no memory.
     @Test func whoTakesNothingIsServedNothing() {
-        var table = PeerTable<Int>()
+        var table = PeerTable<Int>(lanes: 4)
         let id = table.admit(address(1), isLocal: false)
         for item in 0..<PeerTable<Int>.servedLimit {
             #expect(table.mayServe(id))
@@ -77,7 +77,7 @@ import Testing
 
     /// A local worker is local from its first message on, whatever that is: no list of keys speaks of it.
     @Test func keysAreAskedOfRemotePeersOnly() {
-        var table = PeerTable<Int>()
+        var table = PeerTable<Int>(lanes: 4)
         let local = table.admit(address(1), isLocal: true)
         let (good, revoked) = (table.admit(address(2, listener: 1), isLocal: false), table.admit(address(3, listener: 1), isLocal: false))
         table.note(good, key: "good")
@@ -89,7 +89,7 @@ import Testing
 
     /// What a remote hello says of its process concerns no process here.
     @Test func processesAreLocal() {
-        var table = PeerTable<Int>()
+        var table = PeerTable<Int>(lanes: 4)
         let (local, remote) = (table.admit(address(1), isLocal: true), table.admit(address(2), isLocal: false))
         table.note(local, processID: 7)
         table.note(remote, processID: 7)

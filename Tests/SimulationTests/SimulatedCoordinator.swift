@@ -13,7 +13,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     var machine: CoordinatorStateMachine
     var disk = Disk()
     private(set) var run: UInt64 = 0
-    private var peers = PeerTable<(message: CoordinatorMessage, parcel: Parcel?)>()
+    private var peers = PeerTable<(message: CoordinatorMessage, parcel: Parcel?)>(lanes: 8)
     private var wires: [[UInt8]: Connection] = [:]
     private var artifacts: ArtifactServer
     private(set) var version: UInt64 = 0
@@ -45,7 +45,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         beginLife()
         run = SeededGenerator.mix(scenario.seed ^ UInt64(life))
         machine = CoordinatorStateMachine(Self.setup(scenario, run: run), prepared: disk.prepared)
-        (peers, wires) = (PeerTable(), [:])
+        (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
         artifacts = scenario.artifacts(prepared: disk.prepared)
         arriving = [:]
         (version, parameters) = disk.checkpoint ?? (0, world.math.versions[0])
@@ -57,7 +57,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         guard isAlive else { return }
         endLife()
         for worker in world.workers { if let connection = worker.connection { world.cut(connection) } }
-        (peers, wires) = (PeerTable(), [:])
+        (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
     }
 
     func connection(of peer: PeerID) -> Connection? { peers[peer].flatMap { wires[$0.address.identity] } }

@@ -65,7 +65,7 @@ class Words:
         index, inverse = distinct(rows[:, 0], rows[:, 1])
         values, texts = self.columns_of(rows[index, 0], rows[index, 1])
         encoded = [text.encode("utf8") for text in texts]
-        offsets = numpy.zeros(len(encoded) + 1, dtype="<u4")
+        offsets: Any = numpy.zeros(len(encoded) + 1, dtype="<u4")
         numpy.cumsum([len(text) for text in encoded], out=offsets[1:])
         tokens = inverse.astype("<u4") | numpy.where(rows[:, 2] != 0, SPACE, 0).astype("<u4")
         ids = numpy.ascontiguousarray(values.T, dtype="<u8")

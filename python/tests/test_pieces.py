@@ -67,6 +67,11 @@ def test_attributes_that_only_python_computes(compiled: Callable[..., Any], tmp_
     assert text["mask"]["text"] == "[MASK]" and text["mask"]["ids"][1] == nlp.vocab.strings["[mask]"]
 
 
+def test_a_function_that_is_not_spacys(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    job = compiled({"initialize.after_init": {"@callbacks": "my.change.v1", "what": "shape"}}, code=HERE / "user_code.py")
+    assert job["text"]["path"] == "pieces" and "SHAPE is computed by a function that is not spaCy's" in job["text"]["why"]
+
+
 def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
     import spacy
 

@@ -55,7 +55,7 @@ package final class RunShell {
     private var budget = LogBudget()
     private(set) var workers: LocalWorkers?
     private let token = UInt64.random(in: 1 ... .max)
-    private(set) var peers = PeerTable<Message>()
+    private(set) var peers: PeerTable<Message>
     private var probes = ProbeSchedule()
     var artifacts: ArtifactServer
     var buffers: [BufferID: any PayloadBytes] = [:]
@@ -99,6 +99,7 @@ package final class RunShell {
         cacheWatch = CacheWatch(setup.cache)
         writer = OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
         artifacts = setup.artifacts
+        peers = PeerTable(lanes: options.settings.lanes)
         let fingerprint = NumericFingerprint.measure()
         machine = CoordinatorStateMachine(
             .init(

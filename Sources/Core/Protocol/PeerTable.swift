@@ -11,8 +11,8 @@ public struct PeerAddress: Hashable, Sendable {
 
 /// The peers, greeted or not, with what waits to be sent to each. `Item` is a message as the shell sends it.
 public struct PeerTable<Item> {
-    /// Messages that may wait for a peer that takes none.
-    public static var outboxLimit: Int { 1_024 }
+    /// Messages that may wait for a peer that takes none: a lease for every lane at a time, their withdrawal, and what else there is.
+    public let outboxLimit: Int
 
     /// Of them, when chunks are no longer added: several times what an honest peer asks for at a time.
     static var servedLimit: Int { 8 * WireLimits.window }
@@ -32,7 +32,7 @@ public struct PeerTable<Item> {
     private var ids: [PeerAddress: PeerID] = [:]
     private var newest: PeerID = 0
 
-    public init() {}
+    public init(lanes: Int) { outboxLimit = 1_024 + 2 * lanes }
 
     public subscript(_ id: PeerID) -> Peer? { peers[id] }
 
@@ -75,7 +75,7 @@ public struct PeerTable<Item> {
     public func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
 
     /// Peers that take nothing for too long, in order of arrival.
-    public var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > Self.outboxLimit }.keys.sorted() }
+    public var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.sorted() }
 
     // MARK: Policy
 
