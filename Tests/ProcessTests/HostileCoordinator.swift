@@ -30,8 +30,8 @@ struct HonestRun {
         (settings.width, settings.depth, settings.rows, settings.batchSize, settings.lanes) = (16, 1, 100, 400, 2)
         (settings.vectorWidth, settings.vectorRows) = (vectors.width, vectors.rows)
         self.settings = settings
-        let seeds = EmbeddingSeeds()
-        let schema = ModelSpec.spacy2(settings, seeds: seeds).schema
+        let spec = ModelSpec.spacy2(settings)
+        let schema = spec.schema
         let lines = try String(contentsOfFile: Demo.texts, encoding: .utf8).split(separator: "\n").prefix(80)
         texts = [lines.prefix(40), lines.suffix(40)].map { Array(($0.joined(separator: "\n") + "\n").utf8) }
         let preparer = ShardPreparer(model: model, schema: schema, minLength: settings.minLength, maxLength: settings.maxLength)
@@ -61,7 +61,7 @@ struct HonestRun {
             randomWords: RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count)),
             maskWord: model.features(of: "[MASK]", schema: schema)
         ).encoded()
-        let layout = ParameterLayout(settings: settings)
+        let layout = ParameterLayout(spec: spec)
         let floats = UnsafeMutablePointer<Float>.allocate(capacity: layout.count)
         defer { floats.deallocate() }
         layout.initialize(floats, seed: 1)
@@ -70,7 +70,7 @@ struct HonestRun {
         let files = model.bundleFiles.map { file in
             RunDescription.File(name: file.name, byteCount: UInt64(FileManager.default.contents(atPath: file.path)?.count ?? 0))
         }
-        description = try RunDescription(settings: settings, seeds: seeds, modelFiles: files, modelDigest: model.digest).encoded()
+        description = try RunDescription(settings: settings, spec: spec, modelFiles: files, modelDigest: model.digest).encoded()
     }
 
     func order(_ run: UInt64, update: UInt64, roster: UInt32) -> Order {

@@ -75,7 +75,7 @@ import Testing
 
     @Test func impossibleDescriptionsAreRefused() throws {
         let good = RunDescription(
-            settings: Self.settings, seeds: EmbeddingSeeds(), modelFiles: [.init(name: "vocab/strings.json", byteCount: 9)],
+            settings: Self.settings, spec: .spacy2(Self.settings), modelFiles: [.init(name: "vocab/strings.json", byteCount: 9)],
             modelDigest: "ab12")
         #expect(try RunDescription.decode(try good.encoded()).modelFiles == good.modelFiles)
         func refused(_ change: (inout RunDescription) -> Void) throws -> Bool {
@@ -89,6 +89,8 @@ import Testing
         for digest in ["", "../x", "abc", "ａｂ", String(repeating: "a", count: 66)] { #expect(try refused { $0.modelDigest = digest }) }
         #expect(try refused { $0.settings.vectorRows = .max })
         #expect(try refused { $0.settings.lanes = 5_000 })
+        #expect(try refused { $0.settings.vectorWidth = 7 }, "the model reads rows of another width")
+        #expect(try refused { $0.spec.width = 1 << 40 })
         #expect((try? RunDescription.decode("{}")) == nil)
         var infinite = good
         infinite.settings.optimizer.epsilon = .infinity

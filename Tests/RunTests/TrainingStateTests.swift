@@ -17,7 +17,7 @@ import Testing
 
     /// A lane's contribution whose floats behind the tables are `value`, but for one of them.
     private func node(_ lane: Int, _ value: Float, loss: Double = 1, last: Float? = nil) throws -> TrainingState.ReceivedNode {
-        let coding = GradientCoding(layout: ParameterLayout(settings: Self.settings))
+        let coding = GradientCoding(layout: ParameterLayout(spec: .spacy2(Self.settings)))
         var floats = [Float](repeating: value, count: coding.restCount)
         if let last { floats[floats.count - 1] = last }
         let bytes = [UInt8](repeating: 0, count: coding.bitmapBytes) + floats.withUnsafeBytes { Array($0) }
@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(arguments: [Float.nan, .infinity, -.infinity, 3e38]) func aGradientThatIsNotFiniteIsNotApplied(value: Float) throws {
-        let training = TrainingState(settings: Self.settings, seeds: EmbeddingSeeds())
+        let training = TrainingState(settings: Self.settings, spec: .spacy2(Self.settings))
         try training.apply([try node(0, 0.1), try node(1, 0.2)])
         let (before, hash, step) = (all(training), training.broadcast().hash, training.buffers.step)
         let bad = try node(1, 0.1, last: value)
@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test func aLossThatIsNotFiniteStopsToo() throws {
-        let training = TrainingState(settings: Self.settings, seeds: EmbeddingSeeds())
+        let training = TrainingState(settings: Self.settings, spec: .spacy2(Self.settings))
         let before = all(training)
         do {
             try training.apply([try node(0, 0.1, loss: .nan), try node(1, 0.2)])
@@ -64,7 +64,7 @@ import Testing
 
     /// Whoever checks a payload beforehand finds what `apply` would.
     @Test func payloadsAreCheckedBeforeTheyCount() throws {
-        let coding = GradientCoding(layout: ParameterLayout(settings: Self.settings))
+        let coding = GradientCoding(layout: ParameterLayout(spec: .spacy2(Self.settings)))
         let good = try node(0, 1)
         let bytes = try #require(good.payload).data
         try coding.check(payload: bytes)

@@ -245,6 +245,6 @@ def prepare(nlp: Any, corpus: Any, columns: list[str], where: str, path: Path) -
     if form is None:
         return write(path, from_reader(nlp, corpus, Words(nlp.vocab, columns)))
     bounds = reader.bounds(corpus)
-    chunks = records.chunks(reader.sources(corpus, where), bounds["limit"])
+    chunks = records.chunks(reader.sources(corpus, where), form, bounds["limit"])
     preparer = Preparer(nlp, columns, form, bounds)
     return write(path, in_processes(preparer, chunks, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))

@@ -30,17 +30,18 @@ public struct RunDescription: Codable, Sendable {
     }
 
     public var settings: TrainingSettings
-    public var seeds: EmbeddingSeeds
+    /// What is trained.
+    public var spec: ModelSpec
     public var modelFiles: [File]
     /// Names the model's tokenizing files in a cache.
     public var modelDigest: String
     public var local: LocalPaths?
 
     public init(
-        settings: TrainingSettings, seeds: EmbeddingSeeds, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
+        settings: TrainingSettings, spec: ModelSpec, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
     ) {
         self.settings = settings
-        self.seeds = seeds
+        self.spec = spec
         self.modelFiles = modelFiles
         self.modelDigest = modelDigest
         self.local = local
@@ -55,6 +56,17 @@ public struct RunDescription: Codable, Sendable {
         }
     }
 
+    /// Rows of vectors are read as the model says, from a table that is as wide as the settings say.
+    private func checkWidths() throws(InputError) {
+        var widths = spec.inputs.compactMap { if case .vectors(let input) = $0 { input.width } else { nil } }
+        if case .vectors(let target) = spec.objective { widths.append(target.width) }
+        guard widths.allSatisfy({ $0 == settings.vectorWidth }) else {
+            throw InputError(
+                "the run's description has vectors of \(settings.vectorWidth) dimensions and a model for \(widths)", at: "welcome",
+                remedy: "check the coordinator")
+        }
+    }
+
     /// Most files of a vectors model that tokenizing needs, and bytes of one.
     private static let (mostFiles, mostFileBytes) = (64, UInt64(1) << 40)
 
@@ -64,6 +76,8 @@ public struct RunDescription: Codable, Sendable {
             throw InputError("the run's description cannot be read", at: "welcome", remedy: "install the same t2v on both hosts")
         }
         try description.settings.validate()
+        try description.spec.validate(place: "welcome")
+        try description.checkWidths()
         for file in description.modelFiles {
             // Names become paths below the worker's cache.
             guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains(".."),

@@ -100,7 +100,7 @@ package final class WorkerShell {
         context = try ZMQContext()
         limits.maximumFrameBytes = Int64(WireLimits.frame)
         socket = try DealerSocket(context, limits: limits, security: options.security)
-        let fingerprint = NumericFingerprint.measure()
+        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
@@ -330,7 +330,7 @@ package final class WorkerShell {
 
     /// A model that this host cannot hold is refused; one whose parameters take long to come gets a connection that waits for them.
     private func checkSize(_ description: RunDescription) throws(InputError) {
-        let layout = ParameterLayout(settings: description.settings)
+        let layout = ParameterLayout(spec: description.spec)
         let bytes = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision).byteCount
         // The parameters as they came, and a gradient.
         let (needed, memory) = (2 * layout.count * MemoryLayout<Float>.size, Startup.memoryBytes)
