@@ -352,7 +352,7 @@ extension RunShell {
         let (folder, keep) = (setup.folder, setup.options.keepCheckpoints)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
-            try folder.save(snapshot.checkpoint(configuration: configuration, tables: tables), keep: keep)
+            try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: keep)
             news()
             return logByteCount
         }
