@@ -12,7 +12,9 @@ import Testing
             #expect(CacheKey(hex: text) == nil, "\(text)")
         }
         #expect(ShardDigest(0xAB).hex == "00000000000000ab" && ShardDigest(hex: "00000000000000ab") == ShardDigest(0xAB))
-        for text in ["", "ab", "-0000000000000ab", "+0000000000000ab", "00000000000000abc"] { #expect(ShardDigest(hex: text) == nil, "\(text)") }
+        for text in ["", "ab", "-0000000000000ab", "+0000000000000ab", "00000000000000abc"] {
+            #expect(ShardDigest(hex: text) == nil, "\(text)")
+        }
         let both = [key]
         #expect(try JSONDecoder().decode([CacheKey].self, from: JSONEncoder().encode(both)) == both)
     }

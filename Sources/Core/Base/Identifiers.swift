@@ -28,8 +28,8 @@ public struct ShardDigest: Hashable, Sendable {
 
     /// - Parameter hex: as `hex` writes it.
     public init?(hex: String) {
-        guard hex.utf8.count == 16, let value = UInt64(hex, radix: 16) else { return nil }
-        self.value = value
+        guard hex.utf8.count == 16, let bytes = Array(hex: hex) else { return nil }
+        value = bytes.reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     /// 16 digits.
