@@ -34,10 +34,7 @@ import Testing
 
     private func checkpoint(_ update: Int) -> Checkpoint {
         var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
-        checkpoint.parameters = [NamedTensor(name: "mixer.b", shape: [2], values: [Float(update), 1])]
-        (checkpoint.moment1, checkpoint.moment2, checkpoint.averages) = (
-            checkpoint.parameters, checkpoint.parameters, checkpoint.parameters
-        )
+        checkpoint.parameters = [NamedTensor(name: "mixer.b", shape: [2, 3], values: (0..<6).map { Float(update + $0) })]
         checkpoint.state.update = update
         return checkpoint
     }
