@@ -33,14 +33,15 @@ import Testing
     @Test("words are counted by lane and over shards, updates cover them, the order of the file can be kept")
     func plan() throws {
         var builder = PlanBuilder(lanes: 2, wordsPerUpdate: 3, shuffles: false)
-        builder.add(try shard([[0, 1], [1, 1, 2]], words: 4, tooShort: 2), lane: 1, firstLine: 0, key: [1], size: 10, digest: [2])
-        builder.add(try shard([[0]], words: 1), lane: 0, firstLine: 5, key: [3], size: 11, digest: [4])
+        let keys = try [1, 3].map { try #require(CacheKey([UInt8](repeating: $0, count: 32))) }
+        builder.add(try shard([[0, 1], [1, 1, 2]], words: 4, tooShort: 2), lane: 1, firstLine: 0, key: keys[0], size: 10, digest: ShardDigest(2))
+        builder.add(try shard([[0]], words: 1), lane: 0, firstLine: 5, key: keys[1], size: 11, digest: ShardDigest(4))
         #expect(builder.documents == PlanBuilder.Documents(kept: 3, empty: 0, tooShort: 2, tooLong: 0))
         #expect(builder.laneWords == [1, 5])
         let plan = try #require(builder.plan(maskWord: mask))
         #expect(plan.updates.laneWords == [1, 5] && plan.updates.updatesPerEpoch == 2 && !plan.updates.shuffles)
-        #expect(plan.shards.map(\.lane) == [1, 0] && plan.shards.map(\.firstLine) == [0, 5] && plan.shards.map(\.key) == ["01", "03"])
-        let words = try plan.words(schema: Self.schema)
+        #expect(plan.shards.map(\.lane) == [1, 0] && plan.shards.map(\.firstLine) == [0, 5] && plan.shards.map(\.key) == keys)
+        let words = try plan.words(schema: Self.schema, vectorRows: 0)
         // ORTH 1 twice, 2 three times, 3 once; 4 never occurs.
         #expect(words.random.words.map(\.orth) == [2, 1, 3] && words.random.counts == [3, 2, 1])
         #expect(words.mask.ids == mask.ids)
@@ -50,7 +51,8 @@ import Testing
     func nothing() throws {
         var builder = PlanBuilder(lanes: 1, wordsPerUpdate: 3)
         #expect(builder.plan(maskWord: mask) == nil)
-        builder.add(try shard([], words: 1, tooShort: 4), lane: 0, firstLine: 0, key: [1], size: 1, digest: [1])
+        let key = try #require(CacheKey([UInt8](repeating: 1, count: 32)))
+        builder.add(try shard([], words: 1, tooShort: 4), lane: 0, firstLine: 0, key: key, size: 1, digest: ShardDigest(1))
         #expect(builder.plan(maskWord: mask) == nil && builder.documents.tooShort == 4)
     }
 }
