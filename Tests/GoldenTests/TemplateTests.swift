@@ -56,14 +56,20 @@ struct TemplateTests {
         #expect(try template.filled(with: template.tensors) == bytes("template-\(kind).bin"))
     }
 
-    @Test("other values arrive in the real spaCy", .enabled(if: ReferencePython.path("spacy-3.8") != nil, ReferencePython.absence("spacy-3.8")),
+    @Test(
+        "other values arrive in the real spaCy",
+        .enabled(if: ReferencePython.path("spacy-3.8") != nil, ReferencePython.absence("spacy-3.8")),
         arguments: kinds)
     func loads(kind: String) throws {
         let python = try #require(ReferencePython.path("spacy-3.8"))
         let template = try template(file(kind))
         var next: Float = 0
         let tensors = template.tensors.map { tensor in
-            NamedTensor(name: tensor.name, shape: tensor.shape, values: tensor.values.map { _ in next += 1; return next / 32 })
+            NamedTensor(
+                name: tensor.name, shape: tensor.shape,
+                values: tensor.values.map { _ in
+                    next += 1; return next / 32
+                })
         }
         let folder = try ExportFolder()
         let filled = try template.filled(with: tensors)
@@ -126,10 +132,21 @@ struct TemplateTests {
     @Test(
         "inspect reads the settings off",
         arguments: [
-            ("multi", ["  attrs = [\"NORM\", \"SHAPE\", \"SPACY\"]", "  rows = [30, 20, 10]", "  maxout_pieces = 3", "  width = 8", "  depth = 2"]),
+            (
+                "multi",
+                [
+                    "  attrs = [\"NORM\", \"SHAPE\", \"SPACY\"]", "  rows = [30, 20, 10]", "  maxout_pieces = 3", "  width = 8",
+                    "  depth = 2",
+                ]
+            ),
             ("vectors", ["  include_static_vectors = true", "  rows = [25]", "  maxout_pieces = 2", "  vectors     an input, width 5"]),
-            ("characters", ["  @architectures = \"spacy.CharacterEmbed.v2\"", "  nM = 4", "  nC = 3", "  rows = 15", "  feature = \"LOWER\"",
-                "  @architectures = \"spacy.MishWindowEncoder.v2\""]),
+            (
+                "characters",
+                [
+                    "  @architectures = \"spacy.CharacterEmbed.v2\"", "  nM = 4", "  nC = 3", "  rows = 15", "  feature = \"LOWER\"",
+                    "  @architectures = \"spacy.MishWindowEncoder.v2\"",
+                ]
+            ),
         ])
     func inspected(kind: String, lines: [String]) throws {
         let folder = try ExportFolder()

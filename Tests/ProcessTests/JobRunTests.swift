@@ -18,7 +18,8 @@ enum TestJob {
 
     static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
         let program = try Program(
-            python, ["-W", "ignore"] + arguments, environment: ["PYTHONPATH": Demo.root.appending(path: "python").path, "T2V_BIN": Program.folder.path])
+            python, ["-W", "ignore"] + arguments,
+            environment: ["PYTHONPATH": Demo.root.appending(path: "python").path, "T2V_BIN": Program.folder.path])
         return (program.wait(), program.output)
     }
 
@@ -76,7 +77,8 @@ enum TestJob {
     @Test("without a step the weights are spaCy's own, byte for byte")
     func templates() throws {
         let job = try TestJob.compile([
-            "--pretraining.optimizer.learn_rate", "0.0", "--pretraining.optimizer.L2", "0.0", "--pretraining.optimizer.use_averages", "false",
+            "--pretraining.optimizer.learn_rate", "0.0", "--pretraining.optimizer.L2", "0.0", "--pretraining.optimizer.use_averages",
+            "false",
             "--pretraining.max_epochs", "1",
         ])
         let output = Scratch.path("out")
@@ -130,8 +132,12 @@ enum TestJob {
         }
         #expect(try message(["pretrain", "--job", "/nowhere", output]).contains("/nowhere: no job folder"))
         #expect(try message(["pretrain", "--job", try edited("\"format\": 1", "\"format\": 2"), output]).contains("a job of format 2"))
-        #expect(try message(["pretrain", "--job", try edited("\"rows\": 300", "\"rows\": 301"), output]).contains("tensor embed.norm.E has shape"))
-        #expect(try message(["pretrain", "--job", try edited("\"max_epochs\"", "\"max_epoch\""), output]).contains("training.max_epochs is missing"))
+        #expect(
+            try message(["pretrain", "--job", try edited("\"rows\": 300", "\"rows\": 301"), output]).contains(
+                "tensor embed.norm.E has shape"))
+        #expect(
+            try message(["pretrain", "--job", try edited("\"max_epochs\"", "\"max_epoch\""), output]).contains(
+                "training.max_epochs is missing"))
         #expect(try message(["pretrain", "--job", job, output, "--width", "96"]).contains("--width with --job"))
         #expect(try message(["pretrain", "--job", job, "/nowhere.jsonl", output]).contains("/nowhere.jsonl"))
         let damaged = Scratch.path("job")

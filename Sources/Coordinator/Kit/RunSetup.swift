@@ -5,6 +5,7 @@ import CLinux
 import Foundation
 import Logging
 import Numerics
+import Protocol
 import Run
 import Text
 
@@ -29,7 +30,7 @@ package final class RunSetup {
     /// Lane of each shard.
     let laneOfShard: [Int]
     /// Cache key of each shard.
-    let keys: [[UInt8]]
+    let keys: [CacheKey]
     let cache: PreparedCache
     let initial: InitialWeights?
     /// What is trained: the checkpoint's, or what the options say.
@@ -108,7 +109,8 @@ package final class RunSetup {
         guard let job else { return ["vectors: \(options.vectorsModel), \(table), \(release(model.symbols.rawValue))"] }
         let vectors = job.files.vectors.map { "vectors: \($0), \(table)" }
         let path = job.text.path == .fast ? "t2v tokenizes" : "Python has tokenized"
-        return ["job: \(job.folder), spaCy \(job.spacyVersion); \(path)\(job.why.isEmpty ? "" : ": \(job.why)")"] + [vectors].compactMap { $0 }
+        return ["job: \(job.folder), spaCy \(job.spacyVersion); \(path)\(job.why.isEmpty ? "" : ": \(job.why)")"]
+            + [vectors].compactMap { $0 }
     }
 
     private static func initialWeights(
@@ -132,7 +134,7 @@ package final class RunSetup {
 
     /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
     func begin() throws(InputError) {
-        var config = Array((options.encoded() + "\n").utf8)
+        var config = Array((try options.encoded() + "\n").utf8)
         if let job {
             let file = try MappedFile(job.files.config)
             config = withExtendedLifetime(file) { Array(file.bytes) }
@@ -143,7 +145,7 @@ package final class RunSetup {
     func commit() throws(InputError) {
         var options = options
         if let place = try settleJob() { options.job = place }
-        try folder.commit(run: Array((options.encoded() + "\n").utf8))
+        try folder.commit(run: Array((try options.encoded() + "\n").utf8))
     }
 
     /// A job that was compiled beside that of the run it replaces takes its place. A link keeps its paths good for workers that know them.
@@ -153,14 +155,15 @@ package final class RunSetup {
         guard let job, job.folder == new else { return nil }
         try? FileManager.default.removeItem(atPath: settled)
         guard rename(new, settled) == 0, symlink("job", new) == 0 else {
-            throw InputError("cannot rename the job: \(String(cString: strerror(errno)))", at: new, remedy: "check the folder's permissions")
+            throw InputError(
+                "cannot rename the job: \(String(cString: strerror(errno)))", at: new, remedy: "check the folder's permissions")
         }
         return settled
     }
 
     /// - Returns: the length of the log that is kept.
     func resume(_ state: CheckpointState) throws(InputError) -> Int {
-        try folder.resume(run: Array((options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
+        try folder.resume(run: Array((try options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
     }
 
     private static func compare(
@@ -186,6 +189,13 @@ package final class RunSetup {
                 "the vectors model is not the one the run was started with", at: options.vectorsModel,
                 remedy: "put the original model back, or start a new run with --init-checkpoint")
         }
+    }
+
+    /// What workers may fetch, before anything is prepared.
+    var artifacts: ArtifactServer {
+        ArtifactServer(
+            modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
+            vectorRows: vectors.rows, bytesPerRow: vectors.width * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.

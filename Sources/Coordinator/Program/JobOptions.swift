@@ -24,8 +24,10 @@ extension PretrainCommand {
 
     private func checkJobCommandLine() throws(InputError) {
         guard !outputDir.isEmpty else { throw InputError("OUTPUT_DIR is empty", at: "", remedy: "name a folder for the weights") }
-        guard !jobTexts.contains("") else { throw InputError("a text's path is empty", at: "", remedy: "name a file, or - for standard input") }
-        guard jobTexts.count { $0 == "-" } <= 1 else {
+        guard !jobTexts.contains("") else {
+            throw InputError("a text's path is empty", at: "", remedy: "name a file, or - for standard input")
+        }
+        guard jobTexts.count(where: { $0 == "-" }) <= 1 else {
             throw InputError("standard input is among the texts twice", at: "", remedy: "give - once")
         }
         guard resume == nil || resume == "auto" else {

@@ -14,15 +14,17 @@ struct FeaturesCommand: ParsableCommand {
         commandName: "features", abstract: "Print what the trainer sees: one JSON line a document.",
         discussion: "Every document is printed, whatever its length; empty ones are left out.")
 
-    @Argument(help: "Folder of a spaCy model (not with --job), then texts: .jsonl or .jsonl.gz; - for standard input.") var paths: [String]
-    @Option(help: "Folder of a compiled spaCy 3 config: print tokens, spaces, columns and vector rows.") var job: String?
+    @Argument(help: "TEXTS: .jsonl or .jsonl.gz; - for standard input. VECTORS_MODEL: folder of a spaCy model. In either order.")
+    var paths: [String]
+    @Option(help: "Folder of a compiled spaCy 3 config; then only TEXTS: prints tokens, spaces, columns and vector rows.") var job: String?
 
     func run() throws {
-        guard let texts = paths.last, paths.count == (job == nil ? 2 : 1) else {
-            throw InputError("\(paths.count) arguments", at: "features", remedy: "give VECTORS_MODEL TEXTS, or --job JOB TEXTS")
+        guard paths.count == (job == nil ? 2 : 1) else {
+            throw InputError("\(paths.count) arguments", at: "features", remedy: "give TEXTS VECTORS_MODEL, or --job JOB TEXTS")
         }
-        if let job { return try printFeatures(job: job, texts: texts) }
-        let vectorsModel = paths[0]
+        if let job { return try printFeatures(job: job, texts: paths[0]) }
+        let isSwapped = isFolder(paths[0]) && !isFolder(paths[1])
+        let (texts, vectorsModel) = isSwapped ? (paths[1], paths[0]) : (paths[0], paths[1])
         let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
         // A shard at a time: memory does not depend on the file's size.
         let (file, index) = try TextSource.withPlainFile(texts) { path in (try MappedFile(path), try CorpusIndex(path: path, lanes: 1)) }
@@ -37,6 +39,11 @@ struct FeaturesCommand: ParsableCommand {
             }
         }
     }
+}
+
+private func isFolder(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
 }
 
 struct InspectCommand: ParsableCommand {

@@ -21,9 +21,9 @@ struct PretrainCommand: ParsableCommand {
 
     @Argument(
         help: """
-            TEXTS: .jsonl or .jsonl.gz, one {"text": ...} or {"tokens": [...]} a line; - for standard input. VECTORS_MODEL: folder of a spaCy \
-            2.1, 2.3 or 3.x model with vectors. OUTPUT_DIR: folder for the weights. With --job: any number of texts, or none for those that \
-            its config names, then OUTPUT_DIR.
+            TEXTS: .jsonl or .jsonl.gz, one {"text": ...} or {"tokens": [...]} a line; - for standard input. VECTORS_MODEL: folder of a \
+            spaCy 2.1, 2.3 or 3.x model with vectors. OUTPUT_DIR: folder for the weights. With --job: any number of texts, or none for \
+            those that its config names, then OUTPUT_DIR.
             """)
     var paths: [String]
     @Option(help: "Folder of a compiled spaCy 3 config (`python -m spacy t2v compile`); it says what is trained.") var job: String?

@@ -61,6 +61,7 @@ package struct CompiledJob: Sendable {
         /// Number of the first epoch, where the weights of an earlier run are gone on with.
         package var epochStart: Int
         package var precision: Precision
+        package var localUpdates: Int
 
         package init(from decoder: any Decoder) throws {
             let values = try decoder.container(keyedBy: CodingKeys.self)
@@ -80,6 +81,7 @@ package struct CompiledJob: Sendable {
             patience = try values.decodeIfPresent(Int.self, forKey: .patience) ?? 0
             keepModels = try values.decodeIfPresent(Int.self, forKey: .keepModels)
             epochStart = try values.decodeIfPresent(Int.self, forKey: .epochStart) ?? 0
+            localUpdates = try values.decodeIfPresent(Int.self, forKey: .localUpdates) ?? 1
             precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .float32
         }
 
@@ -90,7 +92,7 @@ package struct CompiledJob: Sendable {
 
         enum CodingKeys: String, CodingKey {
             case seed, limit, shuffle, lanes, patience, precision
-            case epochStart = "epoch_start"
+            case epochStart = "epoch_start", localUpdates = "local_updates"
             case maxEpochs = "max_epochs", saveEvery = "n_save_every", saveEpoch = "n_save_epoch", skipLast = "skip_last"
             case wordsPerUpdate = "words_per_update", minLength = "min_length", maxLength = "max_length"
             case heldOut = "held_out", evaluateEvery = "evaluate_every", keepModels = "keep_models"
@@ -170,10 +172,11 @@ package struct CompiledJob: Sendable {
     package func requireBuilt() throws(InputError) {
         let unbuilt: [(String, Bool)] = [
             ("held_out", training.heldOut > 0), ("evaluate_every", training.evaluateEvery != nil), ("patience", training.patience > 0),
-            ("keep_models", training.keepModels != nil),
+            ("keep_models", training.keepModels != nil), ("local_updates", training.localUpdates > 1),
         ]
         if let first = unbuilt.first(where: { $0.1 }) {
-            throw InputError("\(first.0) is set, which this version does not have", at: "\(folder)/job.json", remedy: "leave it out of [t2v]")
+            throw InputError(
+                "\(first.0) is set, which this version does not have", at: "\(folder)/job.json", remedy: "leave it out of [t2v]")
         }
     }
 

@@ -10,7 +10,8 @@ struct JobFile {
         struct Mask: Decodable { var ids: [UInt64] }
         var path: TextSettings.Path
         var why: String?
-        var format: TextSettings.Format?
+        /// "pieces" where Python prepares the texts.
+        var format: String?
         var columns: [String]
         var symbols: String
         var sources: [String]?
@@ -63,7 +64,8 @@ struct JobFile {
     init(_ data: Data, place: String) throws(InputError) {
         let format = try Self.decode(Format.self, data, place).format
         guard format == CompiledJob.format else {
-            throw InputError("a job of format \(format), this program reads format \(CompiledJob.format)", at: place, remedy: CompiledJob.remedy)
+            throw InputError(
+                "a job of format \(format), this program reads format \(CompiledJob.format)", at: place, remedy: CompiledJob.remedy)
         }
         whole = try Self.decode(Whole.self, data, place)
         try spec.validate(place: place)
@@ -89,7 +91,7 @@ struct JobFile {
     /// The text side, without the paths of this machine.
     func textSettings(_ place: String) throws(InputError) -> TextSettings {
         TextSettings(
-            path: text.path, format: text.format ?? .jsonl, language: language, columns: text.columns,
+            path: text.path, format: text.format.flatMap(TextSettings.Format.init) ?? .jsonl, language: language, columns: text.columns,
             vectors: try vectors.map { vectors throws(InputError) in try rows(vectors, place) })
     }
 
@@ -108,17 +110,22 @@ struct JobFile {
         func require(_ good: Bool, _ key: String, _ found: Any, _ expected: String) throws(InputError) {
             guard good else { throw InputError("\(key) is \(found), expected \(expected)", at: place, remedy: CompiledJob.remedy) }
         }
+        let formats = text.path == .pieces ? ["pieces", "jsonl", "lines"] : ["jsonl", "lines"]
+        try require(formats.contains(text.format ?? "jsonl"), "text.format", text.format ?? "", formats.joined(separator: " or "))
         try require(text.symbols == "spacy38", "text.symbols", text.symbols, "spacy38")
         try require(spec.weightsFile == .template, "model.weights_file", spec.weightsFile.rawValue, "template")
         try require(spec.initialization == .file, "model.initialization", spec.initialization.rawValue, "file")
         try require((1...1_000_000_000).contains(training.maxEpochs), "training.max_epochs", training.maxEpochs, "1 or more")
-        try require((1...1_000_000_000).contains(training.wordsPerUpdate), "training.words_per_update", training.wordsPerUpdate, "1 or more")
+        try require(
+            (1...1_000_000_000).contains(training.wordsPerUpdate), "training.words_per_update", training.wordsPerUpdate, "1 or more")
         try require((0...1_000_000_000).contains(training.minLength), "training.min_length", training.minLength, "0 or more")
         try require(
             training.maxLength == 0 || (training.maxLength > training.minLength && training.maxLength <= 1_000_000_000),
             "training.max_length", training.maxLength, "0, or more than min_length (\(training.minLength)): min <= tokens < max are kept")
         try require(training.limit >= 0, "training.limit", training.limit, "0 or more")
-        for (key, value) in [("n_save_every", training.saveEvery), ("n_save_epoch", training.saveEpoch), ("keep_models", training.keepModels)] {
+        for (key, value) in [
+            ("n_save_every", training.saveEvery), ("n_save_epoch", training.saveEpoch), ("keep_models", training.keepModels),
+        ] {
             try require(value.map { $0 >= 1 } ?? true, "training.\(key)", value ?? 0, "null or 1 or more")
         }
         try require(
@@ -128,7 +135,9 @@ struct JobFile {
         try require(Set(text.columns).count == text.columns.count, "text.columns", text.columns, "names that differ")
         try validateColumns(settings, place, require)
         if let width = spec.vectorWidth {
-            guard let vectors else { throw InputError("the model needs vectors and the job has none", at: place, remedy: CompiledJob.remedy) }
+            guard let vectors else {
+                throw InputError("the model needs vectors and the job has none", at: place, remedy: CompiledJob.remedy)
+            }
             try require(vectors.width == width, "vectors.width", vectors.width, "\(width), as the model has it")
             try require(vectors.rows > 0, "vectors.rows", vectors.rows, "1 or more")
             try require(vectors.mode == .floret || vectors.key2row != nil, "vectors.key2row", "missing", "a path, in mode \"default\"")

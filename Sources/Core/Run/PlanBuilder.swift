@@ -29,14 +29,14 @@ package struct PlanBuilder {
     ///   - firstLine: number of its first line in the corpus.
     ///   - key: cache key.
     ///   - size: bytes of the prepared shard, with their digest.
-    package mutating func add(_ shard: PreparedShard, lane: Int, firstLine: Int, key: [UInt8], size: UInt64, digest: [UInt8]) {
+    package mutating func add(_ shard: PreparedShard, lane: Int, firstLine: Int, key: CacheKey, size: UInt64, digest: ShardDigest) {
         counts.add(shard)
         laneWords[lane] += UInt64(shard.tokens.count)
         documents.kept += shard.documentCount
         documents.empty += shard.emptyCount
         documents.tooShort += shard.tooShortCount
         documents.tooLong += shard.tooLongCount
-        planned.append(.init(lane: lane, firstLine: UInt64(firstLine), key: key.hex, byteCount: size, digest: digest.hex))
+        planned.append(.init(lane: lane, firstLine: UInt64(firstLine), key: key, byteCount: size, digest: digest))
     }
 
     /// The plan; nil when no document was kept.

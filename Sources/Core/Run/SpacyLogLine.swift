@@ -1,7 +1,7 @@
 // A line of spaCy 3's log.jsonl. In: sums. Out: JSON as srsly writes it.
 import Foundation
 
-/// spaCy 3's keys first, in its order and its way of writing numbers (srsly.json_dumps of ujson: no spaces, at most ten decimals), then ours.
+/// spaCy 3's keys first, in its order and its way of writing numbers (srsly's ujson: no spaces, at most ten decimals), then ours.
 package struct SpacyLogLine {
     var words: UInt64
     var loss: Double

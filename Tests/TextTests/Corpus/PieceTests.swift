@@ -130,7 +130,9 @@ struct PieceWriter {
             #expect(offset == whole.count)
             #expect(index.shards.count >= min(50, 8 * lanes) / 2)
             #expect(index.shards[0].firstLine == 3)
-            for (shard, next) in zip(index.shards, index.shards.dropFirst()) { #expect(shard.firstLine + shard.lineCount <= next.firstLine) }
+            for (shard, next) in zip(index.shards, index.shards.dropFirst()) {
+                #expect(shard.firstLine + shard.lineCount <= next.firstLine)
+            }
         }
     }
 
@@ -148,7 +150,9 @@ struct PieceWriter {
         var later = PieceWriter.sample
         later.firstDocument = 9
         #expect(try message(piece + later.bytes()) == "accepted")
-        #expect(try message(piece + piece).contains("byte \(piece.count): damaged piece of prepared texts: its first document is 7, expected 9"))
+        #expect(
+            try message(piece + piece).contains("byte \(piece.count): damaged piece of prepared texts: its first document is 7, expected 9")
+        )
         #expect(try message(piece, columns: 4).contains("2 columns"))
         #expect(try message(piece, limit: 100).contains("a piece at most 100"))
         #expect(try message(Array("{\"text\": \"a\"}".utf8)).contains("middle of a header"))

@@ -12,7 +12,8 @@ import Testing
         var count: Int
         var fold: UInt64
 
-        init(_ minimum: Int, _ maximum: Int, _ hashes: Int, _ seed: UInt32, _ begin: String, _ end: String, _ rows: Int,
+        init(
+            _ minimum: Int, _ maximum: Int, _ hashes: Int, _ seed: UInt32, _ begin: String, _ end: String, _ rows: Int,
             _ word: String, _ count: Int, _ fold: UInt64
         ) {
             floret = FloretRows(minimum: minimum, maximum: maximum, hashCount: hashes, seed: seed, begin: begin, end: end, rows: rows)

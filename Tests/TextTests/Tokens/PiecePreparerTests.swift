@@ -10,7 +10,9 @@ import Testing
         vectors: .table(attribute: "ORTH", rows: 9))
     static let schema = FeatureSchema(attributes: ["SHAPE", "SPACY", "NORM"], vectorsAttribute: "ORTH", byteCount: 3)
 
-    private func preparer(min: Int = 0, max: Int = .max, rowOf: [String: Int32] = [:], columns: [String] = text.columns) throws -> PiecePreparer {
+    private func preparer(min: Int = 0, max: Int = .max, rowOf: [String: Int32] = [:], columns: [String] = text.columns) throws
+        -> PiecePreparer
+    {
         var text = Self.text
         text.columns = columns
         let ids = StringIDs(.spacy38)

@@ -30,8 +30,7 @@ public struct InitialWeights: Equatable, Sendable {
     /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
     /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
-    public static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights
-    {
+    public static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try SafetensorsFile(path: path)
         let isSealed = try file.verifyDigest()
         guard isSealed || file.metadata["format"] != Checkpoint.formatName else {

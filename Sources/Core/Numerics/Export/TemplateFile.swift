@@ -1,6 +1,5 @@
 // thinc 8's weights file as a form to fill in. In: a file that spaCy 3 wrote, and tensors. Out: the same file with other values.
 import Base
-import Foundation
 
 /// A tok2vec as spaCy 3 saves it (thinc 8 `Model.to_bytes`): a msgpack map of nodes, attrs, params and shims, each with one entry a node of
 /// the layer tree. t2v never makes such a file: it copies one and replaces the bytes of its parameters, so that the structure stays that

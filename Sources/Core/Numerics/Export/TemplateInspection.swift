@@ -120,7 +120,8 @@ extension Inspection {
         lines.append("  note: the config also needs the whole [pretraining] block; its component and layer name where the weights go")
         lines.append("  note: attrs in another order load without an error, and the file's are used")
         if settings.vectorWidth != nil {
-            lines.append("  note: [initialize] vectors must name the vectors of the pretraining: others of the same width load without an error")
+            lines.append(
+                "  note: [initialize] vectors must name the vectors of the pretraining: others of the same width load without an error")
         }
         return (lines + ["", "parameters (layer, name):"] + shapes(tensors.map { ($0.name, $0.shape) })).joined(separator: "\n") + "\n"
     }

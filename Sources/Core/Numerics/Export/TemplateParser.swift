@@ -1,6 +1,5 @@
 // thinc 8's weights file, taken apart. In: foreign bytes. Out: nodes with the places of their parameters.
 import Base
-import Foundation
 
 /// Reads what `thinc.model.Model.to_bytes` (8.1 to 8.3) writes: {"nodes": [{"index", "name", "dims", "refs"}], "attrs": [{name: msgpack in
 /// a bin}], "params": [{name: array}], "shims": [[]]}; an array is srsly's {b"nd": true, b"type": "<f4", b"kind": b"", b"shape": [ints],

@@ -49,7 +49,8 @@ struct ShardCutter {
 
     private var tooLong: InputError {
         InputError(
-            "the line is longer than \(limit >> 20) MiB", at: "\(path):\(line - (firstLines.last ?? 0) + 1)", remedy: "one record a line; split the document")
+            "the line is longer than \(limit >> 20) MiB", at: "\(path):\(line - (firstLines.last ?? 0) + 1)",
+            remedy: "one record a line; split the document")
     }
 
     /// `rest` is the line's last part, its newline included.

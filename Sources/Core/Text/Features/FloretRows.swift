@@ -24,7 +24,9 @@ package struct FloretRows: Codable, Sendable, Equatable {
     /// - Throws: `InputError` that names the key whose value no table has.
     package func validate(place: String) throws(InputError) {
         func require(_ good: Bool, _ key: String, _ value: Any, _ expected: String) throws(InputError) {
-            guard good else { throw InputError("vectors.\(key) is \(value), expected \(expected)", at: place, remedy: "compile the config again") }
+            guard good else {
+                throw InputError("vectors.\(key) is \(value), expected \(expected)", at: place, remedy: "compile the config again")
+            }
         }
         try require((1...4).contains(hashCount), "hash_count", hashCount, "1 to 4")
         try require((0...Self.longest).contains(minimum), "minn", minimum, "0 or more")

@@ -62,7 +62,8 @@ public final class Lexicon: Sendable {
         let folderOrth = folderIDs.id(word)
         let row = rowOf[folderOrth] ?? -1
         if !stored.isEmpty, let lexeme = stored[Array(word)] {
-            return WordAttributes(orth: orth, norm: lexeme.norm, prefix: lexeme.prefix, suffix: lexeme.suffix, shape: lexeme.shape, row: row)
+            return WordAttributes(
+                orth: orth, norm: lexeme.norm, prefix: lexeme.prefix, suffix: lexeme.suffix, shape: lexeme.shape, row: row)
         }
         return WordAttributes(
             orth: orth, norm: norm(word).withUnsafeBufferPointer { ids.id($0) }, prefix: ids.id(LexicalAttributes.prefix(word)),

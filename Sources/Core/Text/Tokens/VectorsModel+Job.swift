@@ -73,7 +73,9 @@ extension VectorsModel {
         case nil: return
         }
         guard let table, table.rows != rows else { return }
-        throw InputError("\(table.rows) rows, the job was made with \(rows)", at: table.path, remedy: "put the old vectors back, or " + TextSettings.remedy)
+        throw InputError(
+            "\(table.rows) rows, the job was made with \(rows)", at: table.path,
+            remedy: "put the old vectors back, or " + TextSettings.remedy)
     }
 
     private static func digest(_ text: TextSettings, _ bundle: [(name: String, path: String)]) throws(InputError) -> String {
