@@ -18,7 +18,7 @@ struct Rule: Sendable {
     /// decide import nothing: what they need is given to them.
     static let allowedImports: [(folder: String, modules: Set<String>)] = [
         ("Sources/Core/Base/", ["CLinux", "CSodium", "Foundation", "FoundationEssentials", "Glibc", "Logging"]),
-        ("Sources/Core/Text/Corpus/", ["CLinux", "Foundation", "FoundationEssentials", "Glibc"]),
+        ("Sources/Core/Text/Corpus/", ["CLinux", "Foundation", "FoundationEssentials", "Glibc", "Synchronization"]),
         ("Sources/Core/Text/Features/", ["Foundation", "FoundationEssentials", "Glibc"]),
         ("Sources/Core/Text/Tokens/", ["CLinux", "CPCRE2", "Foundation", "FoundationEssentials", "Glibc", "Synchronization"]),
         ("Sources/Core/Numerics/Checkpoint/", ["CLinux", "Foundation", "FoundationEssentials", "Glibc"]),

@@ -4,6 +4,7 @@ import Base
 import Foundation
 import Logging
 import Numerics
+import Protocol
 import Run
 import Text
 
@@ -22,7 +23,7 @@ package final class RunSetup {
     /// Lane of each shard.
     let laneOfShard: [Int]
     /// Cache key of each shard.
-    let keys: [[UInt8]]
+    let keys: [CacheKey]
     let cache: PreparedCache
     let initial: InitialWeights?
     /// What is trained: the checkpoint's, or what the options say.
@@ -87,14 +88,14 @@ package final class RunSetup {
 
     /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
     func begin() throws(InputError) {
-        try folder.begin(files: [(Self.configName, Array((options.encoded() + "\n").utf8))], spool: spool)
+        try folder.begin(files: [(Self.configName, Array((try options.encoded() + "\n").utf8))], spool: spool)
     }
 
-    func commit() throws(InputError) { try folder.commit(run: Array((options.encoded() + "\n").utf8)) }
+    func commit() throws(InputError) { try folder.commit(run: Array((try options.encoded() + "\n").utf8)) }
 
     /// - Returns: the length of the log that is kept.
     func resume(_ state: CheckpointState) throws(InputError) -> Int {
-        try folder.resume(run: Array((options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
+        try folder.resume(run: Array((try options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
     }
 
     private static func compare(_ state: CheckpointState, _ corpus: String, _ model: VectorsModel, _ options: RunOptions) throws {
@@ -113,6 +114,13 @@ package final class RunSetup {
                 "the vectors model is not the one the run was started with", at: options.vectorsModel,
                 remedy: "put the original model back, or start a new run with --init-checkpoint")
         }
+    }
+
+    /// What workers may fetch, before anything is prepared.
+    var artifacts: ArtifactServer {
+        ArtifactServer(
+            modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
+            vectorRows: vectors.rows, bytesPerRow: vectors.width * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.

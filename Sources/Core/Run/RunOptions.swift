@@ -42,18 +42,25 @@ public struct RunOptions: Codable, Sendable, Equatable {
     }
 
     /// JSON text, keys sorted, in snake case: `settings` stands in one level with the rest, as in spaCy's file.
-    public func encoded() -> String {
+    /// - Throws: `InputError` when a number has no JSON: infinity, say.
+    public func encoded() throws(InputError) -> String {
+        func fail(_ error: any Error) -> InputError {
+            InputError("the run's options cannot be encoded: \(error)", at: "config.json", remedy: "check the options' values")
+        }
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        guard let data = try? encoder.encode(self), var object = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] else {
-            return "{}"
+        var object: [String: Any]
+        do { object = try JSONSerialization.jsonObject(with: try encoder.encode(self)) as? [String: Any] ?? [:] } catch {
+            throw fail(error)
         }
         if let settings = object.removeValue(forKey: "settings") as? [String: Any] {
             for (key, value) in settings { object[Self.spacyNames[key] ?? key] = value }
         }
         object["t2v_version"] = Version.current
         let options: JSONSerialization.WritingOptions = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        return (try? JSONSerialization.data(withJSONObject: object, options: options)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+        do { return String(decoding: try JSONSerialization.data(withJSONObject: object, options: options), as: UTF8.self) } catch {
+            throw fail(error)
+        }
     }
 
     /// Swift's names where spaCy's differ.
