@@ -1,7 +1,7 @@
 // From options to a run that can start. In: options, perhaps a checkpoint. Out: model, corpus, keys, cached shards; every fault of the
 // input.
 import Base
-import Foundation
+import FoundationEssentials
 import Logging
 import Numerics
 import Run
@@ -86,14 +86,14 @@ package final class RunSetup {
 
     /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
     func begin() throws(InputError) {
-        try folder.begin(files: [(Self.configName, Array((options.encoded() + "\n").utf8))], spool: spool)
+        try folder.begin(files: [(Self.configName, Array((try options.encoded() + "\n").utf8))], spool: spool)
     }
 
-    func commit() throws(InputError) { try folder.commit(run: Array((options.encoded() + "\n").utf8)) }
+    func commit() throws(InputError) { try folder.commit(run: Array((try options.encoded() + "\n").utf8)) }
 
     /// - Returns: the length of the log that is kept.
     func resume(_ state: CheckpointState) throws(InputError) -> Int {
-        try folder.resume(run: Array((options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
+        try folder.resume(run: Array((try options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
     }
 
     private static func compare(_ state: CheckpointState, _ corpus: String, _ model: VectorsModel, _ options: RunOptions) throws {

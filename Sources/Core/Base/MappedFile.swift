@@ -1,6 +1,6 @@
 // A file as read-only memory. In: a path. Out: bytes that the kernel pages in and may drop again.
 import CLinux
-import Foundation
+import Glibc
 
 /// A whole file mapped read-only and shared. Pages are clean page cache: they count as the kernel's, not as the process's own memory.
 public final class MappedFile: @unchecked Sendable {

@@ -1,6 +1,7 @@
 // Jobs that may need blobs first: shards to prepare, the plan, lanes to open.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 import Numerics
 import Protocol
 import Run
@@ -72,7 +73,7 @@ extension WorkerShell {
     private func expectFile(_ blob: BlobID, _ path: String, _ byteCount: UInt64) -> String? {
         if blobs.isExpected(blob) { return nil }
         do {
-            let folder = (path as NSString).deletingLastPathComponent
+            let folder = Path.parent(path)
             try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             blobs.expect(blob, file: try IncomingFile(target: path, size: byteCount))
             return nil

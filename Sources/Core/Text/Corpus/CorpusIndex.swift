@@ -1,7 +1,7 @@
 // A corpus file cut into shards. In: a JSONL file. Out: byte ranges of whole lines, their hashes, and lanes of them.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// A run of whole corpus lines: the unit that is shipped, prepared and cached.
 public struct Shard: Equatable, Sendable {
