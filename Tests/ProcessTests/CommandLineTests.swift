@@ -76,6 +76,18 @@ import Testing
         #expect(raised.status == 0, "\(raised.output)")
     }
 
+    /// One worker is leased all of them at once.
+    @Test func manyLanes() throws {
+        let program = try Program(
+            "t2v-coordinator",
+            [
+                "pretrain", Demo.texts, Demo.vectors, Scratch.path("out"), "--cache", Demo.cache, "--workers", "1", "--lanes", "1500",
+                "-i", "1", "-cw", "16", "-cd", "1", "-er", "100", "-bs", "20000",
+            ])
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(!program.output.contains("takes no messages"), "\(program.output)")
+    }
+
     @Test func theOptimizersConstants() throws {
         let (status, text, folder) = try pretrain(
             ["--learn-rate", "0.002"], environment: ["SPACY_LEARN_RATE": "0.5", "L2_penalty": "0.1"])

@@ -217,7 +217,7 @@ def measure(command: list[str], cores: list[int], log: Path, seconds: float, loo
         raise InputError(
             f"{name} trained nothing that could be measured: {text[-1] if text else 'it said nothing'}", "bench", "see what it says"
         )
-    return Figure(name, len(cores), (last[1] - first[1]) / (last[0] - first[0]), memory)
+    return Figure(name, len(cores), speed([first, last]), memory)
 
 
 def resident(session: int) -> int:
@@ -246,8 +246,13 @@ def spacy_figure(config: Path, code: Optional[Path], arguments: list[str], folde
 
     figure = measure(line, cores, folder / "spacy.log", seconds, look, "spaCy")
     points = [points_of(text) for text in times.read_text().splitlines()]
-    (t0, w0), (t1, w1) = points[0], points[-1]
-    return Figure("spaCy", len(cores), (w1 - w0) / (t1 - t0), figure.memory)
+    return Figure("spaCy", len(cores), speed(points), figure.memory)
+
+
+def speed(points: list[Point]) -> float:
+    """Words a second after the first point: the first update took its time for other things too."""
+    (begun, before), (ended, after) = points[0], points[-1]
+    return (after - before) / (ended - begun)
 
 
 def points_of(line: str) -> Point:

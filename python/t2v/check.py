@@ -72,7 +72,6 @@ def build_for_training(raw: Any) -> tuple[Any, dict[str, Any]]:
     with explained("initialize the pipeline", "[initialize]"), nlp.select_pipes(enable=[]):
         nlp.config["pretraining"] = {}
         nlp.initialize()
-    nlp._link_components()
     return nlp, settings
 
 

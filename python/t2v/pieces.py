@@ -65,7 +65,7 @@ class Words:
         index, inverse = distinct(rows[:, 0], rows[:, 1])
         values, texts = self.columns_of(rows[index, 0], rows[index, 1])
         encoded = [text.encode("utf8") for text in texts]
-        offsets = numpy.zeros(len(encoded) + 1, dtype="<u4")
+        offsets: Any = numpy.zeros(len(encoded) + 1, dtype="<u4")
         numpy.cumsum([len(text) for text in encoded], out=offsets[1:])
         tokens = inverse.astype("<u4") | numpy.where(rows[:, 2] != 0, SPACE, 0).astype("<u4")
         ids = numpy.ascontiguousarray(values.T, dtype="<u8")
@@ -245,6 +245,6 @@ def prepare(nlp: Any, corpus: Any, columns: list[str], where: str, path: Path) -
     if form is None:
         return write(path, from_reader(nlp, corpus, Words(nlp.vocab, columns)))
     bounds = reader.bounds(corpus)
-    chunks = records.chunks(reader.sources(corpus, where), bounds["limit"])
+    chunks = records.chunks(reader.sources(corpus, where), form, bounds["limit"])
     preparer = Preparer(nlp, columns, form, bounds)
     return write(path, in_processes(preparer, chunks, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))

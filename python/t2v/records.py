@@ -43,8 +43,8 @@ def opened(path: str) -> Iterator[BinaryIO]:
         raise InputError(f"cannot be read: {error}", path, "check the file") from None
 
 
-def chunks(files: list[str], limit: int = 0) -> Iterator[Chunk]:
-    """All records in order; blank lines are none. limit: at most so many records, if not 0."""
+def chunks(files: list[str], form: str, limit: int = 0) -> Iterator[Chunk]:
+    """All records in order; blank lines are none, but a plain text of white space is one. limit: at most so many records, if not 0."""
     count = 0
     for path in files:
         with opened(path) as file:
@@ -52,7 +52,7 @@ def chunks(files: list[str], limit: int = 0) -> Iterator[Chunk]:
             lines: list[bytes] = []
             size = 0
             for number, line in enumerate(file, 1):
-                if not line.strip():
+                if not (line.rstrip(b"\r\n") if form == "lines" else line.strip()):
                     continue
                 if limit and count + len(lines) >= limit:
                     break
@@ -100,14 +100,14 @@ def record_text(text: str, where: str) -> Any:
     raise InputError("the record has no text", where, 'write one {"text": ...} or {"tokens": [...]} a line')
 
 
-def sample(files: list[str], first: int, more: int, seed: int = 0) -> list[Chunk]:
+def sample(files: list[str], form: str, first: int, more: int, seed: int = 0) -> list[Chunk]:
     """The first records, and some from anywhere; of compressed files from their beginning only. Standard input gives none."""
     found: list[Chunk] = []
     missing = first
     for path in files:
         if path == "-" or missing <= 0:
             break
-        for chunk in chunks([path], limit=missing):
+        for chunk in chunks([path], form, missing):
             found.append(chunk)
             missing -= len(chunk.lines)
     draw = random.Random(seed)

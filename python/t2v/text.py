@@ -120,7 +120,7 @@ def check_fast(built: Built, text: dict[str, Any], folder: Path, count: int) -> 
     """The first difference between t2v's tokens and spaCy's, and what was checked."""
     if count == 0:
         return "", "not compared with spaCy's tokens, as --verify 0 says"
-    sample = records.sample(text["sources"], count, count)
+    sample = records.sample(text["sources"], text["format"], count, count)
     if not sample:
         return "", "not compared with spaCy's tokens, since standard input cannot be read twice"
     try:

@@ -32,8 +32,11 @@ def evaluate_command(
 
     Overrides of the config, as --training.max_steps 500, are passed on. What is done already is not done again.
     """
+    import signal
+
     from .evaluate import Request, evaluate
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the trainings must end too
     with reported():
         try:
             evaluate(Request(config_path, out, train, dev, sizes, seeds, weights, code, gpu, jobs, list(ctx.args)))

@@ -27,14 +27,15 @@ def fresh_pipeline(nlp: Any, folder: Path) -> Any:
     return fresh.from_disk(folder, exclude=["vectors"])
 
 
-def features(program: Path, job: Path, texts: list[Any]) -> Iterator[dict[str, Any]]:
+def features(program: Path, job: Path, texts: list[Any], form: str) -> Iterator[dict[str, Any]]:
     """What the trainer sees of texts.
 
     Raises: InputError when the program refuses them.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf8") as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt" if form == "lines" else ".jsonl", encoding="utf8") as file:
         for text in texts:
-            file.write(json.dumps({"text" if isinstance(text, str) else "tokens": text}) + "\n")
+            record = text if form == "lines" else json.dumps({"text" if isinstance(text, str) else "tokens": text})
+            file.write(f"{record}\n")
         file.flush()
         done = subprocess.run([str(program), "features", "--job", str(job), file.name], capture_output=True)
     if done.returncode != 0:
@@ -56,7 +57,7 @@ def first_difference(program: Path, job: Path, folder: Path, nlp: Any, chunks: l
     fresh.max_length = max([1_000_000, *map(len, texts)])
     docs = [fresh.make_doc(text) if isinstance(text, str) else Doc(fresh.vocab, words=text) for text in texts]
     vectors = nlp.vocab.vectors
-    pairs = [(doc, seen) for doc, seen in zip((doc for doc in docs if len(doc)), features(program, job, texts))]
+    pairs = [(doc, seen) for doc, seen in zip((doc for doc in docs if len(doc)), features(program, job, texts, form))]
     for doc, seen in pairs:
         words = [token.text for token in doc]
         if seen["tokens"] != words:

@@ -19,7 +19,7 @@ if vectors:
     key2row = srsly.read_msgpack(vectors["key2row"])
 lines = Path(sys.argv[4]).read_text().splitlines()
 for number, line in enumerate(lines, 1):
-    doc = nlp.make_doc(json.loads(line)["text"])
+    doc = nlp.make_doc(line if job["text"]["format"] == "lines" else json.loads(line)["text"])
     seen = {
         "tokens": [token.text for token in doc],
         "spaces": [int(bool(token.whitespace_)) for token in doc],

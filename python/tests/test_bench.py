@@ -103,3 +103,7 @@ def test_durations(seconds: float, words: str) -> None:
 def test_an_override_may_stand_where_texts_may(spacy_command: Any, tmp_path: Path) -> None:
     result = spacy_command("t2v", "bench", str(BASE), "--paths.raw_text", str(tmp_path / "none.jsonl"), "--seconds", "0")
     assert result.returncode == 2 and "--seconds 0" in result.stderr
+
+
+def test_the_first_update_does_not_count() -> None:
+    assert bench.speed([(10.0, 5000.0), (11.0, 6000.0), (12.0, 7000.0)]) == 1000.0

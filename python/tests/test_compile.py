@@ -12,6 +12,8 @@ from typing import Any, Callable
 import pytest
 from conftest import BASE, HERE, MODEL, arguments, with_blocks
 
+from t2v.errors import InputError
+
 VECTORS_OBJECTIVE = {"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 2, "hidden_size": 12, "loss": "cosine"}
 CNN = {
     "@architectures": "spacy.HashEmbedCNN.v2",
@@ -130,6 +132,33 @@ def test_portable_job_holds_the_vectors(compiled: Callable[..., Any], tmp_path: 
     assert job["vectors"]["file"] == "vectors/vectors"
     assert (tmp_path / "job/vectors/vectors").read_bytes() == (vectors / "vocab/vectors").read_bytes()
     assert job["vectors"]["digest"] == compiled(overrides)["vectors"]["digest"]
+
+
+@pytest.mark.parametrize("what", ["rows", "keys"])
+def test_vectors_that_a_callback_has_changed(compiled: Callable[..., Any], tmp_path: Path, vectors: Path, what: str) -> None:
+    """The folder's files are not these vectors: the job holds its own."""
+    import numpy
+    import srsly
+
+    overrides = {"pretraining.objective": VECTORS_OBJECTIVE, "paths.vectors": str(vectors)}
+    plain = compiled(overrides)["vectors"]
+    callback = {"@callbacks": "my.change.v1", "what": what}
+    changed = compiled({**overrides, "initialize.after_init": callback}, code=HERE / "user_code.py")["vectors"]
+    assert plain["file"].startswith("/") and changed["file"] == "vectors/vectors" and plain["digest"] != changed["digest"]
+    before, after = numpy.load(plain["file"]), numpy.load(tmp_path / "job/vectors/vectors")
+    assert numpy.array_equal(after, before * 2 if what == "rows" else before)
+    keys = len(srsly.read_msgpack(tmp_path / "job/vectors/key2row")) - len(srsly.read_msgpack(plain["key2row"]))
+    assert keys == (1 if what == "keys" else 0)
+
+
+def test_a_job_takes_the_place_of_a_job_only(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    compiled()
+    assert compiled({"training.seed": 3})["training"]["seed"] == 3
+    assert '"seed": 3' in (tmp_path / "job/job.json").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"job"}
+    (tmp_path / "job/job.json").unlink()
+    with pytest.raises(InputError, match="something else is there"):
+        compiled()
 
 
 def test_inline_component(compiled: Callable[..., Any], tmp_path: Path) -> None:

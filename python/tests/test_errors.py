@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from conftest import BASE, MODEL
+from conftest import BASE, HERE, MODEL
 
 from t2v.errors import InputError
 
@@ -44,7 +44,7 @@ MISTAKES: list[Any] = [
     pytest.param({f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX", "MORPH"]}, ["MORPH", "annotated"], id="annotation"),
     pytest.param({f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX", "IDX"]}, ["IDX"], id="IDX"),
     pytest.param({f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX", "NORMS"]}, ["NORMS"], id="no attribute"),
-    pytest.param({f"{MODEL}.embed.@architectures": "my.Embed.v1"}, ["my.Embed.v1", "--code"], id="no function"),
+    pytest.param({f"{MODEL}.embed.@architectures": "nobodys.Embed.v1"}, ["nobodys.Embed.v1", "--code"], id="no function"),
     pytest.param({"pretraining.dropout": 1.0}, ["dropout"], id="dropout"),
     pytest.param({"pretraining.max_epochs": 0}, ["max_epochs = 0"], id="no epochs"),
     # the section [t2v]
@@ -72,6 +72,17 @@ def test_no_pretraining_block(compiled: Callable[..., Any], tmp_path: Path) -> N
     (tmp_path / "config.cfg").write_text(text[: text.index("[pretraining]")])
     with pytest.raises(InputError, match="no \\[pretraining\\] block.*init fill-config --pretraining"):
         compiled(config=tmp_path / "config.cfg")
+
+
+def test_byte_order_mark(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "config.cfg").write_text("\ufeff" + BASE.read_text())
+    with pytest.raises(InputError, match="byte order mark"):
+        compiled(config=tmp_path / "config.cfg")
+
+
+def test_users_objective(compiled: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match=r"\[pretraining.objective\]: the objective is not one of spaCy's .*PretrainCharacters"):
+        compiled({"pretraining.objective": {"@architectures": "my.Objective.v1"}}, code=HERE / "user_code.py")
 
 
 def test_missing_key(compiled: Callable[..., Any], tmp_path: Path) -> None:

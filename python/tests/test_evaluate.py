@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def test_best_weights_come_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("scores", "verdict"),
-    [([0.7, 0.72, 0.71], "helps"), ([0.5, 0.55, 0.52], "hurts"), ([0.61, 0.60, 0.65], "no difference"), ([0.9], "unknown")],
+    [([0.7, 0.72, 0.71], "helps"), ([0.5, 0.55, 0.52], "hurts"), ([0.61, 0.60, 0.67], "no difference"), ([0.9], "unknown")],
 )
 def test_verdict_needs_more_than_the_spread(scores: list[float], verdict: str) -> None:
     cells = [Cell(100, None, [0.62, 0.61, 0.63][: len(scores)]), Cell(100, "model-best.bin", scores)]
@@ -193,3 +194,22 @@ def test_summary_is_what_the_report_reads(tmp_path: Path) -> None:
     evaluate.write(tmp_path, request(tmp_path), cells)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert [Cell(**cell) for cell in summary["cells"]] == cells
+
+
+def test_stopping_ends_the_trainings(place: Path, tmp_path: Path) -> None:
+    """SIGTERM, as a batch system sends it: status 75, and no training is left behind."""
+    log = tmp_path / "shown"
+    command = [sys.executable, "-m", "t2v", "evaluate", str(place / "task.cfg"), str(place / "out"), "--training.max_steps", "100000"]
+    paths = ["--train", str(place / "train.spacy"), "--dev", str(place / "dev.spacy"), "--sizes", "all", "--training.patience", "0"]
+    with log.open("w") as stream:
+        process = subprocess.Popen([*command, *paths], stdout=stream, stderr=stream, cwd=BASE.parents[1])
+    logs = place / "out" / "t2v" / "evaluate" / "logs"
+    deadline = time.monotonic() + 60
+    while not (logs.is_dir() and any("Pipeline" in file.read_text() for file in logs.iterdir())):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(timeout=60) == 75, log.read_text()
+    assert "the same command goes on from here" in log.read_text()
+    running = subprocess.run(["pgrep", "-f", str(place / "task.cfg")], capture_output=True, text=True).stdout
+    assert running == ""

@@ -67,6 +67,11 @@ def test_attributes_that_only_python_computes(compiled: Callable[..., Any], tmp_
     assert text["mask"]["text"] == "[MASK]" and text["mask"]["ids"][1] == nlp.vocab.strings["[mask]"]
 
 
+def test_a_function_that_is_not_spacys(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    job = compiled({"initialize.after_init": {"@callbacks": "my.change.v1", "what": "shape"}}, code=HERE / "user_code.py")
+    assert job["text"]["path"] == "pieces" and "SHAPE is computed by a function that is not spaCy's" in job["text"]["why"]
+
+
 def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: Path) -> None:
     import spacy
 
@@ -141,18 +146,18 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps({"text": f"{SENTENCES[n % 4]} Number {n}."}) + "\n\n" for n in range(3300)))
     nlp = spacy.blank("en")
     preparer = pieces.Preparer(nlp, ["ORTH", "NORM"], "jsonl", {"min_length": 17, "max_length": 40, "limit": 0})
-    one = [preparer(chunk) for chunk in records.chunks([str(path)])]
-    many = list(pieces.in_processes(preparer, records.chunks([str(path)]), 2))
+    one = [preparer(chunk) for chunk in records.chunks([str(path)], "jsonl")]
+    many = list(pieces.in_processes(preparer, records.chunks([str(path)], "jsonl"), 2))
     lengths = [len(nlp.make_doc(f"{SENTENCES[n % 4]} Number {n}.")) for n in range(4)]
     longest = max(lengths)
     assert one == many and sum(count for _, count, _ in one) == sum(1 for n in range(3300) if 17 <= lengths[n % 4] < 40)
     preparer.low, preparer.high = longest, longest
-    assert preparer(next(records.chunks([str(path)])))[1] == 0
+    assert preparer(next(records.chunks([str(path)], "jsonl")))[1] == 0
     preparer.high = longest + 1
-    assert preparer(next(records.chunks([str(path)])))[1] == 1000 // 4 * lengths.count(longest)
+    assert preparer(next(records.chunks([str(path)], "jsonl")))[1] == 1000 // 4 * lengths.count(longest)
     found = decode(b"".join(piece for piece, _, _ in one), 2)
     assert [first for first, _ in found] == [0, 1000, 2000, 3000]
-    limited = list(records.chunks([str(path)], 1500))
+    limited = list(records.chunks([str(path)], "jsonl", 1500))
     assert sum(len(chunk.lines) for chunk in limited) == 1500
 
 
@@ -171,7 +176,7 @@ def test_a_killed_process_ends_it(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(InputError, match="was killed"):
-        list(pieces.in_processes(Killed(), records.chunks([str(tmp_path / "raw.jsonl")]), 2))
+        list(pieces.in_processes(Killed(), records.chunks([str(tmp_path / "raw.jsonl")], "jsonl"), 2))
 
 
 def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
@@ -212,6 +217,21 @@ def test_wrong_records_are_named(compiled: Callable[..., Any], tmp_path: Path, l
 def test_nothing_trains_on_nothing(compiled: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match="no document is left"):
         compiled({f"{MODEL}.embed.attrs": ATTRIBUTES, "corpora.pretrain.min_length": 400})
+
+
+def test_plain_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    """As spaCy's reader: only empty lines are skipped, and max_length itself is kept."""
+    import spacy
+    from spacy.training.corpus import PlainTextCorpus
+
+    path = tmp_path / "raw.txt"
+    path.write_bytes('One two three.\r\n\n  \n{"text": 1}\nNaïve\n'.encode())
+    reader = {"@readers": "spacy.PlainTextCorpus.v1", "path": str(path), "min_length": 0, "max_length": 5}
+    job = compiled({"corpora.pretrain": reader, f"{MODEL}.embed.attrs": ATTRIBUTES})
+    [(_, docs)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 5)
+    nlp = spacy.blank("en")
+    seen = [example.predicted for example in PlainTextCorpus(path, min_length=0, max_length=5)(nlp)]
+    assert docs == [expected(doc, job["text"]["columns"]) for doc in seen] and len(docs) == 3
 
 
 def test_plain_text_reader_bounds(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def test_differences(
     assert (tmp_path / "job/texts.pieces").exists() and not (tmp_path / "job/nlp").exists() and text["mask"]["text"] == "[MASK]"
 
 
+def test_equal_plain_texts(program: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "raw.txt").write_text("\n".join(SENTENCES) + "\n")
+    reader = {"@readers": "spacy.PlainTextCorpus.v1", "path": str(tmp_path / "raw.txt")}
+    assert "equal to spaCy's tokens in" in compiled({"corpora.pretrain": reader})["text"]["why"]
+
+
 def test_a_failing_program_is_no_difference(program: Path, compiled: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("T2V_WRONG", "status")
     with pytest.raises(InputError, match="--verify 0"):
@@ -49,8 +55,8 @@ def test_a_failing_program_is_no_difference(program: Path, compiled: Callable[..
 
 
 def test_sample(corpus: Path) -> None:
-    first = records.sample([str(corpus)], 5, 0)
+    first = records.sample([str(corpus)], "jsonl", 5, 0)
     assert [record for chunk in first for record in records.parse(chunk, "jsonl")] == (SENTENCES * 2)[:5]
-    more = records.sample([str(corpus)], 0, 40)
+    more = records.sample([str(corpus)], "jsonl", 0, 40)
     assert {record for chunk in more for record in records.parse(chunk, "jsonl")} == set(SENTENCES)
-    assert records.sample(["-"], 5, 5) == []
+    assert records.sample(["-"], "jsonl", 5, 5) == []

@@ -2,6 +2,7 @@
 
 from typing import Any, Callable, Iterator
 
+from spacy.attrs import SHAPE
 from spacy.language import Language
 from spacy.ml.featureextractor import FeatureExtractor
 from spacy.tokens import Doc
@@ -66,3 +67,25 @@ def own_embed(width: int, fault: str) -> Any:
     if fault == "parameter":
         model.set_param("scale", model.ops.alloc1f(1))
     return model
+
+
+@registry.architectures("my.Objective.v1")
+def own_objective() -> Any:
+    """The tok2vec alone: nothing is hidden, and there is no loss."""
+    return lambda vocab, tok2vec: chain(tok2vec, list2ragged())
+
+
+@registry.callbacks("my.change.v1")
+def change(what: str) -> Any:
+    """Changes the pipeline after it was initialized."""
+
+    def callback(nlp: Language) -> Language:
+        if what == "rows":
+            nlp.vocab.vectors.data = nlp.vocab.vectors.data * 2
+        if what == "keys":
+            nlp.vocab.vectors.add("a-new-word", row=3)
+        if what == "shape":
+            nlp.vocab.lex_attr_getters[SHAPE] = lambda text: text[:1]
+        return nlp
+
+    return callback

@@ -342,6 +342,9 @@ package final class RunShell {
         connections[id]?.outbox.append((message.encoded(), payload))
     }
 
+    /// Messages that may wait for a peer: a lease for every lane at a time, their withdrawal, and what else there is.
+    private var outboxLimit: Int { 1_024 + 2 * setup.options.settings.lanes }
+
     /// Sends what waits. A peer that cannot be reached is lost; one that takes nothing for too long, too.
     private func flush(_ events: inout [CoordinatorStateMachine.Event]) {
         for (id, connection) in connections where !connection.outbox.isEmpty {
@@ -361,7 +364,7 @@ package final class RunShell {
                 }
             }
             if connections[id] != nil { connections[id]?.outbox.removeFirst(sent) }
-            if connection.outbox.count - sent > 1024 {
+            if connection.outbox.count - sent > outboxLimit {
                 events.append(.peerLost(id, reason: "it takes no messages"))
                 forget(id)
             }
