@@ -64,6 +64,7 @@ let package = Package(
         .tests("Numerics", needs: ["Base", "Text", "Transport", "CLinux"]),
         .tests("Protocol", needs: ["Base"]),
         .tests("Transport", needs: ["Base", "CLinux", "CZMQ"]),
+        .tests("Run", needs: ["Base", "Numerics", "CLinux"]),
         .tests("CoordinatorKit", needs: ["Base", "CZlib"]),
         .tests("WorkerKit"),
         .testTarget(

@@ -1,6 +1,7 @@
 // The output folder: nothing of anybody else's is touched, and every interrupted step is undone or finished.
 import CLinux
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Base
