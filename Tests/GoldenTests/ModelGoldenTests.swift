@@ -57,15 +57,16 @@ import Testing
     @Test(arguments: cases) func equalsSpacy(_ item: Case) throws {
         let dump = try Self.dump(item.version)
         let corpus = try GoldenCorpus(dump: dump, item: item)
-        let layout = ParameterLayout(settings: corpus.settings)
+        let spec = ModelSpec.spacy2(corpus.settings)
+        let layout = ParameterLayout(spec: spec)
         let state = OptimizerState(count: layout.count)
         let salt = try #require(dump.array(item.prefix + "salt", Int32.self).first)
         try layout.load(GoldenCorpus.parameters(layout, salt: Int(salt)), into: state.parameters)
-        let engine = GradientEngine(settings: corpus.settings, layout: layout, vectors: corpus.vectors)
+        let engine = GradientEngine(spec: spec, layout: layout, vectors: corpus.vectors)
         let builder = MicroBatchBuilder(
-            settings: corpus.settings, seeds: EmbeddingSeeds(), randomWords: RandomWordTable(words: [], counts: []),
-            maskWord: GoldenCorpus.noWord)
-        let optimizer = AdamOptimizer(layout: layout, settings: corpus.settings.optimizer)
+            spec: spec, seed: 0, randomWords: RandomWordTable(words: [], counts: []), maskWord: GoldenCorpus.noWord,
+            vectorRows: corpus.settings.vectorRows)
+        let optimizer = AdamOptimizer(layout: layout, settings: spec.optimizer)
         let batch = MicroBatch()
         var gradient = [Float](repeating: 0, count: layout.count)
         for update in corpus.batches.indices {
@@ -77,7 +78,7 @@ import Testing
                     try expectForward(item, dump, corpus.settings, batch, engine)
                     for tensor in layout.export(start) { try expect(tensor.values, dump, item.prefix + "gradient/" + tensor.name, 1e-4) }
                 }
-                optimizer.step(gradient: start, state: state)
+                optimizer.step(gradient: start, words: UInt64(batch.wordCount), state: state)
             }
         }
         let buffers = [
@@ -93,24 +94,25 @@ import Testing
     private func expectForward(
         _ item: Case, _ dump: Safetensors, _ settings: TrainingSettings, _ batch: MicroBatch, _ engine: GradientEngine
     ) throws {
-        let buffers = try #require(engine.lastBuffers)
+        let encoder = try #require(engine.encoder as? WindowEncoder)
+        let head = try #require(engine.objective as? VectorsHead).layer
         func rows(_ pointer: UnsafePointer<Float>, _ indices: [Int], width: Int) -> [Float] {
             indices.flatMap { Array(UnsafeBufferPointer(start: pointer + $0 * width, count: width)) }
         }
         let words = batch.content.words.map(Int.init)
         for (table, name) in ["norm", "prefix", "suffix", "shape"].enumerated() {
-            let indices = words.map { Int(batch.content.features[table].ofWord[$0]) }
-            let values = rows(buffers.features[table].output, indices, width: item.width)
+            let indices = words.map { Int(batch.content.ofWord[table * batch.content.uniqueCount + $0]) }
+            let values = rows(engine.mixer.partBuffers[table].output, indices, width: item.width)
             try expect(values, dump, "\(item.prefix)forward/embed.\(name)", 1e-5)
         }
-        try expect(rows(buffers.embedded, words, width: item.width), dump, item.prefix + "forward/mixer", 1e-5)
+        try expect(rows(try #require(engine.mixer.embedded), words, width: item.width), dump, item.prefix + "forward/mixer", 1e-5)
         for level in 1...item.depth {
-            let values = rows(buffers.hidden[level - 1], Array(0..<batch.content.rowCount(level: level)), width: item.width)
+            let values = rows(encoder.hidden[level], Array(0..<batch.content.rowCount(level: level)), width: item.width)
             try expect(values, dump, "\(item.prefix)forward/encode.\(level - 1)", 1e-5)
         }
         let all = Array(0..<batch.selectedCount)
-        try expect(rows(buffers.headOutput, all, width: 300), dump, item.prefix + "forward/head.hidden", 1e-5)
-        let prediction = rows(buffers.prediction, all, width: settings.vectorWidth)
+        try expect(rows(try #require(head.output), all, width: 300), dump, item.prefix + "forward/head.hidden", 1e-5)
+        let prediction = rows(try #require(head.prediction), all, width: settings.vectorWidth)
         try expect(prediction, dump, item.prefix + "forward/prediction.gradient", 1e-5)
     }
 

@@ -58,7 +58,7 @@ import Testing
         return target.path
     }
 
-    private static func gunzip(_ path: String) throws -> Data {
+    static func gunzip(_ path: String) throws -> Data {
         let file = try #require(gzopen(path, "rb"), "\(path)")
         defer { gzclose(file) }
         var result = Data()

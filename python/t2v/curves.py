@@ -100,6 +100,8 @@ def sizes_in_words(items: list[Comparison]) -> str:
 
 def verdicts(cells: list[Cell]) -> list[str]:
     """One sentence for each weights file and outcome, that a user can act on."""
+    if not any(any(cell.scores) for cell in cells):
+        return ["Every score is 0: nothing was learned, so nothing can be said. Train longer, or give more documents."]
     said = []
     comparisons = compare(cells)
     for name in dict.fromkeys(item.weights for item in comparisons):

@@ -181,6 +181,11 @@ def test_verdict_needs_more_than_the_spread(scores: list[float], verdict: str) -
     assert any(words[verdict] in sentence for sentence in verdicts(cells))
 
 
+def test_nothing_learned_is_no_verdict() -> None:
+    cells = [Cell(100, None, [0.0, 0.0]), Cell(100, "model-best.bin", [0.0, 0.0])]
+    assert verdicts(cells) == ["Every score is 0: nothing was learned, so nothing can be said. Train longer, or give more documents."]
+
+
 def test_a_wrong_option_is_one_line(spacy_command: Any, place: Path) -> None:
     paths = ["--train", str(place / "train.spacy"), "--dev", str(place / "dev.spacy")]
     result = spacy_command("t2v", "evaluate", str(place / "task.cfg"), str(place / "out"), *paths, "--sizs", "3")

@@ -25,7 +25,8 @@ package final class RunSetup {
     let keys: [[UInt8]]
     let cache: PreparedCache
     let initial: InitialWeights?
-    let seeds: EmbeddingSeeds
+    /// What is trained: the checkpoint's, or what the options say.
+    let spec: ModelSpec
     let schema: FeatureSchema
 
     /// - Throws: `InputError` for everything that can be wrong with what the user gave.
@@ -43,10 +44,10 @@ package final class RunSetup {
         options.settings.vectorWidth = vectors.width
         options.settings.vectorRows = vectors.rows
         try options.settings.validate()
-        try MemoryBudget.ofThisHost().require(parameters: ParameterLayout(settings: options.settings).count)
+        try MemoryBudget.ofThisHost().require(parameters: ParameterLayout(spec: .spacy2(options.settings)).count)
         self.options = options
         initial = try Self.initialWeights(options, isResuming: checkpoint != nil)
-        seeds = checkpoint?.seeds ?? initial?.seeds ?? EmbeddingSeeds()
+        spec = checkpoint?.spec ?? .spacy2(options.settings, seeds: initial?.seeds ?? EmbeddingSeeds())
         progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), \(Self.release(model.symbols.rawValue))")
         if checkpoint == nil { try folder.requireRoom(for: [Self.configName]) }
         (textsPath, spool) = try TextSource.path(options.textsLoc, folder: folder, resuming: checkpoint != nil)
@@ -55,7 +56,7 @@ package final class RunSetup {
         var laneOfShard = [Int](repeating: 0, count: index.shards.count)
         for (lane, shards) in lanes.enumerated() { for shard in shards { laneOfShard[shard] = lane } }
         self.laneOfShard = laneOfShard
-        let schema = ModelSpec.spacy2(options.settings, seeds: seeds).schema
+        let schema = spec.schema
         self.schema = schema
         let (digest, settings) = (model.digest, options.settings)
         keys = index.shards.map {
@@ -120,7 +121,7 @@ package final class RunSetup {
             RunDescription.File(name: file.name, byteCount: fileSize(file.path))
         }
         return RunDescription(
-            settings: options.settings, seeds: seeds, modelFiles: files, modelDigest: model.digest,
+            settings: options.settings, spec: spec, modelFiles: files, modelDigest: model.digest,
             local: .init(vectorsModel: options.vectorsModel, cache: cache.folder))
     }
 

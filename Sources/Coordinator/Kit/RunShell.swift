@@ -99,7 +99,7 @@ package final class RunShell {
         let options = setup.options
         signals = try SignalWatcher([SIGTERM, SIGINT, SIGHUP], exitOnSecond: 75)
         wake = try EventFD()
-        training = TrainingState(settings: options.settings, seeds: setup.seeds, sharesMemory: options.workers > 0)
+        training = TrainingState(settings: options.settings, spec: setup.spec, sharesMemory: options.workers > 0)
         if let checkpoint = setup.checkpoint {
             try training.restore(checkpoint, place: "checkpoint")
         } else if let initial = setup.initial {
@@ -109,7 +109,7 @@ package final class RunShell {
         cadence = CheckpointCadence(everySeconds: options.checkpointEvery)
         cacheWatch = CacheWatch(setup.cache)
         writer = try OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
-        let fingerprint = NumericFingerprint.measure()
+        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = CoordinatorStateMachine(
             .init(
                 run: UInt64.random(in: 1 ... .max), description: setup.description.encoded(), lanes: options.settings.lanes,

@@ -68,10 +68,11 @@ struct ProfileCommand: ParsableCommand {
         guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
             throw InputError("an option is out of range", at: "profile", remedy: "see --help")
         }
+        let spec = ModelSpec.spacy2(TrainingSettings())
         let profile = try StepProfile.measure(
-            settings: TrainingSettings(), lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+            spec: spec, lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
         try StandardOutput.write(profile.description + "\n")
-        let path = try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+        let path = try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates, spec: spec)
         try StandardOutput.write(path.description + "\n")
         guard let texts, let vectorsModel else { return }
         let file = try MappedFile(texts)

@@ -29,17 +29,18 @@ public struct RunDescription: Codable, Sendable {
     }
 
     public var settings: TrainingSettings
-    public var seeds: EmbeddingSeeds
+    /// What is trained.
+    public var spec: ModelSpec
     public var modelFiles: [File]
     /// Names the model's tokenizing files in a cache.
     public var modelDigest: String
     public var local: LocalPaths?
 
     public init(
-        settings: TrainingSettings, seeds: EmbeddingSeeds, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
+        settings: TrainingSettings, spec: ModelSpec, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
     ) {
         self.settings = settings
-        self.seeds = seeds
+        self.spec = spec
         self.modelFiles = modelFiles
         self.modelDigest = modelDigest
         self.local = local
@@ -57,6 +58,7 @@ public struct RunDescription: Codable, Sendable {
             throw InputError("the run's description cannot be read", at: "welcome", remedy: "install the same t2v on both hosts")
         }
         try description.settings.validate()
+        try description.spec.validate(place: "welcome")
         for file in description.modelFiles {
             // Names become paths below the worker's cache.
             guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains("..") else {

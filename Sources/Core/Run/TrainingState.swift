@@ -12,7 +12,7 @@ import Transport
 public final class TrainingState {
     public let settings: TrainingSettings
     public let layout: ParameterLayout
-    public let seeds: EmbeddingSeeds
+    public let spec: ModelSpec
     public let coding: GradientCoding
     public let optimizer: AdamOptimizer
     public let buffers: OptimizerState
@@ -38,13 +38,13 @@ public final class TrainingState {
 
     /// Starts from fresh weights; `load` may replace them.
     /// - Parameter sharesMemory: whether workers on this host are to read the parameters where they are made.
-    public init(settings: TrainingSettings, seeds: EmbeddingSeeds, sharesMemory: Bool = false) {
+    public init(settings: TrainingSettings, spec: ModelSpec, sharesMemory: Bool = false) {
         self.settings = settings
-        self.seeds = seeds
-        layout = ParameterLayout(settings: settings)
+        self.spec = spec
+        layout = ParameterLayout(spec: spec)
         coding = GradientCoding(layout: layout, precision: settings.wirePrecision)
         buffers = OptimizerState(count: layout.count)
-        optimizer = AdamOptimizer(layout: layout, settings: settings.optimizer)
+        optimizer = AdamOptimizer(layout: layout, settings: spec.optimizer)
         gradient = .allocate(capacity: layout.count)
         gradient.initialize(repeating: 0, count: layout.count)
         parameterCoding = ParameterCoding(count: layout.count, precision: settings.wirePrecision)
@@ -165,7 +165,7 @@ public final class TrainingState {
         let next = pool.next()
         shared?.withdraw(next)
         let target = next.bytes.assumingMemoryBound(to: Float.self)
-        let step = optimizer.begin(buffers)
+        let step = optimizer.begin(buffers, words: nodes.reduce(0) { $0 + $1.contribution.words })
         if let base = target.baseAddress {
             inParallel(optimizer.layers.count) { [self] layer in
                 let range = optimizer.layers[layer]
@@ -223,13 +223,13 @@ public final class TrainingState {
     /// One version of everything, copied.
     public final class Snapshot: @unchecked Sendable {
         let layout: ParameterLayout
-        let seeds: EmbeddingSeeds
+        let spec: ModelSpec
         public var state = CheckpointState()
         private let floats: UnsafeMutablePointer<Float>
 
         init(_ training: TrainingState) {
             layout = training.layout
-            seeds = training.seeds
+            spec = training.spec
             let count = layout.count
             floats = .allocate(capacity: 4 * count)
             let sources = [
@@ -247,21 +247,27 @@ public final class TrainingState {
 
         deinit { floats.deallocate() }
 
-        /// `modelN.bin`: the averages, without the head.
+        /// What saved files hold: the averages, or without averages the parameters; without the head.
+        public func savedTensors() -> [NamedTensor] {
+            layout.export(floats + (spec.optimizer.averages ? 3 : 0) * layout.count, part: .tok2vec)
+        }
+
+        /// `modelN.bin` of spaCy 2.
         public func modelFile() throws(InputError) -> [UInt8] {
-            let tensors = layout.export(floats + 3 * layout.count, part: .tok2vec)
-            return try ThincTok2Vec(tensors: tensors, seeds: seeds, place: "model").encoded()
+            guard spec.weightsFile == .thinc7, let seeds = EmbeddingSeeds(spec) else {
+                throw InputError("the model's weights file is a template", at: "model", remedy: "report this as a bug")
+            }
+            return try ThincTok2Vec(tensors: savedTensors(), seeds: seeds, place: "model").encoded()
         }
 
         public func checkpoint(configuration: String, tables: [NamedWords]) -> Checkpoint {
-            var checkpoint = Checkpoint()
+            var checkpoint = Checkpoint(spec: spec)
             checkpoint.parameters = layout.export(floats)
             checkpoint.moment1 = layout.export(floats + layout.count)
             checkpoint.moment2 = layout.export(floats + 2 * layout.count)
             checkpoint.averages = layout.export(floats + 3 * layout.count)
             checkpoint.tables = tables
             checkpoint.state = state
-            checkpoint.seeds = seeds
             checkpoint.configuration = configuration
             return checkpoint
         }

@@ -15,16 +15,14 @@ public struct UpdatePathProfile: Sendable {
     public var parameterCount: Int
 
     /// Medians of the given number of updates, in wall time: the coordinator steps layers on all cores that it may use.
-    public static func measure(lanes: Int, wordsPerLane: Int, updates: Int) throws(InputError) -> UpdatePathProfile {
-        let canned = try CannedCorpus(words: wordsPerLane + 375)
-        let settings = {
-            var settings = canned.settings; settings.lanes = max(2, lanes); return settings
-        }()
-        let training = TrainingState(settings: settings, seeds: EmbeddingSeeds(), sharesMemory: true)
+    public static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
+        let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
+        let settings = { var settings = TrainingSettings(); settings.lanes = max(2, lanes); return settings }()
+        let training = TrainingState(settings: settings, spec: canned.spec, sharesMemory: true)
         let coding = training.coding
-        let engine = GradientEngine(settings: settings, layout: training.layout, vectors: canned)
+        let engine = GradientEngine(spec: canned.spec, layout: training.layout, vectors: canned)
         let builder = MicroBatchBuilder(
-            settings: settings, seeds: EmbeddingSeeds(), randomWords: canned.randomWords, maskWord: canned.maskWord)
+            spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord, vectorRows: CannedCorpus.vectorRows)
         let batch = MicroBatch()
         let gradients = (0..<settings.lanes).map { _ in GradientBuffer(coding: coding) }
         for (lane, gradient) in gradients.enumerated() {

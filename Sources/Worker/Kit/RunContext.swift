@@ -28,8 +28,8 @@ final class RunContext: @unchecked Sendable {
         self.description = description
         self.cache = cache
         self.isLocal = isLocal
-        schema = ModelSpec.spacy2(description.settings, seeds: description.seeds).schema
-        layout = ParameterLayout(settings: description.settings)
+        schema = description.spec.schema
+        layout = ParameterLayout(spec: description.spec)
         coding = GradientCoding(layout: layout, precision: description.settings.wirePrecision)
         modelFolder = isLocal ? description.local?.vectorsModel ?? "" : "\(cache.folder)/models/\(description.modelDigest)"
     }
@@ -63,13 +63,14 @@ final class RunContext: @unchecked Sendable {
     /// Vector rows that a set of shards needs.
     func neededRows(_ shards: [PreparedShard], _ plan: RunPlan) -> Set<UInt32> {
         let settings = description.settings
-        var rows: Set<UInt32> = [0, UInt32(settings.vectorRows - 1)]
+        guard description.spec.vectorWidth != nil else { return [] }
+        var rows: Set<UInt32> = [0, UInt32(max(1, settings.vectorRows) - 1)]
         for shard in shards {
             for index in 0..<shard.wordCount where shard.counts[index] > 0 {
                 for place in shard.words.rowStarts[index]..<shard.words.rowStarts[index + 1] { rows.insert(shard.words.rows[Int(place)]) }
             }
         }
-        if settings.useVectors, let words {
+        if description.spec.vectorsInput != nil, let words {
             for word in words.random.words + [words.mask] { rows.formUnion(word.rows) }
         }
         return rows

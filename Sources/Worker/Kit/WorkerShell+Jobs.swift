@@ -18,9 +18,10 @@ extension ComputeThread {
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
         let made = (
-            GradientEngine(settings: settings, layout: run.layout, vectors: vectors),
+            GradientEngine(spec: run.description.spec, layout: run.layout, vectors: vectors),
             MicroBatchBuilder(
-                settings: settings, seeds: run.description.seeds, randomWords: words.random, maskWord: words.mask)
+                spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
+                vectorRows: settings.vectorRows)
         )
         (engine, builder) = made
         return made

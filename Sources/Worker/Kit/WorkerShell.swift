@@ -87,7 +87,7 @@ package final class WorkerShell {
         var limits = SocketLimits()
         limits.maximumFrameBytes = 1 << 30
         socket = try DealerSocket(context, limits: limits, security: options.security)
-        let fingerprint = NumericFingerprint.measure()
+        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),

@@ -10,6 +10,9 @@ for version in 2.1.9 2.3.9; do
   "$python" -W ignore $reference/model_reference.py Tests/GoldenTests/data
   "$python" -W ignore $reference/export_files.py Tests/GoldenTests/data
 done
+if [ -x "$venvs/spacy-3.8/bin/python" ]; then
+  "$venvs/spacy-3.8/bin/python" -W ignore $reference/model3_reference.py Tests/GoldenTests/data
+fi
 for name in spacy-2.1.9 spacy-2.3.9 spacy-3.8; do
   [ ! -x "$venvs/$name/bin/python" ] || "$venvs/$name/bin/python" -W ignore $reference/tokens_golden.py
 done

@@ -10,7 +10,7 @@ import Testing
 @Suite("Checkpoint")
 struct CheckpointTests {
     static func sample(update: Int) -> Checkpoint {
-        var checkpoint = Checkpoint()
+        var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
         func group(_ base: Float) -> [NamedTensor] {
             [
                 NamedTensor(name: "mixer.W", shape: [2, 3, 2], values: (0..<12).map { base + Float($0) }),
@@ -22,7 +22,8 @@ struct CheckpointTests {
         checkpoint.moment2 = group(1e-30)
         checkpoint.averages = group(-1)
         checkpoint.tables = [NamedWords(name: "random_words", shape: [2, 2], values: [1, .max, 3, 4])]
-        checkpoint.seeds = EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 4_000_000_000)
+        checkpoint.spec = .spacy2(
+            TrainingSettings(), seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 4_000_000_000))
         checkpoint.configuration = "{\"width\": 96, \"texts\": \"a\\\"b.jsonl\"}\n"
         checkpoint.state.update = update
         checkpoint.state.seed = .max

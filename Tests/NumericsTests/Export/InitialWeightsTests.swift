@@ -19,7 +19,7 @@ struct InitialWeightsTests {
 
     /// All parameters, head included.
     static func parameters(_ shape: Tok2VecShape) -> [NamedTensor] {
-        ParameterLayout(settings: settings(shape)).tensors.map {
+        ParameterLayout(spec: .spacy2(settings(shape))).tensors.map {
             NamedTensor(name: $0.name, shape: $0.shape, values: [Float](repeating: 0.5, count: $0.count))
         }
     }
@@ -95,17 +95,18 @@ struct InitialWeightsTests {
     @Test("of a checkpoint the parameters are taken, not the averages")
     func ownCheckpoint() throws {
         let folder = try TemporaryFolder()
-        var checkpoint = Checkpoint()
+        var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
         checkpoint.parameters = Self.parameters(Self.shape)
         checkpoint.averages = checkpoint.parameters.map {
             NamedTensor(name: $0.name, shape: $0.shape, values: $0.values.map { $0 + 1 })
         }
         checkpoint.tables = [NamedWords(name: "words", shape: [2], values: [1, 2])]
-        checkpoint.seeds = EmbeddingSeeds(norm: 9, prefix: 8, suffix: 7, shape: 6)
+        let seeds = EmbeddingSeeds(norm: 9, prefix: 8, suffix: 7, shape: 6)
+        checkpoint.spec = .spacy2(TrainingSettings(), seeds: seeds)
         let path = folder.path + "/checkpoint-0.safetensors"
         try checkpoint.write(to: path)
         let weights = try InitialWeights.checkpoint(path: path, settings: Self.settings(Self.shape))
-        #expect(weights == InitialWeights(tensors: checkpoint.parameters, seeds: checkpoint.seeds))
+        #expect(weights == InitialWeights(tensors: checkpoint.parameters, seeds: seeds))
     }
 
     @Test("a missing, extra, misshapen or non-finite tensor is named")

@@ -59,7 +59,7 @@ struct InspectionTests {
     @Test("a checkpoint is told with update and epoch; a damaged one is refused")
     func checkpoint() throws {
         let folder = try TemporaryFolder()
-        var checkpoint = Checkpoint()
+        var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
         checkpoint.parameters = InitialWeightsTests.parameters(InitialWeightsTests.shape)
         (checkpoint.state.update, checkpoint.state.epoch, checkpoint.state.epochUpdate) = (70, 2, 10)
         checkpoint.state.loss = 30

@@ -6,8 +6,8 @@ import Testing
     @Test func theFingerprintIsStableAndQuick() {
         let clock = ContinuousClock()
         var first: NumericFingerprint?
-        let time = clock.measure { first = NumericFingerprint.measure() }
-        #expect(first == NumericFingerprint.measure())
+        let time = clock.measure { first = NumericFingerprint.measure(.spacy2(TrainingSettings())) }
+        #expect(first == NumericFingerprint.measure(.spacy2(TrainingSettings())))
         // Well under a second on a quiet core; tests share theirs.
         #expect(time < .seconds(5))
         #expect(first?.hash != 0)
@@ -15,13 +15,13 @@ import Testing
     }
 
     @Test func theCannedMicroBatchesHaveTheWordsTheyShould() throws {
-        let canned = try CannedCorpus(words: 3000)
+        let canned = try CannedCorpus(words: 3000, spec: .spacy2(TrainingSettings()))
         for words in [1, 8, 57, 375, 3000] {
             #expect(canned.documents(words: words).reduce(0) { $0 + $1.tokens.count } == words)
         }
         let batch = MicroBatch()
         let builder = MicroBatchBuilder(
-            settings: canned.settings, seeds: EmbeddingSeeds(), randomWords: canned.randomWords, maskWord: canned.maskWord)
+            spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord, vectorRows: CannedCorpus.vectorRows)
         // Every size selects something: a hash of zeros would tell nothing.
         for words in [1, 8, 57, 375, 3000] {
             builder.build(canned.documents(words: words), epoch: 0, update: 1, into: batch, choose: CannedCorpus.choose)
@@ -34,7 +34,7 @@ import Testing
     @Test func aProfileAddsUp() throws {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.rows) = (32, 2, 200)
-        let profile = try StepProfile.measure(settings: settings, lanes: 2, wordsPerLane: 300, updates: 2)
+        let profile = try StepProfile.measure(spec: .spacy2(settings), lanes: 2, wordsPerLane: 300, updates: 2)
         #expect(profile.words == 600)
         #expect(abs(profile.rows.reduce(0) { $0 + $1.share } - 1) < 1e-9)
         #expect(profile.efficiency > 0)

@@ -30,47 +30,54 @@ struct TestVectors: VectorRows {
 }
 
 struct Fixture {
-    var settings: TrainingSettings
+    var spec: ModelSpec
+    var seed: UInt64
     let layout: ParameterLayout
     let vectors: TestVectors
     let shard: PreparedShard
     let maskWord: WordFeatures
     let randomWords: RandomWordTable
     var parameters: [Float]
+    static let vectorRows = 20
+
+    init(settings: TrainingSettings, lengths: [Int], vocabulary: Int, seed: UInt64) throws {
+        try self.init(spec: .spacy2(settings), runSeed: settings.seed, lengths: lengths, vocabulary: vocabulary, seed: seed)
+    }
 
     /// Documents of the given lengths over `vocabulary` words; every fifth word has no vector.
-    init(settings base: TrainingSettings, lengths: [Int], vocabulary: Int, seed: UInt64) throws {
+    /// - Parameter isFloret: words have several vector rows, and all have some.
+    init(spec: ModelSpec, runSeed: UInt64 = 5, lengths: [Int], vocabulary: Int, seed: UInt64, isFloret: Bool = false) throws {
         var random = SplitMix64(state: seed)
-        var settings = base
-        settings.vectorRows = 20
-        vectors = TestVectors(count: 20, width: settings.vectorWidth, using: &random)
-        var builder = PreparedShardBuilder(schema: .spacy2)
-        var ids: [UInt32] = []
-        for index in 0..<vocabulary {
-            let number = UInt64(index)
-            let row: Int32 = index % 5 == 4 ? -1 : Int32(index % 20)
-            let word = WordFeatures(
-                orth: 1000 + number, norm: 2000 + number - number % 4 / 3, prefix: 1 + number % 5, suffix: 1 + number % 7,
-                shape: 1 + number % 3,
-                row: row)
-            ids.append(builder.add(word: word))
+        self.spec = spec
+        self.seed = runSeed
+        let schema = spec.schema
+        vectors = TestVectors(count: Self.vectorRows, width: spec.vectorWidth ?? 3, using: &random)
+        func word(_ number: UInt64, row: Int) -> WordFeatures {
+            let columns = [1000 + number, 2000 + number - number % 4 / 3, 1 + number % 5, 1 + number % 7, 1 + number % 3, number % 2]
+            let rows = isFloret ? (0...row % 3 + 1).map { UInt32((row + 1 + 7 * $0) % Self.vectorRows) } : row < 0 ? [] : [UInt32(row)]
+            return WordFeatures(
+                ids: schema.columns.indices.map { columns[min($0, 5)] }, rows: schema.hasVectors ? rows : [],
+                bytes: (0..<schema.byteCount).map { $0 < 3 ? UInt8((number * 7 + UInt64($0)) % 11 * 20) : 255 })
         }
+        var builder = PreparedShardBuilder(schema: schema)
+        var ids: [UInt32] = []
+        for index in 0..<vocabulary { ids.append(builder.add(word: word(UInt64(index), row: index % 5 == 4 ? -1 : index % 20))) }
         for (line, length) in lengths.enumerated() {
             // Squaring makes low indices frequent.
             builder.add(
                 line: line,
-                words: (0..<length).map { _ in
+                words: (0..<length).map { place in
                     let uniform = Double.random(in: 0..<1, using: &random)
-                    return ids[Int(uniform * uniform * Double(vocabulary))]
+                    return ids[Int(uniform * uniform * Double(vocabulary))] | (place % 3 == 1 ? PreparedShard.spaceBit : 0)
                 })
         }
         let bytes = builder.finish()
         let owner = Bytes(bytes)
-        shard = try PreparedShard(bytes: owner.buffer, owner: owner, schema: .spacy2, place: "test")
-        maskWord = WordFeatures(orth: 1, norm: 2, prefix: 3, suffix: 4, shape: 5, row: 7)
+        let shard = try PreparedShard(bytes: owner.buffer, owner: owner, schema: schema, place: "test")
+        self.shard = shard
+        maskWord = word(777, row: 7)
         randomWords = RandomWordTable(words: (0..<vocabulary).map(shard.word), counts: shard.counts.map(UInt64.init))
-        layout = ParameterLayout(settings: settings)
-        self.settings = settings
+        layout = ParameterLayout(spec: spec)
         parameters = [Float](repeating: 0, count: layout.count)
         layout.initialize(&parameters, seed: seed)
         // Biases and gains that are not at their initial values.
@@ -94,7 +101,7 @@ struct Fixture {
     }
 
     func builder() -> MicroBatchBuilder {
-        MicroBatchBuilder(settings: settings, seeds: EmbeddingSeeds(), randomWords: randomWords, maskWord: maskWord)
+        MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: Self.vectorRows)
     }
 
     func batch(epoch: UInt64 = 3, update: UInt64 = 11) -> MicroBatch {
@@ -103,8 +110,10 @@ struct Fixture {
         return batch
     }
 
+    func engine() -> GradientEngine { GradientEngine(spec: spec, layout: layout, vectors: vectors) }
+
     func gradient(_ batch: MicroBatch, engine: GradientEngine? = nil) -> (values: [Float], statistics: ContributionStatistics) {
-        let engine = engine ?? GradientEngine(settings: settings, layout: layout, vectors: vectors)
+        let engine = engine ?? self.engine()
         var values = [Float](repeating: .nan, count: layout.count)
         let statistics = engine.gradient(of: batch, parameters: parameters, into: &values)
         return (values, statistics)
@@ -112,21 +121,24 @@ struct Fixture {
 
     func tensors(_ values: [Float]) -> [NamedTensor] { layout.export(values) }
 
+    func naive(update: UInt64 = 11) -> NaiveModel {
+        NaiveModel(spec: spec, seed: seed, parameters: tensors(parameters), vectors: vectors.rows, update: update)
+    }
+
     /// The same documents for the naive model, drawn from the definition: one Philox block a token.
     func naiveDocuments(epoch: UInt64 = 3) -> [NaiveDocument] {
-        let philox = Philox(seed: settings.seed, purpose: .select, update: epoch)
+        let philox = Philox(seed: seed, purpose: .select, update: epoch)
         return documents.map { document in
-            var words: [WordFeatures] = []
-            var targets: [Int?] = []
+            var naive = NaiveDocument(key: document.key, words: [], spaces: [], targets: [])
             for (token, place) in document.tokens.enumerated() {
                 var word = shard.word(shard.word(ofToken: place))
-                var target: Int? = word.row >= 0 ? Int(word.row) : nil
-                if target == nil, settings.outOfVocabularyTargets == .row0 { target = 0 }
-                if target == nil, settings.outOfVocabularyTargets == .last { target = settings.vectorRows - 1 }
+                let aim = target(word)
+                var target: NaiveTarget?
                 let block = philox.block(UInt32(truncatingIfNeeded: document.key), UInt32(document.key >> 32), 0, UInt32(token))
-                if settings.maskProbability > 0 {
-                    if Double(block.0) >= Double(settings.maskProbability) * 4294967296 { target = nil }
-                    if target != nil {
+                let isDrawn = spec.maskProbability <= 0 || Double(block.0) < Double(spec.maskProbability) * 4294967296
+                if isDrawn, aim.isHidden {
+                    target = aim.target
+                    if spec.maskProbability > 0 {
                         let roll = Double(block.1) / 4294967296
                         if roll < 0.8 {
                             word = maskWord
@@ -136,10 +148,26 @@ struct Fixture {
                         }
                     }
                 }
-                words.append(word)
-                targets.append(target)
+                naive.words.append(word)
+                naive.spaces.append(shard.tokens[place] & PreparedShard.spaceBit != 0)
+                naive.targets.append(target)
             }
-            return NaiveDocument(key: document.key, words: words, targets: targets)
+            return naive
+        }
+    }
+
+    /// What a drawn word aims at, and whether it is replaced at all.
+    private func target(_ word: WordFeatures) -> (target: NaiveTarget?, isHidden: Bool) {
+        switch spec.objective {
+        case .characters(let characters): return (.bytes(Array(word.bytes.prefix(characters.bytes))), true)
+        case .vectors(let objective):
+            if !word.rows.isEmpty { return (.vector(word.rows.map(Int.init)), true) }
+            switch objective.missing {
+            case .skip: return (nil, false)
+            case .row0: return (.vector([0]), true)
+            case .last: return (.vector([Self.vectorRows - 1]), true)
+            case .zero: return (objective.loss == .cosine ? nil : .vector([]), true)
+            }
         }
     }
 }

@@ -69,9 +69,7 @@ import Testing
     private func expectEqual(_ fixture: Fixture, name: String) throws {
         let batch = fixture.batch()
         let (values, statistics) = fixture.gradient(batch)
-        let naive = NaiveModel(
-            settings: fixture.settings, seeds: EmbeddingSeeds(), parameters: fixture.tensors(fixture.parameters),
-            vectors: fixture.vectors.rows, update: 11)
+        let naive = fixture.naive()
         let documents = fixture.naiveDocuments()
         let loss = naive.run(documents)
         #expect(statistics.selectedCount == documents.reduce(0) { $0 + $1.targets.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }, "\(name)")
@@ -92,9 +90,7 @@ import Testing
 
     /// The naive model with every parameter off by 2^-24 of itself, up or down.
     private func shake(_ fixture: Fixture) throws -> NaiveModel {
-        let naive = NaiveModel(
-            settings: fixture.settings, seeds: EmbeddingSeeds(), parameters: fixture.tensors(fixture.parameters),
-            vectors: fixture.vectors.rows, update: 11)
+        let naive = fixture.naive()
         var random = SplitMix64(state: 77)
         for tensor in naive.tensors.values {
             for index in tensor.values.indices { tensor.values[index] *= 1 + (Bool.random(using: &random) ? 0x1p-24 : -0x1p-24) }
@@ -108,9 +104,7 @@ import Testing
         let item = Case(
             depth: 2, pieces: pieces, width: 5, mask: 0.5, dropout: 0.2, lengths: [6, 4], loss: loss, useVectors: true)
         let fixture = try Fixture(settings: item.settings, lengths: item.lengths, vocabulary: 12, seed: 4)
-        let naive = NaiveModel(
-            settings: fixture.settings, seeds: EmbeddingSeeds(), parameters: fixture.tensors(fixture.parameters),
-            vectors: fixture.vectors.rows, update: 11)
+        let naive = fixture.naive()
         let documents = fixture.naiveDocuments()
         _ = naive.run(documents)
         // spaCy leaves the factor 2 out of the gradient of squares.
@@ -134,11 +128,11 @@ import Testing
     @Test func theSameArgumentsGiveTheSameBits() throws {
         let item = Self.cases[0]
         let fixture = try Fixture(settings: item.settings, lengths: item.lengths, vocabulary: 30, seed: 9)
-        let engine = GradientEngine(settings: fixture.settings, layout: fixture.layout, vectors: fixture.vectors)
+        let engine = fixture.engine()
         let first = fixture.gradient(fixture.batch(), engine: engine)
         // Another micro-batch in between leaves no trace in memory or builder.
         var other = fixture
-        other.settings.seed = 6
+        other.seed = 6
         _ = other.gradient(other.batch(), engine: engine)
         let second = fixture.gradient(fixture.batch(), engine: engine)
         #expect(first.values.map(\.bitPattern) == second.values.map(\.bitPattern))

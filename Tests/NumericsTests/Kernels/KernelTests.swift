@@ -137,9 +137,9 @@ import Testing
         // The second id has one row twice.
         let rows: [UInt32] = [0, 3, 6, 1, 2, 2, 5, 0]
         var output = [Float](repeating: .nan, count: 2 * width)
-        HashEmbed.forward(table: table, width: width, rows: rows, count: 2, factors: factors, output: &output)
+        TableRows.forward(table: table, width: width, rows: rows, count: 2, factors: factors, output: &output)
         var dTable = [Float](repeating: 0, count: table.count)
-        HashEmbed.backward(dOutput: output, width: width, rows: rows, count: 2, factors: factors, dTable: &dTable)
+        TableRows.backward(dOutput: output, width: width, rows: rows, count: 2, factors: factors, dTable: &dTable)
         var expected = [Float](repeating: 0, count: table.count)
         for id in 0..<2 {
             for unit in 0..<width {

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct InitialParametersTests {
     @Test func boundsAndMoments() throws {
-        let layout = ParameterLayout(settings: TrainingSettings())
+        let layout = ParameterLayout(spec: .spacy2(TrainingSettings()))
         var values = [Float](repeating: .nan, count: layout.count)
         values.withUnsafeMutableBufferPointer { layout.initialize($0.baseAddress!, seed: 0) }
         func check(_ name: String, bound: Float) throws {
@@ -25,7 +25,7 @@ import Testing
     }
 
     @Test func seedsAndTensorsDiffer() {
-        let layout = ParameterLayout(settings: TrainingSettings())
+        let layout = ParameterLayout(spec: .spacy2(TrainingSettings()))
         func made(_ seed: UInt64) -> [Float] {
             var values = [Float](repeating: 0, count: layout.count)
             values.withUnsafeMutableBufferPointer { layout.initialize($0.baseAddress!, seed: seed) }

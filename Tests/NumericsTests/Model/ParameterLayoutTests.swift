@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test func namesAndShapesAreSpacys() throws {
-        let layout = ParameterLayout(settings: TrainingSettings())
+        let layout = ParameterLayout(spec: .spacy2(TrainingSettings()))
         #expect(layout.tensor(named: "embed.norm.E")?.shape == [2000, 96])
         #expect(layout.tensor(named: "embed.shape.E")?.shape == [1000, 96])
         #expect(layout.tensor(named: "mixer.W")?.shape == [96, 3, 384])
@@ -27,7 +27,7 @@ import Testing
     }
 
     @Test(arguments: [false, true]) func layersTileTheBuffer(uv: Bool) {
-        let layout = ParameterLayout(settings: Self.settings(uv: uv))
+        let layout = ParameterLayout(spec: .spacy2(Self.settings(uv: uv)))
         var next = 0
         for layer in layout.layers {
             #expect(layer.range.lowerBound == next)
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test func exportAndLoadAreInverse() throws {
-        let layout = ParameterLayout(settings: Self.settings(uv: true))
+        let layout = ParameterLayout(spec: .spacy2(Self.settings(uv: true)))
         let values = (0..<layout.count).map { Float($0) }
         let tensors = values.withUnsafeBufferPointer { layout.export($0.baseAddress!) }
         var back = [Float](repeating: -1, count: layout.count)
@@ -51,7 +51,7 @@ import Testing
 
     /// Independent of `forEachIndex`: one element of each order, by hand.
     @Test func axesStandWhereTheKernelsExpectThem() throws {
-        let layout = ParameterLayout(settings: Self.settings(uv: false))
+        let layout = ParameterLayout(spec: .spacy2(Self.settings(uv: false)))
         let values = (0..<layout.count).map { Float($0) }
         let tensors = values.withUnsafeBufferPointer { layout.export($0.baseAddress!) }
         func element(_ name: String, _ indices: [Int]) throws -> Int {
@@ -69,7 +69,7 @@ import Testing
     }
 
     @Test func aMissingExtraDoubledOrMisshapenTensorIsNamed() {
-        let layout = ParameterLayout(settings: Self.settings(uv: false))
+        let layout = ParameterLayout(spec: .spacy2(Self.settings(uv: false)))
         var buffer = [Float](repeating: 1, count: layout.count)
         let good = buffer.withUnsafeBufferPointer { layout.export($0.baseAddress!) }
         func message(_ tensors: [NamedTensor], part: ParameterLayout.Part = .all) -> String {

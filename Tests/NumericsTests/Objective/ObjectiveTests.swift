@@ -36,7 +36,7 @@ import Testing
     @Test func sharesOfSelectionAndReplacement() throws {
         var settings = TrainingSettings()
         settings.maskProbability = 0.15
-        var masking = Masking(settings: settings, epoch: 2, randomWords: RandomWordTable(words: [Self.word(9)], counts: [1]))
+        var masking = Masking(seed: 0, probability: 0.15, epoch: 2, randomWords: RandomWordTable(words: [Self.word(9)], counts: [1]))
         var (selected, mask, other, same) = (0, 0, 0, 0)
         for document in 0..<400 as Range<UInt64> {
             masking.draw(document: document, count: 301)

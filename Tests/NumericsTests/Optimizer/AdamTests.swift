@@ -9,29 +9,50 @@ import Testing
         var w, m, v, a: [Double]
         var t = 0.0
 
-        mutating func step(_ gradient: [Double], _ settings: OptimizerSettings) {
+        mutating func step(_ sum: [Double], _ settings: OptimizerSpec, words: Double) {
             t += 1
-            var g = zip(gradient, w).map { $0 + settings.l2 * $1 }
+            let gradient = settings.gradientScale == .words ? sum.map { $0 / words } : sum
+            let learnRate = settings.learnRate.rate(update: UInt64(t) - 1)
+            var g = zip(gradient, w).map { $0 + (settings.l2IsWeightDecay ? 0 : settings.l2) * $1 }
             let norm = g.reduce(0) { $0 + $1 * $1 }.squareRoot()
-            if settings.gradientNormClip > 0, norm >= settings.gradientNormClip { g = g.map { $0 * settings.gradientNormClip / norm } }
+            if settings.gradClip > 0, norm >= settings.gradClip { g = g.map { $0 * settings.gradClip / norm } }
             var (power1, power2) = (1.0, 1.0)
             for _ in 0..<Int(t) { (power1, power2) = (power1 * settings.beta1, power2 * settings.beta2) }
-            let rate = settings.learnRate * (1 - power2).squareRoot() / (1 - power1)
+            let rate = learnRate * (1 - power2).squareRoot() / (1 - power1)
             let decay = min((1 + t) / (10 + t), 0.9999)
             for i in g.indices {
                 m[i] = settings.beta1 * m[i] + (1 - settings.beta1) * g[i]
                 v[i] = settings.beta2 * v[i] + (1 - settings.beta2) * g[i] * g[i]
                 w[i] -= rate * m[i] / (v[i].squareRoot() + settings.epsilon)
-                a[i] -= (1 - decay) * (a[i] - w[i])
+                if settings.l2IsWeightDecay { w[i] -= learnRate * settings.l2 * w[i] }
+                if settings.averages { a[i] -= (1 - decay) * (a[i] - w[i]) }
             }
         }
     }
 
-    @Test(arguments: [(0.0, 0.0), (1e-2, 1.0), (1e-6, 0.01)]) func equalsTheDefinition(l2: Double, clip: Double) {
+    struct Case: Sendable {
+        var l2 = 1e-6
+        var clip = 1.0
+        var isDecoupled = false
+        var averages = true
+        var scale = OptimizerSpec.GradientScale.sum
+        var block = OptimizerSpec.Block.layer
+        var rate = OptimizerSpec.LearnRate.constant(0.001)
+    }
+
+    @Test(arguments: [
+        Case(l2: 0, clip: 0), Case(l2: 1e-2), Case(clip: 0.01), Case(l2: 0.01, isDecoupled: true, scale: .words, block: .parameter),
+        Case(l2: 0.1, clip: 1e-4, isDecoupled: true, averages: false, scale: .words, block: .parameter),
+        Case(l2: 0.1, averages: false, rate: .planned(values: [0, 0.01, 0.1, 0.02], rest: 0.003)),
+    ]) func equalsTheDefinition(_ item: Case) {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.rows, settings.vectorWidth) = (12, 2, 20, 9)
-        (settings.optimizer.l2, settings.optimizer.gradientNormClip) = (l2, clip)
-        let layout = ParameterLayout(settings: settings)
+        var spec = ModelSpec.spacy2(settings)
+        (spec.optimizer.l2, spec.optimizer.gradClip, spec.optimizer.l2IsWeightDecay) = (item.l2, item.clip, item.isDecoupled)
+        (spec.optimizer.averages, spec.optimizer.gradientScale) = (item.averages, item.scale)
+        (spec.optimizer.block, spec.optimizer.learnRate) = (item.block, item.rate)
+        let layout = ParameterLayout(spec: spec)
+        #expect(layout.layers.count == (item.block == .layer ? 13 : layout.tensors.count))
         let state = OptimizerState(count: layout.count)
         layout.initialize(state.parameters, seed: 3)
         var random = SplitMix64(state: 2)
@@ -39,7 +60,7 @@ import Testing
             let zeros = [Double](repeating: 0, count: layer.range.count)
             return Naive(w: layer.range.map { Double(state.parameters[$0]) }, m: zeros, v: zeros, a: zeros)
         }
-        let optimizer = AdamOptimizer(layout: layout, settings: settings.optimizer)
+        let optimizer = AdamOptimizer(layout: layout, settings: spec.optimizer)
         for _ in 0..<30 {
             // Layers of different scale: some are clipped and others not. Some elements stay zero, as untouched rows do.
             var gradient = [Float](repeating: 0, count: layout.count)
@@ -48,9 +69,9 @@ import Testing
                 for place in layer.range where Int.random(in: 0..<3, using: &random) > 0 {
                     gradient[place] = scale * Float.random(in: -1...1, using: &random)
                 }
-                naive[index].step(layer.range.map { Double(gradient[$0]) }, settings.optimizer)
+                naive[index].step(layer.range.map { Double(gradient[$0]) }, spec.optimizer, words: 37)
             }
-            optimizer.step(gradient: gradient, state: state)
+            optimizer.step(gradient: gradient, words: 37, state: state)
         }
         #expect(state.step == 30)
         for (index, layer) in layout.layers.enumerated() {
@@ -65,12 +86,12 @@ import Testing
     }
 
     @Test func aZeroGradientStillCountsAndMoves() {
-        let layout = ParameterLayout(settings: TrainingSettings())
+        let layout = ParameterLayout(spec: .spacy2(TrainingSettings()))
         let state = OptimizerState(count: layout.count)
         layout.initialize(state.parameters, seed: 3)
         let before = state.parameters[0]
-        AdamOptimizer(layout: layout, settings: OptimizerSettings())
-            .step(gradient: [Float](repeating: 0, count: layout.count), state: state)
+        AdamOptimizer(layout: layout, settings: ModelSpec.spacy2(TrainingSettings()).optimizer)
+            .step(gradient: [Float](repeating: 0, count: layout.count), words: 1, state: state)
         #expect(state.step == 1)
         #expect(state.parameters[0] != before)
     }

@@ -9,7 +9,7 @@ import Testing
     private static let layout: ParameterLayout = {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.rows, settings.vectorWidth) = (12, 1, 70, 5)
-        return ParameterLayout(settings: settings)
+        return ParameterLayout(spec: .spacy2(settings))
     }()
     private static let coding = GradientCoding(layout: layout)
     private static let halves = GradientCoding(layout: layout, precision: .bf16)

@@ -3,7 +3,7 @@ import Base
 import FoundationEssentials
 import Glibc
 
-/// Where a run stands. All but the tensors, the configuration and the seeds; one JSON object in the file's metadata, under "state".
+/// Where a run stands. All but the tensors, the configuration and the model; one JSON object in the file's metadata, under "state".
 public struct CheckpointState: Codable, Equatable, Sendable {
     /// Version of this layout. A reader refuses others.
     public var formatVersion = Checkpoint.formatVersion
@@ -45,7 +45,7 @@ public struct CheckpointState: Codable, Equatable, Sendable {
 /// Parameters, moments, averages and state of one version.
 public struct Checkpoint: Equatable, Sendable {
     /// Version of the file's layout.
-    public static let formatVersion = 1
+    public static let formatVersion = 2
     /// Value of the metadata's "format".
     static let formatName = "t2v-checkpoint"
 
@@ -61,13 +61,13 @@ public struct Checkpoint: Equatable, Sendable {
     public var tables: [NamedWords] = []
     /// Where the run stands.
     public var state = CheckpointState()
-    /// Seeds of the embedding tables.
-    public var seeds = EmbeddingSeeds()
+    /// The model that the tensors belong to.
+    public var spec: ModelSpec
     /// The text of config.json.
     public var configuration = ""
 
     /// An empty checkpoint, to be filled.
-    public init() {}
+    public init(spec: ModelSpec) { self.spec = spec }
 
     /// Prefix of the tensors of a group, and of the tables.
     enum Group: String, CaseIterable {
@@ -103,7 +103,11 @@ public struct Checkpoint: Equatable, Sendable {
             throw InputError("cannot write the state as JSON: \(error)", at: place, remedy: "report this as a bug")
         }
         var metadata = ["format": Self.formatName, "state": text, "config": configuration]
-        for feature in SeedMetadata.features { metadata[SeedMetadata.key(feature)] = String(seeds[feature]) }
+        metadata["model"] = String(decoding: spec.encoded(), as: UTF8.self)
+        // For those who read no spec: `--init-checkpoint` of other programs' files knows these.
+        if let seeds = EmbeddingSeeds(spec) {
+            for feature in SeedMetadata.features { metadata[SeedMetadata.key(feature)] = String(seeds[feature]) }
+        }
         return metadata
     }
 
@@ -120,7 +124,7 @@ public struct Checkpoint: Equatable, Sendable {
     /// - Parameter file: its digest has been compared.
     init(_ file: SafetensorsFile) throws(InputError) {
         state = try Self.state(file)
-        seeds = try SeedMetadata.seeds(file) ?? EmbeddingSeeds()
+        spec = try ModelSpec(json: Data((file.metadata["model"] ?? "").utf8), place: file.place)
         configuration = file.metadata["config"] ?? ""
         for entry in file.entries {
             let parts = entry.name.split(separator: ".", maxSplits: 1)

@@ -11,11 +11,11 @@ public struct InitialWeights: Equatable, Sendable {
     /// `--init-tok2vec`: the tok2vec of a `modelN.bin`, spaCy's own included.
     /// - Throws: `InputError` that names the tensor which is missing, extra or misshapen for `settings`, both shapes, and the options
     ///   that fit.
-    public static func tok2vec(path: String, settings: TrainingSettings, profile: Profile = .spacy2) throws(InputError) -> InitialWeights {
+    public static func tok2vec(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try ThincTok2Vec.load(path: path)
         let shape = Tok2VecShape(settings)
         try TensorCheck(
-            wanted: shape.tensors(profile: profile), wantedShape: shape, place: path, remedy: "give weights made with these settings"
+            wanted: shape.tensors(), wantedShape: shape, place: path, remedy: "give weights made with these settings"
         )
         .check(file.tensors.map { ($0.name, $0.shape) })
         try refuseNonFinite(file.tensors, place: path)
@@ -26,7 +26,7 @@ public struct InitialWeights: Equatable, Sendable {
     /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
     /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
-    public static func checkpoint(path: String, settings: TrainingSettings, profile: Profile = .spacy2) throws(InputError) -> InitialWeights
+    public static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights
     {
         let file = try SafetensorsFile(path: path)
         let isSealed = try file.verifyDigest()
@@ -35,7 +35,7 @@ public struct InitialWeights: Equatable, Sendable {
         }
         let entries = try parameterEntries(file)
         let shape = Tok2VecShape(settings)
-        let layout = ParameterLayout(settings: settings, profile: profile)
+        let layout = ParameterLayout(spec: .spacy2(settings))
         try TensorCheck(
             wanted: layout.tensors.map { ($0.name, $0.shape) }, wantedShape: shape, place: path,
             remedy: "give all parameters of one model, head included, made with these settings"

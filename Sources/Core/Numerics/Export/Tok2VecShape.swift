@@ -54,16 +54,16 @@ public struct Tok2VecShape: Equatable, Sendable {
     }
 
     /// Names and shapes of the tensors of `modelN.bin`, in the order of `ParameterLayout`, without the head.
-    public func tensors(profile: Profile = .spacy2) -> [(name: String, shape: [Int])] {
-        layout(profile: profile).tensors.filter { !$0.isHead }.map { ($0.name, $0.shape) }
+    public func tensors() -> [(name: String, shape: [Int])] {
+        layout().tensors.filter { !$0.isHead }.map { ($0.name, $0.shape) }
     }
 
-    func layout(profile: Profile = .spacy2) -> ParameterLayout {
+    func layout() -> ParameterLayout {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.pieces, settings.rows) = (width, depth, pieces, rows)
         settings.useVectors = useVectors
         settings.vectorWidth = vectorWidth ?? settings.vectorWidth
-        return ParameterLayout(settings: settings, profile: profile)
+        return ParameterLayout(spec: .spacy2(settings))
     }
 
     /// The options of `pretrain` that turn `other` into this shape, as typed on a command line; empty when they are equal.

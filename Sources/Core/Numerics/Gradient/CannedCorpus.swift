@@ -5,13 +5,14 @@ import Text
 /// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000
 /// are unique.
 package final class CannedCorpus: VectorRows {
-    package let settings: TrainingSettings
-    package let maskWord = CannedCorpus.word(0)
+    /// The one given, with targets for words without a vector.
+    package let spec: ModelSpec
+    package let maskWord: WordFeatures
     package let randomWords: RandomWordTable
     private let shard: PreparedShard
     /// One made-up vector table of few rows; values are hashes.
     private let vectors: Floating
-    private static let vectorRows = 64
+    package static let vectorRows = 64
 
     /// Bytes of the shard.
     private final class Storage {
@@ -34,12 +35,16 @@ package final class CannedCorpus: VectorRows {
     }
 
     /// Documents of 1, 7, 49, 318 words and then of 270, the length of a review, until `words` are there.
-    package init(words total: Int, settings: TrainingSettings = TrainingSettings()) throws(InputError) {
-        var settings = settings
-        settings.vectorRows = Self.vectorRows
-        settings.outOfVocabularyTargets = .row0
-        self.settings = settings
-        var builder = PreparedShardBuilder(schema: .spacy2)
+    package init(words total: Int, spec given: ModelSpec) throws(InputError) {
+        var spec = given
+        if case .vectors(var objective) = spec.objective, objective.missing == .skip {
+            objective.missing = .row0
+            spec.objective = .vectors(objective)
+        }
+        self.spec = spec
+        let schema = spec.schema
+        maskWord = Self.word(0, schema)
+        var builder = PreparedShardBuilder(schema: schema)
         var numbers = UniqueTable()
         let philox = Philox(seed: 7, purpose: .shuffleDocuments)
         var (line, made) = (0, 0)
@@ -49,16 +54,17 @@ package final class CannedCorpus: VectorRows {
             for token in made..<made + length {
                 let rank = Self.rank(philox.bits(UInt64(token)))
                 let (number, isNew) = numbers.number(rank)
-                tokens.append(isNew ? builder.add(word: Self.word(rank)) : UInt32(number))
+                tokens.append(isNew ? builder.add(word: Self.word(rank, schema)) : UInt32(number))
             }
             builder.add(line: line, words: tokens)
             (line, made) = (line + 1, made + length)
         }
         let bytes = builder.finish()
         let storage = Storage(copying: bytes)
-        shard = try PreparedShard(bytes: UnsafeRawBufferPointer(storage.bytes), owner: storage, schema: .spacy2, place: "canned corpus")
+        shard = try PreparedShard(bytes: UnsafeRawBufferPointer(storage.bytes), owner: storage, schema: schema, place: "canned corpus")
         randomWords = RandomWordTable(words: (0..<shard.wordCount).map(shard.word), counts: shard.counts.map(UInt64.init))
-        vectors = Floating(count: Self.vectorRows * settings.vectorWidth)
+        width = spec.vectorWidth ?? 1
+        vectors = Floating(count: Self.vectorRows * width)
     }
 
     /// A rank with about Zipf's frequencies: an octave, then a place in it. Some octaves are drawn twice as often, others left out, so
@@ -70,14 +76,17 @@ package final class CannedCorpus: VectorRows {
 
     private static let octaves: [UInt64] = [0, 1, 2, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9, 10, 11, 12]
 
-    private static func word(_ rank: UInt64) -> WordFeatures {
+    /// The first columns are made like ORTH, NORM, PREFIX, SUFFIX and SHAPE, others like flags.
+    private static func word(_ rank: UInt64, _ schema: FeatureSchema) -> WordFeatures {
         let hash = Philox.mix(rank)
+        let ids = [100_000 + rank, 200_000 + rank, 1 + hash % 40, 100 + hash / 64 % 700, 1 + hash / 65536 % 25]
         return WordFeatures(
-            ids: [100_000 + rank, 200_000 + rank, 1 + hash % 40, 100 + hash / 64 % 700, 1 + hash / 65536 % 25],
-            rows: rank % 16 == 15 ? [] : [UInt32(rank % UInt64(vectorRows))])
+            ids: schema.columns.indices.map { $0 < ids.count ? ids[$0] : hash >> UInt64(8 + $0) & 1 },
+            rows: rank % 16 == 15 || !schema.hasVectors ? [] : [UInt32(rank % UInt64(vectorRows))],
+            bytes: (0..<schema.byteCount).map { $0 < 2 + rank % 7 ? UInt8(97 + (hash >> UInt64(4 * ($0 % 16))) % 26) : 255 })
     }
 
-    package var width: Int { settings.vectorWidth }
+    package let width: Int
 
     package func pointer(row: Int) -> UnsafePointer<Float> { UnsafePointer(vectors.start) + row * width }
 

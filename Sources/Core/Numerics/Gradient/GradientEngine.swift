@@ -1,7 +1,8 @@
 // From a micro-batch to its contribution. In: micro-batch, parameters, vectors. Out: the un-normalized gradient sum and the loss.
 //
-// Exact, but only what a selected token's loss can reach: see MicroBatch. Two products are taken apart, so that what repeats is multiplied
-// once: the mixer's by attribute (a prefix or shape is shared by many words), the first convolution's by unique word.
+// Exact, but only what a selected token's loss can reach: see MicroBatch. What repeats is multiplied once: the mixer's product by part (a
+// prefix or shape is shared by many words), where possible the first convolution's by unique word.
+import Text
 
 /// Rows of the vectors table.
 public protocol VectorRows: Sendable {
@@ -30,34 +31,36 @@ public struct ContributionStatistics: Sendable, Equatable {
 
 /// Computes contributions on the calling thread, with one BLAS thread. One engine per compute thread: it owns its memory.
 public final class GradientEngine {
-    let settings: TrainingSettings
-    let profile: Profile
+    let spec: ModelSpec
     let layout: ParameterLayout
-    let vectors: any VectorRows
-    /// W, D and the convolutions' P.
-    let width: Int
-    let depth: Int
-    let pieces: Int
-    let keepScale: Float
-    let offsets: LayerOffsets
-    private let smallTensors: [ParameterLayout.Tensor]
+    let mixer: Mixer
+    let encoder: any EncoderLayer
+    let objective: any ObjectiveLayer
+    /// First rows of the tables whose gradients travel by row.
+    private let tableRows: [Int]
+    /// Tensors that are added to, tables that travel by row apart.
+    private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
-    /// Intermediates of the last gradient, for tests; overwritten by the next.
-    private(set) var lastBuffers: StepBuffers?
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
-    /// - Parameter vectors: the vectors table: targets, and input with static vectors; its width is `settings.vectorWidth`.
-    public init(settings: TrainingSettings, layout: ParameterLayout, vectors: any VectorRows, profile: Profile = .spacy2) {
-        precondition(vectors.width == settings.vectorWidth, "vectors of width \(vectors.width), settings say \(settings.vectorWidth)")
-        self.settings = settings
-        self.profile = profile
+    /// - Parameter vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil where the spec needs none.
+    public init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
+        precondition(
+            spec.vectorWidth == nil || vectors?.width == spec.vectorWidth,
+            "vectors of width \(vectors?.width ?? 0), the spec says \(spec.vectorWidth ?? 0)")
+        self.spec = spec
         self.layout = layout
-        self.vectors = vectors
-        (width, depth, pieces) = (settings.width, settings.depth, settings.pieces)
-        keepScale = Dropout(rate: settings.dropout).scale
-        offsets = LayerOffsets(layout: layout, settings: settings)
-        smallTensors = layout.tensors.filter { !$0.isTable && $0.shape.count < 3 }
+        mixer = Mixer(spec: spec, layout: layout, vectors: vectors)
+        encoder = WindowEncoder(spec: spec, layout: layout)
+        switch spec.objective {
+        case .characters(let characters): objective = CharactersHead(spec: spec, objective: characters, layout: layout)
+        case .vectors(let target):
+            guard let vectors else { preconditionFailure("the objective needs vectors") }
+            objective = VectorsHead(spec: spec, objective: target, layout: layout, vectors: vectors)
+        }
+        tableRows = layout.tables.map { $0.offset / max(1, $0.shape[1]) }
+        cleared = layout.tensors.filter { !$0.isTable && ($0.shape.count < 3 || $0.name.hasPrefix("embed.")) }
     }
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; what none of them
@@ -69,7 +72,7 @@ public final class GradientEngine {
             gradient.update(repeating: 0, count: layout.count)
             return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount)
         }
-        measure(.clear, bytes: layout.tables.reduce(0) { $0 + 4 * $1.count }) {
+        account.measure(.clear, bytes: layout.tables.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in layout.tables { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
         return run(batch, parameters, gradient)
@@ -81,10 +84,11 @@ public final class GradientEngine {
         -> ContributionStatistics
     {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
-        measure(.clear, bytes: batch.content.features.reduce(0) { $0 + 4 * width * $1.touched.count }) {
+        let parts = batch.content.parts
+        account.measure(.clear, bytes: tableRows.indices.reduce(0) { $0 + 4 * spec.width * parts[$1].touched.count }) {
             buffer.clearRows()
-            for (index, table) in offsets.tables.enumerated() {
-                for row in batch.content.features[index].touched { buffer.touch(row: table / width + Int(row)) }
+            for (index, first) in tableRows.enumerated() {
+                for row in parts[index].touched { buffer.touch(row: first + Int(row)) }
             }
         }
         return run(batch, parameters, buffer.floats)
@@ -93,86 +97,46 @@ public final class GradientEngine {
     /// The tables are zero where they are not touched.
     private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ gradient: MutableFloats) -> ContributionStatistics {
         let content = batch.content
-        let buffers = carve(content)
-        lastBuffers = buffers
-        let step = Step(batch: content, parameters: parameters, gradient: gradient, buffers: buffers)
+        let pass = Pass(batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), account: account)
         clear(gradient)
-        embed(step)
-        firstConvolution(step)
-        for level in stride(from: 2, through: depth, by: 1) { convolution(step, level: level) }
-        let loss = head(step)
-        for level in stride(from: depth, through: 2, by: -1) { convolutionBackward(step, level: level) }
-        firstConvolutionBackward(step)
-        embedBackward(step)
+        mixer.forward(pass)
+        guard let embedded = mixer.embedded, let dEmbedded = mixer.dEmbedded else { preconditionFailure("the mixer has no memory") }
+        let rows = encoder.forward(pass, embedded: embedded)
+        let loss = objective.run(pass, input: rows, dInput: encoder.dOutput)
+        encoder.backward(pass, embedded: embedded, dEmbedded: dEmbedded)
+        mixer.backward(pass)
         return ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
     }
 
     /// Bytes of memory that the engine holds for intermediates.
     public var arenaBytes: Int { arena.capacity }
 
-    /// What the stages of one gradient pass among themselves.
-    struct Step {
-        let batch: MicroBatchContent
-        let parameters: Floats
-        let gradient: MutableFloats
-        let buffers: StepBuffers
-
-        /// Two buffers for gradients of hidden rows: a level writes one and the level below the other.
-        func dHidden(level: Int) -> MutableFloats { level % 2 == 0 ? buffers.dHidden.0 : buffers.dHidden.1 }
-    }
-
-    private func carve(_ batch: MicroBatchContent) -> StepBuffers {
-        var made: StepBuffers?
-        arena.layout { made = StepBuffers(batch: batch, settings: settings, profile: profile, carver: &$0) }
+    private func carve(_ batch: MicroBatchContent) -> Scratch {
+        var made: Scratch?
+        arena.layout { carver in
+            var sizes = Scratch.Sizes()
+            mixer.carve(batch, &sizes, &carver)
+            encoder.carve(batch, &sizes, &carver)
+            objective.carve(batch, &sizes, &carver)
+            made = Scratch(sizes, carver: &carver)
+        }
         guard let made else { preconditionFailure("the arena calls its closure") }
         return made
     }
 
-    /// Zeroes what is added to, tables apart; products overwrite the rest.
+    /// Zeroes what is added to, tables that travel by row apart; products overwrite the rest.
     private func clear(_ gradient: MutableFloats) {
-        measure(.clear, bytes: smallTensors.reduce(0) { $0 + 4 * $1.count }) {
-            for tensor in smallTensors { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
+        account.measure(.clear, bytes: cleared.reduce(0) { $0 + 4 * $1.count }) {
+            for tensor in cleared { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
     }
 
-    /// The row kernel of a Maxout + LayerNorm.
-    func kernel(_ layer: LayerOffsets.Maxout, outputs: Int, pieces: Int, parameters: Floats) -> MaxoutLayerNorm {
-        MaxoutLayerNorm(
-            outputs: outputs, pieces: pieces, epsilon: profile.layerNormEpsilon, bias: parameters + layer.bias,
-            gain: parameters + layer.gain, shift: parameters + layer.shift, keepScale: keepScale)
-    }
-}
-
-/// Offsets of all tensors, looked up once.
-struct LayerOffsets {
-    struct Maxout {
-        let weights, bias, gain, shift: Int
-
-        init(_ layout: ParameterLayout, _ name: String) {
-            weights = layout.offset("\(name).W")
-            bias = layout.offset("\(name).b")
-            gain = layout.offset("\(name).norm.G")
-            shift = layout.offset("\(name).norm.b")
-        }
-    }
-
-    /// norm, prefix, suffix, shape.
-    let tables: [Int]
-    /// Projection of static vectors.
-    let vectors: Int?
-    let mixer: Maxout
-    let convolutions: [Maxout]
-    let head: Maxout
-    let outputWeights: Int
-    let outputBias: Int
-
-    init(layout: ParameterLayout, settings: TrainingSettings) {
-        tables = layout.tables.map(\.offset)
-        vectors = settings.useVectors ? layout.offset("embed.vectors.W") : nil
-        mixer = Maxout(layout, "mixer")
-        convolutions = (0..<settings.depth).map { Maxout(layout, "encode.\($0)") }
-        head = Maxout(layout, "head.hidden")
-        outputWeights = layout.offset("head.output.W")
-        outputBias = layout.offset("head.output.b")
+    /// Operations of the products that a gradient of `batch` needs (see `StepProfile.neededOperations`).
+    func neededOperations(_ batch: MicroBatchContent) -> Double {
+        guard batch.selectedCount > 0 else { return 0 }
+        let products = mixer.neededProducts(batch) + encoder.neededProducts(batch) + objective.neededProducts(batch)
+        // The vectors' own gradient is not needed: they are fixed.
+        let vectors = spec.vectorsInput.map { (batch.parts.last?.count ?? 0) * $0.output * $0.width } ?? 0
+        return 6 * Double(products) + 4 * Double(vectors)
     }
 }

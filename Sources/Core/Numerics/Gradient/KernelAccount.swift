@@ -47,14 +47,22 @@ final class KernelAccount {
     }
 }
 
-extension GradientEngine {
+extension Optional<KernelAccount> {
     /// Runs `body`; with an account, books its time and the bytes it moves.
     @inline(__always)
     func measure(_ kernel: StepKernel, bytes: @autoclosure () -> Int, _ body: () -> Void) {
-        guard let account else { return body() }
+        guard let account = self else { return body() }
         let start = KernelAccount.now()
         body()
         account.add(kernel, seconds: KernelAccount.now() - start, operations: 0, bytes: Double(bytes()))
+    }
+}
+
+extension Pass {
+    /// Runs `body`; with an account, books its time and the bytes it moves.
+    @inline(__always)
+    func measure(_ kernel: StepKernel, bytes: @autoclosure () -> Int, _ body: () -> Void) {
+        account.measure(kernel, bytes: bytes(), body)
     }
 
     /// The same for a product of an (m, k) and a (k, n) matrix.

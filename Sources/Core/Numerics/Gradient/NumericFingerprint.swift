@@ -3,7 +3,7 @@ import Base
 
 /// Hosts with equal fingerprints give byte-identical contributions (design, section 3).
 ///
-/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words at the default settings are hashed: small matrix products
+/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words are hashed: small matrix products
 /// alone miss differences between kernels, because a row's bits depend on the number of rows.
 public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
     /// Hash over the bits of all gradients and losses.
@@ -20,15 +20,15 @@ public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
         self.configuration = configuration
     }
 
-    /// Computes the fingerprint of this host: about a tenth of a second.
-    public static func measure() -> NumericFingerprint {
+    /// Computes the fingerprint of this host for a model: about a tenth of a second at spaCy 2's default settings.
+    public static func measure(_ spec: ModelSpec) -> NumericFingerprint {
         var hash: UInt64 = 0
-        if let canned = try? CannedCorpus(words: 3000) {
-            let settings = canned.settings
-            let layout = ParameterLayout(settings: settings)
-            let engine = GradientEngine(settings: settings, layout: layout, vectors: canned)
+        if let canned = try? CannedCorpus(words: 3000, spec: spec) {
+            let layout = ParameterLayout(spec: canned.spec)
+            let engine = GradientEngine(spec: canned.spec, layout: layout, vectors: canned)
             let builder = MicroBatchBuilder(
-                settings: settings, seeds: EmbeddingSeeds(), randomWords: canned.randomWords, maskWord: canned.maskWord)
+                spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord,
+                vectorRows: CannedCorpus.vectorRows)
             let batch = MicroBatch()
             let state = OptimizerState(count: layout.count)
             layout.initialize(state.parameters, seed: 1)

@@ -37,33 +37,33 @@ public struct StepProfile: Sendable {
 
     /// Profiles made-up documents with the statistics of reviews: `lanes` micro-batches of `wordsPerLane` words each.
     public static func measure(
-        settings: TrainingSettings, lanes: Int, wordsPerLane: Int, updates: Int
+        spec: ModelSpec, lanes: Int, wordsPerLane: Int, updates: Int
     ) throws(InputError) -> StepProfile {
-        let canned = try CannedCorpus(words: wordsPerLane + 375, settings: settings)
+        let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
         let lane = Array(canned.documents(words: wordsPerLane + 375).dropFirst(4))
         let batches = [[DocumentView]](repeating: lane, count: lanes)
         return measure(
-            lanes: batches, settings: canned.settings, vectors: canned, randomWords: canned.randomWords, maskWord: canned.maskWord,
-            updates: updates)
+            lanes: batches, spec: canned.spec, seed: 0, vectors: canned, vectorRows: CannedCorpus.vectorRows, randomWords: canned.randomWords,
+            maskWord: canned.maskWord, updates: updates)
     }
 
     /// Profiles updates whose lanes hold the given documents.
     public static func measure(
-        lanes: [[DocumentView]], settings: TrainingSettings, vectors: any VectorRows, randomWords: RandomWordTable, maskWord: WordFeatures,
-        updates: Int
+        lanes: [[DocumentView]], spec: ModelSpec, seed: UInt64, vectors: any VectorRows, vectorRows: Int, randomWords: RandomWordTable,
+        maskWord: WordFeatures, updates: Int
     ) -> StepProfile {
-        let layout = ParameterLayout(settings: settings)
+        let layout = ParameterLayout(spec: spec)
         let state = OptimizerState(count: layout.count)
-        layout.initialize(state.parameters, seed: settings.seed)
-        let engine = GradientEngine(settings: settings, layout: layout, vectors: vectors)
-        let builder = MicroBatchBuilder(settings: settings, seeds: EmbeddingSeeds(), randomWords: randomWords, maskWord: maskWord)
+        layout.initialize(state.parameters, seed: seed)
+        let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors)
+        let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
         let batch = MicroBatch()
         let coding = GradientCoding(layout: layout)
         let gradients = lanes.map { _ in GradientBuffer(coding: coding) }
         func run(update: Int) -> (words: Int, needed: Double) {
             var (words, needed) = (0, 0.0)
             for (lane, documents) in lanes.enumerated() {
-                engine.measure(.prepare, bytes: 0) {
+                engine.account.measure(.prepare, bytes: 0) {
                     builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
                 }
                 words += engine.gradient(of: batch, parameters: state.parameters, into: gradients[lane]).wordCount
@@ -138,20 +138,5 @@ public struct StepProfile: Sendable {
                 "efficiency \(number(efficiency * 100, 1))%",
             ].joined(separator: " "))
         return lines.joined(separator: "\n")
-    }
-}
-
-extension GradientEngine {
-    /// Operations of the products that a gradient of `batch` needs (see `StepProfile.neededOperations`).
-    func neededOperations(_ batch: MicroBatchContent) -> Double {
-        guard batch.selectedCount > 0 else { return 0 }
-        let columns = width * (settings.useVectors ? 5 : 4)
-        let unique = batch.uniqueCount * width * (profile.mixerPieces * columns + 3 * pieces * width)
-        let vectors = settings.useVectors ? batch.vectorRows.count * width * settings.vectorWidth : 0
-        let reached = stride(from: 2, through: depth, by: 1).reduce(0) { $0 + batch.rowCount(level: $1) }
-        let convolutions = reached * 3 * width * pieces * width
-        let head = batch.selectedCount * profile.headWidth * (profile.headPieces * width + settings.vectorWidth)
-        // The vectors' own gradient is not needed: they are fixed.
-        return 6 * Double(unique + convolutions + head) + 4 * Double(vectors)
     }
 }

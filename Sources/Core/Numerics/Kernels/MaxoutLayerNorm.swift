@@ -43,6 +43,13 @@ struct MaxoutLayerNorm {
         case 3: sum = maxout(z, winners, normalized, pieces: 3)
         default: sum = maxout(z, winners, normalized, pieces: pieces)
         }
+        return normalize(sum: sum, residual: residual, kept: kept, normalized: normalized, out: out)
+    }
+
+    /// out = residual + dropout(LayerNorm(normalized)), where `normalized` holds values whose sum is `sum`, and is normalized.
+    /// - Returns: 1 / deviation.
+    @inline(__always)
+    func normalize(sum: Float, residual: Floats?, kept: UnsafePointer<UInt32>?, normalized: MutableFloats, out: MutableFloats) -> Float {
         let count = Float(outputs)
         let mean = Float8(repeating: sum / count)
         var squares = Float8.zero

@@ -14,7 +14,8 @@ extension ParameterLayout {
             } else if tensor.name.hasSuffix(".G") {
                 target.update(repeating: 1, count: tensor.count)
             } else {
-                let bound = tensor.isTable ? 0.1 : (6 / Float(tensor.shape[0] + tensor.shape[tensor.shape.count - 1])).squareRoot()
+                let isEmbedding = tensor.name.hasSuffix(".E")
+                let bound = isEmbedding ? 0.1 : (6 / Float(tensor.shape[0] + tensor.shape[tensor.shape.count - 1])).squareRoot()
                 let philox = Philox(seed: seed, purpose: .initialValues, layer: index)
                 let groups = (tensor.count + Philox.wordsPerGroup - 1) / Philox.wordsPerGroup
                 var words = [UInt32](repeating: 0, count: groups * Philox.wordsPerGroup)

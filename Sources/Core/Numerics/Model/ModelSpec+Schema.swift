@@ -22,7 +22,7 @@ extension ModelSpec {
     }
 
     /// The static vectors among the inputs.
-    var vectorsInput: Vectors? {
+    public var vectorsInput: Vectors? {
         for case .vectors(let vectors) in inputs { return vectors }
         return nil
     }

@@ -1,10 +1,10 @@
-// The single truth of parameter names, shapes and places. In: settings. Out: offsets into one flat float buffer, and spaCy's view of it.
+// The single truth of parameter names, shapes and places. In: a spec. Out: offsets into one flat float buffer, and spaCy's view of it.
 
 /// Where every parameter lives in a flat buffer of `count` floats. Parameters, gradients, both moments and averages share it.
 ///
 /// Files have spaCy's axes; memory has the kernels': Maxout weights are piece-major, so that the max over pieces is a straight vector
-/// loop, and the first convolution's are window-major besides, so that each third of the window is one block that multiplies unique words'
-/// embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions (previous, current, next).
+/// loop, and where the first convolution goes through unique words its weights are window-major besides, so that each third of the window is
+/// one block that multiplies the words' embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions (previous, current, next).
 public struct ParameterLayout: Sendable, Equatable {
     /// How the axes of a tensor stand in memory.
     public enum Order: Sendable, Equatable {
@@ -30,7 +30,7 @@ public struct ParameterLayout: Sendable, Equatable {
         public let order: Order
         /// Index into `layers`.
         public let layer: Int
-        /// An embedding table of shape (rows, width): a small micro-batch touches few of its rows, so gradients may travel by row.
+        /// An embedding table of shape (rows, width) whose gradients travel by row: a small micro-batch touches few. All have one width.
         public let isTable: Bool
         /// Part of the training head: kept in checkpoints, not in `modelN.bin`.
         public var isHead: Bool { name.hasPrefix("head.") }
@@ -38,15 +38,15 @@ public struct ParameterLayout: Sendable, Equatable {
         public var range: Range<Int> { offset..<offset + count }
     }
 
-    /// What thinc calls a layer: its tensors are one block for L2, clipping, Adam's step count and averages.
+    /// One block for clipping: what thinc 7 calls a layer (W and b, G and b), or a single tensor, as the spec says.
     public struct Layer: Sendable, Equatable {
-        /// "embed.norm", "mixer", "mixer.norm", "encode.0", "head.output" ...
+        /// "embed.norm", "mixer", "mixer.norm", "encode.0", "head.output" ...; with the tensor's own name behind it if it is a tensor.
         public let name: String
         /// The tensors' floats, contiguous.
         public let range: Range<Int>
     }
 
-    /// In the order of the buffer: tables, static vectors, mixer, convolutions, head.
+    /// In the order of the buffer: tables, characters, static vectors, mixer, convolutions, head.
     public let tensors: [Tensor]
     /// In the order of the buffer; they cover it without gaps.
     public let layers: [Layer]
@@ -54,25 +54,32 @@ public struct ParameterLayout: Sendable, Equatable {
     public let count: Int
     private let indices: [String: Int]
 
-    /// - Parameter settings: width, depth, pieces, rows, useVectors and vectorWidth decide; all must be positive, rows at least 2.
-    public init(settings: TrainingSettings, profile: Profile = .spacy2) {
-        precondition(settings.width > 0 && settings.depth > 0 && settings.pieces > 0 && settings.rows > 1 && settings.vectorWidth > 0)
-        var plan = LayoutPlan()
-        let (width, half) = (settings.width, settings.rows / 2)
-        let tables = [("norm", settings.rows), ("prefix", half), ("suffix", half), ("shape", half)]
-        for (feature, rows) in tables {
-            plan.layer("embed.\(feature)", [("E", [rows, width], .same)], isTable: true)
+    /// - Parameter spec: has been validated.
+    public init(spec: ModelSpec) {
+        var plan = LayoutPlan(blocks: spec.optimizer.block)
+        let (width, parts) = (spec.width, spec.parts)
+        for part in parts {
+            switch part.source {
+            case .column, .token:
+                plan.layer(String(part.tensor.dropLast(2)), [("E", [part.rows, part.width], .same)], isTable: part.isSparse)
+            case .byte(let place):
+                guard place == 0, let characters = spec.charactersInput else { continue }
+                plan.layer("embed.chars", [("E", [characters.bytes, 256, characters.width], .same)])
+            case .vectors: plan.layer("embed.vectors", [("W", [part.width, spec.vectorsInput?.width ?? 0], .same)])
+            }
         }
-        if settings.useVectors { plan.layer("embed.vectors", [("W", [width, settings.vectorWidth], .same)]) }
-        let columns = width * (tables.count + (settings.useVectors ? 1 : 0))
-        plan.maxout("mixer", outputs: width, pieces: profile.mixerPieces, inputs: columns)
-        for index in 0..<settings.depth {
-            let order = index == 0 ? Order.windowMajor : .pieceMajor
-            plan.maxout("encode.\(index)", outputs: width, pieces: settings.pieces, inputs: 3 * width, order: order)
+        plan.maxout("mixer", outputs: width, pieces: spec.mixer.pieces, inputs: spec.mixerColumns)
+        for (index, convolution) in spec.encoder.convolutions.enumerated() {
+            switch convolution.activation {
+            case .maxout:
+                let order = index == 0 && spec.convolvesWords ? Order.windowMajor : .pieceMajor
+                plan.maxout("encode.\(index)", outputs: width, pieces: convolution.maps, inputs: 3 * width, order: order)
+            case .mish: plan.mish("encode.\(index)", outputs: width, inputs: 3 * width)
+            }
         }
-        plan.maxout("head.hidden", outputs: profile.headWidth, pieces: profile.headPieces, inputs: width)
-        let output = settings.vectorWidth
-        plan.layer("head.output", [("W", [output, profile.headWidth], .same), ("b", [output], .same)])
+        let head = spec.head
+        plan.maxout("head.hidden", outputs: head.hidden, pieces: head.pieces, inputs: width)
+        plan.layer("head.output", [("W", [spec.outputCount, head.hidden], .same), ("b", [spec.outputCount], .same)])
         (tensors, layers, count) = (plan.tensors, plan.layers, plan.count)
         indices = Dictionary(uniqueKeysWithValues: plan.tensors.enumerated().map { ($1.name, $0) })
     }
@@ -80,7 +87,7 @@ public struct ParameterLayout: Sendable, Equatable {
     /// The tensor of that name, or nil.
     public func tensor(named name: String) -> Tensor? { indices[name].map { tensors[$0] } }
 
-    /// The four embedding tables, in the order norm, prefix, suffix, shape.
+    /// The embedding tables whose gradients travel by row: they stand first.
     public var tables: [Tensor] { tensors.filter(\.isTable) }
 
     /// Offset of a tensor that this layout is known to have.
@@ -93,26 +100,35 @@ public struct ParameterLayout: Sendable, Equatable {
 /// Collects layers while a layout is built.
 private struct LayoutPlan {
     typealias Order = ParameterLayout.Order
+    let blocks: OptimizerSpec.Block
     var tensors: [ParameterLayout.Tensor] = []
     var layers: [ParameterLayout.Layer] = []
     var count = 0
 
     mutating func layer(_ name: String, _ parts: [(suffix: String, shape: [Int], order: Order)], isTable: Bool = false) {
-        let start = count
-        for part in parts {
+        var start = count
+        for (index, part) in parts.enumerated() {
             let size = part.shape.reduce(1, *)
             tensors.append(
                 ParameterLayout.Tensor(
                     name: "\(name).\(part.suffix)", shape: part.shape, offset: count, count: size, order: part.order, layer: layers.count,
                     isTable: isTable))
             count += size
+            guard blocks == .parameter || index == parts.count - 1 else { continue }
+            layers.append(ParameterLayout.Layer(name: blocks == .layer ? name : "\(name).\(part.suffix)", range: start..<count))
+            start = count
         }
-        layers.append(ParameterLayout.Layer(name: name, range: start..<count))
     }
 
     /// A Maxout and the LayerNorm behind it: two layers, as in thinc.
     mutating func maxout(_ name: String, outputs: Int, pieces: Int, inputs: Int, order: Order = .pieceMajor) {
         layer(name, [("W", [outputs, pieces, inputs], order), ("b", [outputs, pieces], .pieceMajor)])
+        layer("\(name).norm", [("G", [outputs], .same), ("b", [outputs], .same)])
+    }
+
+    /// A Mish, of one map for each output, and the LayerNorm behind it.
+    mutating func mish(_ name: String, outputs: Int, inputs: Int) {
+        layer(name, [("W", [outputs, inputs], .same), ("b", [outputs], .same)])
         layer("\(name).norm", [("G", [outputs], .same), ("b", [outputs], .same)])
     }
 }

@@ -26,10 +26,10 @@ struct Masking {
     private let randomWords: RandomWordTable
     private var words: [UInt32] = []
 
-    init(settings: TrainingSettings, epoch: UInt64, randomWords: RandomWordTable) {
-        philox = Philox(seed: settings.seed, purpose: .select, update: epoch)
-        hidesNothing = settings.maskProbability <= 0
-        selectBelow = UInt64((Double(settings.maskProbability) * 4294967296.0).rounded())
+    init(seed: UInt64, probability: Float, epoch: UInt64, randomWords: RandomWordTable) {
+        philox = Philox(seed: seed, purpose: .select, update: epoch)
+        hidesNothing = probability <= 0
+        selectBelow = UInt64((Double(probability) * 4294967296.0).rounded())
         self.randomWords = randomWords
     }
 

@@ -1,9 +1,10 @@
 // One lane's share of an update, ready to compute. In: filled by MicroBatchBuilder. Out: every index and mask the engine needs.
 //
-// Legend: n tokens and D convolutions; position p = token + D within a document, which has D rows of padding on each side. Level i holds
-// the outputs of convolution i (level 0: the embeddings). S_i are the positions of level i that a selected token's loss can reach: those at
-// most D - i away from a selected token. Rows of a level are the positions of its S_i, document by document, ascending; so the three rows
-// that a convolution reads at p stand side by side in the level below.
+// Legend: n tokens and D convolutions; position p = token + E within a document, which has E rows on each side: padding, and where that is
+// less than D one row for the zeros outside. Level i holds the outputs of convolution i (level 0: the embeddings). S_i are the positions of
+// level i that a selected token's loss can reach: those at most D - i away from a selected token. Rows of a level are the positions of its
+// S_i, document by document, ascending; so the three rows that a convolution reads at p stand side by side in the level below.
+import Text
 
 /// Documents of one lane and one update, with everything that does not depend on parameters. Storage is kept and reused: after the largest
 /// micro-batch nothing is allocated.
@@ -28,7 +29,7 @@ public final class MicroBatch: @unchecked Sendable {
     public var selectedCount: Int { content.selectedCount }
 
     /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
-    public func touchedRows(table: Int) -> [UInt32] { content.features[table].touched }
+    public func touchedRows(table: Int) -> [UInt32] { content.parts[table].touched }
 }
 
 /// What a `MicroBatch` holds.
@@ -37,20 +38,22 @@ struct MicroBatchContent {
     struct Level {
         /// Index, in the level below, of the row of position p - 1; rows of p and p + 1 follow it.
         var starts: [Int32] = []
-        /// Planes of kept units (`Dropout`), one after the other; empty without dropout. Level 0 has the mixer's, by unique word.
+        /// Planes of kept units (`Dropout`), one after the other; empty without dropout. Level 0 has the mixer's, by unique word or by row.
         var kept: [UInt32] = []
+        /// Rows that stand for the zeros outside a document.
+        var outside: [Int32] = []
     }
 
-    /// Distinct ids of one attribute: an embedding table is read, and the mixer multiplied, once for each.
-    struct Feature {
+    /// Distinct ids of one part of the mixer's input: it is looked up, and multiplied, once for each.
+    struct Part {
         var count = 0
-        /// Four table rows of each id, as HashEmbed has them.
+        /// A hash embedding's four rows of each id, a byte, or the vector rows of each word, one list after the other.
         var rows: [UInt32] = []
-        /// Table rows that occur, ascending.
+        /// Of vectors: where each list begins, and the end.
+        var starts: [Int32] = []
+        /// Rows that occur, ascending, of a table whose gradient travels by row.
         var touched: [UInt32] = []
-        /// Index, among the distinct ids, of every unique word's.
-        var ofWord: [Int32] = []
-        /// Dropout on the table's output: `width` factors, 0 or scale; empty without dropout.
+        /// Dropout on the output: `width` factors, 0 or scale; empty without dropout.
         var factors: [Float] = []
     }
 
@@ -60,32 +63,31 @@ struct MicroBatchContent {
     var documentCount = 0
     var wordCount = 0
     /// Tokens that give a loss.
-    var selectedCount: Int { targetRows.count }
+    var selectedCount = 0
 
-    /// norm, prefix, suffix, shape.
-    var features = [Feature](repeating: Feature(), count: 4)
-    /// Distinct rows of the vectors table that are read as input, and its output's dropout factors. Empty without --use-vectors.
-    var vectorRows: [Int32] = []
-    var vectorFactors: [Float] = []
-
-    /// Distinct input words that are reached; padding is one of them.
+    /// In the order of `ModelSpec.parts`.
+    var parts: [Part] = []
+    /// Distinct input words that are reached; embedded padding is one of them.
     var uniqueCount = 0
-    /// For every unique word, its index in `vectorRows`, or -1. Empty without --use-vectors.
-    var wordVectors: [Int32] = []
+    /// By part, then by unique word: its index among the part's distinct ids; -1: a word without a vector.
+    var ofWord: [Int32] = []
 
-    /// Unique word of every row of level 0.
+    /// Unique word of every row of level 0; -1 is a row of zeros.
     var words: [Int32] = []
     /// levels[i] for i in 0...D; `levels[0].starts` stays empty.
     var levels: [Level] = []
-    /// Unique words in the windows of level 1's rows: previous, current, next.
+    /// Where the first convolution goes through unique words: those in the windows of level 1's rows, previous, current, next.
     var windows: [[Int32]] = [[], [], []]
     /// Only if `sumsByWord`: where each unique word occurs in these windows: entries of word w are
     /// occurrences[occurrenceStarts[w]..<occurrenceStarts[w + 1]], each 4 * (row of level 1) + (0 previous, 1 current, 2 next).
     var occurrenceStarts: [Int32] = []
     var occurrences: [UInt32] = []
 
-    /// Row of the vectors table that each row of level D aims at.
+    /// Vector rows that each row of level D aims at, one list after the other, and where the lists begin; an empty list is the zero vector.
     var targetRows: [Int32] = []
+    var targetStarts: [Int32] = []
+    /// Bytes that each row of level D aims at.
+    var targetBytes: [UInt8] = []
     /// Planes of kept units of the head's hidden layer, by row of level D.
     var headKept: [UInt32] = []
 
@@ -97,28 +99,30 @@ struct MicroBatchContent {
     /// Rows of level i.
     func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
 
-    mutating func clear(depth: Int) {
-        (documentCount, wordCount, uniqueCount) = (0, 0, 0)
-        for index in features.indices {
-            features[index].count = 0
-            features[index].rows.removeAll(keepingCapacity: true)
-            features[index].touched.removeAll(keepingCapacity: true)
-            features[index].ofWord.removeAll(keepingCapacity: true)
-            features[index].factors.removeAll(keepingCapacity: true)
+    mutating func clear(depth: Int, parts count: Int) {
+        (documentCount, wordCount, uniqueCount, selectedCount) = (0, 0, 0, 0)
+        if parts.count != count { parts = [Part](repeating: Part(), count: count) }
+        for index in parts.indices {
+            parts[index].count = 0
+            parts[index].rows.removeAll(keepingCapacity: true)
+            parts[index].starts.removeAll(keepingCapacity: true)
+            parts[index].touched.removeAll(keepingCapacity: true)
+            parts[index].factors.removeAll(keepingCapacity: true)
         }
         if levels.count != depth + 1 { levels = [Level](repeating: Level(), count: depth + 1) }
         for index in levels.indices {
             levels[index].starts.removeAll(keepingCapacity: true)
             levels[index].kept.removeAll(keepingCapacity: true)
+            levels[index].outside.removeAll(keepingCapacity: true)
         }
-        vectorRows.removeAll(keepingCapacity: true)
-        vectorFactors.removeAll(keepingCapacity: true)
         for slot in 0..<3 { windows[slot].removeAll(keepingCapacity: true) }
-        wordVectors.removeAll(keepingCapacity: true)
+        ofWord.removeAll(keepingCapacity: true)
         words.removeAll(keepingCapacity: true)
         occurrenceStarts.removeAll(keepingCapacity: true)
         occurrences.removeAll(keepingCapacity: true)
         targetRows.removeAll(keepingCapacity: true)
+        targetStarts.removeAll(keepingCapacity: true)
+        targetBytes.removeAll(keepingCapacity: true)
         headKept.removeAll(keepingCapacity: true)
     }
 }

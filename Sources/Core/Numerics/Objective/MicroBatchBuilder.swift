@@ -10,12 +10,12 @@ public final class MicroBatchBuilder {
     private var assembler: MicroBatchAssembler
 
     /// - Parameters:
+    ///   - seed: of the run.
     ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
-    public init(
-        settings: TrainingSettings, seeds: EmbeddingSeeds, randomWords: RandomWordTable, maskWord: WordFeatures, profile: Profile = .spacy2
-    ) {
+    ///   - vectorRows: rows of the vectors table; its last one may be a target.
+    public init(spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int) {
         assembler = MicroBatchAssembler(
-            settings: settings, seeds: seeds, randomWords: randomWords, maskWord: maskWord, profile: profile)
+            spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
     }
 
     /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run,
@@ -29,72 +29,89 @@ public final class MicroBatchBuilder {
 
 /// The builder as a value.
 struct MicroBatchAssembler {
-    private let settings: TrainingSettings
-    private let profile: Profile
-    private let seeds: EmbeddingSeeds
+    let spec: ModelSpec
+    let seed: UInt64
+    let parts: [InputPart]
+    let dropout: Dropout
     private let randomWords: RandomWordTable
-    private let maskWord: WordAttributes
-    private let replacing: [WordAttributes]
-    private let dropout: Dropout
-    /// D, and padding rows on each side of a document.
-    private let depth: Int
+    /// `[MASK]`, padding, then the random words.
+    private let extras: WordBlock
+    private static let (maskPlace, paddingPlace, randomPlace) = (0, 1, 2)
+    let vectorRows: Int
+    /// Bytes of a word's text.
+    let schemaBytes: Int
+    /// D, and rows on each side of a document: padding, then what is outside.
+    let depth: Int
+    private let padding: Int
+    private let edge: Int
+    /// Per-token bits that tables read.
+    private let tokenBits: UInt64
+    private let head: (hidden: Int, pieces: Int, dropout: Bool)
+    private let embedsPadding: Bool
+    private let masksTokens: Bool
 
-    private var wordTable = UniqueTable()
-    private var uniqueWords: [WordAttributes] = []
-    private var featureTables = [UniqueTable](repeating: UniqueTable(), count: 4)
-    private var vectorTable = UniqueTable()
-    private var scratch = PlaneScratch()
+    var unique: UniqueWords
+    var tables: [UniqueTable]
+    var scratch = PlaneScratch()
     /// By position of the current document: distance to the nearest selected token, what replaces a token, row in the last level listed.
     private var distances: [Int32] = []
     private var replacements: [Replacement?] = []
     private var rows: [Int32] = []
-    private var touched: [Bool] = []
-    private var fill: [Int32] = []
-    private var plane: [UInt32] = []
+    var touched: [Bool] = []
+    var fill: [Int32] = []
+    var plane: [UInt32] = []
 
-    init(
-        settings: TrainingSettings, seeds: EmbeddingSeeds, randomWords: RandomWordTable, maskWord: WordFeatures, profile: Profile
-    ) {
-        self.settings = settings
-        self.profile = profile
-        self.seeds = seeds
-        self.randomWords = randomWords
-        self.maskWord = WordAttributes(maskWord)
-        replacing = randomWords.words.map(WordAttributes.init)
-        dropout = Dropout(rate: settings.dropout)
-        depth = settings.depth
-        precondition(profile.padding(depth: depth) == depth, "rows of padding other than one per convolution are not built yet")
+    init(spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int) {
+        (self.spec, self.seed, self.randomWords, self.vectorRows) = (spec, seed, randomWords, vectorRows)
+        let schema = spec.schema
+        parts = spec.parts
+        schemaBytes = schema.byteCount
+        dropout = Dropout(rate: spec.dropout)
+        depth = spec.depth
+        padding = spec.paddingRows
+        edge = spec.paddingRows + spec.outsideRows
+        head = spec.head
+        embedsPadding = spec.encoder.padding.kind == .embeddedZeros
+        masksTokens = spec.mixer.dropout == .token
+        tokenBits = parts.reduce(0) { if case .token(let bit) = $1.source { $0 | bit } else { $0 } }
+        let paddingWord = WordFeatures(
+            ids: schema.columns.map { _ in 0 }, rows: spec.vectorsInput == nil ? [] : [0], bytes: [UInt8](repeating: 255, count: schema.byteCount))
+        extras = WordBlock([maskWord, paddingWord] + randomWords.words, schema: schema)
+        unique = UniqueWords(columns: schema.columns.count)
+        tables = [UniqueTable](repeating: UniqueTable(), count: parts.count)
     }
 
     mutating func build(
         _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: inout MicroBatchContent, choose: MicroBatchBuilder.Chooser?
     ) {
-        batch.clear(depth: depth)
+        batch.clear(depth: depth, parts: parts.count)
         (batch.epoch, batch.update) = (epoch, update)
         batch.documentCount = documents.count
-        wordTable.clear()
-        uniqueWords.removeAll(keepingCapacity: true)
-        var masking = Masking(settings: settings, epoch: epoch, randomWords: randomWords)
-        let convolutions = (0...depth).map { Philox(seed: settings.seed, purpose: .convolutionMask, layer: $0, update: update) }
-        let head = Philox(seed: settings.seed, purpose: .headMask, update: update)
+        unique.clear(first: WordPointers(extras))
+        var masking = Masking(seed: seed, probability: spec.maskProbability, epoch: epoch, randomWords: randomWords)
+        let convolutions = (0...depth).map { Philox(seed: seed, purpose: .convolutionMask, layer: $0, update: update) }
+        let head = Philox(seed: seed, purpose: .headMask, update: update)
+        let mixer = Philox(seed: seed, purpose: .mixerMask, update: update)
+        var (block, last): (Int, PreparedShard?) = (0, nil)
         for (index, document) in documents.enumerated() {
             let tokens = document.tokens
             batch.wordCount += tokens.count
+            replacements.removeAll(keepingCapacity: true)
             if let choose {
-                replacements.removeAll(keepingCapacity: true)
                 for token in 0..<tokens.count { replacements.append(choose(index, token)) }
             } else {
                 masking.draw(document: document.key, count: tokens.count)
-                replacements.removeAll(keepingCapacity: true)
                 for token in 0..<tokens.count { replacements.append(masking.replacement(of: token)) }
             }
             guard select(document, into: &batch) else { continue }
-            listWords(document, into: &batch)
+            if document.shard !== last { (block, last) = (unique.add(WordPointers(document.shard.words)), document.shard) }
+            listWords(document, block: block, mixer: mixer, into: &batch)
             listRows(document, into: &batch, convolutions: convolutions, head: head)
         }
-        batch.uniqueCount = uniqueWords.count
-        listFeatures(into: &batch)
-        listOccurrences(into: &batch)
+        batch.uniqueCount = unique.count
+        listParts(into: &batch)
+        drawWordMasks(mixer, into: &batch)
+        if spec.convolvesWords { listOccurrences(into: &batch) }
         drawEmbeddingMasks(into: &batch)
     }
 
@@ -104,17 +121,17 @@ struct MicroBatchAssembler {
         let tokens = document.tokens
         let far = Int32(depth + 1)
         distances.removeAll(keepingCapacity: true)
-        for _ in 0..<tokens.count + 2 * depth { distances.append(far) }
+        for _ in 0..<tokens.count + 2 * edge { distances.append(far) }
         var isAny = false
         for token in 0..<tokens.count where replacements[token] != nil {
-            guard let row = target(of: document.shard.attributes(document.shard.word(ofToken: tokens.lowerBound + token)).row) else {
-                // Nothing to aim at: it stays visible, and is no part of the loss.
-                replacements[token] = nil
-                continue
+            switch aim(document, token, into: &batch) {
+            case .visible: replacements[token] = nil
+            case .hidden: continue
+            case .selected:
+                batch.selectedCount += 1
+                distances[token + edge] = 0
+                isAny = true
             }
-            batch.targetRows.append(row)
-            distances[token + depth] = 0
-            isAny = true
         }
         guard isAny else { return false }
         for position in 1..<distances.count { distances[position] = min(distances[position], distances[position - 1] + 1) }
@@ -122,35 +139,75 @@ struct MicroBatchAssembler {
         return true
     }
 
-    /// Row of the vectors table that a word with vector row `row` aims at, nil for none.
-    private mutating func target(of row: Int32) -> Int32? {
-        if row >= 0 { return row }
-        switch settings.outOfVocabularyTargets {
-        case .skip: return nil
-        case .row0: return 0
-        case .last: return Int32(settings.vectorRows - 1)
+    /// What becomes of a token that was drawn.
+    private enum Aim {
+        case selected
+        /// It has nothing to aim at: it is replaced, but is no part of the loss.
+        case hidden
+        /// It has nothing to aim at: it stays as it is.
+        case visible
+    }
+
+    /// Appends the target of a token.
+    private func aim(_ document: DocumentView, _ token: Int, into batch: inout MicroBatchContent) -> Aim {
+        let words = document.shard.words
+        let word = document.shard.word(ofToken: document.tokens.lowerBound + token)
+        switch spec.objective {
+        case .characters(let characters):
+            for byte in 0..<characters.bytes { batch.targetBytes.append(words.bytes[word * words.byteCount + byte]) }
+            return .selected
+        case .vectors(let vectors):
+            let start = Int32(batch.targetRows.count)
+            for place in words.rowStarts[word]..<words.rowStarts[word + 1] { batch.targetRows.append(Int32(words.rows[Int(place)])) }
+            if Int32(batch.targetRows.count) == start {
+                switch vectors.missing {
+                case .skip: return .visible
+                case .row0: batch.targetRows.append(0)
+                case .last: batch.targetRows.append(Int32(vectorRows - 1))
+                // Against the zero vector the cosine has no gradient.
+                case .zero: if vectors.loss == .cosine { return .hidden }
+                }
+            }
+            batch.targetStarts.append(start)
+            return .selected
         }
     }
 
     /// Level 0: numbers the input words that are reached.
-    private mutating func listWords(_ document: DocumentView, into batch: inout MicroBatchContent) {
+    private mutating func listWords(_ document: DocumentView, block: Int, mixer: Philox, into batch: inout MicroBatchContent) {
         let tokens = document.tokens
+        let drawsMasks = masksTokens && dropout.isOn
         for position in distances.indices where distances[position] <= Int32(depth) {
-            let token = position - depth
-            let word: WordAttributes
-            if token < 0 || token >= tokens.count {
-                word = WordAttributes(orth: 0, norm: 0, prefix: 0, suffix: 0, shape: 0, row: profile.paddingVectorRow)
-            } else {
-                switch replacements[token] {
-                case .mask: word = maskWord
-                case .random(let place): word = replacing[place]
-                case .word(let other): word = document.shard.attributes(other)
-                case .same, nil: word = document.shard.attributes(document.shard.word(ofToken: tokens.lowerBound + token))
+            let token = position - edge
+            let isToken = token >= 0 && token < tokens.count
+            if isToken {
+                let place = tokens.lowerBound + token
+                var bits: UInt64 = 0
+                if tokenBits != 0 {
+                    if document.shard.tokens[place] & PreparedShard.spaceBit != 0 { bits |= FeatureSchema.TokenColumn.spacy.keyBit }
+                    if token == 0 { bits |= FeatureSchema.TokenColumn.sentStart.keyBit }
+                    bits &= tokenBits
                 }
+                let number: Int32
+                switch replacements[token] {
+                case .mask: number = unique.number(block: 0, word: Self.maskPlace, bits: bits)
+                case .random(let other): number = unique.number(block: 0, word: Self.randomPlace + other, bits: bits)
+                case .word(let other): number = unique.number(block: block, word: other, bits: bits)
+                case .same, nil: number = unique.number(block: block, word: document.shard.word(ofToken: place), bits: bits)
+                }
+                batch.words.append(number)
+            } else if embedsPadding, token >= -padding, token < tokens.count + padding {
+                batch.words.append(unique.number(block: 0, word: Self.paddingPlace, bits: 0))
+            } else {
+                batch.words.append(-1)
             }
-            let (number, isNew) = wordTable.number(word.orth, word.norm)
-            if isNew { uniqueWords.append(word) }
-            batch.words.append(number)
+            guard drawsMasks else { continue }
+            if isToken {
+                scratch.keep(
+                    dropout, mixer, item: document.key, index: UInt32(token), width: spec.width, into: &batch.levels[0].kept)
+            } else {
+                for _ in 0..<planeWords(width: spec.width) { batch.levels[0].kept.append(0) }
+            }
         }
     }
 
@@ -164,153 +221,43 @@ struct MicroBatchAssembler {
             rows.append(next)
             if distance <= Int32(depth) { next += 1 }
         }
-        for level in 1...depth {
+        let hasOutside = edge > padding
+        for level in stride(from: 1, through: depth, by: 1) {
             let reach = Int32(depth - level)
+            let draws = dropout.isOn && spec.encoder.convolutions[level - 1].dropout
             var row = Int32(batch.levels[level].starts.count)
             for position in distances.indices {
-                let below = position > 0 ? rows[position] - 1 : 0
+                let own = rows[position]
                 rows[position] = row
                 guard distances[position] <= reach else { continue }
+                var below = own - 1
+                if hasOutside, position == 0 || position == distances.count - 1 {
+                    // Its window lies outside too: any three rows will do, for what comes of them is set to zero.
+                    below = position == 0 ? own : own - 2
+                    batch.levels[level].outside.append(row)
+                }
                 batch.levels[level].starts.append(below)
                 row += 1
-                if dropout.isOn {
+                if draws {
                     scratch.keep(
-                        dropout, convolutions[level], item: document.key, index: UInt32(position), width: settings.width,
+                        dropout, convolutions[level], item: document.key, index: UInt32(position), width: spec.width,
                         into: &batch.levels[level].kept)
                 }
             }
         }
-        guard dropout.isOn else { return }
+        guard dropout.isOn, self.head.dropout else { return }
         for position in distances.indices where distances[position] == 0 {
             scratch.keep(
-                dropout, head, item: document.key, index: UInt32(position - depth), width: profile.headWidth, into: &batch.headKept)
+                dropout, head, item: document.key, index: UInt32(position - edge), width: self.head.hidden, into: &batch.headKept)
         }
     }
 
-    /// Distinct ids of every attribute, their table rows, and the mixer's masks.
-    private mutating func listFeatures(into batch: inout MicroBatchContent) {
-        for index in 0..<4 { featureTables[index].clear() }
-        vectorTable.clear()
-        let mixer = Philox(seed: settings.seed, purpose: .mixerMask, update: batch.update)
-        let (seedList, half) = (seeds.inTableOrder, UInt32(settings.rows / 2))
-        for word in uniqueWords {
-            let ids = (word.norm, word.prefix, word.suffix, word.shape)
-            addFeature(0, ids.0, seed: seedList[0], rows: UInt32(settings.rows), into: &batch)
-            addFeature(1, ids.1, seed: seedList[1], rows: half, into: &batch)
-            addFeature(2, ids.2, seed: seedList[2], rows: half, into: &batch)
-            addFeature(3, ids.3, seed: seedList[3], rows: half, into: &batch)
-            if settings.useVectors {
-                if word.row < 0 {
-                    batch.wordVectors.append(-1)
-                } else {
-                    let (number, isNew) = vectorTable.number(UInt64(word.row))
-                    if isNew { batch.vectorRows.append(word.row) }
-                    batch.wordVectors.append(number)
-                }
-            }
-            if dropout.isOn {
-                scratch.keep(dropout, mixer, item: word.orth, index: 0, width: settings.width, into: &batch.levels[0].kept)
-            }
+    /// The mixer's masks, one for each unique word.
+    private mutating func drawWordMasks(_ mixer: Philox, into batch: inout MicroBatchContent) {
+        guard dropout.isOn, spec.mixer.dropout == .word else { return }
+        for word in 0..<unique.count {
+            let orth = unique.keys[word * unique.stride]
+            scratch.keep(dropout, mixer, item: orth, index: 0, width: spec.width, into: &batch.levels[0].kept)
         }
-        for table in 0..<4 {
-            let rows = table == 0 ? settings.rows : settings.rows / 2
-            touched.removeAll(keepingCapacity: true)
-            for _ in 0..<rows { touched.append(false) }
-            for row in batch.features[table].rows { touched[Int(row)] = true }
-            for row in 0..<rows where touched[row] { batch.features[table].touched.append(UInt32(row)) }
-        }
-    }
-
-    @inline(__always)
-    private mutating func addFeature(_ table: Int, _ id: UInt64, seed: UInt32, rows: UInt32, into batch: inout MicroBatchContent) {
-        let (number, isNew) = featureTables[table].number(id)
-        if isNew {
-            let keys = murmurHash3(id, seed: seed)
-            batch.features[table].count += 1
-            batch.features[table].rows.append(keys.0 % rows)
-            batch.features[table].rows.append(keys.1 % rows)
-            batch.features[table].rows.append(keys.2 % rows)
-            batch.features[table].rows.append(keys.3 % rows)
-        }
-        batch.features[table].ofWord.append(number)
-    }
-
-    /// By unique word, where the first convolution reads it: a counting sort, so in row order within a word.
-    private mutating func listOccurrences(into batch: inout MicroBatchContent) {
-        for start in batch.levels[1].starts {
-            for slot in 0..<3 { batch.windows[slot].append(batch.words[Int(start) + slot]) }
-        }
-        guard batch.sumsByWord else { return }
-        fill.removeAll(keepingCapacity: true)
-        for _ in 0...batch.uniqueCount { fill.append(0) }
-        for slot in 0..<3 {
-            for word in batch.windows[slot] { fill[Int(word)] += 1 }
-        }
-        var total: Int32 = 0
-        for word in 0...batch.uniqueCount {
-            batch.occurrenceStarts.append(total)
-            let count = fill[word]
-            fill[word] = total
-            total += count
-        }
-        for _ in 0..<total { batch.occurrences.append(0) }
-        for row in batch.windows[1].indices {
-            for slot in 0..<3 {
-                let word = Int(batch.windows[slot][row])
-                batch.occurrences[Int(fill[word])] = UInt32(4 * row + slot)
-                fill[word] += 1
-            }
-        }
-    }
-
-    /// One mask of `width` units for the whole update on each table's output, the same in every lane.
-    private mutating func drawEmbeddingMasks(into batch: inout MicroBatchContent) {
-        guard dropout.isOn, profile.dropsEmbeddings else { return }
-        for table in 0..<(settings.useVectors ? 5 : 4) {
-            let philox = Philox(seed: settings.seed, purpose: .embeddingMask, layer: table, update: batch.update)
-            plane.removeAll(keepingCapacity: true)
-            scratch.keep(dropout, philox, item: 0, index: 0, width: settings.width, into: &plane)
-            for unit in 0..<settings.width {
-                let bit = plane[8 * (unit / 256) + unit % 8] >> UInt32((unit / 8) % 32) & 1
-                let factor = bit == 1 ? dropout.scale : 0
-                if table < 4 { batch.features[table].factors.append(factor) } else { batch.vectorFactors.append(factor) }
-            }
-        }
-    }
-}
-
-/// Appends planes of kept units to arrays.
-private struct PlaneScratch {
-    var words: [UInt32] = []
-
-    mutating func keep(_ dropout: Dropout, _ philox: Philox, item: UInt64, index: UInt32, width: Int, into planes: inout [UInt32]) {
-        let needed = Philox.wordsPerGroup * Dropout.groups(width: width)
-        if words.count < needed { words = [UInt32](repeating: 0, count: needed) }
-        let (start, count) = (planes.count, planeWords(width: width))
-        for _ in 0..<count { planes.append(0) }
-        words.withUnsafeMutableBufferPointer { words in
-            planes.withUnsafeMutableBufferPointer { planes in
-                guard let words = words.baseAddress, let planes = planes.baseAddress else { return }
-                dropout.keep(philox, item: item, index: index, width: width, scratch: words, plane: planes + start)
-            }
-        }
-    }
-}
-
-extension WordAttributes {
-    fileprivate init(_ word: WordFeatures) {
-        self.init(
-            orth: word.ids[0], norm: word.ids[1], prefix: word.ids[2], suffix: word.ids[3], shape: word.ids[4],
-            row: word.rows.first.map { Int32($0) } ?? -1)
-    }
-}
-
-extension PreparedShard {
-    @inline(__always)
-    fileprivate func attributes(_ word: Int) -> WordAttributes {
-        let (ids, count) = (words.ids + word, words.count)
-        let row = words.rowStarts[word] < words.rowStarts[word + 1] ? Int32(words.rows[Int(words.rowStarts[word])]) : -1
-        return WordAttributes(
-            orth: ids[0], norm: ids[count], prefix: ids[2 * count], suffix: ids[3 * count], shape: ids[4 * count], row: row)
     }
 }

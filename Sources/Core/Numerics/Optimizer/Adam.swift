@@ -1,22 +1,28 @@
 // One optimizer step. In: the reduced gradient sum. Out: parameters, moments and averages of the next version.
 
-/// thinc 7's Adam (`optimizers.pyx`, `ops.pyx` of 7.0 and 7.4): per layer L2, clipping to a norm, Adam with the bias correction folded
-/// into the learn rate, running averages. Two passes over memory; the gradient is read only.
+/// thinc's Adam (7.0 and 7.4 `optimizers.pyx`, `ops.pyx`; 8 `optimizers.py`, Adam.v1), per block: the sum's scale, decay in the gradient or
+/// decoupled, clipping to a norm, Adam with the bias correction folded into the learn rate, running averages or none. Two passes over
+/// memory; the gradient is read only.
 public struct AdamOptimizer: Sendable {
     /// Their floats, in the layout's order.
     public let layers: [Range<Int>]
-    private let settings: OptimizerSettings
+    private let settings: OptimizerSpec
+    /// Decay that is part of the gradient.
+    private let gradientDecay: Float
 
     /// An optimizer for buffers in the order of `layout`.
-    public init(layout: ParameterLayout, settings: OptimizerSettings) {
+    public init(layout: ParameterLayout, settings: OptimizerSpec) {
         layers = layout.layers.map(\.range)
         self.settings = settings
+        gradientDecay = settings.l2IsWeightDecay ? 0 : Float(settings.l2)
     }
 
     /// Applies update `state.step + 1`. A zero gradient still moves: L2 and the moments act.
-    /// - Parameter gradient: `state.count` floats, un-normalized sums.
-    public func step(gradient: UnsafePointer<Float>, state: OptimizerState) {
-        let step = begin(state)
+    /// - Parameters:
+    ///   - gradient: `state.count` floats, un-normalized sums.
+    ///   - words: all tokens of the update, selected or not.
+    public func step(gradient: UnsafePointer<Float>, words: UInt64, state: OptimizerState) {
+        let step = begin(state, words: words)
         for layer in layers.indices { apply(step, layer: layer, gradient: gradient, state: state, next: state.parameters) }
     }
 
@@ -24,15 +30,24 @@ public struct AdamOptimizer: Sendable {
     public struct Step: Sendable {
         let rate: Float
         let averaging: Float
+        /// Of the gradient's sum.
+        let scale: Float
+        /// What decoupled decay takes from a weight.
+        let decay: Float
     }
 
     /// Begins update `state.step + 1`; `apply` it to every layer.
-    public func begin(_ state: OptimizerState) -> Step {
+    /// - Parameter words: all tokens of the update, selected or not.
+    public func begin(_ state: OptimizerState, words: UInt64) -> Step {
+        let learnRate = settings.learnRate.rate(update: state.step)
         state.step += 1
         let time = Double(state.step)
         let (fix1, fix2) = (1 - power(settings.beta1, state.step), 1 - power(settings.beta2, state.step))
         let decay = min(Float((1 + time) / (10 + time)), 0.9999)
-        return Step(rate: Float(settings.learnRate * fix2.squareRoot() / fix1), averaging: 1 - decay)
+        return Step(
+            rate: Float(learnRate * fix2.squareRoot() / fix1), averaging: 1 - decay,
+            scale: settings.gradientScale == .words && words > 0 ? 1 / Float(words) : 1,
+            decay: settings.l2IsWeightDecay ? Float(learnRate * settings.l2) : 0)
     }
 
     /// One layer of an update. Layers do not touch each other: several threads may apply them at the same time.
@@ -42,10 +57,15 @@ public struct AdamOptimizer: Sendable {
     ///   - next: where the next version of the parameters goes; may be `state.parameters`.
     public func apply(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>) {
         let range = layers[layer]
-        let norm = decayedNorm(gradient, state.parameters, range)
-        let clip = settings.gradientNormClip
-        let scale = clip > 0 && norm >= clip ? Float(clip / norm) : 1
-        apply(gradient, state, range, scale: scale, step: step, next: next)
+        let norm = decayedNorm(gradient, state.parameters, range, scale: step.scale)
+        let clip = settings.gradClip
+        let clipping = clip > 0 && norm >= clip ? Float(clip / norm) : 1
+        switch (settings.l2IsWeightDecay, settings.averages) {
+        case (false, true): apply(gradient, state, range, clipping, step, next, isDecoupled: false, averages: true)
+        case (false, false): apply(gradient, state, range, clipping, step, next, isDecoupled: false, averages: false)
+        case (true, true): apply(gradient, state, range, clipping, step, next, isDecoupled: true, averages: true)
+        case (true, false): apply(gradient, state, range, clipping, step, next, isDecoupled: true, averages: false)
+        }
     }
 
     /// base^exponent by squaring; the C library's pow differs in the last bit among versions.
@@ -59,9 +79,9 @@ public struct AdamOptimizer: Sendable {
         return result
     }
 
-    /// Norm of gradient + L2 * weights. Blocks are summed in float lanes, the blocks in double.
-    private func decayedNorm(_ gradient: Floats, _ weights: Floats, _ layer: Range<Int>) -> Double {
-        let l2 = Float8(repeating: Float(settings.l2))
+    /// Norm of gradient * scale + L2 * weights. Blocks are summed in float lanes, the blocks in double.
+    private func decayedNorm(_ gradient: Floats, _ weights: Floats, _ layer: Range<Int>, scale: Float) -> Double {
+        let (l2, scale) = (Float8(repeating: gradientDecay), Float8(repeating: scale))
         var total = 0.0
         var start = layer.lowerBound
         while start < layer.upperBound {
@@ -71,14 +91,14 @@ public struct AdamOptimizer: Sendable {
             var (even, odd) = (Float8.zero, Float8.zero)
             var index = 0
             while index &+ 16 <= length {
-                let first = load(g, index, 8).addingProduct(l2, load(w, index, 8))
-                let second = load(g, index &+ 8, 8).addingProduct(l2, load(w, index &+ 8, 8))
+                let first = (load(g, index, 8) * scale).addingProduct(l2, load(w, index, 8))
+                let second = (load(g, index &+ 8, 8) * scale).addingProduct(l2, load(w, index &+ 8, 8))
                 even.addProduct(first, first)
                 odd.addProduct(second, second)
                 index &+= 16
             }
             forChunks(length &- index) { offset, count in
-                let value = load(g, index &+ offset, count).addingProduct(l2, load(w, index &+ offset, count))
+                let value = (load(g, index &+ offset, count) * scale).addingProduct(l2, load(w, index &+ offset, count))
                 even.addProduct(value, value)
             }
             total += Double(laneSum(even + odd))
@@ -87,12 +107,15 @@ public struct AdamOptimizer: Sendable {
         return total.squareRoot()
     }
 
+    /// The flags are constants where it is called, so that each case has its own loop.
+    @inline(__always)
     private func apply(
-        _ gradient: Floats, _ state: OptimizerState, _ layer: Range<Int>, scale: Float, step: Step, next: MutableFloats
+        _ gradient: Floats, _ state: OptimizerState, _ layer: Range<Int>, _ clipping: Float, _ step: Step, _ next: MutableFloats,
+        isDecoupled: Bool, averages: Bool
     ) {
         let (beta1, beta2) = (Float(settings.beta1), Float(settings.beta2))
-        let l2 = Float8(repeating: Float(settings.l2))
-        let scale = Float8(repeating: scale)
+        let (l2, scale) = (Float8(repeating: gradientDecay), Float8(repeating: step.scale))
+        let (clipping, decay) = (Float8(repeating: clipping), Float8(repeating: step.decay))
         let (b1, b2) = (Float8(repeating: beta1), Float8(repeating: beta2))
         // thinc takes 1 - beta in float32.
         let (c1, c2) = (Float8(repeating: 1 - beta1), Float8(repeating: 1 - beta2))
@@ -103,15 +126,18 @@ public struct AdamOptimizer: Sendable {
         let (a, target) = (state.averages + layer.lowerBound, next + layer.lowerBound)
         forChunks(layer.count) { start, length in
             let weight = load(w, start, length)
-            let value = load(g, start, length).addingProduct(l2, weight) * scale
+            let value = (load(g, start, length) * scale).addingProduct(l2, weight) * clipping
             let first = (load(m, start, length) * b1).addingProduct(value, c1)
             let second = (load(v, start, length) * b2).addingProduct(value * value, c2)
             store(first, m, start, length)
             store(second, v, start, length)
-            let next = weight - rate * (first / (second.squareRoot() + epsilon))
+            var next = weight - rate * (first / (second.squareRoot() + epsilon))
+            if isDecoupled { next -= decay * next }
             store(next, target, start, length)
-            let average = load(a, start, length)
-            store(average - averaging * (average - next), a, start, length)
+            if averages {
+                let average = load(a, start, length)
+                store(average - averaging * (average - next), a, start, length)
+            }
         }
     }
 }

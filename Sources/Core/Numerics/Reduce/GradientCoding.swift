@@ -20,7 +20,7 @@ public struct GradientCoding: Sendable, Equatable {
         width = tables.first?.shape[1] ?? 1
         rows = tables.reduce(0) { $0 + $1.shape[0] }
         count = layout.count
-        precondition(tables.first?.offset == 0 && tables.allSatisfy { $0.shape[1] == width }, "tables stand first and are equally wide")
+        precondition((tables.first?.offset ?? 0) == 0 && tables.allSatisfy { $0.shape[1] == width }, "tables stand first and are equally wide")
         precondition(tables.reduce(0) { $0 + $1.count } == rows * width)
     }
 

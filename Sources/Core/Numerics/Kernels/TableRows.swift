@@ -1,7 +1,7 @@
-// Hash embeddings. In: a table and four of its rows per id. Out: their sum; backward, the table's gradient.
+// Rows of hash embeddings. In: a table and four of its rows per id. Out: their sum; backward, the table's gradient.
 
 /// thinc 7 `hash_embed.py`: the sum of four rows, behind a dropout mask of `width` units that the whole update shares.
-enum HashEmbed {
+enum TableRows {
     /// output (count, width) = (sum of the four rows of each id) * factors.
     /// - Parameters:
     ///   - rows: four a id.

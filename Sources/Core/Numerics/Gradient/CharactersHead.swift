@@ -1,0 +1,85 @@
+// The characters objective. In: rows of selected tokens, the bytes they aim at. Out: loss, the rows' gradients, the head's gradients.
+
+/// Predicts bytes of the original word: 256 outputs for each (spaCy 3.8 `multi_task.py`, `build_cloze_characters_multi_task_model`). Outputs
+/// are never compared with one-hot rows: a target is a place from which 1 is taken away.
+final class CharactersHead: ObjectiveLayer {
+    private let hidden: HiddenLayer
+    private let objective: ModelSpec.CharactersObjective
+
+    init(spec: ModelSpec, objective: ModelSpec.CharactersObjective, layout: ParameterLayout) {
+        hidden = HiddenLayer(spec: spec, layout: layout)
+        self.objective = objective
+    }
+
+    func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
+        hidden.carve(batch, &sizes, &carver)
+    }
+
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double {
+        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0) }
+    }
+
+    /// loss = sum (p - y)^2, gradient = p - y; p is the prediction, or its softmax over the 256 values of each byte.
+    private func turn(_ pass: Pass, _ prediction: MutableFloats) -> Double {
+        let (batch, bytes) = (pass.batch, objective.bytes)
+        let (bias, dBias) = (pass.parameters + hidden.outputBias, pass.gradient + hidden.outputBias)
+        let isSoftmax = objective.loss == .softmax
+        var sum = 0.0
+        pass.measure(.loss, bytes: batch.selectedCount * bytes * 256 * 4 * 5) {
+            for row in 0..<batch.selectedCount {
+                for byte in 0..<bytes {
+                    let p = prediction + (row * bytes + byte) * 256
+                    let target = Int(batch.targetBytes[row * bytes + byte])
+                    if isSoftmax {
+                        softmax(p, bias: bias + 256 * byte)
+                        p[target] -= 1
+                        sum += Double(squares(p, dBias: dBias + 256 * byte))
+                    } else {
+                        p[target] -= 1
+                        sum += Double(squares(p, bias: bias + 256 * byte, dBias: dBias + 256 * byte))
+                    }
+                }
+            }
+        }
+        return sum
+    }
+
+    /// p += bias, dBias += p.
+    /// - Returns: the sum of squares of the 256 values.
+    @inline(__always)
+    private func squares(_ p: MutableFloats, bias: Floats? = nil, dBias: MutableFloats) -> Float {
+        var total = Float8.zero
+        forChunks(256) { start, length in
+            var value = load(p, start, length)
+            if let bias {
+                value += load(bias, start, length)
+                store(value, p, start, length)
+            }
+            total.addProduct(value, value)
+            store(load(dBias, start, length) + value, dBias, start, length)
+        }
+        return laneSum(total)
+    }
+
+    /// p = softmax(p + bias) of 256 values.
+    @inline(__always)
+    private func softmax(_ p: MutableFloats, bias: Floats) {
+        var largest = Float8(repeating: -.infinity)
+        forChunks(256) { start, length in
+            let value = load(p, start, length) + load(bias, start, length)
+            store(value, p, start, length)
+            largest = largest.replacing(with: value, where: value .> largest)
+        }
+        let most = Float8(repeating: largest.max())
+        var total = Float8.zero
+        forChunks(256) { start, length in
+            let value = exponential(load(p, start, length) - most)
+            store(value, p, start, length)
+            total += value
+        }
+        let factor = Float8(repeating: 1 / laneSum(total))
+        forChunks(256) { start, length in store(load(p, start, length) * factor, p, start, length) }
+    }
+
+    func neededProducts(_ batch: MicroBatchContent) -> Int { hidden.neededProducts(batch) }
+}

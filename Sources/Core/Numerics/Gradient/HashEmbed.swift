@@ -1,0 +1,44 @@
+// Hash embeddings, once per distinct id. In: a table, four of its rows per id. Out: their sums; backward, the table's gradient.
+
+/// thinc's `hash_embed.py` (7) and `hashembed.py` (8) for one attribute.
+final class HashEmbed: InputLayer {
+    private let part: InputPart
+    private let index: Int
+    private let table: Int
+
+    /// - Parameter index: of the part.
+    init(_ part: InputPart, index: Int, layout: ParameterLayout) {
+        (self.part, self.index) = (part, index)
+        table = layout.offset(part.tensor)
+    }
+
+    func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver) {}
+
+    func forward(_ pass: Pass, _ parts: [PartBuffers]) {
+        let feature = pass.batch.parts[index]
+        pass.measure(.hashEmbed, bytes: feature.count * part.width * 4 * 5) {
+            feature.rows.withUnsafeBufferPointer { rows in
+                withFactors(feature.factors) { factors in
+                    guard let rows = rows.baseAddress else { return }
+                    TableRows.forward(
+                        table: pass.parameters + table, width: part.width, rows: rows, count: feature.count, factors: factors,
+                        output: parts[index].output)
+                }
+            }
+        }
+    }
+
+    func backward(_ pass: Pass, _ parts: [PartBuffers]) {
+        let feature = pass.batch.parts[index]
+        pass.measure(.hashEmbed, bytes: feature.count * part.width * 4 * 9) {
+            feature.rows.withUnsafeBufferPointer { rows in
+                withFactors(feature.factors) { factors in
+                    guard let rows = rows.baseAddress else { return }
+                    TableRows.backward(
+                        dOutput: parts[index].dOutput, width: part.width, rows: rows, count: feature.count, factors: factors,
+                        dTable: pass.gradient + table)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+// The head's hidden layer, for selected tokens only. In: rows of the last level. Out: Maxout + LayerNorm (+ dropout); backward, gradients.
+
+/// Shared by the objectives: Maxout(H, P), LayerNorm, dropout in some, then the objective's linear layer.
+final class HiddenLayer {
+    let outputs: Int
+    private let pieces: Int
+    private let width: Int
+    private let epsilon: Float
+    private let keepScale: Float
+    private let offsets: NormedOffsets
+    private let outputWeights: Int
+    let outputBias: Int
+    private let outputCount: Int
+
+    private var trace: LayerTrace?
+    /// (T, H) and its gradient.
+    private(set) var output: MutableFloats?
+    private var dOutput: MutableFloats?
+    /// (T, O): prediction without bias, then its gradient.
+    private(set) var prediction: MutableFloats?
+
+    init(spec: ModelSpec, layout: ParameterLayout) {
+        (outputs, pieces, width) = (spec.head.hidden, spec.head.pieces, spec.width)
+        (epsilon, keepScale) = (spec.layerNormEpsilon, Dropout(rate: spec.dropout).scale)
+        offsets = NormedOffsets(layout, "head.hidden")
+        (outputWeights, outputBias) = (layout.offset("head.output.W"), layout.offset("head.output.b"))
+        outputCount = spec.outputCount
+    }
+
+    func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
+        let rows = batch.selectedCount
+        trace = LayerTrace(rows: rows, outputs: outputs, pieces: pieces, carver: &carver)
+        output = carver.floats(rows * outputs)
+        dOutput = carver.floats(rows * outputs)
+        prediction = carver.floats(rows * outputCount)
+        sizes.need(row: pieces * outputs, activations: rows * pieces * outputs, winnerStarts: rows * outputs)
+    }
+
+    /// Writes the predictions, lets `loss` turn them into their gradients, and goes back.
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats, loss: (_ prediction: MutableFloats) -> Double) -> Double {
+        guard let output, let dOutput, let prediction else { return 0 }
+        let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
+        let wide = pieces * outputs
+        pass.multiply(.head, m: rows, n: wide, k: width) {
+            MatrixMultiply.timesTransposed(
+                m: rows, n: wide, k: width, input, lda: width, parameters + offsets.weights, ldb: width, pass.scratch.activations, ldc: wide)
+        }
+        forwardRows(pass)
+        pass.multiply(.head, m: rows, n: outputCount, k: outputs) {
+            MatrixMultiply.timesTransposed(
+                m: rows, n: outputCount, k: outputs, output, lda: outputs, parameters + outputWeights, ldb: outputs, prediction,
+                ldc: outputCount)
+        }
+        let sum = loss(prediction)
+        pass.multiply(.head, m: outputCount, n: outputs, k: rows) {
+            MatrixMultiply.transposedTimes(
+                m: outputCount, n: outputs, k: rows, prediction, lda: outputCount, output, ldb: outputs, gradient + outputWeights,
+                ldc: outputs)
+        }
+        pass.multiply(.head, m: rows, n: outputs, k: outputCount) {
+            MatrixMultiply.times(
+                m: rows, n: outputs, k: outputCount, prediction, lda: outputCount, parameters + outputWeights, ldb: outputs, dOutput,
+                ldc: outputs)
+        }
+        backwardRows(pass)
+        let products = WinnerProducts(
+            outputs: outputs, inputs: width, rows: rows, dMax: dOutput, winnerStarts: pass.scratch.winnerStarts, rowStarts: nil,
+            rowStride: width)
+        pass.multiply(.headBackward, m: outputs, n: width, k: rows) {
+            (gradient + offsets.weights).update(repeating: 0, count: wide * width)
+            products.weightGradient(dWeights: gradient + offsets.weights, input: input)
+        }
+        pass.multiply(.headBackward, m: rows, n: width, k: outputs) {
+            dInput.update(repeating: 0, count: rows * width)
+            products.inputGradient(weights: parameters + offsets.weights, dInput: dInput)
+        }
+        return sum
+    }
+
+    private func forwardRows(_ pass: Pass) {
+        guard let trace, let output else { return }
+        let wide = pieces * outputs
+        let kernel = offsets.kernel(pass, outputs: outputs, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
+        let keptWords = planeWords(width: outputs)
+        pass.measure(.headRows, bytes: pass.batch.selectedCount * 4 * (wide + 2 * outputs)) {
+            withPlanes(pass.batch.headKept) { kept in
+                for row in 0..<pass.batch.selectedCount {
+                    trace.inverse[row] = kernel.forward(
+                        z: pass.scratch.activations + row * wide, residual: nil, kept: kept.map { $0 + row * keptWords },
+                        winners: trace.winners + row * kernel.winnerWords, normalized: trace.normalized + row * outputs,
+                        out: output + row * outputs)
+                }
+            }
+        }
+    }
+
+    private func backwardRows(_ pass: Pass) {
+        guard let trace, let dOutput else { return }
+        let gradient = pass.gradient
+        let kernel = offsets.kernel(pass, outputs: outputs, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
+        let keptWords = planeWords(width: outputs)
+        pass.measure(.headRows, bytes: pass.batch.selectedCount * 4 * 6 * outputs) {
+            withPlanes(pass.batch.headKept) { kept in
+                for row in 0..<pass.batch.selectedCount {
+                    let dMax = dOutput + row * outputs
+                    kernel.backward(
+                        dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * outputs,
+                        inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
+                    kernel.locate(
+                        dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: width,
+                        starts: pass.scratch.winnerStarts + row * outputs, dBias: gradient + offsets.bias)
+                }
+            }
+        }
+    }
+
+    func neededProducts(_ batch: MicroBatchContent) -> Int { batch.selectedCount * outputs * (pieces * width + outputCount) }
+}

@@ -1,0 +1,244 @@
+// The mixer, once per unique word. In: the parts of its input. Out: one vector per unique word; backward, gradients.
+
+/// Maxout and LayerNorm over the inputs side by side, then dropout if its masks belong to words. The product is taken apart by part: what
+/// several words share, a prefix say, is multiplied once.
+final class Mixer {
+    private let parts: [InputPart]
+    private let layers: [any InputLayer]
+    private let offsets: NormedOffsets
+    private let width: Int
+    private let pieces: Int
+    private let columns: Int
+    private let epsilon: Float
+    private let keepScale: Float
+    /// Whether masks belong to words; a token's are the encoder's business.
+    private let masksWords: Bool
+
+    private var buffers: [PartBuffers] = []
+    private var trace: LayerTrace?
+    /// (V, W): the output, and its gradient.
+    private(set) var embedded: MutableFloats?
+    private(set) var dEmbedded: MutableFloats?
+
+    init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
+        let parts = spec.parts
+        self.parts = parts
+        (width, pieces, columns) = (spec.width, spec.mixer.pieces, spec.mixerColumns)
+        (epsilon, keepScale) = (spec.layerNormEpsilon, Dropout(rate: spec.dropout).scale)
+        masksWords = spec.mixer.dropout == .word
+        offsets = NormedOffsets(layout, "mixer")
+        var layers: [any InputLayer] = []
+        let bytes = parts.indices.filter { if case .byte = parts[$0].source { true } else { false } }
+        for (index, part) in parts.enumerated() {
+            switch part.source {
+            case .column, .token: layers.append(HashEmbed(part, index: index, layout: layout))
+            case .byte:
+                if index == bytes.first { layers.append(CharacterEmbed(bytes.map { parts[$0] }, first: index, layout: layout)) }
+            case .vectors:
+                if let vectors { layers.append(StaticVectors(part, index: index, layout: layout, vectors: vectors)) }
+            }
+        }
+        self.layers = layers
+    }
+
+    func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
+        let (wide, unique) = (pieces * width, batch.uniqueCount)
+        buffers.removeAll(keepingCapacity: true)
+        for (part, feature) in zip(parts, batch.parts) {
+            let count = feature.count
+            buffers.append(
+                PartBuffers(
+                    count: count, output: carver.floats(count * part.width), dOutput: carver.floats(count * part.width),
+                    product: carver.floats(count * wide), dProduct: carver.floats(count * wide)))
+        }
+        for layer in layers { layer.carve(batch, &carver) }
+        trace = LayerTrace(rows: unique, outputs: width, pieces: pieces, carver: &carver)
+        embedded = carver.floats(unique * width)
+        dEmbedded = carver.floats(unique * width)
+        sizes.need(row: wide, winnerStarts: unique * width)
+    }
+
+    /// The parts' buffers of the last pass, for tests.
+    var partBuffers: [PartBuffers] { buffers }
+
+    func forward(_ pass: Pass) {
+        for layer in layers { layer.forward(pass, buffers) }
+        let wide = pieces * width
+        for (part, buffer) in zip(parts, buffers) {
+            pass.multiply(.mixerProduct, m: buffer.count, n: wide, k: part.width) {
+                MatrixMultiply.timesTransposed(
+                    m: buffer.count, n: wide, k: part.width, buffer.output, lda: part.width,
+                    pass.parameters + offsets.weights + part.column, ldb: columns, buffer.product, ldc: wide)
+            }
+        }
+        mixWords(pass)
+    }
+
+    /// A part's products and where each word finds its own.
+    private struct Cursor {
+        let products: MutableFloats
+        let ofWord: UnsafePointer<Int32>
+    }
+
+    /// Cursors of the parts in `wanted`.
+    private func withCursors(
+        _ pass: Pass, _ products: (PartBuffers) -> MutableFloats, _ wanted: (Int) -> Bool, _ body: (UnsafeBufferPointer<Cursor>) -> Void
+    ) {
+        pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
+            guard let base = ofWord.baseAddress else { return }
+            withUnsafeTemporaryAllocation(of: Cursor.self, capacity: parts.count) { cursors in
+                var count = 0
+                for index in parts.indices where wanted(index) {
+                    cursors[count] = Cursor(products: products(buffers[index]), ofWord: base + index * pass.batch.uniqueCount)
+                    count += 1
+                }
+                body(UnsafeBufferPointer(rebasing: cursors[..<count]))
+            }
+        }
+    }
+
+    /// Sums each unique word's products, then Maxout, LayerNorm, dropout.
+    private func mixWords(_ pass: Pass) {
+        guard let trace, let embedded else { return }
+        let (wide, unique) = (pieces * width, pass.batch.uniqueCount)
+        let kernel = offsets.kernel(pass, outputs: width, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
+        let keptWords = planeWords(width: width)
+        let row = pass.scratch.row
+        pass.measure(.mixerRows, bytes: unique * 4 * (parts.count * wide + 3 * width)) {
+            withPlanes(masksWords ? pass.batch.levels[0].kept : []) { kept in
+                withCursors(pass, \.product, { parts[$0].isForEveryWord }) { cursors in
+                    withCursors(pass, \.product, { !parts[$0].isForEveryWord }) { vectors in
+                        for word in 0..<unique {
+                            sum(cursors, word, wide, row)
+                            for cursor in vectors where cursor.ofWord[word] >= 0 {
+                                add(cursor.products + Int(cursor.ofWord[word]) * wide, to: row, count: wide)
+                            }
+                            trace.inverse[word] = kernel.forward(
+                                z: row, residual: nil, kept: kept.map { $0 + word * keptWords },
+                                winners: trace.winners + word * kernel.winnerWords, normalized: trace.normalized + word * width,
+                                out: embedded + word * width)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// row = ((a + b) + (c + d)) + (e + f) ... of the word's products; zeros if there are no parts.
+    @inline(__always)
+    private func sum(_ cursors: UnsafeBufferPointer<Cursor>, _ word: Int, _ wide: Int, _ row: MutableFloats) {
+        @inline(__always) func product(_ index: Int) -> MutableFloats {
+            cursors[index].products + Int(cursors[index].ofWord[word]) * wide
+        }
+        var next = 0
+        if cursors.count >= 4 {
+            let (a, b, c, d) = (product(0), product(1), product(2), product(3))
+            forChunks(wide) { start, length in
+                let sum = (load(a, start, length) + load(b, start, length)) + (load(c, start, length) + load(d, start, length))
+                store(sum, row, start, length)
+            }
+            next = 4
+        } else if cursors.count >= 2 {
+            let (a, b) = (product(0), product(1))
+            forChunks(wide) { start, length in store(load(a, start, length) + load(b, start, length), row, start, length) }
+            next = 2
+        } else {
+            row.update(repeating: 0, count: wide)
+        }
+        while next + 2 <= cursors.count {
+            let (a, b) = (product(next), product(next + 1))
+            forChunks(wide) { start, length in
+                store(load(row, start, length) + (load(a, start, length) + load(b, start, length)), row, start, length)
+            }
+            next += 2
+        }
+        if next < cursors.count { add(product(next), to: row, count: wide) }
+    }
+
+    /// - Parameter dEmbedded is read, and overwritten.
+    func backward(_ pass: Pass) {
+        mixWordsBackward(pass)
+        let wide = pieces * width
+        for (index, (part, buffer)) in zip(parts, buffers).enumerated() {
+            let weights = offsets.weights + part.column
+            if isWordly(index, pass.batch) {
+                backwardByWord(pass, index, weights: weights)
+                continue
+            }
+            pass.multiply(.mixerBackward, m: wide, n: part.width, k: buffer.count) {
+                MatrixMultiply.transposedTimes(
+                    m: wide, n: part.width, k: buffer.count, buffer.dProduct, lda: wide, buffer.output, ldb: part.width,
+                    pass.gradient + weights, ldc: columns)
+            }
+            pass.multiply(.mixerBackward, m: buffer.count, n: part.width, k: wide) {
+                MatrixMultiply.times(
+                    m: buffer.count, n: part.width, k: wide, buffer.dProduct, lda: wide, pass.parameters + weights, ldb: columns,
+                    buffer.dOutput, ldc: part.width)
+            }
+        }
+        // Vectors before tables: the order of the measurements, nothing depends on it.
+        for layer in layers.reversed() { layer.backward(pass, buffers) }
+    }
+
+    /// Whether a part differs from word to word so much that products through each word's winners cost less than dense ones of its ids.
+    private func isWordly(_ index: Int, _ batch: MicroBatchContent) -> Bool {
+        parts[index].isForEveryWord && 20 * batch.parts[index].count > 11 * batch.uniqueCount
+    }
+
+    /// A part's columns of the mixer, through the winners of every unique word.
+    private func backwardByWord(_ pass: Pass, _ index: Int, weights: Int) {
+        guard let dEmbedded else { return }
+        let (part, buffer, unique) = (parts[index], buffers[index], pass.batch.uniqueCount)
+        pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
+            let products = WinnerProducts(
+                outputs: width, inputs: part.width, rows: unique, dMax: dEmbedded, winnerStarts: pass.scratch.winnerStarts,
+                rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width)
+            pass.multiply(.mixerBackward, m: width, n: part.width, k: unique) {
+                for row in 0..<pieces * width { (pass.gradient + weights + row * columns).update(repeating: 0, count: part.width) }
+                products.weightGradient(dWeights: pass.gradient + weights, input: buffer.output)
+            }
+            pass.multiply(.mixerBackward, m: unique, n: part.width, k: width) {
+                buffer.dOutput.update(repeating: 0, count: buffer.count * part.width)
+                products.inputGradient(weights: pass.parameters + weights, dInput: buffer.dOutput)
+            }
+        }
+    }
+
+    /// Back through LayerNorm; adds each word's routed gradient to the products of the parts that it shares with others.
+    private func mixWordsBackward(_ pass: Pass) {
+        guard let trace, let dEmbedded else { return }
+        let (batch, gradient, wide) = (pass.batch, pass.gradient, pieces * width)
+        let kernel = offsets.kernel(pass, outputs: width, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
+        let keptWords = planeWords(width: width)
+        let row = pass.scratch.row
+        let shared = parts.indices.count { !isWordly($0, batch) }
+        pass.measure(.mixerRows, bytes: batch.uniqueCount * 4 * (2 * shared * wide + 5 * width)) {
+            for (index, buffer) in buffers.enumerated() where !isWordly(index, batch) {
+                buffer.dProduct.update(repeating: 0, count: buffer.count * wide)
+            }
+            withPlanes(masksWords ? batch.levels[0].kept : []) { kept in
+                withCursors(pass, \.dProduct, { !isWordly($0, batch) }) { cursors in
+                    for word in 0..<batch.uniqueCount {
+                        let dMax = dEmbedded + word * width
+                        kernel.backward(
+                            dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: trace.normalized + word * width,
+                            inverse: trace.inverse[word], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
+                        let winners = trace.winners + word * kernel.winnerWords
+                        kernel.locate(
+                            dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
+                            dBias: gradient + offsets.bias)
+                        kernel.route(dMax: dMax, winners: winners) { piece, start, length, values in
+                            store(values, row, piece &* width &+ start, length)
+                        }
+                        for cursor in cursors where cursor.ofWord[word] >= 0 {
+                            add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Multiplications of the products that a forward pass needs, without the vectors' own.
+    func neededProducts(_ batch: MicroBatchContent) -> Int { batch.uniqueCount * width * pieces * columns }
+}

@@ -1,0 +1,135 @@
+// What the layers share in one gradient pass. In: micro-batch, parameters, where the gradient goes. Out: memory for intermediates, clocks.
+//
+// Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H head
+// width, O outputs of the head.
+
+/// One gradient pass.
+struct Pass {
+    let batch: MicroBatchContent
+    let parameters: Floats
+    let gradient: MutableFloats
+    let scratch: Scratch
+    let account: KernelAccount?
+}
+
+/// Memory that layers use one after the other.
+struct Scratch {
+    /// One row of pre-activations, the longest P * O.
+    let row: MutableFloats
+    /// Pre-activations of all rows of a layer.
+    let activations: MutableFloats
+    /// (R_i, 3 W): rows of the level below, side by side.
+    let columns: MutableFloats
+    /// Where the winning piece's weights begin, for all rows of a layer.
+    let winnerStarts: UnsafeMutablePointer<Int32>
+
+    /// Floats that each needs at most.
+    struct Sizes {
+        private(set) var row = 0, activations = 0, columns = 0, winnerStarts = 0
+
+        mutating func need(row: Int = 0, activations: Int = 0, columns: Int = 0, winnerStarts: Int = 0) {
+            self.row = max(self.row, row)
+            self.activations = max(self.activations, activations)
+            self.columns = max(self.columns, columns)
+            self.winnerStarts = max(self.winnerStarts, winnerStarts)
+        }
+    }
+
+    init(_ sizes: Sizes, carver: inout Arena.Carver) {
+        row = carver.floats(sizes.row)
+        activations = carver.floats(sizes.activations)
+        columns = carver.floats(sizes.columns)
+        winnerStarts = carver.take(sizes.winnerStarts, Int32.self)
+    }
+}
+
+/// What a Maxout or Mish with LayerNorm keeps for its backward pass.
+struct LayerTrace {
+    /// (rows, O): input of the gain, later unchanged.
+    var normalized: MutableFloats
+    /// (rows): 1 / deviation.
+    var inverse: MutableFloats
+    /// (rows, winnerWords).
+    var winners: UnsafeMutablePointer<UInt32>
+
+    init(rows: Int, outputs: Int, pieces: Int, carver: inout Arena.Carver) {
+        normalized = carver.floats(rows * outputs)
+        inverse = carver.floats(rows)
+        winners = carver.bits(rows * (pieces - 1) * planeWords(width: outputs))
+    }
+}
+
+/// Offsets of W, b, G and LayerNorm's b of a layer.
+struct NormedOffsets {
+    let weights, bias, gain, shift: Int
+
+    init(_ layout: ParameterLayout, _ name: String) {
+        weights = layout.offset("\(name).W")
+        bias = layout.offset("\(name).b")
+        gain = layout.offset("\(name).norm.G")
+        shift = layout.offset("\(name).norm.b")
+    }
+
+    /// The row kernel of a Maxout + LayerNorm.
+    func kernel(_ pass: Pass, outputs: Int, pieces: Int, epsilon: Float, keepScale: Float) -> MaxoutLayerNorm {
+        MaxoutLayerNorm(
+            outputs: outputs, pieces: pieces, epsilon: epsilon, bias: pass.parameters + bias, gain: pass.parameters + gain,
+            shift: pass.parameters + shift, keepScale: keepScale)
+    }
+}
+
+/// From the mixer's rows to those of the objective. Called once per micro-batch.
+protocol EncoderLayer: AnyObject {
+    /// Takes memory for this micro-batch.
+    func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver)
+    /// - Parameter embedded: (V, W).
+    /// - Returns: (T, W).
+    func forward(_ pass: Pass, embedded: MutableFloats) -> Floats
+    /// Where the objective writes the gradient of its input, (T, W).
+    var dOutput: MutableFloats { get }
+    /// Adds gradients of the parameters; writes those of the unique words to `dEmbedded` (V, W).
+    func backward(_ pass: Pass, embedded: Floats, dEmbedded: MutableFloats)
+    /// Multiplications of the products that a forward pass needs.
+    func neededProducts(_ batch: MicroBatchContent) -> Int
+}
+
+/// The head and the loss. Called once per micro-batch.
+protocol ObjectiveLayer: AnyObject {
+    func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver)
+    /// Forward and backward.
+    /// - Parameters:
+    ///   - input: (T, W).
+    ///   - dInput: (T, W), written.
+    /// - Returns: the sum of the losses.
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double
+    func neededProducts(_ batch: MicroBatchContent) -> Int
+}
+
+/// A part of the mixer's input, or several. Called once per micro-batch.
+protocol InputLayer: AnyObject {
+    func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver)
+    /// Writes the outputs of its parts.
+    func forward(_ pass: Pass, _ parts: [PartBuffers])
+    /// Adds gradients of its parameters; may overwrite the parts' `dOutput`.
+    func backward(_ pass: Pass, _ parts: [PartBuffers])
+}
+
+/// One part of the mixer's input.
+struct PartBuffers {
+    var count: Int
+    /// (U, width): behind its dropout, and the gradient.
+    var output: MutableFloats
+    var dOutput: MutableFloats
+    /// (U, P W): the output times its columns of the mixer's weights, and the gradient.
+    var product: MutableFloats
+    var dProduct: MutableFloats
+}
+
+/// The planes of kept units, or nil without dropout.
+func withPlanes(_ planes: [UInt32], _ body: (UnsafePointer<UInt32>?) -> Void) {
+    planes.withUnsafeBufferPointer { body($0.isEmpty ? nil : $0.baseAddress) }
+}
+
+func withFactors(_ factors: [Float], _ body: (Floats?) -> Void) {
+    factors.withUnsafeBufferPointer { body($0.isEmpty ? nil : $0.baseAddress) }
+}

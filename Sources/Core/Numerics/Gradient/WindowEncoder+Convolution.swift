@@ -1,0 +1,133 @@
+// One convolution by rows. In: rows of the level below. Out: rows of the level; backward, gradients.
+
+extension WindowEncoder {
+    /// Rows side by side, one product, one fused pass.
+    func convolution(_ pass: Pass, level: Int) {
+        let batch = pass.batch
+        let layer = layers[level - 1]
+        let rows = batch.rowCount(level: level)
+        let (wide, window) = (layer.pieces * width, 3 * width)
+        let (below, columns) = (Floats(hidden[level - 1]), pass.scratch.columns)
+        pass.measure(.gather, bytes: 8 * rows * window) {
+            for (row, start) in batch.levels[level].starts.enumerated() {
+                (columns + row * window).update(from: below + Int(start) * width, count: window)
+            }
+        }
+        pass.multiply(.convolution, m: rows, n: wide, k: window) {
+            MatrixMultiply.timesTransposed(
+                m: rows, n: wide, k: window, columns, lda: window, pass.parameters + layer.offsets.weights, ldb: window,
+                pass.scratch.activations, ldc: wide)
+        }
+        pass.measure(.convolutionRows, bytes: rows * 4 * (wide + 4 * width)) {
+            withPlanes(batch.levels[level].kept) { kept in
+                switch layer.activation {
+                case .maxout: maxoutRows(pass, level: level, kept: kept)
+                case .mish: mishRows(pass, level: level, kept: kept)
+                }
+            }
+        }
+        for row in batch.levels[level].outside { (hidden[level] + Int(row) * width).update(repeating: 0, count: width) }
+    }
+
+    private func maxoutRows(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
+        let (layer, trace, wide) = (layers[level - 1], traces[level - 1], layers[level - 1].pieces * width)
+        let (below, out, keptWords) = (Floats(hidden[level - 1]), hidden[level], planeWords(width: width))
+        let kernel = layer.offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
+        for (row, start) in pass.batch.levels[level].starts.enumerated() {
+            trace.inverse[row] = kernel.forward(
+                z: pass.scratch.activations + row * wide, residual: below + (Int(start) + 1) * width,
+                kept: kept.map { $0 + row * keptWords }, winners: trace.winners + row * kernel.winnerWords,
+                normalized: trace.normalized + row * width, out: out + row * width)
+        }
+    }
+
+    private func mishRows(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
+        guard let input = inputs[level - 1] else { return }
+        let (layer, trace) = (layers[level - 1], traces[level - 1])
+        let (below, out, keptWords) = (Floats(hidden[level - 1]), hidden[level], planeWords(width: width))
+        let kernel = MishLayerNorm(
+            norm: layer.offsets.kernel(pass, outputs: width, pieces: 1, epsilon: epsilon, keepScale: keepScale))
+        for (row, start) in pass.batch.levels[level].starts.enumerated() {
+            trace.inverse[row] = kernel.forward(
+                z: pass.scratch.activations + row * width, residual: below + (Int(start) + 1) * width,
+                kept: kept.map { $0 + row * keptWords }, input: input + row * width, normalized: trace.normalized + row * width,
+                out: out + row * width)
+        }
+    }
+
+    func convolutionBackward(_ pass: Pass, level: Int) {
+        let (batch, gradient) = (pass.batch, pass.gradient)
+        let layer = layers[level - 1]
+        let rows = batch.rowCount(level: level)
+        let (wide, window) = (layer.pieces * width, 3 * width)
+        let (dHidden, dBelow) = (dHidden(level: level), dHidden(level: level - 1))
+        for row in batch.levels[level].outside { (dHidden + Int(row) * width).update(repeating: 0, count: width) }
+        // The residual path first: the pass below overwrites dHidden.
+        pass.measure(.gather, bytes: 4 * width * (batch.rowCount(level: level - 1) + 2 * rows)) {
+            dBelow.update(repeating: 0, count: batch.rowCount(level: level - 1) * width)
+            if batch.levels[level].outside.isEmpty {
+                for (row, start) in batch.levels[level].starts.enumerated() {
+                    (dBelow + (Int(start) + 1) * width).update(from: dHidden + row * width, count: width)
+                }
+            } else {
+                // Rows of zeros share the place of another row.
+                for (row, start) in batch.levels[level].starts.enumerated() {
+                    add(dHidden + row * width, to: dBelow + (Int(start) + 1) * width, count: width)
+                }
+            }
+        }
+        pass.measure(.convolutionRows, bytes: rows * 4 * 6 * width) {
+            withPlanes(batch.levels[level].kept) { kept in
+                switch layer.activation {
+                case .maxout: maxoutRowsBackward(pass, level: level, kept: kept)
+                case .mish: mishRowsBackward(pass, level: level, kept: kept)
+                }
+            }
+        }
+        batch.levels[level].starts.withUnsafeBufferPointer { starts in
+            let products = WinnerProducts(
+                outputs: width, inputs: window, rows: rows, dMax: dHidden, winnerStarts: pass.scratch.winnerStarts,
+                rowStarts: starts.baseAddress, rowStride: width)
+            pass.multiply(.convolutionBackward, m: width, n: window, k: rows) {
+                (gradient + layer.offsets.weights).update(repeating: 0, count: wide * window)
+                products.weightGradient(dWeights: gradient + layer.offsets.weights, input: hidden[level - 1])
+            }
+            pass.multiply(.convolutionBackward, m: rows, n: window, k: width) {
+                products.inputGradient(weights: pass.parameters + layer.offsets.weights, dInput: dBelow)
+            }
+        }
+    }
+
+    private func maxoutRowsBackward(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
+        let (layer, trace, gradient, dHidden) = (layers[level - 1], traces[level - 1], pass.gradient, dHidden(level: level))
+        let (offsets, keptWords) = (layer.offsets, planeWords(width: width))
+        let kernel = offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
+        for row in 0..<pass.batch.rowCount(level: level) {
+            let dMax = dHidden + row * width
+            kernel.backward(
+                dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * width,
+                inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
+            kernel.locate(
+                dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: 3 * width,
+                starts: pass.scratch.winnerStarts + row * width, dBias: gradient + offsets.bias)
+        }
+    }
+
+    /// Mish has one map for each output: it always wins.
+    private func mishRowsBackward(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
+        guard let input = inputs[level - 1] else { return }
+        let (layer, trace, gradient, dHidden) = (layers[level - 1], traces[level - 1], pass.gradient, dHidden(level: level))
+        let (offsets, keptWords) = (layer.offsets, planeWords(width: width))
+        let norm = offsets.kernel(pass, outputs: width, pieces: 1, epsilon: epsilon, keepScale: keepScale)
+        let kernel = MishLayerNorm(norm: norm)
+        for row in 0..<pass.batch.rowCount(level: level) {
+            let d = dHidden + row * width
+            kernel.backward(
+                dOut: d, kept: kept.map { $0 + row * keptWords }, input: input + row * width, normalized: trace.normalized + row * width,
+                inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dInput: d)
+            norm.locate(
+                dMax: d, winners: trace.winners, inputs: 3 * width, starts: pass.scratch.winnerStarts + row * width,
+                dBias: gradient + offsets.bias)
+        }
+    }
+}
