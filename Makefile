@@ -6,7 +6,7 @@ PYTHON_TOOLS := $(or $(T2V_VENVS),$(CURDIR)/.venvs)/tools/bin
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
 # A target's help is the text behind "##".
-.PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist cluster format check ci clean
+.PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix wheel-root cluster format check ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +24,7 @@ test: setup ## run every test that can run here, the real spaCy included
 	@Tests/reference/setup-venvs.sh
 	swift build $(SWIFT_TEST) --build-tests
 	swift test $(SWIFT_TEST) --skip-build --no-parallel
-	@$(MAKE) --no-print-directory python-test
+	@$(MAKE) --no-print-directory python-test wheel-test
 
 python-test: ## run the tests of python/ with the real spaCy 3.8
 	@Tests/reference/setup-venvs.sh
@@ -59,6 +59,18 @@ quality: build ## how well pretrained weights predict hidden words' vectors, jud
 
 dist: setup ## a tarball of the worker that runs where there is only glibc
 	deploy/dist.sh
+
+wheel: setup ## a wheel with both programs and the Python package, in dist/
+	deploy/wheel.sh
+
+wheel-test: wheel ## install the wheel as users do, and run it
+	T2V_WHEEL="$$(deploy/wheel.sh)" $${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests/test_wheel.py -c python/pyproject.toml
+
+wheel-matrix: wheel ## the same with every Python that is here, spaCy 3.5 to 3.8
+	deploy/wheel-matrix.sh
+
+wheel-root: wheel ## install and run it in a minimal Debian 11 without compilers (needs root and debootstrap)
+	deploy/wheel-root.sh
 
 cluster: dist build ## a disturbed run on hosts of network namespaces: the same bytes (needs root): SEED=n HOSTS=n
 	deploy/netns/cluster-test --tarball "$$(ls -t dist/t2v-worker-*.tar.gz | head -n 1)" --hosts $(or $(HOSTS),4) $(if $(SEED),--seed $(SEED))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that t2v needs and that are missing. As root, or with sudo.
 set -eu
-packages=(libzmq3-dev libopenblas-dev libpcre2-dev libsodium-dev zlib1g-dev python3-venv iproute2)
+packages=(libzmq3-dev libopenblas-dev libpcre2-dev libsodium-dev zlib1g-dev g++ binutils python3-venv iproute2)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

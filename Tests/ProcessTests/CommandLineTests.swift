@@ -39,15 +39,22 @@ import Testing
         #expect(Demo.results(folder) == (try Demo.reference(epochs: 1)))
     }
 
+    @Test func textsAndModelInEitherOrder() throws {
+        let first = try shell("\"$C\" features \"$V\" \"$T\" | sha256sum")
+        let second = try shell("\"$C\" features \"$T\" \"$V\" | sha256sum")
+        #expect(first.status == 0 && first.output == second.output && !first.output.contains("error"), "\(second.output)")
+    }
+
     @Test func emptyPaths() throws {
         let (status, text) = try shell("cd $(mktemp -d) && \"$C\" pretrain \"$T\" \"$V\" ''; s=$?; ls; exit $s")
-        #expect(status == 2 && text.contains("OUTPUT_DIR is empty") && text.split(separator: "\n").count == 1, "\(text)")
+        #expect(status == 2 && text.contains("OUTPUT_DIR is empty"), "\(text)")
+        #expect(text.split(separator: "\n").count == 1, "nothing was written: \(text)")
     }
 
     @Test func weightsWithAnEndlessNumber() throws {
         let (status, text) = try shell(
-            "cd $(mktemp -d) && \"$C\" pretrain \"$T\" \"$V\" a -i 1 -cw 32 -cd 1 -er 100 && cp a/model0.bin model9223372036854775807.bin && "
-                + "\"$C\" pretrain \"$T\" \"$V\" b -t2v model9223372036854775807.bin")
+            "cd $(mktemp -d) && \"$C\" pretrain \"$T\" \"$V\" a -i 1 -cw 32 -cd 1 -er 100 && "
+                + "cp a/model0.bin model9223372036854775807.bin && \"$C\" pretrain \"$T\" \"$V\" b -t2v model9223372036854775807.bin")
         #expect(status == 2 && text.contains("the epoch in the file's name is too large"), "\(text)")
     }
 

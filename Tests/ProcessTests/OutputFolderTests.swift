@@ -1,4 +1,4 @@
-// What happens to an output folder, with the real programs. In: runs that fail, replace others, or were moved. Out: nothing of anybody's lost.
+// What happens to an output folder, with the real programs. In: runs that fail, replace others, or were moved. Out: nothing is lost.
 import Foundation
 import Testing
 

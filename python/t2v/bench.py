@@ -69,6 +69,8 @@ def bench(config_path: Path, texts: Optional[Path], seconds: float, code: Option
         arguments = [*arguments, f"--{setting}", str(texts.absolute())]
         raw = load(config_path, read_overrides(arguments))
     cores = sorted(os.sched_getaffinity(0))
+    if os.getloadavg()[0] > 0.5 * (os.cpu_count() or 1):
+        print(f"\u26a0 the machine is busy (load {os.getloadavg()[0]:.1f}): measure again when it is idle", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="t2v-bench-") as name:
         folder = Path(name)
         corpus = read_corpus(raw, setting, folder)

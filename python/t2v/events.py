@@ -34,6 +34,11 @@ def read(path: Path) -> list[Row]:
     return list(parse(path.read_text(encoding="utf8", errors="replace"))) if path.is_file() else []
 
 
+def trained(row: Row) -> bool:
+    """Whether a row of log.jsonl tells of training. That of model-last.bin does not: nothing came after the last epoch, its loss is 0."""
+    return number(row.get("epoch_loss")) != 0.0
+
+
 def number(value: Any) -> "float | None":
     """A finite number, or None: what others have written is not trusted."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -59,6 +59,8 @@ def write_job(raw: Config, built: Built, target: Path, portable: bool, start: di
         job["training"].update(start)
         write_description(job, folder)
         job["text"] = text.settle(built, job["text"], folder, verified)
+        if job["text"]["path"] == "pieces":
+            job["text"]["sources"] = [str(target.absolute() / "texts.pieces")]
         write_description(job, folder)
     return job
 

@@ -66,7 +66,8 @@ class Run:
         if not out.is_dir():
             raise InputError("there is no such folder", str(out), "give the output folder of a pretraining")
         self.out = out
-        self.log = [row for row in events.read(events.log_path(out)) if events.number(row.get("nr_word")) is not None]
+        rows = [row for row in events.read(events.log_path(out)) if events.number(row.get("nr_word")) is not None]
+        self.log = [row for row in rows if events.trained(row)]
         self.events = events.read(events.events_path(out))
         if not self.log and not self.events:
             raise InputError(

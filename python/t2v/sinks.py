@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Protocol
 
 from .errors import InputError
-from .events import Row, number
+from .events import Row, number, trained
 
 
 class Sink(Protocol):
@@ -85,7 +85,9 @@ def figures_of(row: Row, kind: str) -> dict[str, float]:
         "epoch": {"words_per_second": "words_per_second", "workers": "workers", "nr_word": "nr_word"},
         "evaluation": {"loss": "held_out_loss", "nr_word": "nr_word"},
     }.get(kind, {})
-    found = {}
+    found: dict[str, float] = {}
+    if kind == "log" and not trained(row):
+        return found
     for key, name in names.items():
         value = number(row.get(key))
         if value is not None:

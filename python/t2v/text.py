@@ -110,10 +110,11 @@ def settle(built: Built, text: dict[str, Any], folder: Path, count: int) -> dict
             return {**text, "why": f"{text['why']}; {checked}"}
         shutil.rmtree(folder / "nlp")
         mask = pieces.mask(built.nlp.vocab, text["columns"])
+        text = {name: value for name, value in text.items() if name != "format"}
         text = {**text, "path": "pieces", "why": f"t2v's tokens are not spaCy's: {difference}", "mask": mask}
     where = f"[{built.settings['corpus']}]"
     counts = pieces.prepare(built.nlp, built.corpus, text["columns"], where, folder / "texts.pieces")
-    return {**text, **counts, "format": "pieces"}
+    return {**text, **counts}
 
 
 def check_fast(built: Built, text: dict[str, Any], folder: Path, count: int) -> tuple[str, str]:

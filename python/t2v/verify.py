@@ -40,8 +40,9 @@ def features(program: Path, job: Path, texts: list[Any], form: str) -> Iterator[
         done = subprocess.run([str(program), "features", "--job", str(job), file.name], capture_output=True)
     if done.returncode != 0:
         raise InputError(done.stderr.decode("utf8", "replace").strip()[-500:], str(program), "--verify 0 trusts it unseen")
-    for line in done.stdout.decode("utf8").splitlines():
-        yield json.loads(line)
+    for line in done.stdout.split(b"\n"):  # str.splitlines would also split at U+2028 and its like within a word
+        if line:
+            yield json.loads(line)
 
 
 def first_difference(program: Path, job: Path, folder: Path, nlp: Any, chunks: list[records.Chunk], form: str, columns: list[str]) -> str:

@@ -17,7 +17,7 @@ if vectors:
     import srsly
 
     key2row = srsly.read_msgpack(vectors["key2row"])
-lines = Path(sys.argv[4]).read_text().splitlines()
+lines = Path(sys.argv[4]).read_text().rstrip("\n").split("\n")
 for number, line in enumerate(lines, 1):
     doc = nlp.make_doc(line if job["text"]["format"] == "lines" else json.loads(line)["text"])
     seen = {
@@ -36,5 +36,5 @@ for number, line in enumerate(lines, 1):
     if wrong == "rows":
         seen["rows"][0] = [2**20]
     if wrong != "missing" or number < len(lines):
-        print(json.dumps(seen))
+        print(json.dumps(seen, ensure_ascii=False))
 sys.exit(3 if wrong == "status" else 0)

@@ -50,15 +50,18 @@ def coordinator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def test_both_are_measured(coordinator: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_are_measured(coordinator: Path, corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.sched_getaffinity(0)
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
     figures = bench.bench(BASE, corpus, 1.5, None, [])
     assert [(item.program, item.cores) for item in figures][:2] == [("spaCy", 1), ("t2v", 1)]
     assert figures[0].words_per_second > 50
     assert figures[0].memory > 30e6
     assert all(90_000 * item.cores < item.words_per_second < 110_000 * item.cores for item in figures[1:])
     assert os.sched_getaffinity(0) == before
-    shown = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    assert "the machine is busy (load 99.0)" in told.err
+    shown = told.out.splitlines()
     assert shown[0].split("  ")[0] == "program" and "an epoch of your texts" in shown[0]
     assert shown[-1] == f"The texts have {words(corpus):,} words."
 

@@ -190,6 +190,7 @@ def test_figures() -> None:
     assert sinks.figures_of({"epoch_loss": 2.0, "nr_word": 5}, "log") == {"loss": 2.0, "nr_word": 5.0}
     assert sinks.figures_of({"loss": float("inf"), "workers": True}, "progress") == {}
     assert sinks.figures_of({"loss": 1.0}, "unknown") == {}
+    assert sinks.figures_of({"epoch_loss": 0.0, "nr_word": 5, "loss_per_selected_word": 0.0}, "log") == {}
 
 
 def test_settings_know_the_keys() -> None:

@@ -49,6 +49,7 @@ def run(tmp_path: Path) -> Path:
         log.append({"nr_word": words, "loss": loss, "epoch_loss": loss, "epoch": epoch, "loss_per_selected_word": loss})
         (out / f"model{epoch}.bin").parent.mkdir(exist_ok=True)
         (out / f"model{epoch}.bin").write_bytes(b"x" * 1000)
+    log.append({**log[-1], "epoch_loss": 0.0, "epoch": 4, "loss_per_selected_word": 0.0})  # of model-last.bin
     happened.append(event(100, "worker_left", worker=2, host="node2", reason="lost", workers=1))
     happened.append(event(100, "fault", what="worker 2 was lost; its lanes were done again", worker=2))
     happened.append(event(240, "stopped", status="done", why="4 epochs"))
@@ -69,6 +70,7 @@ def test_page_tells_the_run(run: Path) -> None:
         assert part in page
     assert "--initialize.init_tok2vec" in page and "model-best.bin" in page
     assert "model-best.bin does not help here." in page
+    assert "epochs saved</th><td>4</td>" in page, "the row of model-last.bin is no epoch"
     assert "&lt;script&gt;alert(1)" in page and "<script" not in page
     assert "#0102" not in page, "a placeholder for a colour is left"
 

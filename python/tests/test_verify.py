@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -38,7 +39,17 @@ def test_differences(
     monkeypatch.setenv("T2V_WRONG", wrong)
     text = compiled({f"{MODEL}.embed.include_static_vectors": True, "paths.vectors": str(vectors)})["text"]
     assert text["path"] == "pieces" and WORDS.get(wrong, "the vector of") in text["why"]
-    assert (tmp_path / "job/texts.pieces").exists() and not (tmp_path / "job/nlp").exists() and text["mask"]["text"] == "[MASK]"
+    assert (
+        (tmp_path / "job/texts.pieces").exists()
+        and not (tmp_path / "job/nlp").exists()
+        and text["mask"]["text"] == "[MASK]"
+        and "format" not in text
+    )
+
+
+def test_characters_that_look_like_ends_of_lines(program: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_text(json.dumps({"text": "one\u2028two \x85 three\x0bfour and five"}) + "\n")
+    assert compiled({"paths.raw_text": str(tmp_path / "raw.jsonl")})["text"]["path"] == "fast"
 
 
 def test_equal_plain_texts(program: Path, compiled: Callable[..., Any], tmp_path: Path) -> None:

@@ -176,7 +176,8 @@ extension RunShell {
         let frequent = counts.mostFrequent(RandomWordTable.limit)
         let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
         let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
-        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: setup.model.features(of: "[MASK]", schema: setup.schema))
+        let maskWord = setup.model.features(of: "[MASK]", schema: setup.schema)
+        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: maskWord)
         plan = made
         planBytes = made.encoded()
         words = updates.words

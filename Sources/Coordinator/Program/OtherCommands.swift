@@ -14,10 +14,12 @@ struct FeaturesCommand: ParsableCommand {
         commandName: "features", abstract: "Print what the trainer sees: one JSON line a document.",
         discussion: "Every document is printed, whatever its length; empty ones are left out.")
 
-    @Argument(help: "Folder of a spaCy model.") var vectorsModel: String
     @Argument(help: "Texts: .jsonl or .jsonl.gz; - for standard input.") var texts: String
+    @Argument(help: "Folder of a spaCy model. The two may stand in either order.") var vectorsModel: String
 
     func run() throws {
+        let isSwapped = isFolder(texts) && !isFolder(vectorsModel)
+        let (texts, vectorsModel) = isSwapped ? (vectorsModel, texts) : (texts, vectorsModel)
         let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
         // A shard at a time: memory does not depend on the file's size.
         let (file, index) = try TextSource.withPlainFile(texts) { path in (try MappedFile(path), try CorpusIndex(path: path, lanes: 1)) }
@@ -32,6 +34,11 @@ struct FeaturesCommand: ParsableCommand {
             }
         }
     }
+}
+
+private func isFolder(_ path: String) -> Bool {
+    var status = stat()
+    return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
 }
 
 struct InspectCommand: ParsableCommand {

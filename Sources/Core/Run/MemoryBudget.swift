@@ -31,7 +31,7 @@ package struct MemoryBudget: Sendable, Equatable {
         guard needed.overflow || needed.partialValue > bytes else { return }
         func gigabytes(_ bytes: UInt64) -> String { "\(ProgressText.fixed(Double(bytes) / 1e9, 1)) GB" }
         throw InputError(
-            "a model of \(ProgressText.grouped(UInt64(max(0, parameters)))) parameters needs \(gigabytes(needed.partialValue)) of memory, and "
-                + "there are \(gigabytes(bytes))", at: "this host", remedy: "give fewer --embed-rows or a smaller --width")
+            "a model of \(ProgressText.grouped(UInt64(max(0, parameters)))) parameters needs \(gigabytes(needed.partialValue)) of memory, "
+                + "and there are \(gigabytes(bytes))", at: "this host", remedy: "give fewer --embed-rows or a smaller --width")
     }
 }

@@ -102,5 +102,5 @@ public struct RunOptions: Codable, Sendable, Equatable {
 
 /// The program's version: both programs of a run must have the same.
 public enum Version {
-    public static let current = "0.1.0"
+    public static let current = "0.2.0"
 }

@@ -21,6 +21,17 @@ import Testing
 
     private func id(_ text: String) -> UInt64 { StringIDs(.spacy23).id(text) }
 
+    /// Python's json takes the last of two members with one key, and so does spaCy.
+    @Test(arguments: [
+        ("{\"text\": \"a\", \"text\": \"b c\"}", 2), ("{\"text\":\"a b c\",\"x\":[{\"text\":\"d\"}],\"text\":\"b\"}", 1),
+        ("{\"tokens\": [\"a\"], \"tokens\": [\"b\", \"c\"] , \"heads\": \"\\\"tokens\\\"\"}", 2),
+        ("{\"tokens\": [\"a\"], \"text\": \"a b c\", \"tokens\": null}", 0),
+        ("{\"tokens\": 7, \"tokens\": [\"a\", \"\\\"tokens\\\": }\"]}", 2),
+    ]) func takesTheLastOfTwoKeys(line: String, tokens: Int) throws {
+        #expect(try prepare(line + "\n").tokens.count == tokens)
+        #expect(throws: ShardPreparationError.self) { try prepare("{\"text\": oops, \"text\": \"b\"}\n") }
+    }
+
     @Test func keepsDocumentsByLengthAndCountsTheOthers() throws {
         let shard = try prepare(
             """

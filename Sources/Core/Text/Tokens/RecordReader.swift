@@ -55,6 +55,10 @@ struct RecordReader {
         }
     }
 
+    private struct Anything: Decodable {
+        init(from decoder: Decoder) {}
+    }
+
     private let decoder = JSONDecoder()
 
     /// Decodes one line without its line feed.
@@ -62,9 +66,15 @@ struct RecordReader {
         guard let start = line.firstIndex(where: { !Self.isBlank($0) }), let base = line.baseAddress else { return .blank }
         let fields: Fields
         do {
-            // the bytes outlive the call; nothing is copied or freed
-            let data = Data(bytesNoCopy: UnsafeMutableRawPointer(mutating: base), count: line.count, deallocator: .none)
-            fields = try decoder.decode(Fields.self, from: data)
+            if let last = RepeatedKeys.lastMembers(of: line, keys: ["tokens", "text"]) {
+                // What is left out must be JSON, too.
+                _ = try decoder.decode(Anything.self, from: Data(line))
+                fields = try decoder.decode(Fields.self, from: Data(last))
+            } else {
+                // the bytes outlive the call; nothing is copied or freed
+                let data = Data(bytesNoCopy: UnsafeMutableRawPointer(mutating: base), count: line.count, deallocator: .none)
+                fields = try decoder.decode(Fields.self, from: data)
+            }
         } catch {
             throw Self.explain(error, first: line[start], number: number)
         }
