@@ -77,7 +77,8 @@ enum Repository {
     }
 
     @Test(arguments: [
-        Example(rule: Rule.imports.name, path: rim, text: "import CZMQ\nimport FoundationEssentials\nlet s = \"\"\"\nimport CSodium\n\"\"\"\n"),
+        Example(
+            rule: Rule.imports.name, path: rim, text: "import CZMQ\nimport FoundationEssentials\nlet s = \"\"\"\nimport CSodium\n\"\"\"\n"),
         Example(rule: Rule.reproducible.name, path: rim, text: "let a = Date()\n"),
         Example(
             rule: Rule.reproducible.name, path: pure,

@@ -66,7 +66,8 @@ struct Rule: Sendable {
     static let unforeseeable: Set<Substring> = [
         "Date", "ContinuousClock", "SuspendingClock", "DispatchTime", "clock_gettime", "usleep", "sleep", "UUID", "FileManager",
         "FileHandle",
-        "ProcessInfo", "getenv", "fopen", "SystemRandomNumberGenerator", "Hasher", ".hashValue", ".random(in", ".shuffled", ".randomElement",
+        "ProcessInfo", "getenv", "fopen", "SystemRandomNumberGenerator", "Hasher", ".hashValue", ".random(in", ".shuffled",
+        ".randomElement",
         "Thread", "Task", "DispatchQueue", "DispatchSemaphore", "Mutex", "Atomic", "async", "await", "actor", "ZMQMessage", "ZMQContext",
     ]
 

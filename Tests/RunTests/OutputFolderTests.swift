@@ -33,7 +33,7 @@ import Testing
     }
 
     private func checkpoint(_ update: Int) -> Checkpoint {
-        var checkpoint = Checkpoint()
+        var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
         checkpoint.parameters = [NamedTensor(name: "mixer.b", shape: [2, 3], values: (0..<6).map { Float(update + $0) })]
         checkpoint.state.update = update
         return checkpoint
