@@ -39,9 +39,9 @@ simulate: ## run the state machines under a simulated network: SEEDS=n, or SEED=
 	swift build $(SWIFT_TEST) --build-tests
 	$(if $(SEED),T2V_SIM_SEED=$(SEED)) $(if $(SEEDS),T2V_SIM_SEEDS=$(SEEDS)) swift test $(SWIFT_TEST) --skip-build --filter SimulationTests
 
-fuzz: ## a million wrong messages at a coordinator's port during a run: MESSAGES=n SEED=n
+fuzz: ## a million wrong messages each way during a run: strangers, lying workers, a lying coordinator; MESSAGES=n SEED=n
 	swift build $(SWIFT_TEST) --build-tests
-	T2V_FUZZ_MESSAGES=$(or $(MESSAGES),1000000) T2V_FUZZ_SEED=$(or $(SEED),1) swift test $(SWIFT_TEST) --skip-build --filter StrangersTests
+	T2V_FUZZ_MESSAGES=$(or $(MESSAGES),1000000) T2V_FUZZ_SEED=$(or $(SEED),1) swift test $(SWIFT_TEST) --skip-build --filter "StrangersTests|FuzzTests"
 
 chaos: build ## random faults on real processes: MINUTES=n SEED=n
 	Tests/chaos/chaos.py --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))

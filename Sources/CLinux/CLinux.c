@@ -49,6 +49,10 @@ uint64_t t2v_load_after(const uint64_t *stamp) {
     return __atomic_load_n(stamp, __ATOMIC_SEQ_CST);
 }
 
+int t2v_pidfd_send_signal(int descriptor, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0);
+}
+
 void t2v_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 int t2v_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

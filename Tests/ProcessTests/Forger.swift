@@ -22,7 +22,10 @@ struct Forger {
         case 0: return count(RawConnection.frame(bytes(number(below: 200))))
         case 1: return count(RawConnection.frame([]))
         // Kinds that workers do not send.
-        case 2: return count(RawConnection.frame([0x54, 0x32, 0x56, 1, UInt8(64 + number(below: 190))] + bytes(number(below: 64))))
+        case 2:
+            return count(
+                RawConnection.frame(
+                    [0x54, 0x32, 0x56, UInt8(WireLimits.version), UInt8(64 + number(below: 190))] + bytes(number(below: 64))))
         case 3:
             let whole = valid().encoded()
             return count(RawConnection.frame(Array(whole.prefix(number(below: whole.count)))))
@@ -70,7 +73,7 @@ struct Forger {
         case 1: return .laneReady(UInt16(number(below: 70_000) & 0xFFFF))
         case 2: return .fetch(FetchRequest(blob: .text(small), offset: big))
         case 3: return .fetch(FetchRequest(blob: .rows(small), rows: [small, .max]))
-        case 4: return .prepared(shard: small, size: big, digest: bytes(8 + number(below: 25)))
+        case 4: return .prepared(shard: small, size: big, digest: ShardDigest(big))
         case 5: return .prepareFailed(shard: small, line: Int64(bitPattern: big), what: "nothing", remedy: "none")
         case 6: return .chunk(Chunk(blob: .prepared(small), offset: big & 0xF0_0000, total: big))
         case 7: return .trouble(String(repeating: "x", count: number(below: 300)))

@@ -1,4 +1,5 @@
 // The real programs, started by tests. In: arguments, signals. Out: exit status, output, files.
+import Base
 import CLinux
 import Foundation
 import Testing
@@ -148,14 +149,11 @@ enum Demo {
     }
 }
 
-/// A generator with a seed, for faults that can be repeated.
+/// A generator with a seed, for faults that can be repeated (SplitMix64).
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
     mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+        return Philox.mix(state)
     }
 }

@@ -9,8 +9,8 @@ import Testing
         var script = CoordinatorScript(lanes: 2, shards: 1)
         #expect(words(script.join(1)) == ["1 <- welcome 1", "1 <- prepare 0"])
         #expect(
-            words(script.hear(1, .prepared(shard: 0, size: 9, digest: [UInt8](repeating: 2, count: 32)))) == ["look for shard 0 of 1"])
-        #expect(words(script.tell(.shardAbsent(0, 1, size: 9))) == ["1 <- fetch prepared(0) from 0"])
+            words(script.hear(1, .prepared(shard: 0, size: 9, digest: ShardDigest(2)))) == ["locate shard 0 of 1"])
+        #expect(words(script.tell(.shardAbsent(0, 1))) == ["expect shard 0 of 1, 9 bytes", "1 <- fetch prepared(0) from 0"])
         #expect(
             words(script.hear(1, .chunk(Chunk(blob: .prepared(0), offset: 0, total: 9)), bytes: 9)) == ["store 0 from buffer 1, the last"])
         #expect(words(script.tell(.shardStored(0))) == ["make the plan"])
@@ -38,7 +38,7 @@ import Testing
         hello.protocolVersion = 9
         #expect(
             words(script.hear(1, .hello(hello))) == [
-                "1 <- refuse: it speaks protocol version 9, the coordinator 1; install the same t2v on both", "drop 1",
+                "1 <- refuse: it speaks protocol version 9, the coordinator 2; install the same t2v on both", "drop 1",
             ])
         hello = CoordinatorScript.hello(1)
         hello.program = "2"

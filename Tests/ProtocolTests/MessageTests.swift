@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Base
@@ -29,7 +30,7 @@ enum Samples {
 
     static let worker: [WorkerMessage] =
         [
-            .hello(hello), .alive, .prepared(shard: 9, size: 10, digest: [UInt8](0..<32)),
+            .hello(hello), .alive, .prepared(shard: 9, size: 10, digest: ShardDigest(.max)),
             .prepareFailed(shard: 1, line: -1, what: "no text", remedy: ""), .laneReady(4095), .contribution(contribution),
             .trouble("disk full"), .leaving,
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
@@ -37,7 +38,7 @@ enum Samples {
     static let coordinator: [CoordinatorMessage] =
         [
             .welcome(run: 1, session: 2, description: "{\"a\": \"é\"}"), .refuse("another version"), .sayHello,
-            .prepare(shard: 1, textBytes: 1 << 40, key: [UInt8](repeating: 255, count: 32)), .lease(lane: 0, planBytes: 100),
+            .prepare(shard: 1, textBytes: 1 << 40, key: CacheKey(repeating: 255)), .lease(lane: 0, planBytes: 100),
             .withdraw(lane: 65535), .begin(order), .finish(reason: "done", final: true), .finish(reason: "", final: false), .probe,
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
 }
@@ -60,13 +61,13 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
     }
 
     @Test func aFrameIsSpelledAsPROTOCOLSays() {
-        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x01, 2])
-        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x01, 72, 2, 1])
+        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x02, 2])
+        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x02, 72, 2, 1])
         #expect(
-            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x01, 9, 2, 0, 0, 0, 0xC3, 0xA9])
+            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x02, 9, 2, 0, 0, 0, 0xC3, 0xA9])
         #expect(
             WorkerMessage.fetch(FetchRequest(blob: .rows(5), offset: 1, length: 2, rows: [7])).encoded()
-                == [0x54, 0x32, 0x56, 0x01, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
+                == [0x54, 0x32, 0x56, 0x02, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
     }
 
     @Test func everyTruncationAndEveryByteTooManyIsRefused() {
@@ -86,14 +87,19 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
                     changed[index] = value
                     guard let again = again(changed, fromWorker: fromWorker) else { continue }
                     understood += 1
-                    if !isForeignHello(changed) { #expect(again == changed, "byte \(index) of \(frame)") }
+                    if !isForeign(changed) { #expect(again == changed, "byte \(index) of \(frame)") }
                 }
             }
         }
         #expect(understood > 1_000)
     }
 
-    private func isForeignHello(_ frame: [UInt8]) -> Bool { frame.count > 6 && frame[4] == 1 && (frame[5], frame[6]) != (1, 0) }
+    /// A hello, or a refusal, of another version.
+    private func isForeign(_ frame: [UInt8]) -> Bool {
+        let isHello = frame.count > 6 && frame[4] == 1
+        return frame[3] != UInt8(WireLimits.version) && (isHello || frame[4] == 66)
+            || isHello && (frame[5], frame[6]) != (UInt8(WireLimits.version), 0)
+    }
 
     /// One side's messages are none of the other's.
     @Test func sidesDoNotMix() {
@@ -126,15 +132,26 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
 
     @Test func anotherVersionIsKnownByItsNumber() throws {
         var hello = Samples.hello
-        hello.protocolVersion = 2
-        let decoded = try (WorkerMessage.hello(hello).encoded() + [1, 2, 3]).withUnsafeBytes { try WorkerMessage(header: $0) }
-        guard case .hello(let other) = decoded else { return #expect(Bool(false)) }
-        #expect(other.protocolVersion == 2)
+        hello.protocolVersion = 9
+        var frame = WorkerMessage.hello(hello).encoded() + [1, 2, 3]
+        for first in [UInt8(WireLimits.version), 9] {
+            frame[3] = first
+            let decoded = try frame.withUnsafeBytes { try WorkerMessage(header: $0) }
+            guard case .hello(let other) = decoded else { return #expect(Bool(false)) }
+            #expect(other.protocolVersion == 9)
+        }
+        // And its answer is understood.
+        var refusal = CoordinatorMessage.refuse("it speaks version 2").encoded()
+        refusal[3] = 9
+        #expect(try refusal.withUnsafeBytes { try CoordinatorMessage(header: $0) } == .refuse("it speaks version 2"))
+        var other = CoordinatorMessage.probe.encoded()
+        other[3] = 9
+        #expect(again(other, fromWorker: false) == nil)
     }
 
     @Test func countsBeyondTheirLimitsAreRefusedBeforeAnythingIsMade() {
         let error = #expect(throws: WireError.self) {
-            try ([0x54, 0x32, 0x56, 0x01, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
+            try ([0x54, 0x32, 0x56, 0x02, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
         }
         #expect(error?.description == "a count of 4294967295 is larger than its limit 4096 or than the frame at byte 5 of the frame")
         let tooMuch = WorkerMessage.fetch(FetchRequest(blob: .plan, length: UInt32(WireLimits.chunk) + 1)).encoded()
@@ -146,7 +163,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
         let decoded = try WorkerMessage.trouble(text).encoded().withUnsafeBytes { try WorkerMessage(header: $0) }
         guard case .trouble(let cut) = decoded else { return #expect(Bool(false)) }
         #expect(cut.utf8.count == 4_095 && text.hasPrefix(cut))
-        #expect(again([0x54, 0x32, 0x56, 0x01, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
+        #expect(again([0x54, 0x32, 0x56, 0x02, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
     }
 }
 

@@ -1,3 +1,5 @@
+import TestSupport
+
 @testable import Base
 @testable import Protocol
 
@@ -15,7 +17,7 @@ struct CoordinatorScript {
         machine = Machine(
             .init(
                 run: Self.run, description: "{}", lanes: lanes,
-                shards: (0..<shards).map { _ in (textBytes: 1_000, key: [UInt8](repeating: 1, count: 32)) }, minimumWorkers: minimumWorkers,
+                shards: (0..<shards).map { _ in (textBytes: 1_000, key: CacheKey(repeating: 1)) }, minimumWorkers: minimumWorkers,
                 program: "1", blas: "Haswell", fingerprint: 7, strictBits: strictBits))
     }
 
@@ -30,7 +32,7 @@ struct CoordinatorScript {
     }
 
     mutating func hear(_ peer: PeerID, _ message: WorkerMessage, bytes: Int? = nil, hash: UInt64 = 0) -> [Machine.Effect] {
-        var payload: WorkerStateMachine.Payload?
+        var payload: Payload?
         if let bytes {
             nextBuffer += 1
             payload = .init(buffer: nextBuffer, count: bytes, hash: hash)
@@ -57,7 +59,10 @@ struct CoordinatorScript {
     }
 
     mutating func plan(first: UInt64 = 0, end: UInt64 = 100) -> [Machine.Effect] {
-        tell(.planned(planBytes: 50, updatesPerEpoch: 10, first: first, end: end, parameterHash: 1_000 + first))
+        tell(
+            .planned(
+                planBytes: 50, updatesPerEpoch: 10, laneWords: [UInt64](repeating: 100, count: machine.lanes.count), first: first, end: end,
+                parameterHash: 1_000 + first))
     }
 
     /// A run in its first update with these workers, whose lanes are open. - Returns: the orders.
@@ -98,7 +103,9 @@ func words(_ effects: [CoordinatorStateMachine.Effect], lanes: Int = 4) -> [Stri
         case .send(let peer, let message): "\(peer) <- \(words(message))"
         case .step(let update, let received):
             "step \(update) \(received.map { "\(ReductionTree(lanes: lanes).lanes(below: $0.node)) of \($0.peer)" })"
-        case .look(let shard, let peer, _, _): "look for shard \(shard) of \(peer)"
+        case .locate(let shard, let peer): "locate shard \(shard) of \(peer)"
+        case .expect(let shard, let peer, let size, _): "expect shard \(shard) of \(peer), \(size) bytes"
+        case .confirmFault(let peer, let shard, let line): "confirm the fault of shard \(shard), line \(line), by \(peer)"
         case .serve(let peer, let request): "serve \(peer) \(request.blob)"
         case .store(_, let chunk, let buffer, let last): "store \(chunk.offset) from buffer \(buffer)\(last ? ", the last" : "")"
         case .release(let buffer): "release \(buffer)"

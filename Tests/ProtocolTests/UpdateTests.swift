@@ -98,23 +98,17 @@ import Testing
             wrong.append(contribution)
         }
         change { $0.run = 1 }
-        change { $0.node = TreeNode(level: 3, index: 0) }
-        change { $0.node = TreeNode(level: 255, index: 65_535) }
-        change { $0.node = TreeNode(lane: 4) }
-        change { $0.losses = [0] }
-        change { $0.losses = [] }
-        change { $0.selected = 0 }
         change { $0.hash = 6 }
         change { $0.parameterHash = 1 }
         for (index, contribution) in wrong.enumerated() {
             let effects = script.hear(1, .contribution(contribution), bytes: 8, hash: 5)
             #expect(words(effects) == ["release \(index + 1)"], "\(contribution)")
         }
-        #expect(script.machine.counters.refusals == 9)
+        #expect(script.machine.counters.refusals == 3)
         // Another's lanes, another update: the same sum perhaps, but nobody waits for it.
-        #expect(words(script.answer(1, right)) == ["release 10"])
-        #expect(words(script.answer(1, left, update: 1)) == ["release 11"])
-        #expect(words(script.answer(1, left, update: .max, parameterHash: 0)) == ["release 12"])
+        #expect(words(script.answer(1, right)) == ["release 4"])
+        #expect(words(script.answer(1, left, update: 1)) == ["release 5"])
+        #expect(words(script.answer(1, left, update: .max, parameterHash: 0)) == ["release 6"])
         #expect(script.machine.open?.received.isEmpty == true)
     }
 
@@ -197,19 +191,47 @@ import Testing
         #expect(given.prefix(2) == ["3 <- prepare 0", "3 <- prepare 1"])
     }
 
-    @Test func nonsenseAboutShardsIsRefused() {
+    /// One worker's word ends no run: the shell looks for itself.
+    @Test func aFaultOfTheTextIsConfirmed() {
         var script = CoordinatorScript(shards: 1)
         _ = script.join(1)
-        #expect(words(script.hear(1, .prepared(shard: 9, size: 1, digest: []))) == [])
         #expect(words(script.hear(1, .chunk(Chunk(blob: .prepared(0), offset: 0, total: 9)), bytes: 9)) == ["release 1"], "not asked for")
-        #expect(words(script.hear(1, .chunk(Chunk(blob: .plan, offset: 0, total: 9)), bytes: 9)) == ["release 2"])
-        #expect(words(script.hear(1, .prepareFailed(shard: 9, line: 0, what: "", remedy: ""))) == [])
-        _ = script.hear(1, .prepared(shard: 0, size: .max, digest: [UInt8](repeating: 0, count: 32)))
-        #expect(script.machine.counters.refusals == 1)
-        #expect(script.machine.peers[1]?.fetches.isEmpty == true)
         #expect(
-            words(script.hear(1, .prepareFailed(shard: 0, line: 3, what: "no JSON", remedy: "mend it"))) == [
-                "fail: shard 0, line 3: no JSON"
+            words(script.hear(1, .prepareFailed(shard: 0, line: 3, what: "no JSON", remedy: "fix it"))) == [
+                "confirm the fault of shard 0, line 3, by 1"
             ])
+        #expect(
+            words(script.tell(.faultConfirmed(shard: 0, line: 3, what: "no JSON", remedy: "fix it"))) == ["fail: shard 0, line 3: no JSON"])
+    }
+
+    /// Only who was given a shard is asked for it, and each who announces it is held to its own words.
+    @Test func announcementsAreTheAnnouncersOwn() {
+        var script = CoordinatorScript(shards: 1)
+        _ = script.join(1)
+        _ = script.join(2)
+        #expect(words(script.hear(2, .prepared(shard: 0, size: 7, digest: ShardDigest(7)))) == [], "it was not given to this one")
+        _ = script.hear(1, .prepared(shard: 0, size: 9, digest: ShardDigest(9)))
+        #expect(words(script.tell(.shardAbsent(0, 1))) == ["expect shard 0 of 1, 9 bytes", "1 <- fetch prepared(0) from 0"])
+        // It goes before it has sent anything; the next one's shard is another.
+        #expect(words(script.tell(.peerLost(1, reason: ""))) == ["2 <- prepare 0"])
+        _ = script.hear(2, .prepared(shard: 0, size: 8, digest: ShardDigest(8)))
+        #expect(script.tell(.shardAbsent(0, 2)).contains(.expect(shard: 0, 2, size: 8, digest: ShardDigest(8))))
+        _ = script.hear(2, .chunk(Chunk(blob: .prepared(0), offset: 0, total: 8)), bytes: 8)
+        #expect(words(script.tell(.shardStored(0))) == ["make the plan"])
+        #expect(script.machine.peers[2]?.standing == .good)
+    }
+
+    @Test func aShardThatIsNotWhatWasAnnouncedIsNobodysFaultButItsSenders() {
+        var script = CoordinatorScript(shards: 1)
+        _ = script.join(1)
+        _ = script.hear(1, .prepared(shard: 0, size: 9, digest: ShardDigest(9)))
+        _ = script.tell(.shardAbsent(0, 1))
+        _ = script.hear(1, .chunk(Chunk(blob: .prepared(0), offset: 0, total: 9)), bytes: 9)
+        #expect(words(script.tell(.shardNotStored(0, 1))) == [])
+        #expect(script.machine.peers[1]?.standing == .good, "the coordinator's disk is full")
+        _ = script.hear(1, .prepared(shard: 0, size: 9, digest: ShardDigest(9)))
+        #expect(words(script.tell(.shardAbsent(0, 1))) == ["expect shard 0 of 1, 9 bytes", "1 <- fetch prepared(0) from 0"])
+        _ = script.tell(.shardDamaged(0, 1))
+        #expect(script.machine.peers[1]?.standing.isQuarantined(script.now) == true)
     }
 }

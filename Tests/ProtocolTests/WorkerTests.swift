@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Base
@@ -7,13 +8,14 @@ import Testing
 @Suite struct WorkerTests {
     typealias Machine = WorkerStateMachine
     private static let run: UInt64 = 77
+    private static let key = CacheKey(repeating: 3)
 
     private struct Script {
         var machine = Machine(hello: Hello(program: "1", host: "h", processID: 1, threads: 1, blas: "b", fingerprint: 7))
         var now: Milliseconds = 0
 
         mutating func tell(_ event: Machine.Event) -> [Machine.Effect] { machine.handle(event, now: now) }
-        mutating func hear(_ message: CoordinatorMessage, payload: Machine.Payload? = nil) -> [Machine.Effect] {
+        mutating func hear(_ message: CoordinatorMessage, payload: Payload? = nil) -> [Machine.Effect] {
             tell(.message(message, payload: payload))
         }
 
@@ -21,10 +23,10 @@ import Testing
         mutating func open(_ lanes: [UInt16]) {
             _ = tell(.tick)
             _ = hear(.welcome(run: WorkerTests.run, session: 1, description: "{}"))
+            _ = tell(.joined(lanes: 4))
             for lane in lanes { _ = hear(.lease(lane: lane, planBytes: 0)) }
             _ = tell(.needs(.plan, []))
-            machine.setLanes(4)
-            _ = tell(.planOpened)
+            _ = tell(.planOpened(updatesPerEpoch: 1_000))
             for lane in lanes { _ = tell(.laneOpened(lane)) }
         }
 
@@ -52,7 +54,7 @@ import Testing
             case .send(.trouble(let what)): "trouble: \(what)"
             case .send(let message): "\(message)"
             case .join(let run, _): "join \(run)"
-            case .look(let job, _): "look \(job)"
+            case .locate(let job, _): "locate \(job)"
             case .store(let chunk, let buffer): "store \(chunk.offset) from buffer \(buffer)"
             case .perform(let job): "perform \(job)"
             case .closeLane(let lane): "close \(lane)"
@@ -76,24 +78,25 @@ import Testing
         #expect(words(script.tell(.tick)) == ["hello 1"])
         #expect(words(script.hear(.welcome(run: 77, session: 1, description: "{}"))) == ["join 77"])
         #expect(words(script.hear(.welcome(run: 77, session: 1, description: "{}"))) == [], "twice")
-        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == ["look prepare(shard: 4)"])
-        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == [], "it is at it")
+        #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [], "nothing is done before the run's sizes are known")
+        #expect(words(script.tell(.joined(lanes: 4))) == [])
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == ["locate prepare(shard: 4)"])
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == [], "it is at it")
         #expect(
             words(script.tell(.needs(.prepare(shard: 4), [Wanted(blob: .model(0), total: 0), Wanted(blob: .text(4), total: 3)])))
                 == ["fetch text(4) from 0"])
         #expect(
             words(script.hear(.chunk(Chunk(blob: .text(4), offset: 0, total: 3)), payload: .init(buffer: 1, count: 3, hash: 0)))
                 == ["store 0 from buffer 1", "perform prepare(shard: 4)"])
-        let digest = [UInt8](repeating: 1, count: 32)
+        let digest = ShardDigest(1)
         let news = Machine.Effect.send(.prepared(shard: 4, size: 5, digest: digest))
         #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
-        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: []))) == ["look prepare(shard: 4)"], "the news was lost")
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == ["locate prepare(shard: 4)"], "the news was lost")
         #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
-        #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == ["look plan"])
+        #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == ["locate plan"])
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [])
         #expect(words(script.tell(.needs(.plan, []))) == ["perform plan"])
-        script.machine.setLanes(4)
-        #expect(words(script.tell(.planOpened)) == ["look lane(2)"])
+        #expect(words(script.tell(.planOpened(updatesPerEpoch: 10))) == ["locate lane(2)"])
         #expect(words(script.tell(.laneOpened(2))) == ["ready 2"])
         #expect(words(script.order([2], buffer: 7)) == ["forget before 0", "parameters of 0 in buffer 7", "compute 0 lane 2"])
         #expect(words(script.computed(2)) == ["contribute 0 2..<3 selected 2"])
@@ -140,7 +143,7 @@ import Testing
         _ = script.computed(0)
         #expect(words(script.hear(.withdraw(lane: 0))) == ["close 0"])
         #expect(words(script.computed(1)) == ["contribute 0 1..<2 selected 1"], "lane 0's gradient has gone with it")
-        #expect(words(script.hear(.lease(lane: 0, planBytes: 0))) == ["look lane(0)"])
+        #expect(words(script.hear(.lease(lane: 0, planBytes: 0))) == ["locate lane(0)"])
         #expect(words(script.tell(.laneOpened(0))) == ["ready 0"], "computed again only when it is ordered again")
         #expect(words(script.order([0, 1], roster: 2)) == ["compute 0 lane 0"])
         #expect(words(script.hear(.withdraw(lane: 3))) == [])
@@ -171,6 +174,7 @@ import Testing
         #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == [], "nothing counts before the answer")
         #expect(words(script.hear(.welcome(run: 78, session: 1, description: ""))) == [], "an answer to an older hello")
         #expect(words(script.hear(.welcome(run: 78, session: 2, description: ""))) == ["join 78"])
+        _ = script.tell(.joined(lanes: 4))
         order.run = 78
         #expect(words(script.hear(.begin(order))) == ["hello 3"], "an order without a lease")
         _ = script.hear(.welcome(run: 78, session: 3, description: ""))
@@ -196,7 +200,58 @@ import Testing
         _ = script.hear(.lease(lane: 1, planBytes: 0))
         #expect(words(script.tell(.failed(.lane(1), "the disk is full"))) == ["trouble: the disk is full"])
         #expect(words(script.tell(.laneOpened(1))) == ["close 1"])
-        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["look lane(1)"])
+        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["locate lane(1)"])
+    }
+
+    /// A chunk that could not be written leaves a hole: what comes later is not taken, and the lane is not opened over it.
+    @Test func aBlobWithAHoleIsGivenUp() {
+        var script = Script()
+        script.open([0])
+        let size = UInt64(WireLimits.chunk) + 5
+        _ = script.hear(.lease(lane: 1, planBytes: 0))
+        _ = script.tell(.needs(.lane(1), [Wanted(blob: .prepared(3), total: size)]))
+        let first = Payload(buffer: 1, count: WireLimits.chunk, hash: 0)
+        #expect(words(script.hear(.chunk(Chunk(blob: .prepared(3), offset: 0, total: size)), payload: first)) == ["store 0 from buffer 1"])
+        #expect(words(script.tell(.notStored(.prepared(3), "the disk is full"))) == ["trouble: the disk is full"])
+        let rest = Payload(buffer: 2, count: 5, hash: 0)
+        let late = Chunk(blob: .prepared(3), offset: UInt64(WireLimits.chunk), total: size)
+        #expect(words(script.hear(.chunk(late), payload: rest)) == ["release 2"])
+        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["locate lane(1)"], "it is begun anew")
+    }
+
+    /// Figures that no coordinator of this run can mean are refused before anything is done with them.
+    @Test(
+        arguments: [
+            .lease(lane: 4, planBytes: 9), .lease(lane: 0, planBytes: .max), .withdraw(lane: 4), .fetch(FetchRequest(blob: .plan)),
+            .prepare(shard: 0, textBytes: .max, key: key), .prepare(shard: 0, textBytes: 0, key: key),
+            .begin(order([4])), .begin(order([0, 0])), .begin(order([0], leaves: [1])), .begin(order([0], update: .max)),
+            .begin(order([0], update: 3, inEpoch: 4)),
+        ] as [CoordinatorMessage]) func impossibleFiguresAreRefused(message: CoordinatorMessage)
+    {
+        var script = Script()
+        script.open([0])
+        let before = script.machine
+        let said = words(script.hear(message))
+        #expect(said.count == 1 && said.first?.hasPrefix("refused from the coordinator: ") == true, "\(said)")
+        #expect(script.machine.leased == before.leased)
+        let payload = Payload(buffer: 9, count: 3, hash: 1)
+        #expect(words(script.hear(message, payload: payload)).last == "release 9")
+    }
+
+    private static func order(
+        _ lanes: [UInt16], leaves: [UInt16] = [], update: UInt64 = 0, inEpoch: UInt64 = 0
+    ) -> Order {
+        Order(
+            run: run, roster: 1, update: update, epoch: 0, updateInEpoch: inEpoch, parameterHash: 1_000, lanes: lanes, leaves: leaves)
+    }
+
+    /// An update that is not where the plan has it would be read from beyond the lane's end.
+    @Test func anOrderOfAnotherEpochIsRefused() {
+        var script = Script()
+        script.open([0])
+        let wrong = Self.order([0], update: 5_000, inEpoch: 3)
+        let said = words(script.hear(.begin(wrong), payload: Payload(buffer: 1, count: 4, hash: 1_000)))
+        #expect(!said.contains { $0.hasPrefix("compute") } && said.contains { $0.hasPrefix("refused from the coordinator") }, "\(said)")
     }
 
     @Test func saysThatItIsAlive() {

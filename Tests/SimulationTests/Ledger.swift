@@ -30,7 +30,7 @@ final class Ledger {
     func restarted(_ run: UInt64, at version: UInt64) {
         if version < acknowledged { world.violate("the run goes on from version \(version) although \(acknowledged) was durable") }
         (self.run, nextUpdate) = (run, version)
-        (told, ordered, begun, accepted, mismatches) = ([:], [:], nil, [:], 0)
+        (told, sessions, ordered, begun, accepted, mismatches) = ([:], [:], [:], nil, [:], 0)
     }
 
     func acknowledge(_ version: UInt64) { acknowledged = max(acknowledged, version) }
@@ -83,11 +83,14 @@ final class Ledger {
         case .withdraw(let lane):
             told[peer]?.remove(lane)
             ordered[peer]?.remove(lane)
+        case .refuse(let why):
+            guard let worker = world.coordinator.connection(of: peer)?.worker else { break }
+            if worker.number != world.scenario.foreigner { world.violate("an honest worker is refused: \(why)") }
         default: break
         }
         switch message {
         case .lease, .prepare, .welcome:
-            guard let worker = world.coordinator.connections[peer]?.worker else { return }
+            guard let worker = world.coordinator.connection(of: peer)?.worker else { return }
             if worker.number == world.scenario.foreigner { world.violate("a worker of another kind is told \(message)") }
         default: break
         }

@@ -82,7 +82,7 @@ final class Mutant {
     }
 
     private func rewrite(
-        _ c: Contribution, _ peer: PeerID, _ payload: WorkerStateMachine.Payload?, _ machine: inout CoordinatorStateMachine
+        _ c: Contribution, _ peer: PeerID, _ payload: Payload?, _ machine: inout CoordinatorStateMachine
     ) -> [CoordinatorStateMachine.Event] {
         var (c, payload) = (c, payload)
         switch mutation {

@@ -5,6 +5,8 @@
 /// One connection of one worker. Each direction keeps its order, save for the faults that a scenario asks for.
 final class Connection {
     let worker: SimulatedWorker
+    /// What the coordinator's socket calls it; never used twice.
+    let identity: [UInt8]
     /// What the coordinator's shell calls the other end; given with the first message.
     var peer: PeerID?
     var isOpen = true
@@ -13,7 +15,10 @@ final class Connection {
     fileprivate var lastUp: Milliseconds = 0
     fileprivate var lastDown: Milliseconds = 0
 
-    init(_ worker: SimulatedWorker) { self.worker = worker }
+    init(_ worker: SimulatedWorker, number: UInt64) {
+        self.worker = worker
+        identity = (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+    }
 }
 
 extension World {
@@ -89,8 +94,8 @@ extension World {
         }
         guard let peer = connection.peer, random.chance(scenario.notices) else { return }
         coordinator.later(random.pick(0...300)) { [unowned self] in
-            guard coordinator.connections[peer] === connection else { return }
-            coordinator.connections[peer] = nil
+            guard coordinator.connection(of: peer) === connection else { return }
+            coordinator.forget(peer)
             coordinator.handle(.peerLost(peer, reason: "its connection is gone"))
         }
     }

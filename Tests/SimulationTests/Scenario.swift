@@ -106,11 +106,25 @@ struct Scenario {
         case .text(let n): return draw(UInt64(n) + 200, 3 * chunk)
         case .prepared(let n): return draw(UInt64(n) + 300, 3 * min(chunk, size(of: .text(n))))
         case .plan: return draw(400, 2 * chunk)
-        case .rows(let n): return draw(UInt64(n) + 500, chunk)
+        case .rows(let n): return draw(UInt64(n) + 500, chunk / UInt64(Self.bytesPerRow)) * UInt64(Self.bytesPerRow)
         case .parameters: return UInt64(FakeMath.width * 4)
         }
     }
 
-    func digest(_ shard: UInt32) -> [UInt8] { [UInt8](repeating: UInt8(truncatingIfNeeded: shard), count: 32) }
+    static let bytesPerRow = 4_096
+
+    /// What workers may fetch.
+    func artifacts(prepared: Set<UInt32>) -> ArtifactServer {
+        var server = ArtifactServer(
+            modelFiles: [size(of: .model(0)), size(of: .model(1))], texts: (0..<UInt32(shards)).map { size(of: .text($0)) },
+            vectorRows: 1_000, bytesPerRow: Self.bytesPerRow)
+        for shard in prepared { server.add(preparedShard: shard, byteCount: size(of: .prepared(shard))) }
+        return server
+    }
+
+    /// More than any lane has in an epoch, by `FakeMath.figures`.
+    var laneWords: [UInt64] { [UInt64](repeating: 1_000 * UInt64(updates), count: lanes) }
+
+    func digest(_ shard: UInt32) -> ShardDigest { ShardDigest(UInt64(shard)) }
     func shards(ofLane lane: Int) -> [UInt32] { (0..<UInt32(shards)).filter { Int($0) % lanes == lane } }
 }

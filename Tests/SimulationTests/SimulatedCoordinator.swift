@@ -13,15 +13,17 @@ final class SimulatedCoordinator: SimulatedProcess {
     var machine: CoordinatorStateMachine
     var disk = Disk()
     private(set) var run: UInt64 = 0
-    var connections: [PeerID: Connection] = [:]
+    private var peers = PeerTable<(message: CoordinatorMessage, parcel: Parcel?)>(lanes: 8)
+    private var wires: [[UInt8]: Connection] = [:]
+    private var artifacts: ArtifactServer
     private(set) var version: UInt64 = 0
     private(set) var parameters: [Float] = []
     private(set) var isComplete = false
-    private var nextPeer: PeerID = 0
     private var arriving: [PeerID: [UInt32: (offsets: Set<UInt64>, isDamaged: Bool)]] = [:]
 
     init(_ world: World) {
         machine = CoordinatorStateMachine(Self.setup(world.scenario, run: 0))
+        artifacts = world.scenario.artifacts(prepared: [])
         super.init(world, "coordinator")
     }
 
@@ -30,7 +32,9 @@ final class SimulatedCoordinator: SimulatedProcess {
     private static func setup(_ scenario: Scenario, run: UInt64) -> CoordinatorStateMachine.Setup {
         var setup = CoordinatorStateMachine.Setup(
             run: run, description: "{}", lanes: scenario.lanes,
-            shards: (0..<UInt32(scenario.shards)).map { (scenario.size(of: .text($0)), [UInt8](repeating: 1, count: 32)) },
+            shards: (0..<UInt32(scenario.shards)).compactMap { shard in
+                CacheKey([UInt8](repeating: 1, count: CacheKey.byteCount)).map { (scenario.size(of: .text(shard)), $0) }
+            },
             minimumWorkers: scenario.minimumWorkers, program: "1", blas: "Haswell", fingerprint: 7, strictBits: true)
         setup.times = scenario.times
         return setup
@@ -41,7 +45,8 @@ final class SimulatedCoordinator: SimulatedProcess {
         beginLife()
         run = SeededGenerator.mix(scenario.seed ^ UInt64(life))
         machine = CoordinatorStateMachine(Self.setup(scenario, run: run), prepared: disk.prepared)
-        connections = [:]
+        (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
+        artifacts = scenario.artifacts(prepared: disk.prepared)
         arriving = [:]
         (version, parameters) = disk.checkpoint ?? (0, world.math.versions[0])
         world.restarted(run, at: version)
@@ -52,7 +57,14 @@ final class SimulatedCoordinator: SimulatedProcess {
         guard isAlive else { return }
         endLife()
         for worker in world.workers { if let connection = worker.connection { world.cut(connection) } }
-        connections = [:]
+        (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
+    }
+
+    func connection(of peer: PeerID) -> Connection? { peers[peer].flatMap { wires[$0.address.identity] } }
+
+    func forget(_ peer: PeerID) {
+        if let known = peers[peer] { wires[known.address.identity] = nil }
+        peers.forget(peer)
     }
 
     private func tick() {
@@ -61,15 +73,8 @@ final class SimulatedCoordinator: SimulatedProcess {
     }
 
     func receive(_ message: WorkerMessage, _ parcel: Parcel?, _ connection: Connection) {
-        let peer: PeerID
-        if let known = connection.peer, connections[known] === connection {
-            peer = known
-        } else {
-            nextPeer += 1
-            peer = nextPeer
-            connection.peer = peer
-            connections[peer] = connection
-        }
+        let peer = peers.admit(PeerAddress(listener: 0, identity: connection.identity), isLocal: false)
+        (connection.peer, wires[connection.identity]) = (peer, connection)
         handle(.message(peer, message, payload: hold(parcel)))
     }
 
@@ -96,12 +101,14 @@ final class SimulatedCoordinator: SimulatedProcess {
             if order.parameterHash != FakeMath.hash(parameters) { world.violate("an order names other parameters than the current ones") }
             send(peer, .begin(order), withParameters ? Parcel(values: parameters) : nil)
         case .serve(let peer, let request): serve(peer, request)
-        case .look(let shard, let peer, let size, _): look(shard, peer, size)
+        case .locate(let shard, let peer): locate(shard, peer)
+        case .expect(let shard, let peer, _, _): arriving[peer, default: [:]][shard] = ([], false)
+        case .confirmFault: world.violate("a worker is believed to have blamed the text")
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, letGo(buffer), last)
         case .makePlan: makePlan()
         case .step(let update, let received): step(update, received)
         case .release(let buffer): _ = letGo(buffer)
-        case .drop(let peer): connections[peer] = nil
+        case .drop(let peer): forget(peer)
         case .log: break
         case .fail(_, _, let what, _): world.violate("the run failed: \(what)")
         case .stop: end(isComplete: false)
@@ -110,30 +117,38 @@ final class SimulatedCoordinator: SimulatedProcess {
     }
 
     private func send(_ peer: PeerID, _ message: CoordinatorMessage, _ parcel: Parcel? = nil) {
-        guard let connection = connections[peer], connection.isOpen else {
+        peers.queue((message, parcel), to: peer)
+        flush(peer)
+    }
+
+    private func flush(_ peer: PeerID) {
+        guard let known = peers[peer], let connection = connection(of: peer) else { return }
+        peers.sent(known.outbox.count, to: peer)
+        guard connection.isOpen else {
             // Unreachable: the router says so, or the message vanishes.
-            if connections[peer] != nil, world.random.chance(scenario.notices) {
-                connections[peer] = nil
+            if world.random.chance(scenario.notices) {
+                forget(peer)
                 later(0) { [unowned self] in handle(.peerLost(peer, reason: "unreachable")) }
             }
             return
         }
-        world.send(message, parcel, on: connection)
+        for item in known.outbox { world.send(item.message, item.parcel, on: connection) }
     }
 
     private func serve(_ peer: PeerID, _ request: FetchRequest) {
-        if case .prepared(let shard) = request.blob, !disk.prepared.contains(shard) { return }
-        let total = scenario.size(of: request.blob)
-        guard request.offset < total else { return }
-        let count = Int(min(UInt64(request.length), total - request.offset))
-        send(
-            peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
-            Parcel(blob: request.blob, offset: request.offset, count: count))
+        switch artifacts.answer(request) {
+        case .nothing: break
+        case .refusal(let what): world.violate("an honest worker's request is refused: \(what)")
+        case .part(let part, let total):
+            send(
+                peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
+                Parcel(blob: request.blob, offset: request.offset, count: part.count))
+        }
     }
 
-    private func look(_ shard: UInt32, _ peer: PeerID, _ size: UInt64) {
+    private func locate(_ shard: UInt32, _ peer: PeerID) {
         later(world.random.pick(0...1) * 10) { [unowned self] in
-            handle(disk.prepared.contains(shard) ? .shardStored(shard) : .shardAbsent(shard, peer, size: size))
+            handle(disk.prepared.contains(shard) ? .shardStored(shard) : .shardAbsent(shard, peer))
         }
     }
 
@@ -141,24 +156,34 @@ final class SimulatedCoordinator: SimulatedProcess {
         guard case .prepared(let shard) = chunk.blob, parcel.blob == chunk.blob, parcel.offset == chunk.offset else {
             return world.violate("the coordinator stores another chunk")
         }
-        var file = arriving[peer]?[shard] ?? ([], false)
+        guard var file = arriving[peer]?[shard] else { return later(0) { [unowned self] in handle(.shardNotStored(shard, peer)) } }
+        if world.faultsAreOn, world.random.chance(0.02) {
+            // The disk is full for a moment.
+            arriving[peer]?[shard] = nil
+            return later(0) { [unowned self] in handle(.shardNotStored(shard, peer)) }
+        }
         file.offsets.insert(chunk.offset)
         if parcel.isDamaged { file.isDamaged = true }
-        arriving[peer, default: [:]][shard] = last ? nil : file
+        arriving[peer]?[shard] = last ? nil : file
         guard last else { return }
         if file.offsets.count * WireLimits.chunk < Int(chunk.total) { world.violate("shard \(shard) is stored with holes") }
-        if !file.isDamaged { disk.prepared.insert(shard) }
+        if !file.isDamaged {
+            disk.prepared.insert(shard)
+            artifacts.add(preparedShard: shard, byteCount: chunk.total)
+        }
         later(world.random.pick(0...10)) { [unowned self] in
-            handle(file.isDamaged ? .shardAbsent(shard, peer, size: chunk.total) : .shardStored(shard))
+            handle(file.isDamaged ? .shardDamaged(shard, peer) : .shardStored(shard))
         }
     }
 
     private func makePlan() {
         if disk.prepared.count < scenario.shards { world.violate("the plan is made without every shard") }
         later(world.random.pick(0...400)) { [unowned self] in
+            artifacts.add(planOf: scenario.size(of: .plan))
             handle(
                 .planned(
-                    planBytes: scenario.size(of: .plan), updatesPerEpoch: UInt64(scenario.updatesPerEpoch), first: version,
+                    planBytes: scenario.size(of: .plan), updatesPerEpoch: UInt64(scenario.updatesPerEpoch),
+                    laneWords: scenario.laneWords, first: version,
                     end: UInt64(scenario.updates), parameterHash: FakeMath.hash(parameters)))
         }
     }
@@ -192,7 +217,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         disk.checkpoint = (version, parameters)
         world.ledger.acknowledge(version)
         self.isComplete = isComplete
-        for (_, connection) in connections.sorted(by: { $0.key < $1.key }) where connection.isOpen {
+        for connection in peers.peers.keys.sorted().compactMap(connection(of:)) where connection.isOpen {
             world.send(.finish(reason: "over", final: isComplete), nil, on: connection)
         }
         world.ended(isComplete: isComplete)

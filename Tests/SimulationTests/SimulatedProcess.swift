@@ -58,7 +58,7 @@ class SimulatedProcess {
         }
     }
 
-    func hold(_ parcel: Parcel?) -> WorkerStateMachine.Payload? {
+    func hold(_ parcel: Parcel?) -> Payload? {
         guard let parcel else { return nil }
         nextBuffer += 1
         buffers[nextBuffer] = parcel

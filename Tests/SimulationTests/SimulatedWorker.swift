@@ -19,6 +19,12 @@ final class SimulatedWorker: SimulatedProcess {
     var partitionedUntil: Milliseconds = 0
     /// Jobs that will fail for a reason of this host.
     var troubles = 0
+    /// Chunks that will not be written.
+    var failingStores = 0
+    /// Blobs of which a chunk was not written.
+    private var lost: Set<BlobID> = []
+    /// What the machine is told after the effects at hand.
+    private var news: [WorkerStateMachine.Event] = []
     /// Its compute threads do nothing any more, though it goes on saying that it is alive.
     var isHung = false
     var wasRefused = false
@@ -79,7 +85,7 @@ final class SimulatedWorker: SimulatedProcess {
         later(world.random.pick(0...500)) { [unowned self] in
             guard connection == nil else { return }
             guard world.coordinator.isAlive, world.now >= partitionedUntil else { return connect() }
-            connection = Connection(self)
+            connection = Connection(self, number: world.random.next())
             let waiting = outbox
             outbox = []
             if world.random.chance(0.5) { for (message, parcel) in waiting { send(message, parcel) } }
@@ -107,11 +113,9 @@ final class SimulatedWorker: SimulatedProcess {
                 guard isAlive else { return }
             }
         }
+        while !news.isEmpty { handle(news.removeFirst()) }
         if !buffers.isEmpty { world.violate("\(name) keeps \(buffers.count) buffers after \(event)") }
     }
-
-    /// The shell's own trouble, whatever the machine is doing.
-    func report(_ trouble: String) { whenAwake(life) { [unowned self] in send(.trouble(trouble)) } }
 
     /// An event of work that was begun in the present membership.
     private func report(
@@ -129,8 +133,9 @@ final class SimulatedWorker: SimulatedProcess {
         case .send(let message): send(message)
         case .join:
             membership += 1
-            (arriving, arrived, lanes, parameters, jobs) = ([:], [], [:], nil, [])
-        case .look(let job, let ticket): look(job, ticket)
+            (arriving, arrived, lanes, parameters, jobs, lost) = ([:], [], [:], nil, [], [])
+            news.append(.joined(lanes: scenario.lanes))
+        case .locate(let job, let ticket): locate(job, ticket)
         case .store(let chunk, let buffer): store(chunk, letGo(buffer))
         case .perform(let job): start(job)
         case .closeLane(let lane): lanes[lane] = nil
@@ -140,11 +145,12 @@ final class SimulatedWorker: SimulatedProcess {
         case .forget: jobs.removeAll { $0.rank == .gradient }
         case .serve(let request): serve(request)
         case .release(let buffer): _ = letGo(buffer)
-        case .log: break
+        case .log(let text):
+            if text.hasPrefix("refused from the coordinator") { world.violate("\(name), of an honest coordinator: \(text)") }
         case .leave(_, .refused):
             wasRefused = true
             crash()
-        case .leave(_, .finished): crash()
+        case .leave(_, .finished), .leave(_, .stopped): crash()
         case .leave(_, .paused): lanes = [:]
         }
     }
@@ -169,7 +175,7 @@ final class SimulatedWorker: SimulatedProcess {
         }
     }
 
-    private func look(_ job: Job, _ ticket: WorkerStateMachine.PrepareTicket?) {
+    private func locate(_ job: Job, _ ticket: WorkerStateMachine.Ticket?) {
         var wanted: [BlobID] = []
         switch job {
         case .prepare(let shard):
@@ -179,8 +185,10 @@ final class SimulatedWorker: SimulatedProcess {
         case .plan: wanted = [.plan]
         case .lane(let lane): wanted = scenario.shards(ofLane: Int(lane)).map { .prepared($0) }.filter { !disk.contains($0) }
         }
+        if case .plan(let byteCount) = ticket, byteCount != scenario.size(of: .plan) { world.violate("the plan's size is wrong") }
+        lost.subtract(wanted)
         report(after: world.random.pick(0...3) * 20) { [unowned self] in
-            .needs(job, wanted.map { Wanted(blob: $0, total: $0 == .plan ? machine.planSize : scenario.size(of: $0)) })
+            .needs(job, wanted.map { Wanted(blob: $0, total: scenario.size(of: $0)) })
         }
     }
 
@@ -192,6 +200,14 @@ final class SimulatedWorker: SimulatedProcess {
 
     private func store(_ chunk: Chunk, _ parcel: Parcel) {
         guard parcel.blob == chunk.blob, parcel.offset == chunk.offset else { return world.violate("\(name) stores another chunk") }
+        if failingStores > 0 {
+            failingStores -= 1
+            arriving[chunk.blob] = nil
+            lost.insert(chunk.blob)
+            news.append(.notStored(chunk.blob, "the disk is full"))
+            return
+        }
+        if lost.contains(chunk.blob) { return world.violate("\(name) is given chunks of a blob that it gave up") }
         if arriving[chunk.blob, default: []].insert(chunk.offset).inserted == false {
             world.violate("\(name) stores \(chunk) twice")
         }
@@ -211,18 +227,21 @@ final class SimulatedWorker: SimulatedProcess {
         }
         switch job {
         case .prepare(let shard):
+            if lost.remove(.text(shard)) != nil { return report(after: 0) { .failed(job, "the text was not stored") } }
             guard arrived.remove(.text(shard)) != nil else { return world.violate("\(name) prepares shard \(shard) without its text") }
             enqueue(.other, world.random.pick(20...400)) { [unowned self] in
                 disk.insert(.prepared(shard))
                 if membership == self.membership { reportPrepared(shard) }
             }
         case .plan:
+            if lost.remove(.plan) != nil { return report(after: 0) { .failed(job, "the plan was not stored") } }
             guard arrived.remove(.plan) != nil else { return world.violate("\(name) opens a plan that has not come") }
-            machine.setLanes(scenario.lanes)
-            report(after: 0) { .planOpened }
+            report(after: 0) { [unowned self] in .planOpened(updatesPerEpoch: UInt64(scenario.updatesPerEpoch)) }
         case .lane(let lane):
             if let shard = scenario.shards(ofLane: Int(lane)).first(where: { !disk.contains(.prepared($0)) }) {
-                if world.coverage.faults[.cleanDisk] != nil { return report(after: 1) { .failed(job, "shard \(shard) has gone") } }
+                if world.coverage.faults[.cleanDisk] != nil || lost.remove(.prepared(shard)) != nil {
+                    return report(after: 1) { .failed(job, "shard \(shard) has gone") }
+                }
                 return world.violate("\(name) opens lane \(lane) without shard \(shard)")
             }
             enqueue(.other, world.random.pick(1...50)) { [unowned self] in
@@ -234,8 +253,10 @@ final class SimulatedWorker: SimulatedProcess {
     private func open(_ lane: UInt16) {
         let rows = BlobID.rows(UInt32(lane))
         guard arrived.contains(rows) else {
+            lost.remove(rows)
             return report(after: 0) { [unowned self] in
-                .needs(.lane(lane), [Wanted(blob: rows, total: scenario.size(of: rows), rows: [1, 2])])
+                let count = UInt32(scenario.size(of: rows)) / UInt32(Scenario.bytesPerRow)
+                return .needs(.lane(lane), [Wanted(blob: rows, total: scenario.size(of: rows), rows: Array(0..<count))])
             }
         }
         lanes[lane] = LaneWork()

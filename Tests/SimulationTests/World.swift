@@ -121,7 +121,7 @@ final class World {
         case .cleanDisk: random.pick(workers)?.cleanDisk()
         case .troubleWorker:
             guard let worker = random.pick(living) else { return }
-            if random.chance(0.5) { worker.report("a chunk cannot be written") } else { worker.troubles += random.pick(1...3) }
+            if random.chance(0.5) { worker.failingStores += 1 } else { worker.troubles += random.pick(1...3) }
         case .crashCoordinator:
             coordinator.crash()
             schedule(after: random.pick(200...5_000)) { [unowned self] in coordinator.start() }
@@ -138,7 +138,7 @@ final class World {
     private func heal() {
         trace("HEAL")
         faultsAreOn = false
-        for worker in workers { worker.troubles = 0 }
+        for worker in workers { (worker.troubles, worker.failingStores) = (0, 0) }
         // One whose compute threads hang for ever is no reason to wait, as long as there is another.
         let healthy = workers.filter { $0.isAlive && !$0.isHung && $0.number != scenario.foreigner }
         if healthy.isEmpty { for worker in workers where worker.isHung { worker.crash() } }

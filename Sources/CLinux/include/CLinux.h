@@ -51,6 +51,9 @@ void t2v_name_thread(const char *name);
 /* A descriptor that becomes readable when process `pid` ends. */
 int t2v_pidfd_open(int pid);
 
+/* Sends a signal to the process of a pidfd, and never to another that got its number. Returns 0, or -1 with errno. */
+int t2v_pidfd_send_signal(int descriptor, int signal);
+
 /* Whether the CPU has what -march=x86-64-v3 lets the compiler use. */
 int t2v_cpu_is_x86_64_v3(void);
 

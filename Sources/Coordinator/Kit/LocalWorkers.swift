@@ -10,7 +10,7 @@ import Transport
 final class LocalWorkers {
     struct Child {
         var pid: pid_t
-        /// Readable when the child has ended.
+        /// Readable when the child has ended; -1 where the kernel gave none: then the child is asked now and then.
         var pidfd: Int32
         /// The child leaves when this end of its standard input closes.
         var pipe: Int32
@@ -19,6 +19,8 @@ final class LocalWorkers {
         var memory: SharedMemory?
     }
 
+    /// Most gradients of one update that a child leaves in its memory: nodes of the tree.
+    private static let gradientPlaces = 16
     private let program: String
     private let arguments: [String]
     private let token: UInt64
@@ -38,7 +40,7 @@ final class LocalWorkers {
         self.token = token
         self.parameters = parameters
         // What a worker has no room for it sends.
-        memoryBytes = min(2 * lanes - 1, 16) * ((gradientBytes + 63) / 64 * 64)
+        memoryBytes = min(2 * lanes - 1, Self.gradientPlaces) * ((gradientBytes + 63) / 64 * 64)
         arguments = ["--connect", endpoint, "--threads", "\(threads)"]
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
@@ -92,22 +94,22 @@ final class LocalWorkers {
     private static let inherited: (parameters: Int32, gradients: Int32) = (3, 4)
 
     /// Where a child leaves its gradients.
-    func memory(ofProcess pid: UInt32) -> SharedMemory? { children.values.first { $0.pid == pid_t(pid) }?.memory }
+    func memory(ofProcess pid: UInt32) -> SharedMemory? { children.values.first { pid_t(exactly: pid) == $0.pid }?.memory }
 
     /// What a poller must watch.
-    var descriptors: [(index: Int, pidfd: Int32)] { children.map { ($0.key, $0.value.pidfd) }.sorted { $0.0 < $1.0 } }
+    var descriptors: [(index: Int, pidfd: Int32)] {
+        children.filter { $0.value.pidfd >= 0 }.map { ($0.key, $0.value.pidfd) }.sorted { $0.0 < $1.0 }
+    }
 
     /// Collects children that have ended. - Returns: their process ids with the way they ended.
     func collect() -> [(pid: pid_t, how: String)] {
         var ended: [(pid_t, String)] = []
         for (index, child) in children {
-            var status: Int32 = 0
-            guard waitpid(child.pid, &status, WNOHANG) == child.pid else { continue }
-            close(child.pidfd)
+            guard let how = child.end() else { continue }
+            if child.pidfd >= 0 { close(child.pidfd) }
             close(child.pipe)
             children[index] = nil
-            let signal = status & 0x7F
-            ended.append((child.pid, signal == 0 ? "exit status \((status >> 8) & 0xFF)" : "signal \(signal)"))
+            ended.append((child.pid, how))
             let now = Startup.milliseconds()
             // One that dies at once dies again: wait longer each time.
             let lived = now - child.started
@@ -139,15 +141,33 @@ final class LocalWorkers {
         let deadline = Startup.milliseconds() + 3_000
         while !children.isEmpty {
             for (index, child) in children {
-                var status: Int32 = 0
-                if waitpid(child.pid, &status, WNOHANG) == child.pid {
-                    close(child.pidfd)
+                if child.end() != nil {
+                    if child.pidfd >= 0 { close(child.pidfd) }
                     children[index] = nil
                 } else if Startup.milliseconds() > deadline {
-                    kill(child.pid, SIGKILL)
+                    child.kill()
                 }
             }
             if !children.isEmpty { usleep(5_000) }
         }
+    }
+}
+
+extension LocalWorkers.Child {
+    /// How the child has ended; nil while it runs. Asked once after its end.
+    func end() -> String? {
+        var status: Int32 = 0
+        let found = waitpid(pid, &status, WNOHANG)
+        if found == pid {
+            let signal = status & 0x7F
+            return signal == 0 ? "exit status \((status >> 8) & 0xFF)" : "signal \(signal)"
+        }
+        // Somebody else has collected it: it is gone all the same, and its number may be another's.
+        return found < 0 && errno == ECHILD ? "unknown status" : nil
+    }
+
+    /// SIGKILL, to this child only: it has not been collected, so that its number is still its own.
+    func kill() {
+        if pidfd >= 0 { _ = t2v_pidfd_send_signal(pidfd, SIGKILL) } else { _ = Glibc.kill(pid, SIGKILL) }
     }
 }

@@ -4,6 +4,7 @@ import Base
 import FoundationEssentials
 import Logging
 import Numerics
+import Protocol
 import Run
 import Text
 
@@ -22,7 +23,7 @@ package final class RunSetup {
     /// Lane of each shard.
     let laneOfShard: [Int]
     /// Cache key of each shard.
-    let keys: [[UInt8]]
+    let keys: [CacheKey]
     let cache: PreparedCache
     let initial: InitialWeights?
     /// What is trained: the checkpoint's, or what the options say.
@@ -113,6 +114,13 @@ package final class RunSetup {
                 "the vectors model is not the one the run was started with", at: options.vectorsModel,
                 remedy: "put the original model back, or start a new run with --init-checkpoint")
         }
+    }
+
+    /// What workers may fetch, before anything is prepared.
+    var artifacts: ArtifactServer {
+        ArtifactServer(
+            modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
+            vectorRows: vectors.rows, bytesPerRow: vectors.width * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.

@@ -15,8 +15,10 @@ extension RunShell {
         case .send(let peer, let message): send(peer, message)
         case .order(let peer, let order, let withParameters):
             send(peer, .begin(order), payload: withParameters ? parameters(for: peer) : nil)
-        case .serve(let peer, let request): serve(peer, request)
-        case .look(let shard, let peer, let size, let digest): look(shard, peer, size, digest, &events)
+        case .serve(let peer, let request): serve(peer, request, &events)
+        case .locate(let shard, let peer): locate(shard, peer, &events)
+        case .expect(let shard, let peer, let size, let digest): expect(shard, peer, size, digest)
+        case .confirmFault(let peer, let shard, let line): confirmFault(peer, shard, line, &events)
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, buffer, last, &events)
         case .makePlan:
             do { try makePlan(&events) } catch { failure = error }
@@ -34,111 +36,138 @@ extension RunShell {
     /// A worker that shares memory with this process finds the parameters where they were made.
     private func parameters(for peer: PeerID) -> ZMQMessage? {
         guard let parameters else { return nil }
-        guard let connection = connections[peer], connection.isLocal, let reference = parameters.reference,
-            workers?.memory(ofProcess: connection.processID) != nil
+        guard let known = peers[peer], known.isLocal, let reference = parameters.reference,
+            workers?.memory(ofProcess: known.processID) != nil
         else { return parameters.message }
         return try? ZMQMessage(reference.encoded())
     }
 
     /// The last words go out before the connection is forgotten.
     func drop(_ peer: PeerID) {
-        guard let connection = connections[peer] else { return }
-        for item in connection.outbox {
-            _ = listeners[connection.address.listener].socket.send(
-                to: connection.address.identity, header: item.header, payload: item.payload)
+        guard let known = peers[peer] else { return }
+        for item in known.outbox {
+            _ = listeners[known.address.listener].socket.send(to: known.address.identity, header: item.header, payload: item.payload)
         }
         forget(peer)
     }
 
-    private func serve(_ peer: PeerID, _ request: FetchRequest) {
-        guard let (bytes, owner, total) = bytes(of: request) else {
-            say(.warning, "a worker asked for something that is not there (\(request.blob))")
-            return
+    private func serve(_ peer: PeerID, _ request: FetchRequest, _ events: inout [CoordinatorStateMachine.Event]) {
+        guard peers.mayServe(peer) else { return }
+        switch artifacts.answer(request) {
+        case .refusal(let what): events.append(.misbehaved(peer, what))
+        case .nothing: break
+        case .part(let part, let total):
+            guard let (bytes, owner) = bytes(of: request), bytes.count == Int(exactly: total) else {
+                return say(.warning, "\(request.blob) is not there any more as it was; a worker waits for it")
+            }
+            send(
+                peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
+                payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
         }
-        let chunk = Chunk(blob: request.blob, offset: request.offset, total: total)
-        send(peer, .chunk(chunk), payload: ZMQMessage(sharing: bytes, ownedBy: owner))
     }
 
-    /// The bytes that a request names, what keeps them alive, and the blob's size.
-    private func bytes(of request: FetchRequest) -> (UnsafeRawBufferPointer, AnyObject, UInt64)? {
-        func part(_ file: MappedFile, from start: Int, size: Int) -> (UnsafeRawBufferPointer, AnyObject, UInt64)? {
-            guard request.offset < UInt64(size), start + size <= file.bytes.count else { return nil }
-            let offset = Int(request.offset)
-            let end = min(size, offset + Int(request.length))
-            return (UnsafeRawBufferPointer(rebasing: file.bytes[start + offset..<start + end]), file, UInt64(size))
-        }
+    /// A blob's bytes and what keeps them alive. The request is one that `artifacts` answers.
+    private func bytes(of request: FetchRequest) -> (UnsafeRawBufferPointer, AnyObject)? {
         switch request.blob {
-        case .model(let number):
-            guard Int(number) < setup.model.bundleFiles.count, let file = try? MappedFile(setup.model.bundleFiles[Int(number)].path) else {
-                return nil
-            }
-            return part(file, from: 0, size: file.bytes.count)
+        case .model(let number): return (try? MappedFile(setup.model.bundleFiles[Int(number)].path)).map { ($0.bytes, $0) }
         case .text(let shard):
-            guard Int(shard) < setup.index.shards.count, let file = try? MappedFile(setup.textsPath) else { return nil }
-            return part(file, from: setup.index.shards[Int(shard)].offset, size: setup.index.shards[Int(shard)].byteCount)
-        case .prepared(let shard):
-            guard Int(shard) < setup.keys.count, let file = try? MappedFile(setup.cache.path(setup.keys[Int(shard)])) else { return nil }
-            return part(file, from: 0, size: file.bytes.count)
-        case .plan:
-            guard Int(request.offset) < planBytes.count else { return nil }
-            let end = min(planBytes.count, Int(request.offset) + Int(request.length))
-            let buffer = MessageBuffer(byteCount: end - Int(request.offset))
-            buffer.bytes.copyBytes(from: planBytes[Int(request.offset)..<end])
-            return (UnsafeRawBufferPointer(buffer.bytes), buffer, UInt64(planBytes.count))
-        case .rows: return rows(request.rows)
+            let place = setup.index.shards[Int(shard)]
+            guard let file = try? MappedFile(setup.textsPath), place.offset + place.byteCount <= file.bytes.count else { return nil }
+            return (UnsafeRawBufferPointer(rebasing: file.bytes[place.offset..<place.offset + place.byteCount]), file)
+        case .prepared(let shard): return setup.cache.contents(setup.keys[Int(shard)]).map { ($0.bytes, $0.owner) }
+        case .plan: return planBuffer.map { (UnsafeRawBufferPointer($0.bytes), $0) }
+        case .rows:
+            let bytesPerRow = setup.vectors.width * MemoryLayout<Float>.size
+            let buffer = MessageBuffer(byteCount: request.rows.count * bytesPerRow)
+            for (index, row) in request.rows.enumerated() {
+                let source = UnsafeRawBufferPointer(start: setup.vectors.row(Int(row)), count: bytesPerRow)
+                UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[index * bytesPerRow..<(index + 1) * bytesPerRow])
+                    .copyMemory(from: source)
+            }
+            return (UnsafeRawBufferPointer(buffer.bytes), buffer)
         case .parameters: return nil
         }
     }
 
-    private func rows(_ list: [UInt32]) -> (UnsafeRawBufferPointer, AnyObject, UInt64)? {
-        let bytesPerRow = setup.vectors.width * 4
-        guard !list.isEmpty, list.count * bytesPerRow <= WireLimits.chunk || list.count == 1,
-            list.allSatisfy({ Int($0) < setup.vectors.rows })
-        else { return nil }
-        let buffer = MessageBuffer(byteCount: list.count * bytesPerRow)
-        for (index, row) in list.enumerated() {
-            let source = UnsafeRawBufferPointer(start: setup.vectors.row(Int(row)), count: bytesPerRow)
-            UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[index * bytesPerRow..<(index + 1) * bytesPerRow]).copyMemory(from: source)
-        }
-        return (UnsafeRawBufferPointer(buffer.bytes), buffer, UInt64(list.count * bytesPerRow))
-    }
-
     // MARK: Prepared shards
 
-    private func look(
-        _ shard: UInt32, _ peer: PeerID, _ size: UInt64, _ digest: [UInt8], _ events: inout [CoordinatorStateMachine.Event]
-    ) {
-        if let entry = setup.cache.entry(setup.keys[Int(shard)], schema: setup.schema) {
-            entries[shard] = entry
-            events.append(.shardStored(shard))
-        } else {
-            if incoming[shard] == nil, let file = try? IncomingFile(target: setup.cache.path(setup.keys[Int(shard)]), size: size) {
-                incoming[shard] = (file, size, digest)
-            }
-            events.append(.shardAbsent(shard, peer, size: size))
+    private func locate(_ shard: UInt32, _ peer: PeerID, _ events: inout [CoordinatorStateMachine.Event]) {
+        guard let entry = setup.cache.entry(setup.keys[Int(shard)], schema: setup.schema) else {
+            events.append(.shardAbsent(shard, peer))
+            return
+        }
+        note(entry, shard)
+        events.append(.shardStored(shard))
+    }
+
+    func note(_ entry: (size: UInt64, digest: ShardDigest), _ shard: UInt32) {
+        entries[shard] = entry
+        artifacts.add(preparedShard: shard, byteCount: entry.size)
+    }
+
+    private func expect(_ shard: UInt32, _ peer: PeerID, _ size: UInt64, _ digest: ShardDigest) {
+        do {
+            incoming[shard] = (peer, try IncomingFile(target: setup.cache.path(setup.keys[Int(shard)])), size, digest)
+        } catch {
+            incoming[shard] = nil
+            say(.warning, "\(error)")
         }
     }
 
     private func store(
         _ peer: PeerID, _ chunk: Chunk, _ buffer: BufferID, _ last: Bool, _ events: inout [CoordinatorStateMachine.Event]
     ) {
-        guard let message = buffers.removeValue(forKey: buffer), case .prepared(let shard) = chunk.blob, let arriving = incoming[shard]
-        else { return }
+        guard let message = buffers.removeValue(forKey: buffer), case .prepared(let shard) = chunk.blob else { return }
+        guard let arriving = incoming[shard], arriving.peer == peer else {
+            events.append(.shardNotStored(shard, peer))
+            return
+        }
         do {
             try arriving.file.write(message.data, at: chunk.offset)
-            guard last else { return }
+        } catch {
+            // Nothing of a shard with a hole is kept.
             incoming[shard] = nil
-            let contents = try arriving.file.contents()
-            guard PreparedCache.digest(contents.bytes) == arriving.digest else {
-                throw InputError("prepared shard \(shard) arrived damaged", at: "a worker", remedy: "it is fetched again")
-            }
-            _ = try PreparedShard(bytes: contents.bytes, owner: contents, schema: setup.schema, place: "prepared shard \(shard)")
-            try arriving.file.finish()
-            entries[shard] = (arriving.size, arriving.digest)
+            say(.warning, "\(error)")
+            events.append(.shardNotStored(shard, peer))
+            return
+        }
+        guard last else { return }
+        incoming[shard] = nil
+        do {
+            try setup.cache.take(
+                arriving.file, key: setup.keys[Int(shard)], schema: setup.schema, size: arriving.size, digest: arriving.digest,
+                vectorRows: setup.vectors.rows)
+            note((arriving.size, arriving.digest), shard)
             events.append(.shardStored(shard))
         } catch {
             say(.warning, "\(error)")
-            incoming[shard] = nil
+            events.append(.shardDamaged(shard, peer))
+        }
+    }
+
+    /// One worker's word ends no run: the line that it blames, or the whole shard where it blames none, is prepared here too.
+    private func confirmFault(_ peer: PeerID, _ shard: UInt32, _ line: Int64, _ events: inout [CoordinatorStateMachine.Event]) {
+        let place = setup.index.shards[Int(shard)]
+        guard let file = try? MappedFile(setup.textsPath), place.offset + place.byteCount <= file.bytes.count else {
+            return say(.error, "the texts have changed: \(setup.textsPath)")
+        }
+        var text = file.bytes[place.offset..<place.offset + place.byteCount]
+        if line >= 0 {
+            guard let start = text.start(ofLine: line) else {
+                return events.append(.misbehaved(peer, "a fault in line \(line) of shard \(shard), which is shorter"))
+            }
+            let end = text[start...].firstIndex(of: UInt8(ascii: "\n")) ?? text.endIndex - 1
+            text = text[start...].prefix(through: end)
+        }
+        let settings = setup.options.settings
+        do throws(ShardPreparationError) {
+            let preparer = ShardPreparer(
+                model: setup.model, schema: setup.schema, minLength: settings.minLength, maxLength: settings.maxLength)
+            _ = try preparer.prepare(jsonl: UnsafeRawBufferPointer(rebasing: text))
+            events.append(.misbehaved(peer, "a fault in shard \(shard), which has none"))
+        } catch {
+            let found = line < 0 ? Int64(error.line) : line
+            events.append(.faultConfirmed(shard: shard, line: found, what: error.what, remedy: error.remedy))
         }
     }
 
@@ -152,7 +181,8 @@ extension RunShell {
         var (documents, empty, short, long) = (0, 0, 0, 0)
         for (index, key) in setup.keys.enumerated() {
             guard let entry = entries[UInt32(index)],
-                let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest)
+                let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
+                shard.fits(vectorRows: setup.vectors.rows)
             else {
                 throw StoppedEarly(
                     InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
@@ -165,8 +195,8 @@ extension RunShell {
             long += shard.tooLongCount
             planned.append(
                 .init(
-                    lane: setup.laneOfShard[index], firstLine: UInt64(setup.index.shards[index].firstLine), key: key.hex,
-                    byteCount: entry.size, digest: entry.digest.hex))
+                    lane: setup.laneOfShard[index], firstLine: UInt64(setup.index.shards[index].firstLine), key: key,
+                    byteCount: entry.size, digest: entry.digest))
         }
         let skipped = "\(empty) empty, \(short) shorter than \(settings.minLength) tokens, \(long) of \(settings.maxLength) tokens or more"
         guard documents > 0 else {
@@ -179,7 +209,11 @@ extension RunShell {
         let maskWord = setup.model.features(of: "[MASK]", schema: setup.schema)
         let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: maskWord)
         plan = made
-        planBytes = made.encoded()
+        let encoded = try made.encoded()
+        let buffer = MessageBuffer(byteCount: encoded.count)
+        buffer.bytes.copyBytes(from: encoded)
+        planBuffer = buffer
+        artifacts.add(planOf: UInt64(encoded.count))
         words = updates.words
         progress.say(
             "corpus: \(ProgressText.count(documents, "document")), \(updates.words) words kept (\(skipped)); "
@@ -191,7 +225,8 @@ extension RunShell {
         let end = UInt64(setup.options.epochStart + setup.options.nIter) * updates.updatesPerEpoch
         events.append(
             .planned(
-                planBytes: UInt64(planBytes.count), updatesPerEpoch: updates.updatesPerEpoch, first: training.update, end: end,
+                planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords, first: training.update,
+                end: end,
                 parameterHash: broadcast.hash))
     }
 
@@ -235,20 +270,10 @@ extension RunShell {
             try training.apply(
                 nodes.map { node in (node.node, node.contribution, node.buffer.flatMap { buffers[$0] }) })
         } catch {
-            failure = InputError(
-                "a contribution to update \(update) cannot be decoded: \(error)", at: "a worker",
-                remedy: "install the same t2v everywhere and resume")
+            stop(before: update, nodes, error)
             return
         }
         for node in nodes { if let buffer = node.buffer { buffers[buffer] = nil } }
-        guard training.loss.isFinite else {
-            failure = StoppedEarly(
-                InputError(
-                    "the loss of update \(update) is not a finite number", at: "training",
-                    remedy: "go on from the last checkpoint with `t2v-coordinator resume \(setup.folder.path) --learn-rate "
-                        + "\(setup.options.settings.optimizer.learnRate / 2)`, or look for a broken worker"))
-            return
-        }
         // The old message's buffer can be used again when no socket holds it.
         parameters = nil
         let broadcast = training.broadcast()
@@ -268,6 +293,31 @@ extension RunShell {
         }
         figuresForMetrics.lastUpdate = Date()
         events.append(.stepped(parameterHash: broadcast.hash))
+    }
+
+    /// An update that cannot be applied ends the run where it can be resumed: before that update.
+    private func stop(before update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ error: TrainingState.UpdateError) {
+        switch error {
+        case .undecodable(let error): say(.error, "a contribution to update \(update) cannot be decoded: \(error)")
+        case .notFinite(let faulty):
+            let tree = ReductionTree(lanes: setup.options.settings.lanes)
+            let places = nodes.filter { faulty.contains($0.node) }.map { entry in
+                "\(words(tree.lanes(below: entry.node), entry.contribution)) of \(machine.name(of: entry.peer))"
+            }
+            let place = places.isEmpty ? "in the sum of all lanes" : "in " + places.joined(separator: ", ")
+            say(
+                .error,
+                "the gradient or loss of update \(update) is not a finite number (\(place)): resume with --learn-rate "
+                    + "\(setup.options.settings.optimizer.learnRate / 2), or look for a broken machine")
+        }
+        end = .stopped("stopped before update \(update), with nothing of it applied")
+    }
+
+    /// The lanes below a node, or those of them whose losses tell that they are to blame.
+    private func words(_ lanes: Range<Int>, _ contribution: Contribution) -> String {
+        let faulty = zip(lanes, contribution.losses).filter { !Double(bitPattern: $1).isFinite }.map(\.0)
+        let named = faulty.isEmpty ? Array(lanes) : faulty
+        return named.count == 1 ? "lane \(named[0])" : "lanes \(named.map(String.init).joined(separator: ", "))"
     }
 
     private func figures(_ epoch: UInt64) -> ProgressFigures {
@@ -322,5 +372,17 @@ extension RunShell {
             try folder.writeModel(try snapshot.modelFile(), epoch: Int(epoch), temporary: temporary)
             return try folder.appendLog(line, after: logByteCount)
         }
+    }
+}
+
+extension Slice<UnsafeRawBufferPointer> {
+    /// Where line number `line` begins, counted from 0; nil when there are not so many.
+    fileprivate func start(ofLine line: Int64) -> Int? {
+        var start = startIndex
+        for _ in 0..<line {
+            guard let end = self[start...].firstIndex(of: UInt8(ascii: "\n")) else { return nil }
+            start = end + 1
+        }
+        return start < endIndex ? start : nil
     }
 }

@@ -38,18 +38,7 @@ package final class RunShell {
         }
     }
 
-    struct PeerAddress: Hashable {
-        var listener: Int
-        var identity: [UInt8]
-    }
-
-    struct Connection {
-        var address: PeerAddress
-        var processID: UInt32 = 0
-        var isLocal = false
-        var userID = ""
-        var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
-    }
+    typealias Message = (header: [UInt8], payload: ZMQMessage?)
 
     let setup: RunSetup
     let logger: Logger
@@ -67,23 +56,24 @@ package final class RunShell {
     private var budget = LogBudget()
     private(set) var workers: LocalWorkers?
     private let token = UInt64.random(in: 1 ... .max)
-    private(set) var connections: [PeerID: Connection] = [:]
-    private var peerOf: [PeerAddress: PeerID] = [:]
-    private var nextPeer: PeerID = 0
+    private(set) var peers: PeerTable<Message>
+    private var probes = ProbeSchedule()
+    var artifacts: ArtifactServer
     var buffers: [BufferID: any PayloadBytes] = [:]
     private var nextBuffer: BufferID = 0
     /// Size and digest of prepared shards that are in the cache.
-    var entries: [UInt32: (size: UInt64, digest: [UInt8])] = [:]
-    var incoming: [UInt32: (file: IncomingFile, size: UInt64, digest: [UInt8])] = [:]
+    var entries: [UInt32: (size: UInt64, digest: ShardDigest)] = [:]
+    /// Prepared shards that one worker each is sending.
+    var incoming: [UInt32: (peer: PeerID, file: IncomingFile, size: UInt64, digest: ShardDigest)] = [:]
     var plan: RunPlan?
-    var planBytes: [UInt8] = []
+    /// The plan as it is fetched.
+    var planBuffer: MessageBuffer?
     var parameters: TrainingState.Broadcast?
     var end: RunEnd?
     /// What the process ends with: `InputError` for what the user gave, `StoppedEarly` for what can be resumed.
     var failure: (any Error)?
     var cadence: CheckpointCadence
     private var cacheWatch: CacheWatch
-    private var probes: [Milliseconds] = []
     private var metrics: MetricsServer?
     /// When the last checkpoint was safe on disk.
     let checkpointClock = CheckpointClock()
@@ -109,10 +99,12 @@ package final class RunShell {
         cadence = CheckpointCadence(everySeconds: options.checkpointEvery)
         cacheWatch = CacheWatch(setup.cache)
         writer = try OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
+        artifacts = setup.artifacts
+        peers = PeerTable(lanes: options.settings.lanes)
         let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = CoordinatorStateMachine(
             .init(
-                run: UInt64.random(in: 1 ... .max), description: setup.description.encoded(), lanes: options.settings.lanes,
+                run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
                 shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
                 program: Version.current, blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash,
                 strictBits: options.strictBits))
@@ -126,10 +118,27 @@ package final class RunShell {
         }
     }
 
+    /// Workers on other hosts get the parameters in one frame for every update: says what that means for a large model.
+    private func checkFrames() throws(InputError) {
+        let bytes = ParameterCoding(count: training.layout.count, precision: setup.options.settings.wirePrecision).byteCount
+        let size = "\(bytes >> 20) MiB"
+        guard bytes <= WireLimits.frame else {
+            throw InputError(
+                "the model's parameters have \(size), more than a message can (\(WireLimits.frame >> 20) MiB)", at: "--bind",
+                remedy: "train without remote workers, or with a smaller --width or --embed-rows")
+        }
+        if bytes > Self.largeFrame {
+            say(.warning, "every update sends \(size) to each remote worker and as much back: --wire-precision bf16 halves that")
+        }
+    }
+
+    private static let largeFrame = 1 << 30
+
     private func listen(_ options: RunOptions) throws {
-        // A gradient with its bitmap, or a chunk: whatever is longer is cut off before it takes memory.
-        let largest = max(training.layout.count * 33 / 8, WireLimits.chunk) + (1 << 20)
+        // Whatever is longer than a gradient or a chunk is cut off before it takes memory.
+        let largest = max(training.coding.maximumBytes, WireLimits.chunk) + WireLimits.header
         if let bind = options.bind {
+            try checkFrames()
             var security = ServerSecurity.localOnly
             if let keyFile = options.keyFile, let allowFile = options.allowFile {
                 let allow = try AllowList(path: allowFile)
@@ -146,6 +155,7 @@ package final class RunShell {
             let endpoint = try listener.socket.bind(bind)
             listeners.append(listener)
             progress.say("listening on \(endpoint)")
+            if options.workers == 0 { progress.say("no workers on this host (--workers 0): waiting for t2v-worker --connect \(endpoint)") }
         }
         if let socketFolder {
             let listener = try Listener(context, security: .localOnly, isLocal: true, largest: largest)
@@ -166,7 +176,7 @@ package final class RunShell {
         }
         var events: [CoordinatorStateMachine.Event] = setup.keys.indices.compactMap { index in
             guard let entry = setup.cache.entry(setup.keys[index], schema: setup.schema) else { return nil }
-            entries[UInt32(index)] = entry
+            note(entry, UInt32(index))
             return .shardStored(UInt32(index))
         }
         events.append(.tick)
@@ -188,8 +198,7 @@ package final class RunShell {
             if let failure { throw failure }
             if let end { return try finish(end) }
             let now = Startup.milliseconds()
-            let waiting = connections.values.contains { !$0.outbox.isEmpty }
-            let wait = now >= nextTick ? 0 : min(Int(nextTick - now), waiting ? 2 : 1000)
+            let wait = now >= nextTick ? 0 : min(Int(nextTick - now), peers.hasWaiting ? 2 : 1000)
             _ = try poller.wait(timeoutMilliseconds: wait)
             wake.drain()
             try watchSignals(&events)
@@ -202,6 +211,8 @@ package final class RunShell {
                 nextTick = Startup.milliseconds() + 100
                 events.append(.tick)
                 try housekeeping(&events)
+                // Also those whose end no descriptor tells.
+                if collectChildren(&events) { watchChildren() }
                 if try workers?.restart() == true { watchChildren() }
             }
         }
@@ -223,10 +234,7 @@ package final class RunShell {
         if let failure = news.failure {
             throw stopped(by: failure)
         }
-        if probes.contains(where: { now >= $0 }) {
-            probes.removeAll { now >= $0 }
-            for id in connections.keys { send(id, .probe) }
-        }
+        probe(now)
         if let gate {
             for refusal in gate.handler.drainRefusals() {
                 let text = "refused a connection from \(refusal.address): \(refusal.reason)"
@@ -238,7 +246,7 @@ package final class RunShell {
             } catch {
                 say(.error, "\(error)")
             }
-            for (id, connection) in connections where !connection.isLocal && !gate.allow.contains(connection.userID) {
+            for id in peers.revoked(isAllowed: gate.allow.contains) {
                 say(.warning, "a worker's key is no longer allowed: its session ends")
                 events.append(.peerLost(id, reason: "its key was revoked"))
                 send(id, .refuse("the key was taken out of the allow-list"))
@@ -268,9 +276,9 @@ package final class RunShell {
             switch event {
             case .malformed(let identity, _, let address, let reason):
                 refusedFrame(address, reason)
-                if let id = peerOf[PeerAddress(listener: index, identity: identity)] {
-                    events.append(.peerLost(id, reason: "it sent a message that is none"))
-                    forget(id)
+                if let id = peers.id(at: PeerAddress(listener: index, identity: identity)) {
+                    events.append(.peerLost(id, reason: "it sent a malformed message"))
+                    peers.forget(id)
                 }
             case .message(let message): take(message, index, &events)
             }
@@ -283,52 +291,50 @@ package final class RunShell {
         if let gate, !listeners[index].isLocal, !gate.allow.contains(message.userID) { return }
         do {
             let decoded = try message.header.withUnsafeBytes { bytes throws(WireError) in try WorkerMessage(header: bytes) }
-            let id = peer(at: address)
-            connections[id]?.userID = message.userID
+            let id = peers.admit(address, isLocal: listeners[index].isLocal)
+            peers.note(id, key: message.userID)
             if case .hello(let hello) = decoded {
-                connections[id]?.isLocal = listeners[index].isLocal
-                connections[id]?.processID = hello.processID
-                if listeners[index].isLocal && hello.localToken != token { return }
+                guard peers.mayIntroduce(id, token: hello.localToken, expected: token) else { return }
+                peers.note(id, processID: hello.processID)
             }
-            var payload: WorkerStateMachine.Payload?
+            var payload: Payload?
             if let body = message.payload {
                 nextBuffer += 1
                 buffers[nextBuffer] = body
                 payload = .init(buffer: nextBuffer, count: body.count, hash: 0)
-                if case .contribution(let contribution) = decoded { payload?.hash = open(contribution, body, id) }
+                if case .contribution(let contribution) = decoded {
+                    payload?.hash = open(contribution, body, id)
+                    payload?.fault = fault(inGradient: nextBuffer)
+                }
             }
             figuresForMetrics.bytesReceived += message.header.count + (message.payload?.count ?? 0)
             events.append(.message(id, decoded, payload: payload))
         } catch {
             refusedFrame(message.peerAddress, "\(error)")
-            if let id = peerOf[address] {
+            if let id = peers.id(at: address) {
                 events.append(.peerLost(id, reason: "it sent a message that cannot be decoded"))
-                forget(id)
+                peers.forget(id)
             }
         }
     }
 
     /// Finds a gradient that stayed in a local worker's memory. - Returns: the hash of the payload: nobody damages what does not travel.
     private func open(_ contribution: Contribution, _ body: ZMQMessage, _ id: PeerID) -> UInt64 {
-        guard let connection = connections[id], connection.isLocal, let reference = SharedReference(body.data) else {
-            return Digest64.hash(body.data)
-        }
-        guard let payload = workers?.memory(ofProcess: connection.processID)?.payload(reference) else { return ~contribution.hash }
+        guard let peer = peers[id], peer.isLocal, let reference = SharedReference(body.data) else { return Digest64.hash(body.data) }
+        guard let payload = workers?.memory(ofProcess: peer.processID)?.payload(reference) else { return ~contribution.hash }
         buffers[nextBuffer] = payload
         return contribution.hash
     }
 
-    private func peer(at address: PeerAddress) -> PeerID {
-        if let id = peerOf[address] { return id }
-        nextPeer += 1
-        peerOf[address] = nextPeer
-        connections[nextPeer] = Connection(address: address)
-        return nextPeer
-    }
-
-    func forget(_ id: PeerID) {
-        guard let connection = connections.removeValue(forKey: id) else { return }
-        peerOf[connection.address] = nil
+    /// Why a gradient cannot be decoded, before anything counts on it.
+    private func fault(inGradient buffer: BufferID) -> String? {
+        guard let payload = buffers[buffer] else { return nil }
+        do throws(WireError) {
+            try training.coding.check(payload: payload.data)
+            return nil
+        } catch {
+            return "\(error)"
+        }
     }
 
     func handle(_ events: inout [CoordinatorStateMachine.Event]) {
@@ -338,60 +344,61 @@ package final class RunShell {
         }
     }
 
-    func send(_ id: PeerID, _ message: CoordinatorMessage, payload: ZMQMessage? = nil) {
-        connections[id]?.outbox.append((message.encoded(), payload))
-    }
+    func forget(_ id: PeerID) { peers.forget(id) }
 
-    /// Messages that may wait for a peer: a lease for every lane at a time, their withdrawal, and what else there is.
-    private var outboxLimit: Int { 1_024 + 2 * setup.options.settings.lanes }
+    func send(_ id: PeerID, _ message: CoordinatorMessage, payload: ZMQMessage? = nil) {
+        peers.queue((message.encoded(), payload), to: id)
+    }
 
     /// Sends what waits. A peer that cannot be reached is lost; one that takes nothing for too long, too.
     private func flush(_ events: inout [CoordinatorStateMachine.Event]) {
-        for (id, connection) in connections where !connection.outbox.isEmpty {
+        for (id, peer) in peers.peers where !peer.outbox.isEmpty {
             var sent = 0
-            loop: for item in connection.outbox {
-                switch listeners[connection.address.listener].socket.send(
-                    to: connection.address.identity, header: item.header, payload: item.payload)
+            loop: for item in peer.outbox {
+                switch listeners[peer.address.listener].socket.send(
+                    to: peer.address.identity, header: item.header, payload: item.payload)
                 {
                 case .sent:
                     sent += 1
                     figuresForMetrics.bytesSent += item.header.count + (item.payload?.count ?? 0)
                 case .unreachable:
                     events.append(.peerLost(id, reason: "its connection is gone"))
-                    forget(id)
+                    peers.forget(id)
                     break loop
                 default: break loop
                 }
             }
-            if connections[id] != nil { connections[id]?.outbox.removeFirst(sent) }
-            if connection.outbox.count - sent > outboxLimit {
-                events.append(.peerLost(id, reason: "it takes no messages"))
-                forget(id)
-            }
+            peers.sent(sent, to: id)
         }
+        for id in peers.unresponsive {
+            events.append(.peerLost(id, reason: "it takes no messages"))
+            peers.forget(id)
+        }
+    }
+
+    private func probe(_ now: Milliseconds) {
+        if probes.isDue(now) { peers.queueProbes((CoordinatorMessage.probe.encoded(), nil)) }
     }
 
     private func watchConnections(_ index: Int) {
         while let event = listeners[index].socket.monitor.next() {
             switch event {
-            case .disconnected:
-                // libzmq tells its own thread first: ask at once and again a little later.
-                for id in connections.keys { send(id, .probe) }
-                probes += [20, 100, 500].map { Startup.milliseconds() + $0 }
+            case .disconnected: probes.connectionLost(Startup.milliseconds())
             case .handshakeFailed(let failure, let endpoint):
                 let text = "refused a connection to \(endpoint): \(failure)"
                 if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, text) }
             default: break
             }
         }
+        probe(Startup.milliseconds())
     }
 
     private func collectChildren(_ events: inout [CoordinatorStateMachine.Event]) -> Bool {
         guard let ended = workers?.collect(), !ended.isEmpty else { return false }
         for (pid, how) in ended {
-            for (id, connection) in connections where connection.isLocal && connection.processID == UInt32(pid) {
+            for id in peers.local(processID: UInt32(bitPattern: pid)) {
                 events.append(.peerLost(id, reason: "its process ended (\(how))"))
-                forget(id)
+                peers.forget(id)
             }
         }
         return true
@@ -438,7 +445,7 @@ package final class RunShell {
         case .complete: (reason, final) = ("the run is complete", true)
         case .stopped: (reason, final) = ("the coordinator was stopped", false)
         }
-        for id in connections.keys { send(id, .finish(reason: reason, final: final)) }
+        for id in peers.peers.keys { send(id, .finish(reason: reason, final: final)) }
         var ignored: [CoordinatorStateMachine.Event] = []
         flush(&ignored)
         writer.drain()

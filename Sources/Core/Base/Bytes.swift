@@ -23,14 +23,14 @@ public struct ByteWriter: Sendable {
 
     public mutating func put(_ value: Double) { put(value.bitPattern) }
 
-    /// A UInt32 count, then the bytes.
-    public mutating func put(_ value: [UInt8]) {
-        put(UInt32(value.count))
-        bytes.append(contentsOf: value)
-    }
+    /// Bytes whose number both sides know.
+    public mutating func put(raw value: [UInt8]) { bytes.append(contentsOf: value) }
 
-    /// UTF-8, counted like bytes.
-    public mutating func put(_ value: String) { put(Array(value.utf8)) }
+    /// UTF-8: a UInt32 count, then the bytes.
+    public mutating func put(_ value: String) {
+        put(UInt32(value.utf8.count))
+        bytes.append(contentsOf: value.utf8)
+    }
 
     /// A UInt32 count, then the elements.
     public mutating func put<T: FixedWidthInteger>(list: [T]) {
@@ -53,8 +53,6 @@ public struct ByteReader {
         return T(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: T.self))
     }
 
-    public mutating func takeDouble() throws(WireError) -> Double { Double(bitPattern: try take(UInt64.self)) }
-
     private mutating func takeCount(elementSize: Int, limit: Int) throws(WireError) -> Int {
         let count = Int(try take(UInt32.self))
         guard count <= limit, count * elementSize <= bytes.count - offset else {
@@ -63,15 +61,16 @@ public struct ByteReader {
         return count
     }
 
-    public mutating func takeBytes(limit: Int) throws(WireError) -> [UInt8] {
-        let count = try takeCount(elementSize: 1, limit: limit)
+    /// Bytes whose number both sides know.
+    public mutating func take(raw count: Int) throws(WireError) -> [UInt8] {
+        guard bytes.count - offset >= count else { throw WireError(what: "frame ends inside a field", offset: offset) }
         defer { offset += count }
         return Array(bytes[offset..<offset + count])
     }
 
     public mutating func takeString(limit: Int) throws(WireError) -> String {
         let start = offset
-        guard let text = String(validating: try takeBytes(limit: limit), as: UTF8.self) else {
+        guard let text = String(validating: try take(raw: try takeCount(elementSize: 1, limit: limit)), as: UTF8.self) else {
             throw WireError(what: "text is not UTF-8", offset: start)
         }
         return text

@@ -18,7 +18,7 @@ public struct InputError: Error, CustomStringConvertible, Equatable, Sendable {
     public var description: String {
         let line = place.isEmpty ? what : "\(place): \(what)"
         let whole = remedy.isEmpty ? line : "\(line); \(remedy)"
-        return whole.split(whereSeparator: \.isNewline).joined(separator: " ")
+        return whole.split(whereSeparator: \.isNewline).joined(separator: " ").printable
     }
 }
 

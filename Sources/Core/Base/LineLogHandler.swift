@@ -17,8 +17,25 @@ public struct LineLogHandler: LogHandler {
 
     public func log(event: LogEvent) {
         let prefix = event.level <= .info ? "" : "\(event.level): "
-        let text = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ")
+        let text = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ").printable
         // Whoever read it may be gone: `write(_:)` would trap then.
         writeForPeople("\(label): \(prefix)\(text)\n", to: 2)
+    }
+}
+
+extension String {
+    /// The text without what a terminal would act upon: names of hosts and reasons come from elsewhere. Controls, and characters that turn
+    /// the direction of a line, become question marks.
+    public var printable: String {
+        func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: false
+            default: true
+            }
+        }
+        guard !unicodeScalars.allSatisfy(isHarmless) else { return self }
+        var out = String.UnicodeScalarView()
+        for scalar in unicodeScalars { out.append(isHarmless(scalar) ? scalar : "?") }
+        return String(out)
     }
 }

@@ -2,11 +2,23 @@
 import CLinux
 import Glibc
 
+/// Tells a file from another one, and from itself after a change.
+public struct FileIdentity: Hashable, Sendable {
+    private let device, inode: UInt64
+    private let size, seconds, nanoseconds: Int
+
+    init(_ status: stat) {
+        (device, inode, size) = (UInt64(status.st_dev), UInt64(status.st_ino), Int(status.st_size))
+        (seconds, nanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+    }
+}
+
 /// A whole file mapped read-only and shared. Pages are clean page cache: they count as the kernel's, not as the process's own memory.
 public final class MappedFile: @unchecked Sendable {
     public let path: String
     /// The file's bytes; empty for an empty file.
     public let bytes: UnsafeRawBufferPointer
+    public let identity: FileIdentity
 
     /// - Throws: `InputError` when the file is missing, no regular file or cannot be mapped.
     public init(_ path: String) throws(InputError) {
@@ -20,6 +32,7 @@ public final class MappedFile: @unchecked Sendable {
             throw InputError("not a regular file", at: path, remedy: "give the path of a file")
         }
         self.path = path
+        identity = FileIdentity(status)
         let length = Int(status.st_size)
         guard length > 0 else {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)

@@ -2,11 +2,11 @@
 import Base
 
 extension CoordinatorStateMachine {
-    /// Peers that may get work: those not suspended, or all that are not barred when there is no other.
+    /// Peers that may get work: those in good standing, or all that are not in quarantine when there is no other.
     func usable(_ now: Milliseconds) -> [(id: PeerID, peer: Peer)] {
         let all = peers.sorted { $0.value.number < $1.value.number }.map { (id: $0.key, peer: $0.value) }
-        let good = all.filter { $0.peer.heardSinceSuspension && now >= $0.peer.suspendedUntil }
-        return good.isEmpty ? all.filter { now >= $0.peer.barredUntil } : good
+        let good = all.filter { $0.peer.standing.isGood(now) }
+        return good.isEmpty ? all.filter { !$0.peer.standing.isQuarantined(now) } : good
     }
 
     /// How many lanes each usable peer should have: one at a time to the peer with the fewest for its threads.
@@ -131,18 +131,22 @@ extension CoordinatorStateMachine {
         for index in lanes.indices { if let leaving = lanes[index].leaving, now >= leaving.deadline { endLeaving(index, &out) } }
     }
 
-    /// A holder that does not get its lane open, and does not ask for anything either, loses it to another.
+    /// A holder that neither opens its lane nor asks for anything loses it to another.
     mutating func watchOpening(_ now: Milliseconds, _ out: inout [Effect]) {
         var stuck: Set<PeerID> = []
         for holder in lanes.flatMap(\.holders) where !holder.ready {
-            guard let peer = peers[holder.peer], now >= peer.suspendedUntil,
+            guard let peer = peers[holder.peer], now >= peer.standing.until,
                 now >= max(holder.since, peer.lastProgress) + setup.times.opening
             else { continue }
             stuck.insert(holder.peer)
         }
         guard !stuck.isEmpty else { return }
         for id in stuck.sorted() {
-            out.append(.log(.warning, "\(peers[id]?.name ?? "a worker") does not get on with opening its lanes: others get them too"))
+            let seconds = setup.times.opening / 1000
+            out.append(
+                .log(
+                    .warning,
+                    "\(peers[id]?.name ?? "a worker") made no progress opening its lanes for \(seconds) s; leasing them to others"))
             suspend(id, now)
         }
         assign(now, &out)

@@ -4,7 +4,7 @@ import Base
 extension CoordinatorStateMachine {
     mutating func greet(_ id: PeerID, _ hello: Hello, _ now: Milliseconds, _ out: inout [Effect]) {
         guard phase != .ended else { return }
-        if let why = refusal(hello) {
+        if let why = refusal(hello) ?? RunBounds.objection(to: hello) {
             counters.refusals += 1
             if peers[id] != nil { lose(id, why, now, &out) }
             out.append(.send(id, .refuse(why)))
@@ -18,12 +18,16 @@ extension CoordinatorStateMachine {
         }
         if peers[id] != nil {
             // It has forgotten what it held.
-            release(id, now, &out)
+            reclaim(from: id, now, &out)
         } else {
             peersSeen += 1
         }
         var peer = Peer(hello: hello, number: peers[id]?.number ?? peersSeen, lastHeard: now)
-        if let before = peers[id] { (peer.incidents, peer.barredUntil) = (before.incidents, before.barredUntil) }
+        if let before = peers[id] {
+            peer.incidents = before.incidents
+            // A suspension is over for one who comes anew; its host is the same.
+            if before.standing.isQuarantined(now) { peer.standing = before.standing }
+        }
         peers[id] = peer
         saidWaiting = false
         out.append(.send(id, .welcome(run: setup.run, session: hello.session, description: setup.description)))
@@ -66,7 +70,7 @@ extension CoordinatorStateMachine {
     mutating func lose(_ id: PeerID, _ reason: String, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let peer = peers[id] else { return }
         out.append(.log(.warning, "lost \(peer.name): \(reason)"))
-        release(id, now, &out)
+        reclaim(from: id, now, &out)
         peers[id] = nil
         handOut(now, &out)
         if peers.isEmpty && phase != .ended && !saidWaiting {
@@ -84,26 +88,35 @@ extension CoordinatorStateMachine {
         }
     }
 
+    /// The peer said what no honest worker of this run could have said. It is told so and forgotten; with a new hello it may come back.
+    mutating func expel(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard peers[id] != nil, phase != .ended else { return }
+        counters.refusals += 1
+        lose(id, "it sent \(what)", now, &out)
+        out.append(.send(id, .refuse("it sent \(what); install the same t2v on both hosts")))
+        out.append(.drop(id))
+    }
+
     /// A worker could not do what it was told. It keeps nothing, and gets nothing for a while.
-    mutating func bar(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
+    mutating func quarantine(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let peer = peers[id] else { return }
         out.append(.log(.warning, "\(peer.name) reports: \(what)"))
         for index in lanes.indices where lanes[index].holders.contains(where: { $0.peer == id }) || lanes[index].leaving?.peer == id {
             withdraw(index, from: id, &out)
         }
         // One fault is often reported many times.
-        if now >= peer.barredUntil {
+        if !peer.standing.isQuarantined(now) {
             suspend(id, now)
-            if let until = peers[id]?.suspendedUntil { peers[id]?.barredUntil = until }
+            if let until = peers[id]?.standing.until { peers[id]?.standing = .quarantined(until: until, heard: false) }
         }
-        release(id, now, &out)
+        reclaim(from: id, now, &out)
         handOut(now, &out)
     }
 
     /// Takes every lease and shard from the peer.
-    mutating func release(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+    mutating func reclaim(from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         peers[id]?.preparing = [:]
-        peers[id]?.pulled = []
+        peers[id]?.announced = [:]
         peers[id]?.fetches = FetchQueue()
         open?.orders[id] = nil
         roster += 1
@@ -121,14 +134,16 @@ extension CoordinatorStateMachine {
         }
     }
 
+    /// A suspension is at most 2 to this power times the first.
+    private static var mostDoublings: UInt64 { 6 }
+
     /// No new work for the peer until the time is over and it was heard again.
     mutating func suspend(_ id: PeerID, _ now: Milliseconds) {
         guard let peer = peers[id] else { return }
         // What has been well for a long time begins anew.
-        let longest = setup.times.suspension << 6
-        let incidents = now > peer.suspendedUntil + longest ? 0 : peer.incidents
-        peers[id]?.suspendedUntil = now + setup.times.suspension << min(6, incidents)
+        let longest = setup.times.suspension << Self.mostDoublings
+        let incidents = now > peer.standing.until + longest ? 0 : peer.incidents
+        peers[id]?.standing = .suspended(until: now + setup.times.suspension << min(Self.mostDoublings, incidents), heard: false)
         peers[id]?.incidents = incidents + 1
-        peers[id]?.heardSinceSuspension = false
     }
 }

@@ -47,28 +47,25 @@ extension CoordinatorStateMachine {
 
     /// A worker says that it has a prepared shard.
     mutating func announced(
-        _ shard: UInt32, _ size: UInt64, _ digest: [UInt8], _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+        _ shard: UInt32, _ size: UInt64, _ digest: ShardDigest, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) {
         guard unprepared.contains(shard) else {
             peers[id]?.preparing[shard] = nil
             return
         }
-        guard (8...32).contains(digest.count), size > 0, size <= Self.mostPreparedBytes(setup.shards[Int(shard)].textBytes) else {
-            counters.refusals += 1
-            return bar(id, "prepared shard \(shard) has \(size) bytes, which its text cannot give", now, &out)
-        }
+        // One that it was not given, or that was taken from it: whoever has it now says so himself.
+        guard let peer = peers[id], peer.preparing[shard] != nil else { return }
         // It stays this worker's until the shell has looked.
         peers[id]?.preparing[shard] = now
-        out.append(.look(shard: shard, id, size: size, digest: digest))
+        guard !peer.fetches.contains(.prepared(shard)) else { return }
+        peers[id]?.announced[shard] = (size, digest)
+        out.append(.locate(shard: shard, id))
     }
-
-    /// No text gives a longer prepared shard: a distinct word (52 bytes) and a token (4) need a byte of text, a document (8) several.
-    static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 64 + 4096 }
 
     mutating func stored(_ shard: UInt32, _ now: Milliseconds, _ out: inout [Effect]) {
         unprepared.remove(shard)
         for id in peers.keys {
-            peers[id]?.pulled.remove(shard)
+            peers[id]?.announced[shard] = nil
             peers[id]?.preparing[shard] = nil
             peers[id]?.fetches.remove(.prepared(shard))
         }
@@ -76,16 +73,16 @@ extension CoordinatorStateMachine {
     }
 
     /// A worker has a shard that the coordinator's cache has not: fetch it.
-    mutating func pull(_ shard: UInt32, _ id: PeerID, _ size: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
-        guard unprepared.contains(shard), phase == .preparing, peers[id] != nil else { return }
+    mutating func pull(_ shard: UInt32, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard unprepared.contains(shard), phase == .preparing, let peer = peers[id], let (size, digest) = peer.announced[shard],
+            !peer.fetches.contains(.prepared(shard))
+        else { return }
         // One source at a time: two would write the same file.
         guard !peers.contains(where: { $0.key != id && $0.value.fetches.contains(.prepared(shard)) }) else {
             peers[id]?.preparing[shard] = nil
             return
         }
-        if peers[id]?.pulled.remove(shard) != nil {
-            return bar(id, "prepared shard \(shard) is not what it had announced", now, &out)
-        }
+        out.append(.expect(shard: shard, id, size: size, digest: digest))
         peers[id]?.fetches.add(Wanted(blob: .prepared(shard), total: size))
         peers[id]?.preparing[shard] = now
         for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
@@ -93,14 +90,13 @@ extension CoordinatorStateMachine {
 
     /// - Returns: whether the payload was kept.
     mutating func take(
-        _ chunk: Chunk, _ payload: WorkerStateMachine.Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+        _ chunk: Chunk, _ payload: Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) -> Bool {
         guard let payload, case .prepared(let shard) = chunk.blob else { return false }
         let receipt = peers[id]?.fetches.receive(chunk, count: payload.count) ?? .unexpected
         guard receipt != .unexpected else { return false }
         peers[id]?.preparing[shard] = now
         out.append(.store(id, chunk, payload.buffer, last: receipt == .finished))
-        if receipt == .finished { peers[id]?.pulled.insert(shard) }
         for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
         return true
     }

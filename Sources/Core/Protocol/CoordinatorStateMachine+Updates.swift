@@ -17,7 +17,7 @@ extension CoordinatorStateMachine {
         promote(now, &out)
         guard lanes.allSatisfy({ $0.active?.ready == true }) else { return }
         startedTraining = true
-        var update = OpenUpdate(number: nextUpdate, begun: now)
+        var update = OpenUpdate(number: nextUpdate, begun: now, covered: LaneSet(lanes: lanes.count))
         for (index, lane) in lanes.enumerated() {
             guard let active = lane.active else { return }
             update.orders[active.peer, default: PeerOrder(now: now)]
@@ -36,7 +36,7 @@ extension CoordinatorStateMachine {
             .order(
                 id,
                 Order(
-                    run: setup.run, roster: roster, update: open.number, epoch: UInt32(open.number / updatesPerEpoch),
+                    run: setup.run, roster: roster, update: open.number, epoch: UInt32(clamping: open.number / updatesPerEpoch),
                     updateInEpoch: open.number % updatesPerEpoch, parameterHash: parameterHash, lanes: order.lanes.sorted(),
                     leaves: order.leaves.sorted()), withParameters: withParameters))
     }
@@ -69,20 +69,21 @@ extension CoordinatorStateMachine {
 
     /// Whether some received node covers the lane.
     func isCovered(_ lane: Int) -> Bool {
-        guard let open else { return false }
-        return open.received.keys.contains { tree.lanes(below: $0).contains(lane) }
+        open?.covered.contains(lane) ?? false
     }
 
     /// - Returns: whether the payload was kept.
     mutating func accept(
-        _ contribution: Contribution, _ payload: WorkerStateMachine.Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+        _ contribution: Contribution, _ payload: Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) -> Bool {
         let node = contribution.node
-        guard contribution.run == setup.run, tree.contains(node), contribution.losses.count == tree.lanes(below: node).count,
-            (payload == nil) == (contribution.selected == 0)
-        else { return refuse(id, "a contribution that does not fit the run", &out) }
+        guard contribution.run == setup.run else { return refuse(id, "a contribution to another run", &out) }
         if let payload, payload.hash != contribution.hash {
             return refuse(id, "a contribution for update \(contribution.update) that was damaged on the way", &out)
+        }
+        if let fault = payload?.fault {
+            expel(id, "a gradient that cannot be decoded: \(fault)", now, &out)
+            return false
         }
         guard let current = open, contribution.update == current.number else {
             compareLate(contribution, id, &out)
@@ -104,9 +105,10 @@ extension CoordinatorStateMachine {
             return false
         }
         open?.received[node] = Received(node: node, contribution: contribution, buffer: payload?.buffer, peer: id)
+        open?.covered.insert(tree.lanes(below: node))
         if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered(Int($0)) }) {
             open?.orders[id]?.isDone = true
-            latencies = (latencies + [now - order.begun]).suffix(31)
+            latencies = (latencies + [now - order.begun]).suffix(Self.latencyWindow)
         }
         finishUpdate(now, &out)
         return true
@@ -152,7 +154,7 @@ extension CoordinatorStateMachine {
         let rest = current.received.keys.filter { !cover.contains($0) }.sorted()
         for node in rest { if let buffer = current.received[node]?.buffer { out.append(.release(buffer)) } }
         history[current.number] = (parameterHash, current.received.mapValues { ($0.contribution.hash, $0.peer) })
-        if current.number >= 8 { history[current.number - 8] = nil }
+        if current.number >= Self.historyLength { history[current.number - Self.historyLength] = nil }
         decideRaces(current, chosen, now, &out)
         open = nil
         phase = .stepping
@@ -224,12 +226,12 @@ extension CoordinatorStateMachine {
             endLeaving(index, &out)
             // The one with the least left to do; nobody who is late himself.
             let candidates = peers.filter { id, peer in
-                id != late.peer && peer.heardSinceSuspension && now >= peer.barredUntil && openLanes(id) == 0
+                id != late.peer && peer.standing.maySecond(now) && openLanes(id) == 0
                     && backups(id) < Int(max(1, peer.hello.threads))
             }
             guard
                 let second = candidates.min(by: { a, b in
-                    let (suspendedA, suspendedB) = (now < a.value.suspendedUntil ? 1 : 0, now < b.value.suspendedUntil ? 1 : 0)
+                    let (suspendedA, suspendedB) = (now < a.value.standing.until ? 1 : 0, now < b.value.standing.until ? 1 : 0)
                     return (suspendedA, backups(a.key), a.value.number) < (suspendedB, backups(b.key), b.value.number)
                 })
             else { continue }

@@ -13,7 +13,7 @@ public struct CoordinatorStateMachine: Sendable {
         public var description: String
         public var lanes: Int
         /// Text bytes and cache key of every shard.
-        public var shards: [(textBytes: UInt64, key: [UInt8])]
+        public var shards: [(textBytes: UInt64, key: CacheKey)]
         public var minimumWorkers: Int
         public var program: String
         /// BLAS core and fingerprint of the host that started the run; a worker that differs gives other bits.
@@ -23,7 +23,7 @@ public struct CoordinatorStateMachine: Sendable {
         public var times = ProtocolTimes()
 
         public init(
-            run: UInt64, description: String, lanes: Int, shards: [(textBytes: UInt64, key: [UInt8])], minimumWorkers: Int = 1,
+            run: UInt64, description: String, lanes: Int, shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1,
             program: String, blas: String, fingerprint: UInt64, strictBits: Bool = false
         ) {
             self.run = run
@@ -40,14 +40,23 @@ public struct CoordinatorStateMachine: Sendable {
 
     public enum Event: Sendable {
         case tick
-        case message(PeerID, WorkerMessage, payload: WorkerStateMachine.Payload?)
+        case message(PeerID, WorkerMessage, payload: Payload?)
         case peerLost(PeerID, reason: String)
         /// The prepared shard lies in the coordinator's cache.
         case shardStored(UInt32)
         /// It does not; the worker that announced it must send it.
-        case shardAbsent(UInt32, PeerID, size: UInt64)
-        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do.
-        case planned(planBytes: UInt64, updatesPerEpoch: UInt64, first: UInt64, end: UInt64, parameterHash: UInt64)
+        case shardAbsent(UInt32, PeerID)
+        /// All of its chunks came from this worker, and they are not what it had announced.
+        case shardDamaged(UInt32, PeerID)
+        /// It could not be written here: not the worker's fault.
+        case shardNotStored(UInt32, PeerID)
+        /// The text of the shard is at fault indeed.
+        case faultConfirmed(shard: UInt32, line: Int64, what: String, remedy: String)
+        /// The peer said what no honest worker could have said; for what only the shell can tell.
+        case misbehaved(PeerID, String)
+        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: kept words of each lane.
+        case planned(
+            planBytes: UInt64, updatesPerEpoch: UInt64, laneWords: [UInt64], first: UInt64, end: UInt64, parameterHash: UInt64)
         /// The open update is applied; the hash of the new parameters.
         case stepped(parameterHash: UInt64)
         case stopRequested
@@ -59,9 +68,11 @@ public struct CoordinatorStateMachine: Sendable {
         case order(PeerID, Order, withParameters: Bool)
         /// Send bytes of a blob.
         case serve(PeerID, FetchRequest)
-        /// Say whether the shard with this size and digest is in the cache.
-        case look(shard: UInt32, PeerID, size: UInt64, digest: [UInt8])
-        /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardAbsent`.
+        /// Say whether the shard is in the cache.
+        case locate(shard: UInt32, PeerID)
+        /// Make room for a shard that this worker sends.
+        case expect(shard: UInt32, PeerID, size: UInt64, digest: ShardDigest)
+        /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardDamaged`.
         case store(PeerID, Chunk, BufferID, last: Bool)
         case makePlan
         /// Add these nodes along the tree, apply the update, say `.stepped`. Then let the buffers go.
@@ -70,6 +81,8 @@ public struct CoordinatorStateMachine: Sendable {
         /// Forget the connection.
         case drop(PeerID)
         case log(LogLevel, String)
+        /// A worker says that the text of this shard is at fault. Look, and say `.faultConfirmed` or `.misbehaved`.
+        case confirmFault(PeerID, shard: UInt32, line: Int64)
         /// The input is at fault: the run ends with status 2.
         case fail(shard: UInt32, line: Int64, what: String, remedy: String)
         /// Checkpoint the last complete version and leave.
@@ -98,16 +111,13 @@ public struct CoordinatorStateMachine: Sendable {
         var lastServed: Milliseconds = 0
         var fetches = FetchQueue()
         var preparing: [UInt32: Milliseconds] = [:]
-        /// Lost a lane to a second holder: gets none until this time, and not before it was heard again.
-        var suspendedUntil: Milliseconds = 0
-        var heardSinceSuspension = true
+        var standing = Standing.good
+        /// Suspensions and quarantines without a long time between them: each is twice as long as the one before.
         var incidents: UInt64 = 0
-        /// Reported a fault of its host: gets nothing until this time, even when nobody else is there.
-        var barredUntil: Milliseconds = 0
-        /// When it last asked for a chunk or answered a lease: it gets on.
+        /// When it last asked for a chunk or answered a lease: it makes progress.
         var lastProgress: Milliseconds = 0
-        /// Shards whose bytes all came from it and that the shell has not called stored.
-        var pulled: Set<UInt32> = []
+        /// Size and digest of the prepared shards that it says it has.
+        var announced: [UInt32: (size: UInt64, digest: ShardDigest)] = [:]
         var name: String { "worker \(number) (\(hello.host), pid \(hello.processID))" }
     }
 
@@ -146,6 +156,8 @@ public struct CoordinatorStateMachine: Sendable {
         var number: UInt64
         var begun: Milliseconds
         var received: [TreeNode: Received] = [:]
+        /// Lanes below the nodes that were received.
+        var covered: LaneSet
         /// Who has answered for a lane that two workers hold.
         var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
@@ -163,8 +175,14 @@ public struct CoordinatorStateMachine: Sendable {
         init(now: Milliseconds) { (lanes, leaves, begun, reminded) = ([], [], now, now) }
     }
 
+    /// Of the last times from an order to its answer that many say what is usual.
+    static let latencyWindow = 31
+    /// A number of updates whose hashes are kept for late second answers.
+    static let historyLength: UInt64 = 8
+
     let setup: Setup
     let tree: ReductionTree
+    var bounds: RunBounds
     var phase = Phase.preparing
     var peers: [PeerID: Peer] = [:]
     var peersSeen = 0
@@ -201,10 +219,13 @@ public struct CoordinatorStateMachine: Sendable {
     public init(_ setup: Setup, prepared: Set<UInt32> = []) {
         self.setup = setup
         tree = ReductionTree(lanes: setup.lanes)
+        bounds = RunBounds(lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes))
         unprepared = Set(setup.shards.indices.map { UInt32($0) }).subtracting(prepared)
         lanes = [Lane](repeating: Lane(), count: setup.lanes)
     }
 
+    /// A worker's name in messages for people.
+    public func name(of peer: PeerID) -> String { peers[peer]?.name ?? "a worker that has left" }
     /// Workers that have been greeted.
     public var workerCount: Int { peers.count }
     /// Shards that are not prepared yet.
@@ -223,9 +244,16 @@ public struct CoordinatorStateMachine: Sendable {
         case .message(let peer, let message, let payload): receive(peer, message, payload, now, &out)
         case .peerLost(let peer, let reason): lose(peer, reason, now, &out)
         case .shardStored(let shard): stored(shard, now, &out)
-        case .shardAbsent(let shard, let peer, let size): pull(shard, peer, size, now, &out)
-        case .planned(let planBytes, let perEpoch, let first, let end, let hash):
+        case .shardAbsent(let shard, let peer): pull(shard, peer, now, &out)
+        case .shardDamaged(let shard, let peer):
+            quarantine(peer, "prepared shard \(shard) is not what it had announced", now, &out)
+        case .shardNotStored(let shard, let peer): peers[peer]?.fetches.remove(.prepared(shard))
+        case .faultConfirmed(let shard, let line, let what, let remedy):
+            finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
+        case .misbehaved(let peer, let what): expel(peer, what, now, &out)
+        case .planned(let planBytes, let perEpoch, let laneWords, let first, let end, let hash):
             guard phase == .planning else { break }
+            bounds.laneWords = laneWords
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
             phase = .training
             if nextUpdate < endUpdate { assign(now, &out) }
@@ -267,7 +295,7 @@ public struct CoordinatorStateMachine: Sendable {
             finish(.stop, &out)
             return
         }
-        forgive(now)
+        excuseStall(now)
         for (id, peer) in peers.sorted(by: { $0.key < $1.key }) {
             if now >= peer.lastHeard + setup.times.silence {
                 lose(id, "it has been silent for \((now - peer.lastHeard) / 1000) s", now, &out)
@@ -292,7 +320,7 @@ public struct CoordinatorStateMachine: Sendable {
 
     /// A coordinator that stood still itself (stopped, swapped out, a slow disk) has no right to call others silent or late: what they
     /// said meanwhile may still lie in its sockets.
-    private mutating func forgive(_ now: Milliseconds) {
+    private mutating func excuseStall(_ now: Milliseconds) {
         defer { lastTick = now }
         guard let lastTick, now > lastTick + setup.times.alive else { return }
         let gap = now - lastTick
@@ -302,37 +330,59 @@ public struct CoordinatorStateMachine: Sendable {
     }
 
     private mutating func receive(
-        _ id: PeerID, _ message: WorkerMessage, _ payload: WorkerStateMachine.Payload?, _ now: Milliseconds, _ out: inout [Effect]
+        _ id: PeerID, _ message: WorkerMessage, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]
     ) {
         var kept = false
         if peers[id] != nil {
             peers[id]?.lastHeard = now
-            peers[id]?.heardSinceSuspension = true
+            peers[id]?.standing.hear()
         }
         switch message {
         case _ where phase == .ended: break
-        case .hello(let hello): greet(id, hello, now, &out)
+        case .hello(let hello) where payload == nil: greet(id, hello, now, &out)
         case .leaving:
             lose(id, "it left", now, &out)
             out.append(.drop(id))
         case _ where peers[id] == nil: out.append(.send(id, .sayHello))
-        case .alive: break
+        default:
+            if let objection = objection(to: message, payload) {
+                expel(id, objection, now, &out)
+            } else {
+                kept = act(on: message, payload, from: id, now, &out)
+            }
+        }
+        if let payload, !kept { out.append(.release(payload.buffer)) }
+    }
+
+    private func objection(to message: WorkerMessage, _ payload: Payload?) -> String? {
+        // What belongs to another run has other bounds; it is thrown away anyway.
+        if case .contribution(let contribution) = message, contribution.run != setup.run { return nil }
+        return bounds.objection(to: message, payload)
+    }
+
+    /// What a greeted worker said and honestly can say. - Returns: whether the payload was kept.
+    private mutating func act(
+        on message: WorkerMessage, _ payload: Payload?, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+    ) -> Bool {
+        switch message {
+        case .alive, .hello, .leaving: break
         case .fetch(let request):
             peers[id]?.lastProgress = now
             if request.blob == .parameters { resendParameters(id, now, &out) } else { out.append(.serve(id, request)) }
         case .prepared(let shard, let size, let digest):
             announced(shard, size, digest, id, now, &out)
-        case .prepareFailed(let shard, let line, let what, let remedy):
-            if unprepared.contains(shard) {
-                finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
+        case .prepareFailed(let shard, let line, _, _):
+            // One worker's word ends no run: the coordinator has the text too.
+            if unprepared.contains(shard), peers[id]?.preparing[shard] != nil {
+                out.append(.confirmFault(id, shard: shard, line: line))
             }
-        case .chunk(let chunk): kept = take(chunk, payload, id, now, &out)
+        case .chunk(let chunk): return take(chunk, payload, id, now, &out)
         case .laneReady(let lane):
             peers[id]?.lastProgress = now
             ready(lane, id, now, &out)
-        case .contribution(let contribution): kept = accept(contribution, payload, id, now, &out)
-        case .trouble(let what): bar(id, what, now, &out)
+        case .contribution(let contribution): return accept(contribution, payload, id, now, &out)
+        case .trouble(let what): quarantine(id, what, now, &out)
         }
-        if let payload, !kept { out.append(.release(payload.buffer)) }
+        return false
     }
 }

@@ -11,34 +11,28 @@ public enum Job: Hashable, Sendable {
 /// A worker as a value: the same machine runs in the program and in the simulation.
 public struct WorkerStateMachine: Sendable {
     /// What a job or a computation reports belongs to the membership and the open lane that it was begun for: the shell drops what was
-    /// begun
-    /// before the last `.join`, and gradients of a lane that was closed since.
+    /// begun before the last `.join`, and gradients of a lane that was closed since.
     public enum Event: Sendable {
         case tick
-        /// `count` and `hash` describe the payload; `buffer` names it, nil when there is none.
         case message(CoordinatorMessage, payload: Payload?)
+        /// The description of the run is taken in: it has that many lanes.
+        case joined(lanes: Int)
+        /// It cannot be.
+        case cannotJoin(String)
         /// The shell looked at a job: these blobs are missing here (none: it can be performed).
         case needs(Job, [Wanted])
         /// A shard is prepared: size and digest of its bytes.
-        case prepared(shard: UInt32, size: UInt64, digest: [UInt8])
+        case prepared(shard: UInt32, size: UInt64, digest: ShardDigest)
         case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
-        case planOpened
+        case planOpened(updatesPerEpoch: UInt64)
         case laneOpened(UInt16)
         /// A job failed for a reason of this host.
         case failed(Job, String)
+        /// A chunk could not be written: the blob is given up, and every job that waits for it.
+        case notStored(BlobID, String)
         case computed(update: UInt64, lane: UInt16, LaneResult)
-    }
-
-    public struct Payload: Sendable, Equatable {
-        public var buffer: BufferID
-        public var count: Int
-        public var hash: UInt64
-
-        public init(buffer: BufferID, count: Int, hash: UInt64) {
-            self.buffer = buffer
-            self.count = count
-            self.hash = hash
-        }
+        /// The user wants the worker to stop.
+        case stopRequested
     }
 
     /// Figures of one lane's gradient.
@@ -59,7 +53,7 @@ public struct WorkerStateMachine: Sendable {
         /// Take in the description of the run; forget every lane and job of the one before.
         case join(run: UInt64, description: String)
         /// Say with `.needs` (or `.prepared`) what is missing for the job.
-        case look(Job, PrepareTicket?)
+        case locate(Job, Ticket?)
         /// Write a chunk to its blob.
         case store(Chunk, BufferID)
         /// Everything the job asked for is here.
@@ -80,12 +74,12 @@ public struct WorkerStateMachine: Sendable {
         case leave(reason: String, Departure)
     }
 
-    public enum Departure: Sendable, Equatable { case refused, finished, paused }
+    public enum Departure: Sendable, Equatable { case refused, finished, paused, stopped }
 
-    /// What `prepare` said of a shard.
-    public struct PrepareTicket: Sendable, Equatable {
-        public var textBytes: UInt64
-        public var key: [UInt8]
+    /// What the coordinator said of the blobs of a job.
+    public enum Ticket: Sendable, Equatable {
+        case shard(textBytes: UInt64, key: CacheKey)
+        case plan(byteCount: UInt64)
     }
 
     private struct Work: Sendable {
@@ -101,12 +95,14 @@ public struct WorkerStateMachine: Sendable {
     /// nil from an introduction until it is answered.
     private var run: UInt64?
     private var session: UInt32 = 0
-    private var tree = ReductionTree(lanes: 1)
+    /// nil until the shell has taken in the description of the run.
+    private var bounds: RunBounds?
+    private var updatesPerEpoch: UInt64 = 0
     private var lastSent: Milliseconds = 0
     private var lastHello: Milliseconds?
     private var fetches = FetchQueue()
     private var waiting: [Job: Set<BlobID>] = [:]
-    private var tickets: [UInt32: PrepareTicket] = [:]
+    private var tickets: [UInt32: Ticket] = [:]
     private var planBytes: UInt64?
     private var planOpen = false
     private(set) var leased: Set<UInt16> = []
@@ -120,23 +116,28 @@ public struct WorkerStateMachine: Sendable {
         self.times = times
     }
 
-    /// Whether the worker has anything to do; an idle one waits for messages only.
-    public var isBusy: Bool { !waiting.isEmpty || !fetches.isEmpty }
+    /// Whether a coordinator has welcomed the worker.
+    public var isMember: Bool { run != nil }
 
     public mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
         var out: [Effect] = []
         switch event {
         case .tick: tick(now, &out)
         case .message(let message, let payload): receive(message, payload, now, &out)
+        case .joined(let lanes): if run != nil { bounds = RunBounds(lanes: lanes, textBytes: []) }
+        case .cannotJoin(let reason): out.append(.leave(reason: reason, .refused))
+        case .stopRequested: out += [.send(.leaving), .leave(reason: "stopped by a signal", .stopped)]
         case .needs(let job, let wanted): need(job, wanted, now, &out)
+        case .notStored(let blob, let what): giveUp(blob, what, &out)
         case .prepared(let shard, let size, let digest):
             waiting[.prepare(shard: shard)] = nil
             out.append(.send(.prepared(shard: shard, size: size, digest: digest)))
         case .prepareFailed(let shard, let line, let what, let remedy):
             waiting[.prepare(shard: shard)] = nil
             out.append(.send(.prepareFailed(shard: shard, line: line, what: what, remedy: remedy)))
-        case .planOpened:
+        case .planOpened(let updatesPerEpoch):
             planOpen = true
+            self.updatesPerEpoch = updatesPerEpoch
             waiting[.plan] = nil
             for lane in leased.sorted() where !open.contains(lane) { begin(.lane(lane), &out) }
         case .laneOpened(let lane):
@@ -148,10 +149,7 @@ public struct WorkerStateMachine: Sendable {
             open.insert(lane)
             out.append(.send(.laneReady(lane)))
             startLanes(&out)
-        case .failed(let job, let what):
-            waiting[job] = nil
-            if case .lane(let lane) = job { leased.remove(lane) }
-            out.append(.send(.trouble(what)))
+        case .failed(let job, let what): fail(job, what, &out)
         case .computed(let update, let lane, let result):
             if owed?.order.update == update {
                 answerLate(lane, result, &out)
@@ -206,9 +204,27 @@ public struct WorkerStateMachine: Sendable {
             out.append(.leave(reason: reason, final ? .finished : .paused))
         case .probe: break
         case _ where run == nil: break
+        // The coordinator has begun anew: what the order says is of another run's sizes.
+        case .begin(let order) where order.run != run: introduce(now, &out)
+        default:
+            // Nothing of the run is acted upon before its sizes are known.
+            guard let bounds else { break }
+            if let objection = bounds.objection(to: message, payload) {
+                out.append(.log("refused from the coordinator: \(objection)"))
+            } else {
+                kept = act(on: message, payload, now, &out)
+            }
+        }
+        if let payload, !kept { out.append(.release(payload.buffer)) }
+    }
+
+    /// What a coordinator of this run can honestly say. - Returns: whether the payload was kept.
+    private mutating func act(on message: CoordinatorMessage, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
+        switch message {
+        case .welcome, .refuse, .sayHello, .finish, .probe: break
         case .prepare(let shard, let textBytes, let key):
             // Also when it was prepared before: only the shell knows whether the file is still there.
-            tickets[shard] = PrepareTicket(textBytes: textBytes, key: key)
+            tickets[shard] = .shard(textBytes: textBytes, key: key)
             begin(.prepare(shard: shard), &out)
         case .fetch(let request): out.append(.serve(request))
         case .lease(let lane, let planBytes): lease(lane, planBytes, &out)
@@ -220,10 +236,10 @@ public struct WorkerStateMachine: Sendable {
             work?.started.remove(lane)
             work?.results[lane] = nil
             if open.remove(lane) != nil { out.append(.closeLane(lane)) }
-        case .begin(let order): kept = take(order, payload, now, &out)
-        case .chunk(let chunk): kept = take(chunk, payload, now, &out)
+        case .begin(let order): return take(order, payload, now, &out)
+        case .chunk(let chunk): return take(chunk, payload, now, &out)
         }
-        if let payload, !kept { out.append(.release(payload.buffer)) }
+        return false
     }
 
     private mutating func join(_ run: UInt64, _ description: String, _ out: inout [Effect]) {
@@ -231,6 +247,7 @@ public struct WorkerStateMachine: Sendable {
         fetches = FetchQueue()
         waiting = [:]
         tickets = [:]
+        bounds = nil
         planBytes = nil
         planOpen = false
         leased = []
@@ -240,15 +257,28 @@ public struct WorkerStateMachine: Sendable {
         out.append(.join(run: run, description: description))
     }
 
-    /// The number of lanes, which the shell learns from the plan.
-    public mutating func setLanes(_ lanes: Int) { tree = ReductionTree(lanes: lanes) }
-
     private mutating func begin(_ job: Job, _ out: inout [Effect]) {
         guard waiting[job] == nil else { return }
         waiting[job] = []
-        var ticket: PrepareTicket?
-        if case .prepare(let shard) = job { ticket = tickets[shard] }
-        out.append(.look(job, ticket))
+        let ticket: Ticket? =
+            switch job {
+            case .prepare(let shard): tickets[shard]
+            case .plan: planBytes.map { .plan(byteCount: $0) }
+            case .lane: nil
+            }
+        out.append(.locate(job, ticket))
+    }
+
+    private mutating func fail(_ job: Job, _ what: String, _ out: inout [Effect]) {
+        waiting[job] = nil
+        if case .lane(let lane) = job { leased.remove(lane) }
+        out.append(.send(.trouble(what)))
+    }
+
+    /// A blob with a hole is no blob: later chunks of it are not taken, and what waits for it fails.
+    private mutating func giveUp(_ blob: BlobID, _ what: String, _ out: inout [Effect]) {
+        fetches.remove(blob)
+        for job in waiting.keys.sorted(by: Job.inOrder) where waiting[job]?.contains(blob) == true { fail(job, what, &out) }
     }
 
     private mutating func need(_ job: Job, _ wanted: [Wanted], _ now: Milliseconds, _ out: inout [Effect]) {
@@ -289,15 +319,8 @@ public struct WorkerStateMachine: Sendable {
         }
     }
 
-    /// The size of the plan, for the shell's `.needs(.plan, …)`.
-    public var planSize: UInt64 { planBytes ?? 0 }
-
     /// - Returns: whether the payload was kept.
     private mutating func take(_ order: Order, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
-        guard order.run == run else {
-            introduce(now, &out)
-            return false
-        }
         if let work, order.update < work.order.update { return false }
         guard planOpen || planBytes != nil else {
             // An order without a lease: the two sides disagree about this worker. It introduces itself anew.
@@ -339,6 +362,11 @@ public struct WorkerStateMachine: Sendable {
 
     private mutating func startLanes(_ out: inout [Effect]) {
         guard let current = work, current.hasParameters else { return }
+        guard !planOpen || RunBounds.isConsistent(current.order, updatesPerEpoch: updatesPerEpoch) else {
+            work = nil
+            out.append(.log("refused from the coordinator: an order for update \(current.order.update) that is not of its epoch"))
+            return
+        }
         for lane in current.order.lanes where open.contains(lane) && !current.started.contains(lane) {
             work?.started.insert(lane)
             out.append(.compute(current.order, lane: lane))
@@ -358,7 +386,7 @@ public struct WorkerStateMachine: Sendable {
 
     /// Sends each node whose lanes are all computed: leaves where another holds the lane too, else the largest nodes.
     private mutating func contribute(_ out: inout [Effect]) {
-        guard let current = work else { return }
+        guard let current = work, let tree = bounds?.tree else { return }
         let leaves = Set(current.order.leaves)
         let joined = current.order.lanes.filter { !leaves.contains($0) && Int($0) < tree.lanes }.map(Int.init)
         let nodes = tree.maximalNodes(covering: joined) + leaves.sorted().map { TreeNode(lane: Int($0)) }

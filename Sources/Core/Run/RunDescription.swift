@@ -2,6 +2,7 @@
 import Base
 import FoundationEssentials
 import Numerics
+import Protocol
 import Text
 
 /// The run as the welcome tells it: enough to prepare shards and to set up the model.
@@ -46,11 +47,28 @@ public struct RunDescription: Codable, Sendable {
         self.local = local
     }
 
-    public func encoded() -> String {
+    /// - Throws: `InputError` when the settings cannot be written as JSON, which has no infinity.
+    public func encoded() throws(InputError) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        do { return String(decoding: try encoder.encode(self), as: UTF8.self) } catch {
+            throw InputError("the run's description cannot be encoded: \(error)", at: "settings", remedy: "check the settings")
+        }
     }
+
+    /// Rows of vectors are read as the model says, from a table that is as wide as the settings say.
+    private func checkWidths() throws(InputError) {
+        var widths = spec.inputs.compactMap { if case .vectors(let input) = $0 { input.width } else { nil } }
+        if case .vectors(let target) = spec.objective { widths.append(target.width) }
+        guard widths.allSatisfy({ $0 == settings.vectorWidth }) else {
+            throw InputError(
+                "the run's description has vectors of \(settings.vectorWidth) dimensions and a model for \(widths)", at: "welcome",
+                remedy: "check the coordinator")
+        }
+    }
+
+    /// Most files of a vectors model that tokenizing needs, and bytes of one.
+    private static let (mostFiles, mostFileBytes) = (64, UInt64(1) << 40)
 
     /// - Throws: `InputError` when the text is no description or its settings are out of range.
     public static func decode(_ text: String) throws(InputError) -> RunDescription {
@@ -59,13 +77,24 @@ public struct RunDescription: Codable, Sendable {
         }
         try description.settings.validate()
         try description.spec.validate(place: "welcome")
+        try description.checkWidths()
         for file in description.modelFiles {
             // Names become paths below the worker's cache.
-            guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains("..") else {
+            guard !file.name.isEmpty, !file.name.hasPrefix("/"), !file.name.split(separator: "/").contains(".."),
+                !file.name.utf8.contains(0)
+            else {
                 throw InputError("the run's description names a file outside its folder", at: file.name, remedy: "check the coordinator")
             }
+            guard file.byteCount <= mostFileBytes else {
+                throw InputError(
+                    "the run's description has a file of \(file.byteCount) bytes", at: file.name, remedy: "check the coordinator")
+            }
         }
-        guard description.modelDigest.allSatisfy({ $0.isHexDigit }), description.modelDigest.count <= 64 else {
+        let names = Set(description.modelFiles.map(\.name))
+        guard description.modelFiles.count <= mostFiles, names.count == description.modelFiles.count else {
+            throw InputError("the run's description has too many files or one twice", at: "welcome", remedy: "check the coordinator")
+        }
+        guard let digest = Array(hex: description.modelDigest), (1...32).contains(digest.count) else {
             throw InputError("the run's description has no proper model digest", at: "welcome", remedy: "check the coordinator")
         }
         return description
@@ -78,14 +107,12 @@ public struct RunPlan: Codable, Sendable {
         public var lane: Int
         /// Number of its first line in the corpus: documents are named by their line.
         public var firstLine: UInt64
-        /// Cache key of the prepared shard, hexadecimal.
-        public var key: String
+        public var key: CacheKey
         /// Bytes of the prepared shard.
         public var byteCount: UInt64
-        /// SHA-256 of the prepared shard, hexadecimal.
-        public var digest: String
+        public var digest: ShardDigest
 
-        public init(lane: Int, firstLine: UInt64, key: String, byteCount: UInt64, digest: String) {
+        public init(lane: Int, firstLine: UInt64, key: CacheKey, byteCount: UInt64, digest: ShardDigest) {
             self.lane = lane
             self.firstLine = firstLine
             self.key = key
@@ -111,30 +138,74 @@ public struct RunPlan: Codable, Sendable {
     }
 
     /// The random words and the word `[MASK]`.
-    /// - Throws: `InputError` when the figures are of another schema.
-    public func words(schema: FeatureSchema) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
-        guard let random = RandomWordTable(figures: randomWordFigures, schema: schema),
-            let mask = WordFigures.decode(maskWordFigures, schema: schema), let word = mask.first?.word, mask.count == 1
+    /// - Throws: `InputError` when the figures are of another schema, name vectors that are none, or count beyond all numbers.
+    public func words(schema: FeatureSchema, vectorRows: Int) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
+        func isSound(_ words: [(word: WordFeatures, count: UInt64)]) -> Bool {
+            var total: UInt64 = 0
+            for entry in words {
+                let (sum, overflow) = total.addingReportingOverflow(entry.count)
+                guard !overflow, entry.word.rows.allSatisfy({ Int($0) < vectorRows }) else { return false }
+                total = sum
+            }
+            return words.count <= RandomWordTable.limit
+        }
+        guard let words = WordFigures.decode(randomWordFigures, schema: schema), isSound(words),
+            let random = RandomWordTable(figures: randomWordFigures, schema: schema),
+            let mask = WordFigures.decode(maskWordFigures, schema: schema), isSound(mask), let word = mask.first?.word, mask.count == 1
         else { throw InputError("the run's plan has words of other columns", at: "plan", remedy: "install the same t2v on both hosts") }
         return (random, word)
     }
 
-    public func encoded() -> [UInt8] { (try? JSONEncoder().encode(self)).map(Array.init) ?? [] }
+    /// - Throws: `InputError` when there is no JSON for it.
+    public func encoded() throws(InputError) -> [UInt8] {
+        do { return Array(try JSONEncoder().encode(self)) } catch {
+            throw InputError("the run's plan cannot be encoded: \(error)", at: "plan", remedy: "check the settings")
+        }
+    }
 
-    /// - Throws: `InputError` when the bytes are no plan for that many lanes.
-    public static func decode(_ bytes: [UInt8], lanes: Int) throws(InputError) -> RunPlan {
-        guard let plan = try? JSONDecoder().decode(RunPlan.self, from: Data(bytes)), plan.updates.laneWords.count == lanes,
-            plan.updates.updatesPerEpoch > 0,
-            plan.shards.allSatisfy({ (0..<lanes).contains($0.lane) })
-        else { throw InputError("the run's plan cannot be read", at: "plan", remedy: "install the same t2v on both hosts") }
-        guard plan.shards.allSatisfy({ $0.key.count == 64 && $0.key.allSatisfy(\.isHexDigit) }) else {
-            throw InputError("the run's plan has a shard without a proper key", at: "plan", remedy: "check the coordinator")
+    /// - Throws: `InputError` when the bytes are no plan of a run with these settings. What passes can be computed with: no sum overflows,
+    ///   no division is by zero, no index leaves its table.
+    public static func decode(_ bytes: [UInt8], settings: TrainingSettings) throws(InputError) -> RunPlan {
+        func refuse(_ what: String) -> InputError {
+            InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
+        }
+        let plan: RunPlan
+        do { plan = try JSONDecoder().decode(RunPlan.self, from: Data(bytes)) } catch { throw refuse("\(error)") }
+        try plan.updates.validate(settings)
+        var nextLine: UInt64 = 0
+        for (index, shard) in plan.shards.enumerated() {
+            guard (0..<settings.lanes).contains(shard.lane) else { throw refuse("shard \(index) is in lane \(shard.lane)") }
+            guard shard.firstLine >= nextLine, shard.firstLine < mostLines else { throw refuse("shard \(index) begins before its place") }
+            guard (1...RunBounds.mostPreparedBytes(WireLimits.shardText)).contains(shard.byteCount) else {
+                throw refuse("shard \(index) has \(shard.byteCount) bytes")
+            }
+            nextLine = shard.firstLine + 1
         }
         return plan
     }
 
+    /// Lines of a corpus are counted below this.
+    private static let mostLines: UInt64 = 1 << 53
+
     /// Shard numbers of a lane, in the corpus's order.
     public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
+}
+
+extension UpdatePlan {
+    /// - Throws: `InputError` for a division that no corpus has with these settings: what passes never divides by zero or overflows.
+    public func validate(_ settings: TrainingSettings) throws(InputError) {
+        func refuse(_ what: String) -> InputError {
+            InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
+        }
+        guard laneWords.count == settings.lanes else { throw refuse("it has \(laneWords.count) lanes of \(settings.lanes)") }
+        guard laneWords.allSatisfy({ $0 < Self.mostWords }) else { throw refuse("a lane has too many words") }
+        guard words > 0, updatesPerEpoch == UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize).updatesPerEpoch else {
+            throw refuse("it has \(updatesPerEpoch) updates for \(words) words in batches of \(settings.batchSize)")
+        }
+    }
+
+    /// Words of a lane are counted below this, so that those of all lanes can be added.
+    private static let mostWords: UInt64 = 1 << 48
 }
 
 extension TrainingSettings {
@@ -156,7 +227,8 @@ extension TrainingSettings {
         try require((1...ReductionTree.maximumLanes).contains(lanes), "--lanes", lanes, "1 to \(ReductionTree.maximumLanes)")
         try require(maskProbability >= 0 && maskProbability <= 1, "--mask-prob", maskProbability, "a probability from 0 to 1")
         try require(vectorWidth > 0 && vectorWidth <= 65536, "the vectors' width", vectorWidth, "a vectors model of 1 to 65536 dimensions")
-        try require(vectorRows > 0, "the number of vectors", vectorRows, "a vectors model that has vectors")
+        try require(
+            (1...100_000_000).contains(vectorRows), "the number of vectors", vectorRows, "a vectors model of 1 to 100000000 vectors")
         try require(
             optimizer.learnRate > 0 && optimizer.learnRate.isFinite, "learn_rate", optimizer.learnRate, "a learning rate above 0")
     }

@@ -13,10 +13,12 @@ public enum Startup {
     /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
     /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.
     public static func prepare(blasCore: String?) throws(InputError) {
+        // Whoever started us may ignore the deaths of children, which is inherited: then nobody could tell how a worker ended.
+        signal(SIGCHLD, SIG_DFL)
         // Whoever started us may have blocked the signals that stop us: masks are inherited.
         var signals = sigset_t()
         sigemptyset(&signals)
-        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, signal) }
+        for number in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, number) }
         sigprocmask(SIG_UNBLOCK, &signals, nil)
         guard t2v_cpu_is_x86_64_v3() != 0 else {
             throw InputError(
@@ -91,6 +93,9 @@ public enum Startup {
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Milliseconds(time.tv_sec) * 1000 + Milliseconds(time.tv_nsec) / 1_000_000
     }
+
+    /// The host's memory, in bytes.
+    public static var memoryBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
 
     public static var hostName: String {
         var buffer = [CChar](repeating: 0, count: 256)

@@ -141,9 +141,19 @@ public final class TrainingState {
         DispatchQueue.concurrentPerform(iterations: count) { body($0) }
     }
 
+    /// What a worker sent for a node of the tree.
+    public typealias ReceivedNode = (node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)
+
+    /// Why an update was not applied. Nothing has changed then: parameters, moments, averages and figures are those of the version before.
+    public enum UpdateError: Error {
+        /// A payload does not decode.
+        case undecodable(WireError)
+        /// A loss or the norm of the reduced gradient is not a finite number. `nodes`: whose figures are not; empty when only the sum is.
+        case notFinite(nodes: [TreeNode])
+    }
+
     /// Adds the received nodes along the tree and applies the optimizer.
-    /// - Throws: `WireError` when a payload does not decode; nothing has changed then.
-    public func apply(_ nodes: [(node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)]) throws(WireError) {
+    public func apply(_ nodes: [ReceivedNode]) throws(UpdateError) {
         var found: [TreeNode: TreeOperand<GradientView>] = [:]
         var copies: [MessageBuffer] = []
         for entry in nodes {
@@ -158,24 +168,33 @@ public final class TrainingState {
                 copies.append(copy)
                 data = UnsafeRawBufferPointer(copy.bytes)
             }
-            found[entry.node] = .value(try coding.view(payload: data))
+            do throws(WireError) { found[entry.node] = .value(try coding.view(payload: data)) } catch { throw .undecodable(error) }
         }
         let tree = ReductionTree(lanes: settings.lanes)
         let sum = GradientSum(coding, tree, tree.root) { found[$0] ?? .children }
+        let step = optimizer.begin(buffers, words: nodes.reduce(0) { $0 &+ $1.contribution.words })
+        let norms = UnsafeMutableBufferPointer<Double>.allocate(capacity: optimizer.layers.count)
+        norms.initialize(repeating: 0)
+        defer { norms.deallocate() }
+        inParallel(norms.count) { [self] layer in
+            let range = optimizer.layers[layer]
+            if let sum {
+                sum.write(range, to: gradient)
+            } else {
+                (gradient + range.lowerBound).update(repeating: 0, count: range.count)
+            }
+            norms[layer] = optimizer.norm(step, layer: layer, gradient: gradient, state: buffers)
+        }
+        // Before anything is written: else the next checkpoints hold what no smaller learning rate can mend.
+        guard norms.allSatisfy(\.isFinite), nodes.allSatisfy({ $0.contribution.losses.allSatisfy { Double(bitPattern: $0).isFinite } })
+        else { throw .notFinite(nodes: nodes.filter { !isFinite($0) }.map(\.node)) }
         let next = pool.next()
         shared?.withdraw(next)
-        let target = next.bytes.assumingMemoryBound(to: Float.self)
-        let step = optimizer.begin(buffers, words: nodes.reduce(0) { $0 + $1.contribution.words })
-        if let base = target.baseAddress {
-            inParallel(optimizer.layers.count) { [self] layer in
-                let range = optimizer.layers[layer]
-                if let sum {
-                    sum.write(range, to: gradient)
-                } else {
-                    (gradient + range.lowerBound).update(repeating: 0, count: range.count)
-                }
-                optimizer.apply(step, layer: layer, gradient: gradient, state: buffers, next: base)
+        if let base = next.bytes.assumingMemoryBound(to: Float.self).baseAddress {
+            inParallel(norms.count) { [self] layer in
+                optimizer.apply(step, layer: layer, norm: norms[layer], gradient: gradient, state: buffers, next: base)
             }
+            optimizer.finish(step, buffers)
             buffers.adopt(parameters: base)
         }
         current = next
@@ -183,15 +202,20 @@ public final class TrainingState {
         count(nodes.map(\.contribution))
     }
 
+    private func isFinite(_ entry: ReceivedNode) -> Bool {
+        entry.contribution.losses.allSatisfy { Double(bitPattern: $0).isFinite }
+            && entry.payload.map { coding.isFinite(payload: $0.data) } ?? true
+    }
+
     private func count(_ contributions: [Contribution]) {
         var lossOfUpdate = 0.0
         for contribution in contributions {
             for bits in contribution.losses { lossOfUpdate += Double(bitPattern: bits) }
-            wordCount += contribution.words
-            selectedCount += contribution.selected
-            epochSelectedCount += contribution.selected
+            wordCount &+= contribution.words
+            selectedCount &+= contribution.selected
+            epochSelectedCount &+= contribution.selected
         }
-        let selected = contributions.reduce(0) { $0 + $1.selected }
+        let selected = contributions.reduce(0) { $0 &+ $1.selected }
         if selected > 0 { lastLossPerWord = lossOfUpdate / Double(selected) }
         loss += lossOfUpdate
         epochLoss += lossOfUpdate

@@ -35,6 +35,21 @@ public struct ConnectionWatch: Sendable, Equatable {
     }
 }
 
+/// How long a worker waits for a coordinator that does not take it in. A value: time comes from outside.
+public struct WorkerPatience: Sendable, Equatable {
+    /// Ten minutes: longer than a coordinator takes to start or to come back; a batch job must not wait for ever.
+    public static let limit: Milliseconds = 600_000
+
+    private var since: Milliseconds
+
+    public init(now: Milliseconds) { since = now }
+
+    /// - Parameter isWell: the connection stands, and the coordinator has welcomed the worker.
+    public mutating func note(isWell: Bool, now: Milliseconds) { if isWell { since = now } }
+
+    public func isOver(now: Milliseconds) -> Bool { now >= since + Self.limit }
+}
+
 /// Keeps a log readable when the same thing happens again and again: port scanners, a worker with a wrong key.
 public struct RepeatedMessages: Sendable {
     /// The same text is let through once in this time.

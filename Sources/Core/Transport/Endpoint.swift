@@ -70,13 +70,67 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         return !Endpoint.resolves(host, family: AF_INET) && Endpoint.resolves(host, family: AF_INET6)
     }
 
-    private static func resolves(_ host: String, family: Int32) -> Bool {
+    private static func resolves(_ host: String, family: Int32) -> Bool { (try? address(of: host, family: family)) != nil }
+
+    /// The endpoint as libzmq binds it: with an address. It takes the names of interfaces, but not of hosts.
+    /// - Throws: `InputError` when the name is not known.
+    func bindable() throws(InputError) -> String {
+        var literal = (in_addr(), in6_addr())
+        guard transport == .tcp, host != "*", if_nametoindex(host) == 0, inet_pton(AF_INET, host, &literal.0) != 1,
+            inet_pton(AF_INET6, host, &literal.1) != 1
+        else { return text }
+        let address: String
+        do { address = try Endpoint.address(of: host, family: needsIPv6 ? AF_INET6 : AF_INET) } catch {
+            throw InputError("the host name is not known (\(error.what))", at: text, remedy: "give an address of this host, or * for all")
+        }
+        return "tcp://\(address):\(port == 0 ? "*" : "\(port)")"
+    }
+
+    /// What getaddrinfo says against a name.
+    private struct UnknownName: Error { var what: String }
+
+    /// The first address of a host, as endpoints spell it.
+    private static func address(of host: String, family: Int32) throws(UnknownName) -> String {
         var hints = addrinfo()
         hints.ai_family = family
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, nil, &hints, &found) == 0 else { return false }
-        freeaddrinfo(found)
-        return true
+        let code = getaddrinfo(host, nil, &hints, &found)
+        guard code == 0, let first = found else { throw UnknownName(what: String(cString: gai_strerror(code))) }
+        defer { freeaddrinfo(found) }
+        // With port 0, which is cut off again.
+        return String(numericAddress(first.pointee.ai_addr, first.pointee.ai_addrlen).dropLast(2))
     }
+
+    /// Why nobody answers there, as far as one attempt tells; it may take seconds.
+    public func diagnosis() -> String {
+        guard transport == .tcp else { return "there is no socket at \(text)" }
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        let code = getaddrinfo(host, "\(port)", &hints, &found)
+        guard code == 0, let first = found?.pointee else {
+            return "the host name \(host) is not known (\(String(cString: gai_strerror(code))))"
+        }
+        defer { freeaddrinfo(found) }
+        let descriptor = socket(first.ai_family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+        guard descriptor >= 0 else { return "no connection can be tried: \(String(cString: strerror(errno)))" }
+        defer { close(descriptor) }
+        var failure = connect(descriptor, first.ai_addr, first.ai_addrlen) == 0 ? 0 : errno
+        if failure == EINPROGRESS {
+            var item = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            guard poll(&item, 1, Self.diagnosisMilliseconds) > 0 else {
+                return "\(host) does not answer: is the host up, and port \(port) open in its firewall?"
+            }
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &size)
+        }
+        switch failure {
+        case 0: return "\(text) takes connections, but nobody there speaks as a t2v coordinator"
+        case ECONNREFUSED: return "\(host) refuses connections to port \(port): no coordinator listens there"
+        default: return "\(host) cannot be reached: \(String(cString: strerror(failure)))"
+        }
+    }
+
+    private static var diagnosisMilliseconds: Int32 { 3_000 }
 }

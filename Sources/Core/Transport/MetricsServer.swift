@@ -53,7 +53,7 @@ public final class MetricsServer: Sendable {
         case "/metrics":
             return HTTPPage(status: "200 OK", type: "text/plain; version=0.0.4; charset=utf-8", body: snapshot.prometheusText(now: Date()))
         case "/health":
-            let trouble = silent ? "the coordinator has not reported for \(silenceSeconds) s" : snapshot.trouble
+            let trouble = silent ? "the coordinator has not reported for \(silenceSeconds) s" : nil
             let body = "\(trouble.map { "unwell: \($0)" } ?? "ok")\nstate: \(snapshot.state)\n"
             return HTTPPage(status: trouble == nil ? "200 OK" : "503 Service Unavailable", body: body)
         case "/": return HTTPPage(status: "200 OK", body: "t2v-coordinator: /metrics /health\n")

@@ -5,8 +5,6 @@ import FoundationEssentials
 public struct MetricsSnapshot: Sendable {
     /// What the coordinator is doing: "preparing", "waiting for workers", "training", "stopping", "finished".
     public var state = "starting"
-    /// Why the run is in need of help; nil while all is well. Makes `/health` answer 503.
-    public var trouble: String?
     /// Applied updates of the whole run, those before a resume included.
     public var updates = 0
     /// The epoch that is being trained, counted from 0.
@@ -48,7 +46,6 @@ public struct MetricsSnapshot: Sendable {
         func one(_ value: Double?) -> [(labels: String, value: Double)] { value.map { [("", $0)] } ?? [] }
         func label(_ name: String, _ value: String) -> String { "{\(name)=\"\(MetricsSnapshot.escape(value))\"}" }
         metric("info", "gauge", "What the coordinator is doing.", [(label("state", state), 1)])
-        metric("healthy", "gauge", "1 while the run needs no help.", one(trouble == nil ? 1 : 0))
         metric("updates_total", "counter", "Applied updates (optimizer steps).", one(Double(updates)))
         metric("epoch", "gauge", "The epoch that is being trained, from 0.", one(Double(epoch)))
         metric("words_total", "counter", "Words trained on.", one(Double(words)))

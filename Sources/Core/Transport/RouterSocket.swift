@@ -73,7 +73,7 @@ public struct RouterSocket: ~Copyable {
                 remedy: "make keys with `t2v-coordinator keygen FOLDER` and give --key and --allow, or say --insecure")
         }
         try core.set(ZMQ_IPV6, parsed.needsIPv6 ? 1 : 0)
-        guard zmq_bind(core.raw, endpoint) == 0 else {
+        guard zmq_bind(core.raw, try parsed.bindable()) == 0 else {
             throw zmqError("cannot listen", at: endpoint, remedy: "choose an address of this host and a free port")
         }
         return try core.lastEndpoint()

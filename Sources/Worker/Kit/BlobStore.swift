@@ -1,23 +1,38 @@
-// Blobs as they arrive. In: chunks. Out: whole bytes in memory, or whole files in the cache.
+// Blobs as they arrive. In: chunks. Out: whole bytes in memory, or whole files on disk.
 import Base
 import Glibc
 import Protocol
 import Text
 
 /// Collects fetched blobs. Small ones stay in memory; prepared shards and model files go to the cache's disk.
+///
+/// A blob of which a chunk could not be kept is forgotten: what comes of it later goes nowhere, and it never counts as whole.
 final class BlobStore {
-    /// A blob in memory, and which of its chunks have come.
+    /// A blob in memory: the chunks that have come. It takes no more room than they do, whatever size was announced.
     private struct Incoming {
-        var bytes: [UInt8]
-        var missing: Int
-        var offsets: Set<UInt64> = []
+        let byteCount: UInt64
+        var received: UInt64 = 0
+        var chunks: [UInt64: [UInt8]] = [:]
 
-        mutating func store(_ offset: UInt64, _ chunk: UnsafeRawBufferPointer) {
-            guard Int(offset) + chunk.count <= bytes.count, offsets.insert(offset).inserted else { return }
-            missing -= chunk.count
-            bytes.withUnsafeMutableBytes { target in
-                UnsafeMutableRawBufferPointer(rebasing: target[Int(offset)..<Int(offset) + chunk.count]).copyMemory(from: chunk)
+        /// - Returns: false for a chunk that does not lie within the blob, or not beside the others.
+        mutating func store(_ offset: UInt64, _ chunk: UnsafeRawBufferPointer) -> Bool {
+            let size = UInt64(chunk.count)
+            guard offset <= byteCount, size <= byteCount - offset, size <= byteCount - received else { return false }
+            guard chunks[offset] == nil else { return true }
+            chunks[offset] = Array(chunk)
+            received += size
+            return true
+        }
+
+        /// nil while a byte is missing.
+        var bytes: [UInt8]? {
+            guard received == byteCount else { return nil }
+            var whole: [UInt8] = []
+            for (offset, chunk) in chunks.sorted(by: { $0.key < $1.key }) {
+                guard offset == UInt64(whole.count) else { return nil }
+                whole += chunk
             }
+            return whole
         }
     }
 
@@ -25,38 +40,38 @@ final class BlobStore {
     private var files: [BlobID: IncomingFile] = [:]
 
     /// Announces a blob that will arrive in memory.
-    func expect(_ blob: BlobID, byteCount: UInt64) {
-        memory[blob] = Incoming(bytes: [UInt8](repeating: 0, count: Int(byteCount)), missing: Int(byteCount))
-    }
+    func expect(_ blob: BlobID, byteCount: UInt64) { memory[blob] = Incoming(byteCount: byteCount) }
 
     /// Announces a blob that will arrive as a file.
     func expect(_ blob: BlobID, file: IncomingFile) { files[blob] = file }
 
-    /// - Throws: `InputError` when the disk fails.
+    /// - Throws: `InputError` when the disk fails or the chunk does not fit; the blob is forgotten then.
     func store(_ chunk: Chunk, _ bytes: UnsafeRawBufferPointer) throws(InputError) {
-        if let file = files[chunk.blob] {
-            try file.write(bytes, at: chunk.offset)
-        } else {
-            memory[chunk.blob]?.store(chunk.offset, bytes)
+        do throws(InputError) {
+            if let file = files[chunk.blob] {
+                try file.write(bytes, at: chunk.offset)
+            } else if memory[chunk.blob]?.store(chunk.offset, bytes) == false {
+                throw InputError("a chunk does not fit into its blob", at: "\(chunk.blob)", remedy: "install the same t2v on both hosts")
+            }
+        } catch {
+            forget(chunk.blob)
+            throw error
         }
     }
 
     /// Gives a finished blob away; nil while bytes of it are under way: another lane's, say, that was asked for at the same time.
     func take(_ blob: BlobID) -> [UInt8]? {
-        guard memory[blob]?.missing == 0 else { return nil }
-        return memory.removeValue(forKey: blob)?.bytes
+        guard let bytes = memory[blob]?.bytes else { return nil }
+        memory[blob] = nil
+        return bytes
     }
 
-    /// Gives a finished file its name.
-    func finishFile(_ blob: BlobID) throws(InputError) {
-        guard let file = files.removeValue(forKey: blob) else { return }
-        try file.finish()
-    }
+    /// Gives a finished file away; nil when there is none.
+    func takeFile(_ blob: BlobID) -> IncomingFile? { files.removeValue(forKey: blob) }
 
     func isExpected(_ blob: BlobID) -> Bool { memory[blob] != nil || files[blob] != nil }
 
-    func removeAll() {
-        memory = [:]
-        files = [:]
-    }
+    private func forget(_ blob: BlobID) { (memory[blob], files[blob]) = (nil, nil) }
+
+    func removeAll() { (memory, files) = ([:], [:]) }
 }

@@ -41,42 +41,42 @@ extension ComputeThread {
 }
 
 extension WorkerShell {
-    func look(_ job: Job, _ ticket: WorkerStateMachine.PrepareTicket?, _ events: inout [WorkerStateMachine.Event]) {
+    func locate(_ job: Job, _ ticket: WorkerStateMachine.Ticket?, _ events: inout [WorkerStateMachine.Event]) {
         guard let run else { return }
-        switch job {
-        case .prepare(let shard):
-            guard let ticket else { return }
-            preparedKeys[shard] = ticket.key
-            if let entry = run.cache.entry(ticket.key, schema: run.schema) {
+        switch (job, ticket) {
+        case (.prepare(let shard), .shard(let textBytes, let key)):
+            preparedKeys[shard] = key
+            if let entry = run.cache.entry(key, schema: run.schema) {
                 events.append(.prepared(shard: shard, size: entry.size, digest: entry.digest))
                 return
             }
             var wanted: [Wanted] = []
             for file in run.missingModelFiles() {
                 let blob = BlobID.model(file.index)
-                if let failure = expectFile(blob, file.path, file.byteCount) {
+                if let failure = expectFile(blob, file.path) {
                     events.append(.failed(job, failure))
                     return
                 }
                 wanted.append(Wanted(blob: blob, total: file.byteCount))
             }
-            blobs.expect(.text(shard), byteCount: ticket.textBytes)
-            wanted.append(Wanted(blob: .text(shard), total: ticket.textBytes))
+            blobs.expect(.text(shard), byteCount: textBytes)
+            wanted.append(Wanted(blob: .text(shard), total: textBytes))
             events.append(.needs(job, wanted))
-        case .plan:
-            blobs.expect(.plan, byteCount: planSize)
-            events.append(.needs(job, [Wanted(blob: .plan, total: planSize)]))
-        case .lane(let lane): lookForLane(lane)
+        case (.plan, .plan(let byteCount)):
+            blobs.expect(.plan, byteCount: byteCount)
+            events.append(.needs(job, [Wanted(blob: .plan, total: byteCount)]))
+        case (.lane(let lane), _): locateShards(ofLane: lane)
+        case (.prepare, _), (.plan, _): break
         }
     }
 
     /// Makes room for a blob on disk. - Returns: why that failed, or nil.
-    private func expectFile(_ blob: BlobID, _ path: String, _ byteCount: UInt64) -> String? {
+    private func expectFile(_ blob: BlobID, _ path: String) -> String? {
         if blobs.isExpected(blob) { return nil }
         do {
             let folder = Path.parent(path)
             try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            blobs.expect(blob, file: try IncomingFile(target: path, size: byteCount))
+            blobs.expect(blob, file: try IncomingFile(target: path))
             return nil
         } catch {
             return "\(error)"
@@ -84,7 +84,7 @@ extension WorkerShell {
     }
 
     /// Finds out, on a compute thread, which prepared shards of a lane are missing here: that reads them all.
-    private func lookForLane(_ lane: UInt16) {
+    private func locateShards(ofLane lane: UInt16) {
         guard let run, let plan = run.plan else { return }
         let post = poster()
         queue.add(.prepare) { [weak self] _ in
@@ -102,8 +102,7 @@ extension WorkerShell {
     private func expectShards(_ shards: [Int], _ plan: RunPlan) -> String? {
         guard let run else { return nil }
         for index in shards {
-            let path = run.cache.path(Array(hex: plan.shards[index].key))
-            if let failure = expectFile(.prepared(UInt32(index)), path, plan.shards[index].byteCount) { return failure }
+            if let failure = expectFile(.prepared(UInt32(index)), run.cache.path(plan.shards[index].key)) { return failure }
         }
         return nil
     }
@@ -113,7 +112,7 @@ extension WorkerShell {
         do {
             try blobs.store(chunk, message.data)
         } catch {
-            post(.trouble("\(error)"))
+            events.append(.notStored(chunk.blob, "\(error)"))
         }
     }
 
@@ -123,25 +122,26 @@ extension WorkerShell {
         do {
             switch job {
             case .prepare(let shard):
-                for index in run.description.modelFiles.indices { try blobs.finishFile(.model(UInt32(index))) }
-                guard let text = blobs.take(.text(shard)), let key = preparedKeys[shard] else { return }
+                for index in run.description.modelFiles.indices { try blobs.takeFile(.model(UInt32(index)))?.finish() }
+                guard let text = blobs.take(.text(shard)), let key = preparedKeys[shard] else {
+                    return events.append(.failed(job, "the text of shard \(shard) was not kept"))
+                }
                 queue.add(.prepare) { thread in
                     let event = thread.prepare(shard, text, key, run, generation)
                     post { event }
                 }
             case .plan:
-                guard let bytes = blobs.take(.plan) else { return }
+                guard let bytes = blobs.take(.plan) else { return events.append(.failed(job, "the plan was not kept")) }
                 let settings = run.description.settings
-                let plan = try RunPlan.decode(bytes, lanes: settings.lanes)
-                run.words = try plan.words(schema: run.schema)
+                let plan = try RunPlan.decode(bytes, settings: settings)
+                run.words = try plan.words(schema: run.schema, vectorRows: settings.vectorRows)
                 run.plan = plan
-                setLanes(settings.lanes)
                 if run.vectors == nil {
                     run.vectors =
                         try run.isLocal
                         ? run.localVectors() : FetchedRows(rows: settings.vectorRows, width: settings.vectorWidth, folder: run.cache.folder)
                 }
-                events.append(.planOpened)
+                events.append(.planOpened(updatesPerEpoch: plan.updates.updatesPerEpoch))
             case .lane(let lane): try open(lane, run)
             }
         } catch {
@@ -152,7 +152,13 @@ extension WorkerShell {
     private func open(_ lane: UInt16, _ run: RunContext) throws(InputError) {
         guard let plan = run.plan else { return }
         let indices = plan.shards(ofLane: Int(lane))
-        for index in indices { try blobs.finishFile(.prepared(UInt32(index))) }
+        for index in indices {
+            // Its digest is compared before it gets its name: a later run will find it under that.
+            let shard = plan.shards[index]
+            guard let file = blobs.takeFile(.prepared(UInt32(index))) else { continue }
+            let rows = run.description.settings.vectorRows
+            try run.cache.take(file, key: shard.key, schema: run.schema, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
+        }
         if let rows = run.vectors as? FetchedRows {
             // Those of other lanes may still be on their way.
             for (number, list) in rowLists where list.lane == lane {
@@ -170,6 +176,11 @@ extension WorkerShell {
                     return
                 }
                 sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine))
+            }
+            // Else documents would not end where the plan says that the lane does.
+            guard sources.reduce(0, { $0 + UInt64($1.shard.tokens.count) }) == plan.updates.laneWords[Int(lane)] else {
+                post { .failed(.lane(lane), "lane \(lane) has other words than the plan says") }
+                return
             }
             let needed = run.isLocal ? [] : run.neededRows(sources.map(\.shard), plan)
             let reader = LaneReader(
@@ -202,7 +213,7 @@ extension WorkerShell {
 }
 
 extension ComputeThread {
-    fileprivate func prepare(_ shard: UInt32, _ text: [UInt8], _ key: [UInt8], _ run: RunContext, _ generation: Int)
+    fileprivate func prepare(_ shard: UInt32, _ text: [UInt8], _ key: CacheKey, _ run: RunContext, _ generation: Int)
         -> WorkerStateMachine.Event
     {
         do {
@@ -224,7 +235,10 @@ extension ComputeThread {
 
 extension RunContext {
     func openShard(_ planned: RunPlan.PlannedShard) -> PreparedShard? {
-        cache.open(Array(hex: planned.key), schema: schema, size: planned.byteCount, digest: Array(hex: planned.digest))
+        guard let shard = cache.open(planned.key, schema: schema, size: planned.byteCount, digest: planned.digest),
+            shard.fits(vectorRows: description.settings.vectorRows)
+        else { return nil }
+        return shard
     }
 
     /// The coordinator's own vectors file, mapped.
@@ -233,23 +247,5 @@ extension RunContext {
             throw InputError("the vectors model has no vectors", at: modelFolder, remedy: "do not change the model while a run is on")
         }
         return table
-    }
-}
-
-extension [UInt8] {
-    /// Bytes of hexadecimal digits; empty when they are none.
-    init(hex: String) {
-        let digits = hex.utf8.map { digit -> UInt8? in
-            switch digit {
-            case 48...57: digit - 48
-            case 97...102: digit - 87
-            case 65...70: digit - 55
-            default: nil
-            }
-        }
-        self = stride(from: 0, to: digits.count - 1, by: 2).compactMap { index in
-            guard let high = digits[index], let low = digits[index + 1] else { return nil }
-            return high << 4 | low
-        }
     }
 }

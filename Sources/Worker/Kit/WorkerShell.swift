@@ -6,6 +6,7 @@ import Logging
 import Numerics
 import Protocol
 import Run
+import Synchronization
 import Text
 import Transport
 
@@ -19,7 +20,7 @@ package struct WorkerOptions {
     var localToken: UInt64
     /// Descriptors of memory that is shared with the coordinator.
     var shared: (parameters: Int32, gradients: Int32)?
-    /// Wait for another run when one is over, and for a coordinator that is not there yet.
+    /// Wait for another run when one is over, and for a coordinator that is not there for as long as it takes.
     var stays: Bool
 
     package init(
@@ -31,11 +32,18 @@ package struct WorkerOptions {
     }
 }
 
+/// Why nobody answers: one thread finds out, the one that owns the socket says it.
+private final class Diagnosis: Sendable {
+    let reason = Mutex<String?>(nil)
+}
+
 /// How a worker ends.
 package enum WorkerEnd {
     case finished(String)
     case refused(String)
     case stopped
+    /// Nobody took it in for `WorkerPatience.limit`; what is known of the reason.
+    case gaveUp(String)
 }
 
 /// Runs one worker until it is told to leave.
@@ -59,7 +67,7 @@ package final class WorkerShell {
     var lanes: [UInt16: LaneWork] = [:]
     var parameters: ReceivedParameters?
     /// Keys of shards that were prepared or looked up here.
-    var preparedKeys: [UInt32: [UInt8]] = [:]
+    var preparedKeys: [UInt32: CacheKey] = [:]
     /// Vector rows that were asked for, with the lane that waits for them.
     var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
@@ -68,11 +76,17 @@ package final class WorkerShell {
     /// Memory shared with the coordinator that started this worker.
     private let parameterMemory: SharedMemory?
     private let contributionMemory: ContributionMemory?
+    /// What waits for a connection: beyond the limit only the newest messages are kept.
+    private static let (outboxLimit, outboxRest) = (64, 16)
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
     private var saidUnreachable = false
+    private let diagnosis = Diagnosis()
     private var watch = ConnectionWatch()
+    private var patience = WorkerPatience(now: Startup.milliseconds())
+    private var limits = SocketLimits()
     private var repeated = RepeatedMessages()
+    private var budget = LogBudget()
 
     package init(_ options: WorkerOptions, logger: Logger) throws(InputError) {
         self.options = options
@@ -84,8 +98,7 @@ package final class WorkerShell {
             ContributionMemory(try SharedMemory(descriptor: descriptors.gradients))
         }
         context = try ZMQContext()
-        var limits = SocketLimits()
-        limits.maximumFrameBytes = 1 << 30
+        limits.maximumFrameBytes = Int64(WireLimits.frame)
         socket = try DealerSocket(context, limits: limits, security: options.security)
         let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = WorkerStateMachine(
@@ -119,9 +132,7 @@ package final class WorkerShell {
             _ = try poller.wait(timeoutMilliseconds: outbox.isEmpty ? wait : min(wait, 5))
             signals.event.drain()
             if signals.stopRequests > 0 {
-                post(.leaving)
-                flush()
-                end = .stopped
+                events.append(.stopRequested)
                 continue
             }
             if let parentSlot, poller.isReadable(parentSlot) || poller.hasHungUp(parentSlot) {
@@ -140,6 +151,7 @@ package final class WorkerShell {
                 // libzmq gives up for good when it was refused; the key may be allowed later.
                 if watch.needsReconnect(now: Startup.milliseconds()) { try socket.reconnect() }
                 events.append(.tick)
+                waitOrGiveUp(Startup.milliseconds())
             }
         }
     }
@@ -149,13 +161,13 @@ package final class WorkerShell {
         for _ in 0..<64 {
             guard let event = socket.receive() else { return }
             switch event {
-            case .malformed(let reason): logger.warning("refused a message: \(reason)")
+            case .malformed(let reason): say(.warning, "refused a message: \(reason)")
             case .message(let header, let payload):
                 do {
                     let message = try header.withUnsafeBytes { bytes throws(WireError) in try CoordinatorMessage(header: bytes) }
                     events.append(.message(message, payload: payload.map(hold)))
                 } catch {
-                    logger.warning("refused a message: \(error)")
+                    say(.warning, "refused a message: \(error)")
                 }
             }
             // Chunks pass through the machine before the next are read: it counts what is under way.
@@ -163,7 +175,12 @@ package final class WorkerShell {
         }
     }
 
-    private func hold(_ message: ZMQMessage) -> WorkerStateMachine.Payload {
+    /// Bounded, whatever a coordinator sends.
+    private func say(_ level: Logger.Level, _ text: String) {
+        if let text = budget.admit(text, now: Startup.milliseconds()) { logger.log(level: level, "\(text)") }
+    }
+
+    private func hold(_ message: ZMQMessage) -> Payload {
         nextBuffer += 1
         buffers[nextBuffer] = message
         return .init(buffer: nextBuffer, count: message.count, hash: 0)
@@ -174,7 +191,13 @@ package final class WorkerShell {
             var event = events.removeFirst()
             if case .message(.begin(let order), var payload?) = event, let message = buffers[payload.buffer] {
                 // What lies in the coordinator's memory was not carried anywhere.
-                payload.hash = reference(in: message) != nil ? order.parameterHash : Digest64.hash(blocks: message.data)
+                if reference(in: message) != nil {
+                    payload.hash = order.parameterHash
+                } else {
+                    payload.hash = Digest64.hash(blocks: message.data)
+                    let expected = run.map { ParameterCoding(count: $0.layout.count, precision: $0.coding.precision).byteCount }
+                    if let expected, message.count != expected { payload.fault = "\(message.count) bytes where the model has \(expected)" }
+                }
                 event = .message(.begin(order), payload: payload)
             }
             for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
@@ -193,9 +216,36 @@ package final class WorkerShell {
             case .sent: outbox.removeFirst()
             default:
                 // No connection: what was meant for the old one is told again by the machine's reminders.
-                if outbox.count > 64 { outbox.removeFirst(outbox.count - 16) }
+                if outbox.count > Self.outboxLimit { outbox.removeFirst(outbox.count - Self.outboxRest) }
                 return
             }
+        }
+    }
+
+    /// Ends when nobody takes the worker in for long, unless the user wants it to stay.
+    private func waitOrGiveUp(_ now: Milliseconds) {
+        if let reason = diagnosis.reason.withLock({ $0.take() }), !watch.isUp {
+            logger.info("no coordinator at \(options.endpoint) yet; retrying (\(reason))")
+        }
+        patience.note(isWell: watch.isUp && machine.isMember, now: now)
+        guard !options.stays, options.localToken == 0, patience.isOver(now: now) else { return }
+        end = .gaveUp(reasonForSilence)
+    }
+
+    /// Why no coordinator takes the worker in, as far as it can be known.
+    private var reasonForSilence: String {
+        if let failure = watch.failure { return "\(failure)" }
+        return (try? Endpoint(options.endpoint))?.diagnosis() ?? "nobody answers"
+    }
+
+    /// Says once, as soon as it is known, why nobody answers. Another thread finds out: names may take seconds.
+    private func explainSilence() {
+        guard !saidUnreachable else { return }
+        saidUnreachable = true
+        let (diagnosis, endpoint) = (diagnosis, options.endpoint)
+        Thread.detachNewThread {
+            let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "nobody answers"
+            diagnosis.reason.withLock { $0 = reason }
         }
     }
 
@@ -211,9 +261,7 @@ package final class WorkerShell {
                 saidUnreachable = false
                 repeated.forget()
                 logger.info("connected to \(endpoint)")
-            case .connectRetried(_, let endpoint) where !saidUnreachable:
-                saidUnreachable = true
-                logger.info("no coordinator at \(endpoint) yet; trying on")
+            case .connectRetried: explainSilence()
             case .disconnected(let endpoint):
                 if wasUp { logger.warning("lost the connection to \(endpoint); connecting again") }
                 outbox = []
@@ -225,8 +273,8 @@ package final class WorkerShell {
     private func perform(_ effect: WorkerStateMachine.Effect, _ events: inout [WorkerStateMachine.Event]) {
         switch effect {
         case .send(let message): post(message)
-        case .join(let run, let text): join(run, text)
-        case .look(let job, let ticket): look(job, ticket, &events)
+        case .join(let run, let text): join(run, text, &events)
+        case .locate(let job, let ticket): locate(job, ticket, &events)
         case .store(let chunk, let buffer): store(chunk, buffer, &events)
         case .perform(let job): start(job, &events)
         case .closeLane(let lane): lanes[lane] = nil
@@ -236,7 +284,7 @@ package final class WorkerShell {
         case .forget: queue.drop(.gradient)
         case .serve(let request): serve(request)
         case .release(let buffer): buffers[buffer] = nil
-        case .log(let text): logger.warning("\(text)")
+        case .log(let text): say(.warning, text)
         case .leave(let reason, let departure): leave(reason, departure)
         }
     }
@@ -244,15 +292,16 @@ package final class WorkerShell {
     private func leave(_ reason: String, _ departure: WorkerStateMachine.Departure) {
         switch departure {
         case .refused: end = .refused(reason)
+        case .stopped: end = .stopped
         case .finished where !options.stays: end = .finished(reason)
         case .finished, .paused:
-            logger.info("\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
+            say(.info, "\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
             run = nil
             lanes = [:]
         }
     }
 
-    private func join(_ number: UInt64, _ text: String) {
+    private func join(_ number: UInt64, _ text: String, _ events: inout [WorkerStateMachine.Event]) {
         blobs.removeAll()
         membership += 1
         lanes = [:]
@@ -263,6 +312,7 @@ package final class WorkerShell {
         queue.drop(.ahead)
         do {
             let description = try RunDescription.decode(text)
+            try checkSize(description)
             if run?.run != number {
                 let folder = options.localToken != 0 ? description.local?.cache : nil
                 let cache = try folder.map { folder throws(InputError) in try PreparedCache(folder: folder) } ?? ownCache()
@@ -271,10 +321,30 @@ package final class WorkerShell {
                 preparedKeys = [:]
                 pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
             }
-            logger.info("joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
+            events.append(.joined(lanes: description.settings.lanes))
+            say(.info, "joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
         } catch {
-            end = .refused("\(error)")
+            events.append(.cannotJoin("\(error)"))
         }
+    }
+
+    /// A model that this host cannot hold is refused; one whose parameters take long to come gets a connection that waits for them.
+    private func checkSize(_ description: RunDescription) throws(InputError) {
+        let layout = ParameterLayout(spec: description.spec)
+        let bytes = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision).byteCount
+        // The parameters as they came, and a gradient.
+        let (needed, memory) = (2 * layout.count * MemoryLayout<Float>.size, Startup.memoryBytes)
+        guard needed <= memory else {
+            throw InputError(
+                "the model has \(layout.count) parameters, which need \(needed >> 20) MiB here; this host has \(memory >> 20)",
+                at: "this host", remedy: "use a smaller model or a larger host")
+        }
+        guard options.localToken == 0 else { return }
+        var wanted = SocketLimits(largestMessageBytes: bytes)
+        wanted.maximumFrameBytes = limits.maximumFrameBytes
+        guard wanted.heartbeatTimeoutMilliseconds > limits.heartbeatTimeoutMilliseconds else { return }
+        limits = wanted
+        try socket.reconnect(limits)
     }
 
     private func ownCache() throws(InputError) -> PreparedCache {
@@ -290,7 +360,7 @@ package final class WorkerShell {
         } else {
             parameters = ReceivedParameters(update: update, bytes: message, coding: coding, shared: nil)
         }
-        if parameters == nil { logger.error("the parameters of update \(update) do not fit this model's layout") }
+        if parameters == nil { say(.error, "the parameters of update \(update) do not fit this model's layout") }
     }
 
     private func compute(_ order: Order, _ lane: UInt16) {
@@ -346,14 +416,12 @@ package final class WorkerShell {
     }
 
     func serve(_ request: FetchRequest) {
-        guard case .prepared(let shard) = request.blob, let key = preparedKeys[shard], let run,
-            let file = try? MappedFile(run.cache.path(key)), Int(request.offset) < file.bytes.count
+        guard case .prepared(let shard) = request.blob, let key = preparedKeys[shard], let (bytes, owner) = run?.cache.contents(key),
+            let part = request.part(of: UInt64(bytes.count))
         else { return }
-        let end = min(file.bytes.count, Int(request.offset) + Int(request.length))
-        let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[Int(request.offset)..<end])
         post(
-            .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(file.bytes.count))),
-            payload: ZMQMessage(sharing: bytes, ownedBy: file))
+            .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(bytes.count))),
+            payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
     }
 
     /// A way for compute threads to report: what belongs to an earlier membership is dropped on arrival.
@@ -362,6 +430,4 @@ package final class WorkerShell {
         return { [weak self] item in inbox.post { self?.membership == begun ? item() : nil } }
     }
 
-    func setLanes(_ count: Int) { machine.setLanes(count) }
-    var planSize: UInt64 { machine.planSize }
 }

@@ -7,6 +7,7 @@ import Testing
     /// Pattern, text, and the byte ranges that Python 3.11's `re.finditer` gave.
     static let cases: [(String, String, [Range<Int>])] = [
         ("\\w+", "a\u{e9}_1\u{b2}\u{bd}\u{2167}-\u{4e2d} \u{308}x", [0..<12, 13..<16, 19..<20]),
+        ("a\\0b", "a\u{0}b", [0..<3]), ("\\012+x", "\u{a}x \u{0}12x", [0..<2]), ("\\0778", "?8", [0..<2]), ("[\\01]", "\u{1}", [0..<1]),
         ("\\d+", "12\u{b2}\u{661}\u{662}\u{bd}", [0..<2, 4..<8]),
         ("\\s", "a\u{85}b\u{1c}c\u{180e}d\u{200b}e\u{a0}", [1..<3, 4..<5, 14..<16]),
         ("\\S+", "a\u{85}b \u{1c}c", [0..<1, 3..<4, 6..<7]),

@@ -1,5 +1,5 @@
 // Where a step's time goes. In: kernels as they run. Out: time, floating-point operations and bytes of each. Off unless asked for.
-import Glibc
+import Base
 
 /// The kernels that a profile tells apart.
 public enum StepKernel: String, CaseIterable, Sendable {
@@ -39,12 +39,8 @@ final class KernelAccount {
         entries[kernel, default: Entry()].bytes += bytes
     }
 
-    /// Seconds of CPU time of this thread: what a quiet core would show, also on a busy one.
-    static func now() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-    }
+    /// Seconds of CPU time of this thread.
+    static func now() -> Double { ThreadClock.seconds() }
 }
 
 extension Optional<KernelAccount> {

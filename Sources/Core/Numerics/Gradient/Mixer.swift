@@ -161,7 +161,7 @@ final class Mixer {
         let wide = pieces * width
         for (index, (part, buffer)) in zip(parts, buffers).enumerated() {
             let weights = offsets.weights + part.column
-            if isWordly(index, pass.batch) {
+            if isMostlyDistinct(index, pass.batch) {
                 backwardByWord(pass, index, weights: weights)
                 continue
             }
@@ -181,9 +181,12 @@ final class Mixer {
     }
 
     /// Whether a part differs from word to word so much that products through each word's winners cost less than dense ones of its ids.
-    private func isWordly(_ index: Int, _ batch: MicroBatchContent) -> Bool {
-        parts[index].isForEveryWord && 20 * batch.parts[index].count > 11 * batch.uniqueCount
+    private func isMostlyDistinct(_ index: Int, _ batch: MicroBatchContent) -> Bool {
+        parts[index].isForEveryWord && Self.mostlyDistinct.of * batch.parts[index].count > Self.mostlyDistinct.share * batch.uniqueCount
     }
+
+    /// Measured: from 11 distinct ids for 20 unique words on.
+    private static let mostlyDistinct = (share: 11, of: 20)
 
     /// A part's columns of the mixer, through the winners of every unique word.
     private func backwardByWord(_ pass: Pass, _ index: Int, weights: Int) {
@@ -211,13 +214,13 @@ final class Mixer {
         let kernel = offsets.kernel(pass, outputs: width, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
         let keptWords = planeWords(width: width)
         let row = pass.scratch.row
-        let shared = parts.indices.count { !isWordly($0, batch) }
+        let shared = parts.indices.count { !isMostlyDistinct($0, batch) }
         pass.measure(.mixerRows, bytes: batch.uniqueCount * 4 * (2 * shared * wide + 5 * width)) {
-            for (index, buffer) in buffers.enumerated() where !isWordly(index, batch) {
+            for (index, buffer) in buffers.enumerated() where !isMostlyDistinct(index, batch) {
                 buffer.dProduct.update(repeating: 0, count: buffer.count * wide)
             }
             withPlanes(masksWords ? batch.levels[0].kept : []) { kept in
-                withCursors(pass, \.dProduct, { !isWordly($0, batch) }) { cursors in
+                withCursors(pass, \.dProduct, { !isMostlyDistinct($0, batch) }) { cursors in
                     for word in 0..<batch.uniqueCount {
                         let dMax = dEmbedded + word * width
                         kernel.backward(

@@ -23,11 +23,25 @@ public struct AdamOptimizer: Sendable {
     ///   - words: all tokens of the update, selected or not.
     public func step(gradient: UnsafePointer<Float>, words: UInt64, state: OptimizerState) {
         let step = begin(state, words: words)
-        for layer in layers.indices { apply(step, layer: layer, gradient: gradient, state: state, next: state.parameters) }
+        let norms = layers.indices.map { norm(step, layer: $0, gradient: gradient, state: state) }
+        for layer in layers.indices {
+            apply(step, layer: layer, norm: norms[layer], gradient: gradient, state: state, next: state.parameters)
+        }
+        finish(step, state)
+    }
+
+    /// Norm of a layer's gradient as the step takes it. Not a finite number: the update must not be applied, and nothing was written.
+    /// - Parameters:
+    ///   - layer: its index in the layout.
+    ///   - gradient: stands for all layers; read in the layer's range.
+    public func norm(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState) -> Double {
+        decayedNorm(gradient, state.parameters, layers[layer], scale: step.scale)
     }
 
     /// Numbers of one update that all layers share.
     public struct Step: Sendable {
+        /// Counted from 1.
+        let number: UInt64
         let rate: Float
         let averaging: Float
         /// Of the gradient's sum.
@@ -36,28 +50,33 @@ public struct AdamOptimizer: Sendable {
         let decay: Float
     }
 
-    /// Begins update `state.step + 1`; `apply` it to every layer.
+    /// What update `state.step + 1` needs: its norms are looked at, it is applied to every layer and finished. Nothing is changed here.
     /// - Parameter words: all tokens of the update, selected or not.
     public func begin(_ state: OptimizerState, words: UInt64) -> Step {
         let learnRate = settings.learnRate.rate(update: state.step)
-        state.step += 1
-        let time = Double(state.step)
-        let (fix1, fix2) = (1 - power(settings.beta1, state.step), 1 - power(settings.beta2, state.step))
+        let number = state.step + 1
+        let time = Double(number)
+        let (fix1, fix2) = (1 - power(settings.beta1, number), 1 - power(settings.beta2, number))
         let decay = min(Float((1 + time) / (10 + time)), 0.9999)
         return Step(
-            rate: Float(learnRate * fix2.squareRoot() / fix1), averaging: 1 - decay,
+            number: number, rate: Float(learnRate * fix2.squareRoot() / fix1), averaging: 1 - decay,
             scale: settings.gradientScale == .words && words > 0 ? 1 / Float(words) : 1,
             decay: settings.l2IsWeightDecay ? Float(learnRate * settings.l2) : 0)
     }
 
+    /// Every layer has been applied.
+    public func finish(_ step: Step, _ state: OptimizerState) { state.step = step.number }
+
     /// One layer of an update. Layers do not touch each other: several threads may apply them at the same time.
     /// - Parameters:
     ///   - layer: its index in the layout.
+    ///   - norm: the layer's, a finite number.
     ///   - gradient: stands for all layers; read in the layer's range.
     ///   - next: where the next version of the parameters goes; may be `state.parameters`.
-    public func apply(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>) {
+    public func apply(
+        _ step: Step, layer: Int, norm: Double, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>
+    ) {
         let range = layers[layer]
-        let norm = decayedNorm(gradient, state.parameters, range, scale: step.scale)
         let clip = settings.gradClip
         let clipping = clip > 0 && norm >= clip ? Float(clip / norm) : 1
         switch (settings.l2IsWeightDecay, settings.averages) {

@@ -20,7 +20,8 @@ public struct GradientCoding: Sendable, Equatable {
         width = tables.first?.shape[1] ?? 1
         rows = tables.reduce(0) { $0 + $1.shape[0] }
         count = layout.count
-        precondition((tables.first?.offset ?? 0) == 0 && tables.allSatisfy { $0.shape[1] == width }, "tables stand first and are equally wide")
+        precondition(
+            (tables.first?.offset ?? 0) == 0 && tables.allSatisfy { $0.shape[1] == width }, "tables stand first and are equally wide")
         precondition(tables.reduce(0) { $0 + $1.count } == rows * width)
     }
 
@@ -50,22 +51,48 @@ public struct GradientCoding: Sendable, Equatable {
         GradientView(bitmap: bitmap, rows: gradient, rest: gradient + rows * width, packing: nil)
     }
 
-    /// The gradient that `payload` encodes; it must be aligned to 8 bytes and outlive the view.
+    /// Reads the bitmap of a payload, of any alignment. - Returns: how many rows are present.
     /// - Throws: `WireError` when the length does not fit the bitmap or a padding bit is set.
-    public func view(payload: UnsafeRawBufferPointer) throws(WireError) -> GradientView {
-        guard payload.count >= bitmapBytes, let base = payload.baseAddress else {
-            throw WireError(what: "gradient ends inside its bitmap", offset: payload.count)
+    @discardableResult
+    public func check(payload: UnsafeRawBufferPointer) throws(WireError) -> Int {
+        guard payload.count >= bitmapBytes else { throw WireError(what: "gradient ends inside its bitmap", offset: payload.count) }
+        var (present, last) = (0, UInt64(0))
+        for word in 0..<bitmapWords {
+            last = UInt64(littleEndian: payload.loadUnaligned(fromByteOffset: 8 * word, as: UInt64.self))
+            present += last.nonzeroBitCount
         }
-        precondition(Int(bitPattern: base) % 8 == 0)
-        let bitmap = base.assumingMemoryBound(to: UInt64.self)
-        for row in rows..<bitmapWords * 64 where bitmap[row >> 6] & (1 << UInt64(row & 63)) != 0 {
-            throw WireError(what: "gradient bitmap has a bit for row \(row) of \(rows)", offset: row >> 3)
+        if rows % 64 != 0, last >> UInt64(rows % 64) != 0 {
+            throw WireError(what: "gradient bitmap has a bit beyond row \(rows - 1)", offset: bitmapBytes - 8)
         }
-        let present = rank(of: bitmapWords * 64, in: bitmap)
         let expected = bitmapBytes + precision.bytesPerFloat * (present * width + restCount)
         guard payload.count == expected else {
             throw WireError(what: "gradient has \(payload.count) bytes, its bitmap says \(expected)", offset: bitmapBytes)
         }
+        return present
+    }
+
+    /// Whether every float of a payload that was checked is a finite number.
+    public func isFinite(payload: UnsafeRawBufferPointer) -> Bool {
+        // The exponent's bits, all of them: infinity or NaN.
+        switch precision {
+        case .float32:
+            return stride(from: bitmapBytes, to: payload.count - 3, by: 4).allSatisfy {
+                payload.loadUnaligned(fromByteOffset: $0, as: UInt32.self) & 0x7F80_0000 != 0x7F80_0000
+            }
+        case .bf16:
+            return stride(from: bitmapBytes, to: payload.count - 1, by: 2).allSatisfy {
+                payload.loadUnaligned(fromByteOffset: $0, as: UInt16.self) & 0x7F80 != 0x7F80
+            }
+        }
+    }
+
+    /// The gradient that `payload` encodes; it must be aligned to 8 bytes and outlive the view.
+    /// - Throws: as `check(payload:)`.
+    public func view(payload: UnsafeRawBufferPointer) throws(WireError) -> GradientView {
+        let present = try check(payload: payload)
+        guard let base = payload.baseAddress else { throw WireError(what: "gradient is empty", offset: 0) }
+        precondition(Int(bitPattern: base) % 8 == 0)
+        let bitmap = base.assumingMemoryBound(to: UInt64.self)
         let first = base + bitmapBytes
         return GradientView(
             bitmap: bitmap, rows: first, rest: first + precision.bytesPerFloat * present * width, packing: precision)

@@ -27,11 +27,15 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-    mutating func takeKind() throws(WireError) -> UInt8 {
-        guard try take(UInt32.self) == WireLimits.magic else {
+    /// - Parameter ofAnyVersion: the one kind that every version begins alike, so that versions can name each other.
+    mutating func takeKind(ofAnyVersion lasting: UInt8) throws(WireError) -> UInt8 {
+        let magic: UInt32 = try take()
+        let kind: UInt8 = try take()
+        let isOurs = magic & WireLimits.anyVersion == WireLimits.magic & WireLimits.anyVersion
+        guard magic == WireLimits.magic || isOurs && kind == lasting else {
             throw WireError(what: "not a t2v frame of protocol version \(WireLimits.version)", offset: 0)
         }
-        return try take()
+        return kind
     }
 
     /// 0 or 1; every value has one spelling.
@@ -58,6 +62,11 @@ extension ByteReader {
 
     mutating func takeChunk() throws(WireError) -> Chunk {
         Chunk(blob: try takeBlob(), offset: try take(), total: try take())
+    }
+
+    mutating func takeKey() throws(WireError) -> CacheKey {
+        guard let key = CacheKey(try take(raw: CacheKey.byteCount)) else { throw WireError(what: "no cache key", offset: offset) }
+        return key
     }
 
     mutating func takeNode() throws(WireError) -> TreeNode { TreeNode(level: try take(), index: try take()) }
@@ -88,7 +97,7 @@ extension WorkerMessage {
             out.begin(4)
             out.put(shard)
             out.put(size)
-            out.put(digest)
+            out.put(digest.value)
         case .prepareFailed(let shard, let line, let what, let remedy):
             out.begin(5)
             out.put(shard)
@@ -115,11 +124,11 @@ extension WorkerMessage {
     /// - Throws: `WireError`; a hello of another protocol version decodes as far as its version, so that it can be refused by name.
     public init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
-        switch try reader.takeKind() {
+        switch try reader.takeKind(ofAnyVersion: 1) {
         case 1: self = .hello(try reader.takeHello())
         case 2: self = .alive
         case 3: self = .fetch(try reader.takeRequest())
-        case 4: self = .prepared(shard: try reader.take(), size: try reader.take(), digest: try reader.takeBytes(limit: 32))
+        case 4: self = .prepared(shard: try reader.take(), size: try reader.take(), digest: ShardDigest(try reader.take()))
         case 5:
             self = .prepareFailed(
                 shard: try reader.take(), line: try reader.take(), what: try reader.takeString(limit: WireLimits.text),
@@ -153,7 +162,7 @@ extension CoordinatorMessage {
             out.begin(68)
             out.put(shard)
             out.put(textBytes)
-            out.put(key)
+            out.put(raw: key.bytes)
         case .fetch(let request):
             out.begin(69)
             out.put(request)
@@ -181,13 +190,13 @@ extension CoordinatorMessage {
 
     public init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
-        switch try reader.takeKind() {
+        switch try reader.takeKind(ofAnyVersion: 66) {
         case 65:
             self = .welcome(
                 run: try reader.take(), session: try reader.take(), description: try reader.takeString(limit: WireLimits.header))
         case 66: self = .refuse(try reader.takeString(limit: WireLimits.text))
         case 67: self = .sayHello
-        case 68: self = .prepare(shard: try reader.take(), textBytes: try reader.take(), key: try reader.takeBytes(limit: 32))
+        case 68: self = .prepare(shard: try reader.take(), textBytes: try reader.take(), key: try reader.takeKey())
         case 69: self = .fetch(try reader.takeRequest())
         case 71: self = .lease(lane: try reader.take(), planBytes: try reader.take())
         case 72: self = .withdraw(lane: try reader.take())

@@ -4,9 +4,11 @@ import Base
 /// Fixed numbers of the wire.
 public enum WireLimits {
     /// First bytes of every header frame: "T2V" and the protocol's version.
-    public static let magic: UInt32 = 0x0156_3254
+    public static let magic: UInt32 = 0x0256_3254
+    /// The part of it that no version changes.
+    static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Raised when a frame or its meaning changes.
-    public static let version: UInt16 = 1
+    public static let version: UInt16 = 2
     /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
     public static let chunk = 1 << 20
     /// Most lanes, list elements and text that one header frame carries.
@@ -16,6 +18,11 @@ public enum WireLimits {
     public static let header = 1 << 20
     /// Chunks one side asks for before the first has come: the back-pressure.
     public static let window = 8
+    /// Largest text of a shard, and largest plan, in bytes: a worker holds them in memory.
+    public static let shardText: UInt64 = 16 << 20
+    public static let plan: UInt64 = 1 << 30
+    /// Longest frame of all, in bytes: a model whose parameters are longer cannot have workers on other hosts.
+    public static let frame = 1 << 36
 }
 
 /// A thing that is shipped in chunks.
@@ -192,8 +199,8 @@ public enum WorkerMessage: Equatable, Sendable {
     /// Nothing else to say; answered with `sayHello` by a coordinator that does not know the worker.
     case alive
     case fetch(FetchRequest)
-    /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache. `digest` is `Digest64` of its bytes.
-    case prepared(shard: UInt32, size: UInt64, digest: [UInt8])
+    /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache.
+    case prepared(shard: UInt32, size: UInt64, digest: ShardDigest)
     /// The text cannot be prepared: `line` counts from the shard's first line; -1 when no line is to blame.
     case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
     /// Payload: bytes of a prepared shard that the coordinator fetches.
@@ -215,7 +222,7 @@ public enum CoordinatorMessage: Equatable, Sendable {
     case refuse(String)
     /// The coordinator does not know this peer.
     case sayHello
-    case prepare(shard: UInt32, textBytes: UInt64, key: [UInt8])
+    case prepare(shard: UInt32, textBytes: UInt64, key: CacheKey)
     /// The coordinator asks a worker for bytes of a prepared shard.
     case fetch(FetchRequest)
     /// The lane is the worker's to compute; `planBytes` is the size of the plan, which names its shards.

@@ -3,10 +3,13 @@ import Base
 import CLinux
 import FoundationEssentials
 import Glibc
+import Synchronization
 
 /// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
 public final class PreparedCache: Sendable {
     public let folder: String
+    /// Files whose digest was found right by this process.
+    private let verified = Mutex<[CacheKey: FileIdentity]>([:])
 
     /// - Throws: `InputError` when the folder cannot be made or written.
     public init(folder: String) throws(InputError) {
@@ -21,48 +24,69 @@ public final class PreparedCache: Sendable {
         }
     }
 
-    /// $XDG_CACHE_HOME/t2v or ~/.cache/t2v; `fallback` where neither can be written.
+    /// $XDG_CACHE_HOME/t2v or ~/.cache/t2v; where neither can be written, a folder of this user's alone at `fallback`.
     public static func standard(fallback: String) throws(InputError) -> PreparedCache {
         let environment = ProcessInfo.processInfo.environment
         let home = environment["XDG_CACHE_HOME"] ?? environment["HOME"].map { "\($0)/.cache" }
         if let home, !home.isEmpty, let cache = try? PreparedCache(folder: "\(home)/t2v") { return cache }
+        try makePrivate(fallback)
         return try PreparedCache(folder: fallback)
     }
 
-    /// SHA-256 over everything a prepared shard depends on.
-    public static func key(text: [UInt8], modelDigest: String, schema: FeatureSchema, minLength: Int, maxLength: Int) -> [UInt8] {
+    /// Makes a folder, or takes one that nobody else could have put anything into: another user may know its name and be first.
+    static func makePrivate(_ folder: String) throws(InputError) {
+        func refuse(_ what: String) -> InputError { InputError(what, at: folder, remedy: "give another --cache FOLDER") }
+        guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+            throw refuse("cannot make the cache folder: \(String(cString: strerror(errno)))")
+        }
+        var status = stat()
+        let isFolder = lstat(folder, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        guard isFolder, status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
+            throw refuse("the cache folder is not this user's alone")
+        }
+    }
+
+    /// SHA-256 over everything that a prepared shard depends on.
+    /// - Parameter text: SHA-256 of the shard's text.
+    public static func key(text: [UInt8], modelDigest: String, schema: FeatureSchema, minLength: Int, maxLength: Int) -> CacheKey {
         var hasher = SHA256()
         hasher.update(text)
         hasher.update("\(modelDigest) \(schema.digest) \(minLength) \(maxLength) \(PreparedShard.version)")
-        return hasher.finalize()
+        guard let key = CacheKey(hasher.finalize()) else { preconditionFailure("SHA-256 has 32 bytes") }
+        return key
     }
 
-    public func path(_ key: [UInt8]) -> String { "\(folder)/prepared/\(key.hex).t2v" }
+    public func path(_ key: CacheKey) -> String { "\(folder)/prepared/\(key.hex).t2v" }
 
     /// Size and digest of a cached shard, or nil when there is none that is whole.
-    public func entry(_ key: [UInt8], schema: FeatureSchema) -> (size: UInt64, digest: [UInt8])? {
-        guard let file = try? MappedFile(path(key)),
-            (try? PreparedShard(bytes: file.bytes, owner: file, schema: schema, place: path(key))) != nil
-        else { return nil }
-        return (UInt64(file.bytes.count), Self.digest(file.bytes))
+    public func entry(_ key: CacheKey, schema: FeatureSchema) -> (size: UInt64, digest: ShardDigest)? {
+        guard let (file, digest) = sealed(key), (try? shard(file, key, schema)) != nil else { return nil }
+        return (UInt64(Self.body(file).count), digest)
     }
 
     /// What a fetched shard is compared with.
-    public static func digest(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
-        withUnsafeBytes(of: Digest64.hash(bytes).littleEndian) { Array($0) }
+    public static func digest(_ bytes: UnsafeRawBufferPointer) -> ShardDigest { ShardDigest(Digest64.hash(bytes)) }
+
+    /// The bytes of a cached shard and what keeps them alive; nil when there is none that is whole.
+    public func contents(_ key: CacheKey) -> (bytes: UnsafeRawBufferPointer, owner: AnyObject)? {
+        sealed(key).map { (Self.body($0.file), $0.file) }
     }
 
-    /// Maps a cached shard that has this size and digest; nil when it is missing or differs.
-    public func open(_ key: [UInt8], schema: FeatureSchema, size: UInt64, digest: [UInt8]) -> PreparedShard? {
-        guard let file = try? MappedFile(path(key)), UInt64(file.bytes.count) == size, Self.digest(file.bytes) == digest else { return nil }
-        return try? PreparedShard(bytes: file.bytes, owner: file, schema: schema, place: path(key))
+    /// Maps a cached shard that has this size and digest; nil when it is missing, damaged or another one.
+    public func open(_ key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest) -> PreparedShard? {
+        guard let (file, found) = sealed(key), UInt64(Self.body(file).count) == size, found == digest else { return nil }
+        return try? shard(file, key, schema)
+    }
+
+    private func shard(_ file: MappedFile, _ key: CacheKey, _ schema: FeatureSchema) throws(InputError) -> PreparedShard {
+        try PreparedShard(bytes: Self.body(file), owner: file, schema: schema, place: path(key))
     }
 
     /// Why nothing can be written, by trying; nil when it can. Less free space than this counts as none.
     public func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
         do throws(InputError) {
-            let file = try IncomingFile(target: "\(folder)/prepared/probe", size: UInt64(byteCount))
-            try file.write([UInt8](repeating: 1, count: byteCount))
+            let file = try IncomingFile(target: "\(folder)/prepared/probe")
+            try file.write([UInt8](repeating: 1, count: byteCount), at: 0)
             return nil
         } catch {
             var error = error
@@ -73,10 +97,56 @@ public final class PreparedCache: Sendable {
 
     /// Writes a shard that was prepared here.
     /// - Throws: `InputError` when the disk is full or fails; no part of the file stays.
-    public func store(_ bytes: [UInt8], key: [UInt8]) throws(InputError) {
-        let incoming = try IncomingFile(target: path(key), size: UInt64(bytes.count))
-        try incoming.write(bytes)
+    public func store(_ bytes: [UInt8], key: CacheKey) throws(InputError) {
+        let incoming = try IncomingFile(target: path(key))
+        try incoming.write(bytes, at: 0)
+        try seal(incoming, size: UInt64(bytes.count), digest: bytes.withUnsafeBytes(Self.digest))
+    }
+
+    /// Takes a shard into the cache whose pieces have all come.
+    /// - Throws: `InputError` when it is not what was announced, no shard, or the disk fails; no part of it stays then.
+    public func take(
+        _ incoming: IncomingFile, key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest, vectorRows: Int
+    ) throws(InputError) {
+        let contents = try incoming.contents()
+        guard UInt64(contents.bytes.count) == size, Self.digest(contents.bytes) == digest else {
+            throw InputError("a prepared shard arrived damaged", at: path(key), remedy: "it is fetched again")
+        }
+        let shard = try PreparedShard(bytes: contents.bytes, owner: contents, schema: schema, place: path(key))
+        guard shard.fits(vectorRows: vectorRows) else {
+            throw InputError("a prepared shard names vectors that are none", at: path(key), remedy: "install the same t2v on all hosts")
+        }
+        try seal(incoming, size: size, digest: digest)
+    }
+
+    // MARK: Seals
+
+    /// Behind a shard's bytes its file has 16 more: a mark and their digest. A file that a failing disk, a crash or an accident has changed
+    /// is not used, however long it has lain there.
+    private static let sealBytes = 16
+    private static let sealMark: UInt64 = 0x314C_4145_5356_3254  // "T2VSEAL1"
+
+    private func seal(_ incoming: IncomingFile, size: UInt64, digest: ShardDigest) throws(InputError) {
+        let words = [Self.sealMark.littleEndian, digest.value.littleEndian]
+        try incoming.write(words.withUnsafeBytes { Array($0) }, at: size)
         try incoming.finish()
+    }
+
+    private static func body(_ file: MappedFile) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: file.bytes.dropLast(sealBytes))
+    }
+
+    /// A cached file whose bytes have the digest that its seal says. Each file is read for that once in a process.
+    private func sealed(_ key: CacheKey) -> (file: MappedFile, digest: ShardDigest)? {
+        guard let file = try? MappedFile(path(key)), file.bytes.count > Self.sealBytes else { return nil }
+        let start = file.bytes.count - Self.sealBytes
+        let mark = file.bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self)
+        let digest = ShardDigest(UInt64(littleEndian: file.bytes.loadUnaligned(fromByteOffset: start + 8, as: UInt64.self)))
+        guard UInt64(littleEndian: mark) == Self.sealMark else { return nil }
+        if verified.withLock({ $0[key] == file.identity }) { return (file, digest) }
+        guard Self.digest(Self.body(file)) == digest else { return nil }
+        verified.withLock { $0[key] = file.identity }
+        return (file, digest)
     }
 }
 
@@ -87,11 +157,12 @@ public final class IncomingFile {
     private var descriptor: Int32
     private var finished = false
 
-    public init(target: String, size: UInt64) throws(InputError) {
+        /// - Parameter mode: permissions, less the umask.
+    public init(target: String, mode: mode_t = 0o644) throws(InputError) {
         self.target = target
         let name = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max))"
         temporary = name
-        descriptor = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0o644)
+        descriptor = Glibc.open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw Self.failure(target) }
     }
 
@@ -101,22 +172,21 @@ public final class IncomingFile {
     }
 
     public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(InputError) {
+        guard let start = off_t(exactly: offset), start <= off_t.max - off_t(bytes.count) else {
+            throw InputError("no file is as long as \(offset) bytes", at: target, remedy: "check the peer that sent it")
+        }
         var done = 0
         while done < bytes.count, let base = bytes.baseAddress {
-            let count = pwrite(descriptor, base + done, bytes.count - done, off_t(offset) + off_t(done))
+            let count = pwrite(descriptor, base + done, bytes.count - done, start + off_t(done))
             if count < 0 && errno == EINTR { continue }
             guard count > 0 else { throw Self.failure(target) }
             done += count
         }
     }
 
-    /// Writes the whole of the file.
-    func write(_ bytes: [UInt8]) throws(InputError) {
-        var failure: InputError?
-        bytes.withUnsafeBytes { buffer in
-            do throws(InputError) { try write(buffer, at: 0) } catch { failure = error }
-        }
-        if let failure { throw failure }
+    func write(_ bytes: [UInt8], at offset: UInt64) throws(InputError) {
+        let result = bytes.withUnsafeBytes { bytes in Result { () throws(InputError) in try write(bytes, at: offset) } }
+        try result.get()
     }
 
     /// The bytes so far, mapped.

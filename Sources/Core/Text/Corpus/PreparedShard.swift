@@ -28,6 +28,8 @@ public final class PreparedShard: @unchecked Sendable {
     public let words: WordBlock
     public let counts: UnsafeBufferPointer<UInt32>
     private let columns: Int
+    /// Vector rows of all words.
+    private let rowCount: Int
 
     public var documentCount: Int { lines.count }
     public var wordCount: Int { words.count }
@@ -72,7 +74,7 @@ public final class PreparedShard: @unchecked Sendable {
         guard bytes.count == sizes.total else { throw refuse("wrong length") }
         self.owner = owner
         self.bytes = bytes
-        columns = sizes.columns
+        (columns, rowCount) = (sizes.columns, sizes.rows)
         (emptyCount, tooShortCount, tooLongCount) = (Int(header[5]), Int(header[6]), Int(header[7]))
         var offset = 8 * Self.headerWords
         func array<T>(_ count: Int, _: T.Type) -> UnsafeBufferPointer<T> {
@@ -88,7 +90,9 @@ public final class PreparedShard: @unchecked Sendable {
         let rows = array(sizes.rows, UInt32.self)
         let wordBytes = array(sizes.byteCount * sizes.words, UInt8.self)
         counts = array(sizes.words, UInt32.self)
-        guard Self.ascends(starts, to: sizes.tokens) else { throw refuse("document starts do not cover the tokens") }
+        guard Self.ascends(starts, to: sizes.tokens), zip(starts, starts.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            throw refuse("document starts do not cover the tokens")
+        }
         guard Self.ascends(rowStarts, to: sizes.rows) else { throw refuse("vector rows' starts do not cover the rows") }
         guard tokens.allSatisfy({ Int($0 & ~Self.spaceBit) < sizes.words }) else { throw refuse("a token points outside the words") }
         guard let ids = ids.baseAddress, let rowStarts = rowStarts.baseAddress, let rows = rows.baseAddress,
@@ -109,6 +113,11 @@ public final class PreparedShard: @unchecked Sendable {
         return Int(last) == end
     }
 
+    /// Whether every vector row of a word is one of so many.
+    public func fits(vectorRows: Int) -> Bool {
+        UnsafeBufferPointer(start: words.rows, count: rowCount).allSatisfy { Int($0) < vectorRows }
+    }
+
     static func aligned(_ offset: Int) -> Int { (offset + 7) & ~7 }
 
     /// What decides a shard's length.
@@ -118,7 +127,8 @@ public final class PreparedShard: @unchecked Sendable {
         /// Bytes of the whole shard.
         var total: Int {
             let arrays = [
-                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words, 4 * words,
+                4 * documents, 4 * (documents + 1), 4 * tokens, 8 * columns * words, 4 * (words + 1), 4 * rows, byteCount * words,
+                4 * words,
             ]
             return arrays.reduce(8 * PreparedShard.headerWords) { $0 + PreparedShard.aligned($1) }
         }

@@ -77,6 +77,7 @@ final class PatternMatcher {
         }
         self.data = data
         self.context = context
+        Self.set(Self.usual, context)
         // 8 MiB at most: what a chunk of some 100,000 characters needs in the worst pattern seen (the URL pattern)
         stack = pcre2_jit_stack_create_8(64 << 10, 8 << 20, nil)
         pcre2_jit_stack_assign_8(context, nil, stack.map { UnsafeMutableRawPointer($0) })
@@ -89,6 +90,18 @@ final class PatternMatcher {
         pcre2_match_data_free_8(data)
     }
 
+    /// What a match may cost: calls, depth of backtracking, and heap in KiB.
+    private typealias Limits = (matches: UInt32, depth: UInt32, heap: UInt32)
+    /// PCRE2's own defaults (config.h.generic), and what a match without the JIT compiler may have.
+    private static let usual: Limits = (10_000_000, 10_000_000, 20_000_000)
+    private static let patient: Limits = (1 << 31, 1 << 31, 1 << 20)
+
+    private static func set(_ limits: Limits, _ context: OpaquePointer) {
+        pcre2_set_match_limit_8(context, limits.matches)
+        pcre2_set_depth_limit_8(context, limits.depth)
+        pcre2_set_heap_limit_8(context, limits.heap)
+    }
+
     /// The leftmost match at or after byte `from`, as Python's `search`. `notEmptyAt`: no empty match at `from` itself.
     func search(_ pattern: Pattern, _ bytes: UnsafeBufferPointer<UInt8>, from: Int = 0, notEmptyAt: Bool = false) throws(PatternFailure)
         -> (start: Int, end: Int)?
@@ -99,11 +112,9 @@ final class PatternMatcher {
             var result = pcre2_match_8(program, bytes.baseAddress, bytes.count, from, options, data, context)
             if result < PCRE2_ERROR_NOMATCH {
                 // out of JIT stack or over the match limit: once more without JIT, on the heap, and patiently; Python has no limit at all
-                pcre2_set_match_limit_8(context, 1 << 31)
-                pcre2_set_depth_limit_8(context, 1 << 31)
-                pcre2_set_heap_limit_8(context, 1 << 20)
+                Self.set(Self.patient, context)
                 result = pcre2_match_8(program, bytes.baseAddress, bytes.count, from, options | UInt32(PCRE2_NO_JIT), data, context)
-                pcre2_set_match_limit_8(context, 10_000_000)
+                Self.set(Self.usual, context)
             }
             if result == PCRE2_ERROR_NOMATCH { continue }
             guard result >= 0 else { throw PatternFailure(name: pattern.name, length: bytes.count) }

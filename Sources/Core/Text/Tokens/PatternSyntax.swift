@@ -221,12 +221,23 @@ struct PatternParser {
         case "f": return 0x0c
         case "v": return 0x0b
         case "a": return 0x07
-        case "0": return 0
+        case "0": return octal()
         case "1"..."9", "a"..."z", "A"..."Z":
             place -= 1
             throw refuse("the escape \\\(scalar)")
         default: return next
         }
+    }
+
+    /// Behind `\0`: at most two octal digits, as Python has it (3.12 `re/_parser.py`, `_escape`).
+    private mutating func octal() -> UInt32 {
+        var value: UInt32 = 0
+        for _ in 0..<2 {
+            guard let next = peek(), (0x30...0x37).contains(next) else { break }
+            value = value << 3 | (next - 0x30)
+            place += 1
+        }
+        return value
     }
 
     private mutating func hexadecimal(_ digits: Int) throws(InputError) -> UInt32 {

@@ -1,4 +1,5 @@
 // How fast shards are prepared. In: a model and a shard's text. Out: documents, tokens and CPU seconds, for benchmarks.
+import Base
 import CLinux
 import Glibc
 
@@ -19,18 +20,13 @@ public struct PreparationSpeed: Sendable {
     /// - Throws: `ShardPreparationError` as `ShardPreparer.prepare`.
     public static func measure(model: VectorsModel, jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> PreparationSpeed {
         let preparer = ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max)
-        let start = threadSeconds()
+        let start = ThreadClock.seconds()
         let bytes = try preparer.prepare(jsonl: jsonl)
-        let seconds = threadSeconds() - start
+        let seconds = ThreadClock.seconds() - start
         func header(_ index: Int) -> Int {
             bytes.withUnsafeBytes { Int(truncatingIfNeeded: $0.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self)) }
         }
         return PreparationSpeed(documents: header(2), tokens: header(3), cpuSeconds: seconds)
     }
 
-    private static func threadSeconds() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
-    }
 }

@@ -1,0 +1,75 @@
+// Who may fetch what. In: requests of greeted workers. Out: a part of a blob, nothing yet, or a refusal; the bytes are the shell's.
+import Base
+
+/// What the coordinator has for its workers, by size. Workers know every size before they ask, so an honest request fits exactly.
+public struct ArtifactServer: Sendable {
+    public enum Answer: Equatable, Sendable {
+        /// These bytes of a blob of that many.
+        case part(Range<Int>, total: UInt64)
+        /// Not here, now or any more: no answer is one, and the worker asks again.
+        case nothing
+        /// No honest worker asks for that.
+        case refusal(String)
+    }
+
+    private let modelFiles: [UInt64]
+    private let texts: [UInt64]
+    private let vectorRows: UInt64
+    private let bytesPerRow: UInt64
+    private var prepared: [UInt32: UInt64] = [:]
+    private var plan: UInt64?
+
+    /// - Parameters:
+    ///   - modelFiles: bytes of each file of the vectors model, as the welcome lists them.
+    ///   - texts: bytes of each shard's text.
+    public init(modelFiles: [UInt64], texts: [UInt64], vectorRows: Int, bytesPerRow: Int) {
+        (self.modelFiles, self.texts) = (modelFiles, texts)
+        (self.vectorRows, self.bytesPerRow) = (UInt64(max(0, vectorRows)), UInt64(max(0, bytesPerRow)))
+    }
+
+    /// A prepared shard lies in the cache.
+    public mutating func add(preparedShard shard: UInt32, byteCount: UInt64) { prepared[shard] = byteCount }
+
+    public mutating func add(planOf byteCount: UInt64) { plan = byteCount }
+
+    public func answer(_ request: FetchRequest) -> Answer {
+        if case .rows = request.blob {} else if !request.rows.isEmpty { return .refusal("a request for \(request.blob) with vector rows") }
+        let total: UInt64
+        switch request.blob {
+        case .model(let number):
+            guard Int(number) < modelFiles.count else { return .refusal("a request for file \(number) of \(modelFiles.count)") }
+            total = modelFiles[Int(number)]
+        case .text(let shard):
+            guard Int(shard) < texts.count else { return .refusal("a request for the text of shard \(shard) of \(texts.count)") }
+            total = texts[Int(shard)]
+        case .prepared(let shard):
+            guard Int(shard) < texts.count else { return .refusal("a request for shard \(shard) of \(texts.count)") }
+            guard let size = prepared[shard] else { return .nothing }
+            total = size
+        case .plan:
+            guard let plan else { return .nothing }
+            total = plan
+        case .rows:
+            guard !request.rows.isEmpty, request.rows.allSatisfy({ UInt64($0) < vectorRows }) else {
+                return .refusal("a request for vector rows that are none")
+            }
+            total = UInt64(request.rows.count) * bytesPerRow
+            guard total <= UInt64(WireLimits.chunk) || request.rows.count == 1 else {
+                return .refusal("a request for too many vector rows")
+            }
+        case .parameters: return .nothing
+        }
+        guard let part = request.part(of: total), request.offset % UInt64(WireLimits.chunk) == 0,
+            part.count == min(WireLimits.chunk, Int(clamping: total) - part.lowerBound)
+        else { return .refusal("a request for bytes from \(request.offset) of \(request.blob), which has \(total)") }
+        return .part(part, total: total)
+    }
+}
+
+extension FetchRequest {
+    /// The part of a blob of that many bytes that is asked for; nil when it begins at its end or beyond.
+    public func part(of total: UInt64) -> Range<Int>? {
+        guard offset < total, let start = Int(exactly: offset), let size = Int(exactly: total) else { return nil }
+        return start..<start + Swift.min(size - start, Int(length))
+    }
+}

@@ -1,0 +1,129 @@
+// What a peer can honestly say in this run. In: decoded messages. Out: an objection, or nothing; before a machine acts on any figure.
+import Base
+
+/// The sizes of a run, against which every figure of a message is held. Nothing that passes can overflow or leave an array.
+public struct RunBounds: Sendable, Equatable {
+    /// Most threads of a worker, as its command line allows.
+    public static let maximumThreads = 1_024
+    /// Updates are counted below this: room for the arithmetic with them, and exact in JSON.
+    static let maximumUpdates: UInt64 = 1 << 53
+
+    let tree: ReductionTree
+    /// Bytes of each shard's text.
+    let textBytes: [UInt64]
+    /// Kept words of each lane, once the plan is made.
+    var laneWords: [UInt64]?
+
+    public init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil) {
+        tree = ReductionTree(lanes: lanes)
+        self.textBytes = textBytes
+        self.laneWords = laneWords
+    }
+
+    /// No text gives a longer prepared shard: a distinct word (its columns, vector rows and bytes) and a token (4) need a byte of text and
+    /// more, a document (8) several.
+    public static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 1_024 + 4_096 }
+
+    /// Why the introduction is none.
+    static func objection(to hello: Hello) -> String? {
+        (1...UInt16(maximumThreads)).contains(hello.threads) ? nil : "a hello with \(hello.threads) threads"
+    }
+
+    // MARK: a worker's messages
+
+    /// What no honest worker of this run could have said; nil for everything else.
+    func objection(to message: WorkerMessage, _ payload: Payload?) -> String? {
+        switch message {
+        case .chunk(let chunk): return objection(to: chunk, payload)
+        case .contribution(let contribution): return objection(to: contribution, payload)
+        case _ where payload != nil: return "a payload where none belongs"
+        case .hello(let hello): return Self.objection(to: hello)
+        case .prepared(let shard, let size, _):
+            guard let text = textBytes(of: shard) else { return "news of shard \(shard) of \(textBytes.count)" }
+            guard size > 0, size <= Self.mostPreparedBytes(text) else { return "a prepared shard of \(size) bytes from \(text) of text" }
+        case .prepareFailed(let shard, let line, _, _):
+            guard let text = textBytes(of: shard) else { return "news of shard \(shard) of \(textBytes.count)" }
+            // A line has at least its end.
+            guard line >= -1, line < Int64(clamping: text) else { return "a fault in line \(line) of a text of \(text) bytes" }
+        case .laneReady(let lane): if Int(lane) >= tree.lanes { return "news of lane \(lane) of \(tree.lanes)" }
+        case .fetch, .alive, .trouble, .leaving: break
+        }
+        return nil
+    }
+
+    private func textBytes(of shard: UInt32) -> UInt64? { Int(shard) < textBytes.count ? textBytes[Int(shard)] : nil }
+
+    private func objection(to chunk: Chunk, _ payload: Payload?) -> String? {
+        guard case .prepared(let shard) = chunk.blob, textBytes(of: shard) != nil else {
+            return "a chunk of something that is not asked for"
+        }
+        return Self.objection(to: chunk, payload)
+    }
+
+    /// A chunk lies within its blob and is no longer than one that is asked for.
+    static func objection(to chunk: Chunk, _ payload: Payload?) -> String? {
+        guard let payload, payload.count > 0, payload.count <= WireLimits.chunk else { return "a chunk of an impossible length" }
+        guard chunk.offset <= chunk.total, UInt64(payload.count) <= chunk.total - chunk.offset else { return "a chunk beyond its blob" }
+        return nil
+    }
+
+    private func objection(to c: Contribution, _ payload: Payload?) -> String? {
+        guard tree.contains(c.node) else { return "a contribution for a node that the tree has not" }
+        let lanes = tree.lanes(below: c.node)
+        guard c.losses.count == lanes.count else { return "a contribution with \(c.losses.count) losses for \(lanes.count) lanes" }
+        guard (payload == nil) == (c.selected == 0) else { return "a contribution of \(c.selected) words with the wrong payload" }
+        guard c.selected <= c.words else { return "a contribution of \(c.selected) of \(c.words) words" }
+        guard let laneWords else { return nil }
+        // No lane has more words in an update than in an epoch.
+        let most = laneWords[lanes].reduce(UInt64(0)) { $0.addingSaturated($1) }
+        return c.words <= most ? nil : "a contribution of \(c.words) words from lanes of \(most)"
+    }
+
+    // MARK: a coordinator's messages
+
+    /// What no honest coordinator of this run could have said. `textBytes` and `laneWords` are not known to a worker.
+    func objection(to message: CoordinatorMessage, _ payload: Payload?) -> String? {
+        switch message {
+        case .chunk(let chunk): return Self.objection(to: chunk, payload)
+        case .begin(let order): return objection(to: order, payload)
+        case _ where payload != nil: return "a payload where none belongs"
+        case .prepare(_, let textBytes, _):
+            if textBytes == 0 || textBytes > WireLimits.shardText { return "a shard of \(textBytes) bytes of text" }
+        case .fetch(let request):
+            guard case .prepared = request.blob, request.rows.isEmpty else { return "a request for what workers have not" }
+        case .lease(let lane, let planBytes):
+            if Int(lane) >= tree.lanes { return "a lease of lane \(lane) of \(tree.lanes)" }
+            if planBytes > WireLimits.plan { return "a plan of \(planBytes) bytes" }
+        case .withdraw(let lane): if Int(lane) >= tree.lanes { return "lane \(lane) of \(tree.lanes) is withdrawn" }
+        case .welcome, .refuse, .sayHello, .finish, .probe: break
+        }
+        return nil
+    }
+
+    private func objection(to order: Order, _ payload: Payload?) -> String? {
+        if let fault = payload?.fault { return "parameters that are none: \(fault)" }
+        let lanes = Set(order.lanes)
+        guard lanes.count == order.lanes.count, lanes.allSatisfy({ Int($0) < tree.lanes }) else {
+            return "an order for lanes that are none"
+        }
+        guard Set(order.leaves).count == order.leaves.count, lanes.isSuperset(of: order.leaves) else {
+            return "an order for leaves that are not among its lanes"
+        }
+        guard order.update < Self.maximumUpdates, order.updateInEpoch <= order.update else { return "an order for update \(order.update)" }
+        return nil
+    }
+
+    /// Whether the order's place in its epoch is that of its update.
+    static func isConsistent(_ order: Order, updatesPerEpoch: UInt64) -> Bool {
+        guard updatesPerEpoch > 0 else { return false }
+        return (UInt64(order.epoch), order.updateInEpoch) == (order.update / updatesPerEpoch, order.update % updatesPerEpoch)
+    }
+}
+
+extension UInt64 {
+    /// The sum, or the largest number where it does not fit.
+    func addingSaturated(_ other: UInt64) -> UInt64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
+    }
+}

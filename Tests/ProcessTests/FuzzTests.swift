@@ -1,0 +1,57 @@
+// Peers that have the right key and lie. In: forged messages of every kind. Out: a run, and a worker, that go on as if nothing were.
+import Base
+import CLinux
+import Foundation
+import Protocol
+import Testing
+import Transport
+
+@Suite(.serialized) struct FuzzTests {
+    /// Messages each way; `make fuzz` takes a million.
+    static let messages = StrangersTests.messages
+
+    /// A worker that is greeted, holds leases and lies, beside an honest one: the same files as in an undisturbed run.
+    @Test func aLyingWorkerHarmsNobody() throws {
+        let (output, epochs) = (Scratch.path("out"), Self.messages > 100_000 ? 400 : 40)
+        let options = ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--insecure", "-i", "\(epochs)"]
+        let program = try Demo.pretrain(output, options)
+        let endpoint = try program.endpoint()
+        let hostile = try HostileWorker(endpoint: endpoint, seed: StrangersTests.seed)
+        // Alone at first: it is asked to prepare, too.
+        var sent = hostile.lie(Self.messages / 10) { program.isRunning }
+        let worker = try Program("t2v-worker", ["--connect", endpoint, "--threads", "2", "--cache", Scratch.path("cache")])
+        sent += hostile.lie(Self.messages - sent) { program.isRunning }
+        print(
+            "fuzz: \(sent) messages of a worker: greeted \(hostile.greeted) times, \(hostile.leases) leases, \(hostile.orders) orders, "
+                + "refused \(hostile.refusals) times")
+        #expect(sent >= Self.messages, "the run was over before the messages were: \(sent)\n\(program.output.suffix(2_000))")
+        #expect(hostile.greeted > 100 && hostile.leases > 100 && hostile.orders > 10 && hostile.refusals > 100)
+        #expect(program.wait(seconds: 900) == 0, "\(program.output.suffix(3_000))")
+        #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
+        #expect(!program.output.utf8.contains(0x1B), "nothing of what it says reaches the terminal raw")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: epochs)))
+    }
+
+    /// A coordinator that lies to a worker with open lanes: the worker goes on, and computes what it is honestly asked to.
+    @Test func aLyingCoordinatorKillsNoWorker() throws {
+        let coordinator = try HostileCoordinator(seed: StrangersTests.seed)
+        let arguments = ["--connect", coordinator.endpoint, "--threads", "2", "--stay", "--cache", Scratch.path("cache")]
+        var worker = try Program("t2v-worker", arguments)
+        var refused = 0
+        let sent = coordinator.lie(Self.messages) {
+            // A welcome that it can make nothing of ends a worker, with the status of wrong input and no other.
+            guard !worker.isRunning, worker.wait() == 2, let next = try? Program("t2v-worker", arguments) else { return worker.isRunning }
+            (worker, refused) = (next, refused + 1)
+            return true
+        }
+        print(
+            "fuzz: \(sent) messages of a coordinator: \(coordinator.hellos) hellos, \(coordinator.prepared) shards prepared, "
+                + "\(coordinator.lanesReady) lanes ready, \(coordinator.contributions) contributions; \(refused) times refused")
+        #expect(sent >= Self.messages, "the worker has ended after \(sent) messages: \(worker.output.suffix(3_000))")
+        #expect(coordinator.getsWorkDone { worker.isRunning }, "\(worker.output.suffix(3_000))")
+        #expect(coordinator.hellos > 10 && coordinator.lanesReady > 0 && coordinator.contributions > 0)
+        #expect(worker.output.split(separator: "\n").count < 10_000, "the log is bounded")
+        worker.signal(SIGTERM)
+        #expect(worker.wait(seconds: 20) == 0)
+    }
+}
