@@ -243,7 +243,8 @@ package final class WorkerShell {
         guard !saidUnreachable else { return }
         saidUnreachable = true
         let (diagnosis, endpoint) = (diagnosis, options.endpoint)
-        Thread.detachNewThread {
+        // Without a thread to spare the reason stays unknown.
+        try? startThread("diagnosis") {
             let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "nobody answers"
             diagnosis.reason.withLock { $0 = reason }
         }
