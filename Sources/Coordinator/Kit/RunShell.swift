@@ -440,6 +440,7 @@ package final class RunShell {
     /// Writes what is due, says goodbye and waits for the files.
     private func finish(_ end: RunEnd) throws -> RunEnd {
         if case .stopped = end { addCheckpoint(.required) }
+        addLastModel()
         let (reason, final): (String, Bool)
         switch end {
         case .complete: (reason, final) = ("the run is complete", true)

@@ -6,6 +6,12 @@ import Numerics
 /// All options of `pretrain`, as config.json records them. Keys are spaCy's where spaCy has the option (spaCy 2.3 `cli/pretrain.py`).
 public struct RunOptions: Codable, Sendable, Equatable {
     public var textsLoc: String
+    /// The job folder of a compiled spaCy 3 config; nil: spaCy 2's options.
+    package var job: String?
+    /// The texts of a job, in order; `textsLoc` names them for people.
+    package var texts: [String]?
+    /// A constant rate that a resumed job goes on with, instead of its own.
+    package var learnRate: Double?
     public var vectorsModel: String
     public var outputDir: String
     public var settings: TrainingSettings

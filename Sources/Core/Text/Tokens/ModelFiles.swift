@@ -112,6 +112,13 @@ struct ModelFiles {
     func key2row(rows: Int?) throws(InputError) -> [UInt64: Int32] {
         let place = path("vocab/key2row")
         guard exists("vocab/key2row") else { throw noVectors("vocab/key2row is missing") }
+        let result = try Self.key2row(place, rows: rows)
+        if result.isEmpty { throw noVectors("no word has a vector") }
+        return result
+    }
+
+    /// The same of any file; empty where no word has a vector.
+    static func key2row(_ place: String, rows: Int?) throws(InputError) -> [UInt64: Int32] {
         let file = try MappedFile(place)
         var reader = MsgpackReader(file.bytes, place: place)
         let count = try reader.readMapCount()
@@ -126,7 +133,6 @@ struct ModelFiles {
             }
             result[key] = Int32(row.bits)
         }
-        if result.isEmpty { throw noVectors("no word has a vector") }
         return result
     }
 

@@ -92,10 +92,23 @@ struct RecordReader {
         return .text(text)
     }
 
+    /// Decodes one line of plain text. As Python reads text files, a carriage return ends a line, too; lines without any character are left
+    /// out (spaCy 3.8 `training/corpus.py`, `PlainTextCorpus`).
+    func readPlain(_ line: UnsafeRawBufferPointer, number: Int) throws(ShardPreparationError) -> [CorpusRecord] {
+        var records: [CorpusRecord] = []
+        for part in line.split(separator: 0x0d) {
+            guard let text = String(validating: part, as: UTF8.self) else {
+                throw ShardPreparationError(line: number, what: "not UTF-8", remedy: "convert the file to UTF-8")
+            }
+            records.append(.text(text))
+        }
+        return records.isEmpty ? [.blank] : records
+    }
+
     private static let remedy = "write records as {\"text\": \"...\"} or {\"tokens\": [\"...\"]}, one a line"
 
     /// What `str.strip` takes off among ASCII characters.
-    private static func isBlank(_ byte: UInt8) -> Bool {
+    static func isBlank(_ byte: UInt8) -> Bool {
         byte == 0x20 || (byte >= 0x09 && byte <= 0x0d) || (byte >= 0x1c && byte <= 0x1f)
     }
 
