@@ -1,7 +1,7 @@
 // The plain definition of the model, dense and in double precision. In: documents as the network sees them. Out: loss and gradients.
 //
-// Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels but the Philox block
-// and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
+// Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels but
+// the Philox block and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
 
 import Foundation
 import TestSupport

@@ -73,10 +73,11 @@ import Testing
         dMax.withUnsafeBufferPointer { dMax in
             starts.withUnsafeBufferPointer { starts in
                 rowStarts.withUnsafeBufferPointer { rowStarts in
-                    guard let dMax = dMax.baseAddress, let starts = starts.baseAddress, let rowStarts = rowStarts.baseAddress else { return }
+                    guard let dMax = dMax.baseAddress, let starts = starts.baseAddress, let rowStarts = rowStarts.baseAddress
+                    else { return }
                     let products = WinnerProducts(
-                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: inputs, rows: rows, dMax: dMax, winnerStarts: starts,
-                        rowStarts: rowStarts, rowStride: stride, usesAVX512: false)
+                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: inputs, rows: rows, dMax: dMax,
+                        winnerStarts: starts, rowStarts: rowStarts, rowStride: stride, usesAVX512: false)
                     products.inputGradient(weights: weights, dInput: &swiftInput)
                     products.weightGradient(dWeights: &swiftWeights, input: input)
                     var winners = t2v_winners(

@@ -203,7 +203,8 @@ import Testing
                 rowStarts.withUnsafeBufferPointer { rowStarts in
                     guard let dMax = dMax.baseAddress, let winnerStarts = winnerStarts.baseAddress else { return }
                     let products = WinnerProducts(
-                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: inputs, rows: rows, dMax: dMax, winnerStarts: winnerStarts,
+                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: inputs, rows: rows, dMax: dMax,
+                        winnerStarts: winnerStarts,
                         rowStarts: rowStarts.baseAddress,
                         rowStride: stride)
                     products.inputGradient(weights: weights, dInput: &dInput)

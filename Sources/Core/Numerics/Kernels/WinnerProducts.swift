@@ -1,8 +1,8 @@
 // Backward products of a Maxout layer, through the winning pieces only. In: gradients of the maxima, winners. Out: dX and dW.
 //
 // Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
-// kernels skip them. Tiles of weights stay in the nearest cache while rows pass by, twelve vectors of accumulators stay in registers. CPUs with
-// AVX-512 have kernels of their own (CKernels/winners.c), which give the same bits.
+// kernels skip them. Tiles of weights stay in the nearest cache while rows pass by, twelve vectors of accumulators stay in registers.
+// CPUs with AVX-512 have kernels of their own (CKernels/winners.c), which give the same bits.
 
 import CKernels
 
