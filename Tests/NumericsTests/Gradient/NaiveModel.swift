@@ -139,7 +139,6 @@ final class NaiveModel {
 
     /// The embedding of a word at token `token` of document `key`; nil: padding.
     func embed(_ word: WordFeatures, space: Bool = false, key: UInt64 = 0, token: Int? = nil) -> Applied {
-        let schema = spec.schema
         var input = Row()
         var back: [(start: Int, width: Int, body: (ArraySlice<Double>) -> Void)] = []
         func add(_ output: Row, _ mask: Row, _ body: @escaping (ArraySlice<Double>) -> Void) {
@@ -156,13 +155,7 @@ final class NaiveModel {
                 let times = names[hash.attribute] ?? 1
                 let name = "embed.\(hash.attribute.lowercased())\(times > 1 ? String(times) : "").E"
                 let E = tensor(name)
-                let id: UInt64
-                switch hash.attribute {
-                case "SPACY": id = space ? 1 : 0
-                case "SENT_START": id = token == 0 ? 1 : 0
-                default: id = word.ids[schema.columns.firstIndex(of: hash.attribute) ?? 0]
-                }
-                let keys = murmurHash3(id, seed: hash.seed)
+                let keys = murmurHash3(id(of: hash.attribute, word, space: space, token: token), seed: hash.seed)
                 let rows = [keys.0, keys.1, keys.2, keys.3].map { Int($0) % hash.rows }
                 let mask = dropout(.embeddingMask, layer: number(name), item: 0, index: 0, width: hash.width, isOn: hash.dropout)
                 var output = Row(repeating: 0, count: hash.width)
@@ -210,6 +203,15 @@ final class NaiveModel {
                 return []
             }
         )
+    }
+
+    /// Of a word's column, or of what belongs to the token.
+    private func id(of attribute: String, _ word: WordFeatures, space: Bool, token: Int?) -> UInt64 {
+        switch attribute {
+        case "SPACY": space ? 1 : 0
+        case "SENT_START": token == 0 ? 1 : 0
+        default: word.ids[spec.schema.columns.firstIndex(of: attribute) ?? 0]
+        }
     }
 
     func mean(_ rows: [Int]) -> Row {
