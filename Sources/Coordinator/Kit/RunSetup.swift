@@ -195,7 +195,7 @@ package final class RunSetup {
     var artifacts: ArtifactServer {
         ArtifactServer(
             modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
-            vectorRows: vectors.rows, bytesPerRow: vectors.width * MemoryLayout<Float>.size)
+            vectorRows: vectors?.rows ?? 0, bytesPerRow: (vectors?.width ?? 1) * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.
