@@ -2,7 +2,8 @@
 // input.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Logging
 import Numerics
 import Protocol
@@ -195,7 +196,7 @@ package final class RunSetup {
     var artifacts: ArtifactServer {
         ArtifactServer(
             modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
-            vectorRows: vectors?.rows ?? 0, bytesPerRow: (vectors?.width ?? 1) * MemoryLayout<Float>.size)
+            vectorRows: vectors?.rows ?? 0, bytesPerRow: (vectors?.width ?? 0) * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.

@@ -1,6 +1,7 @@
 // What the state machine wants done. In: effects. Out: messages, files, updates, events back.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 import Logging
 import Numerics
 import Protocol
@@ -345,12 +346,11 @@ extension RunShell {
         let tables = [
             NamedWords(name: "random_words", shape: [plan.randomWordFigures.count], values: plan.randomWordFigures)
         ]
-        let options = setup.options
         let news = noteCheckpoint
-        let (folder, keep) = (setup.folder, setup.options.keepCheckpoints)
+        let (folder, options) = (setup.folder, setup.options)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
-            try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: keep)
+            try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: options.keepCheckpoints)
             news()
             return logByteCount
         }

@@ -2,7 +2,7 @@
 import Base
 import CLinux
 import CZlib
-import Foundation
+import Glibc
 import Run
 import Text
 
@@ -43,7 +43,7 @@ package enum TextSource {
     /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
     package static func withPlainFile<Result>(_ texts: String, _ body: (String) throws -> Result) throws -> Result {
         guard texts == "-" || texts.hasSuffix(".gz") else { return try body(texts) }
-        let file = try UnnamedFile(for: "\(NSTemporaryDirectory())/texts")
+        let file = try UnnamedFile(for: "\(Path.temporaryFolder)/texts")
         let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
         try spool(from: stream, texts == "-" ? "standard input" : texts, to: file)
         return try body(file.path)

@@ -2,7 +2,8 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import FoundationEssentials
+import Glibc
 import Run
 import Text
 
@@ -39,7 +40,7 @@ func printFeatures(job path: String, texts: String) throws {
     for shard in index.shards {
         do {
             let lines = try printer.lines(UnsafeRawBufferPointer(rebasing: file.bytes[shard.offset..<shard.offset + shard.byteCount]))
-            try FileHandle.standardOutput.write(contentsOf: Data(lines))
+            try StandardOutput.write(Array(lines))
         } catch let error as ShardPreparationError {
             throw error.inputError(file: name, firstLine: shard.firstLine + 1)
         }

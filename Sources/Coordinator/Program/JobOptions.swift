@@ -1,7 +1,6 @@
 // `pretrain --job`. In: a job folder and the command line. Out: a new run, or one that goes on.
 import Base
 import CoordinatorKit
-import Foundation
 import Numerics
 import Run
 

@@ -2,7 +2,7 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import Glibc
 import Launch
 import Numerics
 import Run

@@ -2,7 +2,8 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import FoundationEssentials
+import Glibc
 import Launch
 import Numerics
 import Run
@@ -125,7 +126,7 @@ struct PretrainCommand: ParsableCommand {
         guard access(path, R_OK) == 0 else {
             throw InputError("cannot open the weights: \(String(cString: strerror(errno)))", at: path, remedy: "check the path")
         }
-        let name = (path as NSString).lastPathComponent
+        let name = Path.name(path)
         if name.hasPrefix("model"), name.hasSuffix(".bin"), let number = Int(name.dropFirst(5).dropLast(4)), number >= 0 {
             guard number < RunOptions.mostEpochs else {
                 throw InputError("the epoch in the file's name is too large", at: path, remedy: "rename it and give --epoch-start")

@@ -2,7 +2,8 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import FoundationEssentials
+import Glibc
 import Launch
 import Numerics
 import Run

@@ -1,7 +1,8 @@
 // A compiled spaCy 3 config. In: a job folder. Out: everything that a run needs to know, checked.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Numerics
 import Text
 

@@ -1,6 +1,6 @@
 // job.json as it stands. In: JSON that Python wrote, or anybody. Out: typed values, or the key that is wrong.
 import Base
-import Foundation
+import FoundationEssentials
 import Numerics
 import Text
 

@@ -1,6 +1,5 @@
 // A run's plan from its prepared shards. In: shards, one after the other. Out: words of each lane, updates, random words, the plan.
 import Base
-import Foundation
 import Numerics
 import Text
 

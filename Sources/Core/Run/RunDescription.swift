@@ -1,6 +1,6 @@
 // What a worker must know of a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
 import Base
-import Foundation
+import FoundationEssentials
 import Numerics
 import Protocol
 import Text

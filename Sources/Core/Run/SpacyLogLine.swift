@@ -1,5 +1,5 @@
 // A line of spaCy 3's log.jsonl. In: sums. Out: JSON as srsly writes it.
-import Foundation
+import Base
 
 /// spaCy 3's keys first, in its order and its way of writing numbers (srsly's ujson: no spaces, at most ten decimals), then ours.
 package struct SpacyLogLine {
@@ -22,7 +22,7 @@ package struct SpacyLogLine {
     /// At most ten decimals, and at least one: 1e-12 becomes 0.0. JSON knows no numbers that are not finite.
     package static func number(_ value: Double) -> String {
         guard value.isFinite else { return "null" }
-        var text = String(format: "%.10f", value)
+        var text = value.fixed(10)
         while text.hasSuffix("0"), !text.hasSuffix(".0") { text.removeLast() }
         return text == "-0.0" ? "0.0" : text
     }

@@ -1,6 +1,6 @@
 // Everything of one run on this worker. In: the description, the plan. Out: model, layout, vectors, open lanes.
 import Base
-import Foundation
+import FoundationEssentials
 import Numerics
 import Run
 import Text
@@ -20,7 +20,7 @@ final class RunContext: @unchecked Sendable {
     /// The plan's random words, and `[MASK]`.
     var words: (random: RandomWordTable, mask: WordFeatures)?
     var vectors: (any VectorRows)?
-    private let lock = NSLock()
+    private let lock = ThreadLock()
     private var sharedModel: VectorsModel?
 
     init(run: UInt64, description: RunDescription, cache: PreparedCache, isLocal: Bool) {

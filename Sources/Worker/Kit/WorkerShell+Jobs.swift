@@ -1,6 +1,7 @@
 // Jobs that may need blobs first: shards to prepare, the plan, lanes to open.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 import Numerics
 import Protocol
 import Run
@@ -73,7 +74,7 @@ extension WorkerShell {
     private func expectFile(_ blob: BlobID, _ path: String) -> String? {
         if blobs.isExpected(blob) { return nil }
         do {
-            let folder = (path as NSString).deletingLastPathComponent
+            let folder = Path.parent(path)
             try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             blobs.expect(blob, file: try IncomingFile(target: path))
             return nil

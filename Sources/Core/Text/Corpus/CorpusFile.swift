@@ -1,7 +1,7 @@
 // One file of a corpus, read from its start to its end. In: a path. Out: its bytes in parts of 1 MiB.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// An open file of texts.
 final class CorpusFile {

@@ -1,7 +1,7 @@
 // A corpus cut into shards. In: files of lines, or of pieces. Out: byte ranges of whole lines or pieces, their hashes, and lanes of them.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// A run of whole lines, or of whole pieces: the unit that is shipped, prepared and cached.
 package struct Shard: Equatable, Sendable {

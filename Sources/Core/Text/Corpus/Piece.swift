@@ -1,6 +1,5 @@
 // Documents that Python has tokenized. In: the bytes of one piece. Out: its arrays, every field checked.
 import Base
-import Foundation
 
 /// A self-contained run of documents, as the Python front end writes it where only spaCy itself can tokenize or compute the attributes.
 ///

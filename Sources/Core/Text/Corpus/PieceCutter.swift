@@ -1,6 +1,6 @@
 // Files of pieces cut into shards. In: open files. Out: ranges of whole pieces of about equal size.
 import Base
-import Foundation
+import Glibc
 
 /// Cuts at the borders of pieces.
 struct PieceCutter {

@@ -1,7 +1,7 @@
 // A stream of lines cut into shards. In: bytes. Out: ranges of whole lines of about equal size.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// Cuts the lines of files, one behind the other, into shards that never reach over a file's end.
 struct ShardCutter {

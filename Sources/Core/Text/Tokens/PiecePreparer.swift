@@ -1,6 +1,5 @@
 // A shard of pieces. In: documents that Python has tokenized. Out: the bytes of a `PreparedShard`.
 import Base
-import Foundation
 
 /// Turns pieces into prepared shards: checks them, joins equal words, finds vector rows. One for each thread.
 final class PiecePreparer {

@@ -1,6 +1,7 @@
 // One line of a corpus. In: JSON bytes. Out: a text, a list of words, or an error that says what is wrong with the line.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// A fault in a line of a shard. The caller knows the file and the shard's first line, and makes an `InputError` of it.
 public struct ShardPreparationError: Error, Equatable, CustomStringConvertible {
@@ -123,7 +124,7 @@ struct RecordReader {
             let wanted = key.stringValue == "text" ? "a string" : "a list of strings"
             return ShardPreparationError(line: number, what: "`\(key.stringValue)` is not \(wanted)", remedy: remedy)
         case .dataCorrupted(let context):
-            let detail = (context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
+            let detail = (context.underlyingError as? CocoaError)?.userInfo["NSDebugDescription"] as? String
             return ShardPreparationError(
                 line: number, what: "broken JSON or UTF-8\(detail.map { " (\($0))" } ?? "")",
                 remedy: "mend the line; each line is one JSON object in UTF-8, without lone surrogates")

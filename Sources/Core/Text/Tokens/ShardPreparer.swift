@@ -1,6 +1,6 @@
 // A shard of a corpus, tokenized. In: JSON lines. Out: the bytes of a `PreparedShard`. One per thread.
 import Base
-import Foundation
+import Glibc
 
 /// Tokenizes shards and computes their features. What it learns of words and chunks it keeps for the next shard, within bounds.
 public final class ShardPreparer {

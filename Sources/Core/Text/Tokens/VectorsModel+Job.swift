@@ -1,6 +1,5 @@
 // The text side of a job. In: its files. Out: a model that tokenizes and knows words, as one made with spaCy 2's options does.
 import Base
-import Foundation
 
 /// Where the files of a job's text side lie on this machine.
 package struct JobTextFiles: Codable, Sendable, Equatable {
