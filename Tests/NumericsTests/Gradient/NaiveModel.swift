@@ -137,6 +137,15 @@ final class NaiveModel {
         )
     }
 
+    /// What a table looks up: a column of the word, or what belongs to the token.
+    private func id(_ attribute: String, of word: WordFeatures, space: Bool, token: Int?) -> UInt64 {
+        switch attribute {
+        case "SPACY": space ? 1 : 0
+        case "SENT_START": token == 0 ? 1 : 0
+        default: word.ids[spec.schema.columns.firstIndex(of: attribute) ?? 0]
+        }
+    }
+
     /// The embedding of a word at token `token` of document `key`; nil: padding.
     func embed(_ word: WordFeatures, space: Bool = false, key: UInt64 = 0, token: Int? = nil) -> Applied {
         var input = Row()
@@ -155,7 +164,7 @@ final class NaiveModel {
                 let times = names[hash.attribute] ?? 1
                 let name = "embed.\(hash.attribute.lowercased())\(times > 1 ? String(times) : "").E"
                 let E = tensor(name)
-                let keys = murmurHash3(id(of: hash.attribute, word, space: space, token: token), seed: hash.seed)
+                let keys = murmurHash3(id(hash.attribute, of: word, space: space, token: token), seed: hash.seed)
                 let rows = [keys.0, keys.1, keys.2, keys.3].map { Int($0) % hash.rows }
                 let mask = dropout(.embeddingMask, layer: number(name), item: 0, index: 0, width: hash.width, isOn: hash.dropout)
                 var output = Row(repeating: 0, count: hash.width)
@@ -203,15 +212,6 @@ final class NaiveModel {
                 return []
             }
         )
-    }
-
-    /// Of a word's column, or of what belongs to the token.
-    private func id(of attribute: String, _ word: WordFeatures, space: Bool, token: Int?) -> UInt64 {
-        switch attribute {
-        case "SPACY": space ? 1 : 0
-        case "SENT_START": token == 0 ? 1 : 0
-        default: word.ids[spec.schema.columns.firstIndex(of: attribute) ?? 0]
-        }
     }
 
     func mean(_ rows: [Int]) -> Row {
