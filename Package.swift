@@ -68,7 +68,8 @@ let package = Package(
         .tests("CoordinatorKit", needs: ["Base", "Run", "CLinux", "CZlib"]),
         .tests("WorkerKit", needs: ["Base", "Text", "Protocol"]),
         .testTarget(
-            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "CZlib", "TestSupport"], exclude: ["reference"], resources: [.copy("data")],
+            name: "GoldenTests", dependencies: ["Base", "Text", "Numerics", "Run", "CZlib", "TestSupport"], exclude: ["reference"],
+            resources: [.copy("data")],
             swiftSettings: speed),
         .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol", "TestSupport"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),

@@ -1,7 +1,7 @@
 // From the command line to an exit status. In: arguments. Out: the status, and at most one line on standard error.
 import ArgumentParser
 import Base
-import Foundation
+import Glibc
 
 /// What the programs end with; docs/operations.md has the table for users.
 public enum ExitStatus {
@@ -80,7 +80,7 @@ public enum CommandRunner {
     }
 
     private static func oneLine(_ text: String) -> String {
-        let lines = text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+        let lines = text.split(whereSeparator: \.isNewline).map { $0.trimmed }
         return "\(lines.joined(separator: " ")); see --help"
     }
 

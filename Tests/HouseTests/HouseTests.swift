@@ -50,7 +50,7 @@ enum Repository {
     @Test(arguments: [
         Example(rule: Rule.imports.name, path: pure, text: "import Foundation\n"),
         Example(rule: Rule.imports.name, path: pure, text: "@preconcurrency public import Glibc\nimport struct CZMQ.zmq_msg_t\n", count: 2),
-        Example(rule: Rule.imports.name, path: rim, text: "import Foundation\nimport COpenBLAS\n// import CSodium\n"),
+        Example(rule: Rule.imports.name, path: rim, text: "import Glibc\nimport COpenBLAS\n// import CSodium\n"),
         Example(rule: Rule.imports.name, path: "Sources/Core/New/X.swift", text: ""),
         Example(
             rule: Rule.reproducible.name, path: pure, text: "let a = Date()\nlet b = \"Date()\" // Date()\nlet c = \"\\(UUID())\"\n",
@@ -77,7 +77,8 @@ enum Repository {
     }
 
     @Test(arguments: [
-        Example(rule: Rule.imports.name, path: rim, text: "import CZMQ\nimport Foundation\nlet s = \"\"\"\nimport CSodium\n\"\"\"\n"),
+        Example(
+            rule: Rule.imports.name, path: rim, text: "import CZMQ\nimport FoundationEssentials\nlet s = \"\"\"\nimport CSodium\n\"\"\"\n"),
         Example(rule: Rule.reproducible.name, path: rim, text: "let a = Date()\n"),
         Example(
             rule: Rule.reproducible.name, path: pure,

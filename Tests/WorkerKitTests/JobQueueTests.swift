@@ -10,14 +10,14 @@ struct JobQueueTests {
         (0..<count).reduce(0) { done, _ in queue.next() == nil ? done : done + 1 }
     }
 
-    @Test func givesGradientsBeforePreparationBeforeWorkAhead() {
+    @Test func givesGradientsBeforePreparationBeforeWorkAhead() throws {
         let queue = JobQueue()
         let log = Log()
         queue.add(.ahead) { _ in log.append("ahead") }
         queue.add(.prepare) { _ in log.append("prepare") }
         queue.add(.gradient) { _ in log.append("gradient 1") }
         queue.add(.gradient) { _ in log.append("gradient 2") }
-        let thread = ComputeThread(queue: JobQueue(), name: "test")
+        let thread = try ComputeThread(queue: JobQueue(), name: "test")
         defer { thread.queue.end() }
         for _ in 0..<4 { queue.next()?(thread) }
         #expect(log.lines == ["gradient 1", "gradient 2", "prepare", "ahead"])

@@ -1,7 +1,8 @@
 // Workers on this host. In: how many. Out: child processes that are started anew when they die and never outlive the coordinator.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Run
 import Transport
 
@@ -44,7 +45,7 @@ final class LocalWorkers {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let own = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        program = (own as NSString).deletingLastPathComponent + "/t2v-worker"
+        program = Path.parent(own) + "/t2v-worker"
         guard count == 0 || access(program, X_OK) == 0 else {
             throw InputError("the worker program is missing", at: program, remedy: "install t2v-worker beside t2v-coordinator")
         }

@@ -1,7 +1,8 @@
 // What the user sees. In: figures. Out: a live line on a terminal, spaCy's rows, JSON lines, or nothing.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Logging
 import Run
 

@@ -1,7 +1,9 @@
 // From options to a run that can start. In: options, perhaps a checkpoint. Out: model, corpus, keys, cached shards; every fault of the
 // input.
 import Base
-import Foundation
+import CLinux
+import FoundationEssentials
+import Glibc
 import Logging
 import Numerics
 import Protocol
@@ -13,9 +15,15 @@ package final class RunSetup {
     let options: RunOptions
     let folder: OutputFolder
     let checkpoint: Checkpoint?
+    /// The compiled config of spaCy 3; nil: spaCy 2's options.
+    let job: CompiledJob?
+    /// The weights file that a job's files are made from.
+    let template: WeightsTemplate?
     let model: VectorsModel
-    let vectors: VectorTable
-    let textsPath: String
+    /// Nil where a job needs none.
+    let vectors: VectorTable?
+    /// The corpus's files.
+    let textPaths: [String]
     /// Texts that the output folder is to keep.
     private let spool: UnnamedFile?
     let index: CorpusIndex
@@ -29,30 +37,33 @@ package final class RunSetup {
     /// What is trained: the checkpoint's, or what the options say.
     let spec: ModelSpec
     let schema: FeatureSchema
+    /// Names the job in checkpoints.
+    let jobDigest: String?
 
     /// - Throws: `InputError` for everything that can be wrong with what the user gave.
     package init(_ options: RunOptions, folder: OutputFolder, checkpoint: Checkpoint?, progress: ProgressDisplay) throws {
         var options = options
         self.folder = folder
         self.checkpoint = checkpoint
-        model = try VectorsModel(folder: options.vectorsModel)
-        guard let vectors = model.vectors, vectors.rows > 0 else {
-            throw InputError(
-                "the model has no vectors", at: options.vectorsModel,
-                remedy: "give a model with word vectors (en_vectors_web_lg, or one made with `spacy init-model`)")
-        }
-        self.vectors = vectors
-        options.settings.vectorWidth = vectors.width
-        options.settings.vectorRows = vectors.rows
+        let job = try options.job.map { path throws(InputError) in try CompiledJob(folder: path) }
+        self.job = job
+        model = try Self.model(options, job)
+        vectors = model.vectors
+        options.settings.vectorWidth = vectors?.width ?? 1
+        options.settings.vectorRows = vectors?.rows ?? 1
         try options.settings.validate()
-        try MemoryBudget.ofThisHost().require(parameters: ParameterLayout(spec: .spacy2(options.settings)).count)
+        let fresh = job?.spec ?? .spacy2(options.settings)
+        let layout = ParameterLayout(spec: fresh)
+        try MemoryBudget.ofThisHost().require(parameters: layout.count)
         self.options = options
-        initial = try Self.initialWeights(options, isResuming: checkpoint != nil)
-        spec = checkpoint?.spec ?? .spacy2(options.settings, seeds: initial?.seeds ?? EmbeddingSeeds())
-        progress.say("vectors: \(options.vectorsModel), \(vectors.rows) rows of \(vectors.width), \(Self.release(model.symbols.rawValue))")
-        if checkpoint == nil { try folder.requireRoom(for: [Self.configName]) }
-        (textsPath, spool) = try TextSource.path(options.textsLoc, folder: folder, resuming: checkpoint != nil)
-        index = try CorpusIndex(path: textsPath, lanes: options.settings.lanes)
+        template = try job.map { job throws(InputError) in try job.template(layout: layout) }
+        initial = try Self.initialWeights(options, job, template, isResuming: checkpoint != nil)
+        spec = Self.spec(options, job, checkpoint, seeds: initial?.seeds)
+        for line in Self.introduction(options, job, model) { progress.say(line) }
+        if checkpoint == nil { try folder.requireRoom(for: [Self.configName(job)]) }
+        (textPaths, spool) = try TextSource.paths(options.texts ?? [options.textsLoc], folder: folder, resuming: checkpoint != nil)
+        index = try CorpusIndex(
+            paths: textPaths, format: job?.text.corpusFormat ?? .jsonl, limit: job?.training.limit ?? 0, lanes: options.settings.lanes)
         lanes = index.lanes(options.settings.lanes)
         var laneOfShard = [Int](repeating: 0, count: index.shards.count)
         for (lane, shards) in lanes.enumerated() { for shard in shards { laneOfShard[shard] = lane } }
@@ -67,11 +78,47 @@ package final class RunSetup {
         cache =
             try options.cache.map { folder throws(InputError) in try PreparedCache(folder: folder) }
             ?? PreparedCache.standard(fallback: "\(folder.path)/t2v/cache")
-        if let state = checkpoint?.state { try Self.compare(state, index.digest, model, options) }
+        jobDigest = try job?.digest()
+        if let state = checkpoint?.state { try Self.compare(state, index.digest, model, options, jobDigest) }
     }
 
-    private static func initialWeights(_ options: RunOptions, isResuming: Bool) throws -> InitialWeights? {
+    private static func model(_ options: RunOptions, _ job: CompiledJob?) throws(InputError) -> VectorsModel {
+        if let job { return try VectorsModel(job.textFiles, text: job.text) }
+        let model = try VectorsModel(folder: options.vectorsModel)
+        guard let vectors = model.vectors, vectors.rows > 0 else {
+            throw InputError(
+                "the model has no vectors", at: options.vectorsModel,
+                remedy: "give a model with word vectors (en_vectors_web_lg, or one made with `spacy init-model`)")
+        }
+        return model
+    }
+
+    /// What is trained. A resumed run may have been given another learning rate.
+    private static func spec(_ options: RunOptions, _ job: CompiledJob?, _ checkpoint: Checkpoint?, seeds: EmbeddingSeeds?) -> ModelSpec {
+        var spec = checkpoint?.spec ?? job?.spec ?? .spacy2(options.settings, seeds: seeds ?? EmbeddingSeeds())
+        if job == nil {
+            spec.optimizer.learnRate = .constant(options.settings.optimizer.learnRate)
+        } else if let rate = options.learnRate {
+            spec.optimizer.learnRate = .constant(rate)
+        }
+        return spec
+    }
+
+    /// What the user is told first.
+    private static func introduction(_ options: RunOptions, _ job: CompiledJob?, _ model: VectorsModel) -> [String] {
+        let table = model.vectors.map { "\($0.rows) rows of \($0.width)" } ?? "none"
+        guard let job else { return ["vectors: \(options.vectorsModel), \(table), \(release(model.symbols.rawValue))"] }
+        let vectors = job.files.vectors.map { "vectors: \($0), \(table)" }
+        let path = job.text.path == .fast ? "t2v tokenizes" : "Python has tokenized"
+        return ["job: \(job.folder), spaCy \(job.spacyVersion); \(path)\(job.why.isEmpty ? "" : ": \(job.why)")"]
+            + [vectors].compactMap { $0 }
+    }
+
+    private static func initialWeights(
+        _ options: RunOptions, _ job: CompiledJob?, _ template: WeightsTemplate?, isResuming: Bool
+    ) throws -> InitialWeights? {
         guard !isResuming else { return nil }
+        if let job, let template { return InitialWeights(tensors: template.tensors + (try job.head()), seeds: nil) }
         if let path = options.initTok2vec { return try InitialWeights.tok2vec(path: path, settings: options.settings) }
         if let path = options.initCheckpoint { return try InitialWeights.checkpoint(path: path, settings: options.settings) }
         return nil
@@ -83,22 +130,51 @@ package final class RunSetup {
         return digits.count < 2 ? symbols : "spaCy \(digits.prefix(1)).\(digits.dropFirst())"
     }
 
-    /// spaCy's name for a run's options.
-    private static let configName = "config.json"
+    /// spaCy's name for a run's options: 2.x, 3.x.
+    private static func configName(_ job: CompiledJob?) -> String { job == nil ? "config.json" : "config.cfg" }
 
     /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
     func begin() throws(InputError) {
-        try folder.begin(files: [(Self.configName, Array((try options.encoded() + "\n").utf8))], spool: spool)
+        var config = Array((try options.encoded() + "\n").utf8)
+        if let job {
+            let file = try MappedFile(job.files.config)
+            config = withExtendedLifetime(file) { Array(file.bytes) }
+        }
+        try folder.begin(files: [(Self.configName(job), config)], spool: spool)
     }
 
-    func commit() throws(InputError) { try folder.commit(run: Array((try options.encoded() + "\n").utf8)) }
+    func commit() throws(InputError) {
+        var options = options
+        if let place = try settleJob() { options.job = place }
+        try folder.commit(run: Array((try options.encoded() + "\n").utf8))
+    }
+
+    /// A job that was compiled beside that of the run it replaces takes its place. A link keeps its paths good for workers that know them.
+    /// - Returns: where the job is now, if it moved.
+    private func settleJob() throws(InputError) -> String? {
+        let (new, settled) = ("\(folder.path)/t2v/job.new", "\(folder.path)/t2v/job")
+        guard let job, job.folder == new else { return nil }
+        try? FileManager.default.removeItem(atPath: settled)
+        guard rename(new, settled) == 0, symlink("job", new) == 0 else {
+            throw InputError(
+                "cannot rename the job: \(String(cString: strerror(errno)))", at: new, remedy: "check the folder's permissions")
+        }
+        return settled
+    }
 
     /// - Returns: the length of the log that is kept.
     func resume(_ state: CheckpointState) throws(InputError) -> Int {
         try folder.resume(run: Array((try options.encoded() + "\n").utf8), spool: spool, logByteCount: state.logByteCount)
     }
 
-    private static func compare(_ state: CheckpointState, _ corpus: String, _ model: VectorsModel, _ options: RunOptions) throws {
+    private static func compare(
+        _ state: CheckpointState, _ corpus: String, _ model: VectorsModel, _ options: RunOptions, _ jobDigest: String?
+    ) throws {
+        guard state.extra["job"] == jobDigest else {
+            throw InputError(
+                "the job is not the one the run was started with", at: options.job ?? options.outputDir,
+                remedy: "put the original job folder back, or start a new run")
+        }
         guard state.lanes == options.settings.lanes, state.seed == options.settings.seed else {
             throw InputError(
                 "t2v/run.json does not belong to the run's checkpoints: other lanes or another seed", at: options.outputDir,
@@ -120,7 +196,7 @@ package final class RunSetup {
     var artifacts: ArtifactServer {
         ArtifactServer(
             modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
-            vectorRows: vectors.rows, bytesPerRow: vectors.width * MemoryLayout<Float>.size)
+            vectorRows: vectors?.rows ?? 0, bytesPerRow: (vectors?.width ?? 0) * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.
@@ -128,9 +204,12 @@ package final class RunSetup {
         let files = model.bundleFiles.map { file in
             RunDescription.File(name: file.name, byteCount: fileSize(file.path))
         }
-        return RunDescription(
+        var description = RunDescription(
             settings: options.settings, spec: spec, modelFiles: files, modelDigest: model.digest,
             local: .init(vectorsModel: options.vectorsModel, cache: cache.folder))
+        description.text = job?.text
+        description.local?.text = job?.textFiles
+        return description
     }
 
     private func fileSize(_ path: String) -> UInt64 {
@@ -140,6 +219,9 @@ package final class RunSetup {
     /// Names the corpus line of a worker's complaint.
     func place(shard: UInt32, line: Int64) -> String {
         let texts = options.textsLoc == "-" ? "standard input" : options.textsLoc
-        return line < 0 ? texts : "\(texts):\(index.shards[Int(shard)].firstLine + Int(line) + 1)"
+        guard line >= 0 else { return texts }
+        let (file, number) = index.place(shard: Int(shard), line: Int(line))
+        if job?.text.path == .pieces { return "\(texts), document \(index.shards[Int(shard)].firstLine + Int(line))" }
+        return "\(textPaths.count > 1 ? textPaths[file] : texts):\(number)"
     }
 }

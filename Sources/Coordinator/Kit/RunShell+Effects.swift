@@ -1,6 +1,7 @@
 // What the state machine wants done. In: effects. Out: messages, files, updates, events back.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 import Logging
 import Numerics
 import Protocol
@@ -71,15 +72,18 @@ extension RunShell {
         case .model(let number): return (try? MappedFile(setup.model.bundleFiles[Int(number)].path)).map { ($0.bytes, $0) }
         case .text(let shard):
             let place = setup.index.shards[Int(shard)]
-            guard let file = try? MappedFile(setup.textsPath), place.offset + place.byteCount <= file.bytes.count else { return nil }
+            guard let file = try? MappedFile(setup.textPaths[place.file]), place.offset + place.byteCount <= file.bytes.count else {
+                return nil
+            }
             return (UnsafeRawBufferPointer(rebasing: file.bytes[place.offset..<place.offset + place.byteCount]), file)
         case .prepared(let shard): return setup.cache.contents(setup.keys[Int(shard)]).map { ($0.bytes, $0.owner) }
         case .plan: return planBuffer.map { (UnsafeRawBufferPointer($0.bytes), $0) }
         case .rows:
-            let bytesPerRow = setup.vectors.width * MemoryLayout<Float>.size
+            guard let vectors = setup.vectors else { return nil }
+            let bytesPerRow = vectors.width * MemoryLayout<Float>.size
             let buffer = MessageBuffer(byteCount: request.rows.count * bytesPerRow)
             for (index, row) in request.rows.enumerated() {
-                let source = UnsafeRawBufferPointer(start: setup.vectors.row(Int(row)), count: bytesPerRow)
+                let source = UnsafeRawBufferPointer(start: vectors.row(Int(row)), count: bytesPerRow)
                 UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[index * bytesPerRow..<(index + 1) * bytesPerRow])
                     .copyMemory(from: source)
             }
@@ -135,7 +139,7 @@ extension RunShell {
         do {
             try setup.cache.take(
                 arriving.file, key: setup.keys[Int(shard)], schema: setup.schema, size: arriving.size, digest: arriving.digest,
-                vectorRows: setup.vectors.rows)
+                vectorRows: setup.options.settings.vectorRows)
             note((arriving.size, arriving.digest), shard)
             events.append(.shardStored(shard))
         } catch {
@@ -147,11 +151,13 @@ extension RunShell {
     /// One worker's word ends no run: the line that it blames, or the whole shard where it blames none, is prepared here too.
     private func confirmFault(_ peer: PeerID, _ shard: UInt32, _ line: Int64, _ events: inout [CoordinatorStateMachine.Event]) {
         let place = setup.index.shards[Int(shard)]
-        guard let file = try? MappedFile(setup.textsPath), place.offset + place.byteCount <= file.bytes.count else {
-            return say(.error, "the texts have changed: \(setup.textsPath)")
+        let path = setup.textPaths[place.file]
+        guard let file = try? MappedFile(path), place.offset + place.byteCount <= file.bytes.count else {
+            return say(.error, "the texts have changed: \(path)")
         }
         var text = file.bytes[place.offset..<place.offset + place.byteCount]
-        if line >= 0 {
+        // Pieces have no lines.
+        if line >= 0, setup.job?.text.path != .pieces {
             guard let start = text.start(ofLine: line) else {
                 return events.append(.misbehaved(peer, "a fault in line \(line) of shard \(shard), which is shorter"))
             }
@@ -162,7 +168,7 @@ extension RunShell {
         do throws(ShardPreparationError) {
             let preparer = ShardPreparer(
                 model: setup.model, schema: setup.schema, minLength: settings.minLength, maxLength: settings.maxLength)
-            _ = try preparer.prepare(jsonl: UnsafeRawBufferPointer(rebasing: text))
+            _ = try preparer.prepare(shard: UnsafeRawBufferPointer(rebasing: text))
             events.append(.misbehaved(peer, "a fault in shard \(shard), which has none"))
         } catch {
             let found = line < 0 ? Int64(error.line) : line
@@ -174,39 +180,31 @@ extension RunShell {
 
     private func makePlan(_ events: inout [CoordinatorStateMachine.Event]) throws {
         let settings = setup.options.settings
-        var counts = WordCounts()
-        var laneWords = [UInt64](repeating: 0, count: settings.lanes)
-        var planned: [RunPlan.PlannedShard] = []
-        var (documents, empty, short, long) = (0, 0, 0, 0)
+        var builder = PlanBuilder(
+            lanes: settings.lanes, wordsPerUpdate: settings.batchSize, shuffles: setup.job?.training.shuffle ?? true)
         for (index, key) in setup.keys.enumerated() {
             guard let entry = entries[UInt32(index)],
                 let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
-                shard.fits(vectorRows: setup.vectors.rows)
+                shard.fits(vectorRows: setup.options.settings.vectorRows)
             else {
                 throw StoppedEarly(
                     InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
             }
-            counts.add(shard)
-            laneWords[setup.laneOfShard[index]] += UInt64(shard.tokens.count)
-            documents += shard.documentCount
-            empty += shard.emptyCount
-            short += shard.tooShortCount
-            long += shard.tooLongCount
-            planned.append(
-                .init(
-                    lane: setup.laneOfShard[index], firstLine: UInt64(setup.index.shards[index].firstLine), key: key,
-                    byteCount: entry.size, digest: entry.digest))
+            builder.add(
+                shard, lane: setup.laneOfShard[index], firstLine: setup.index.shards[index].firstLine, key: key, size: entry.size,
+                digest: entry.digest)
         }
-        let skipped = "\(empty) empty, \(short) shorter than \(settings.minLength) tokens, \(long) of \(settings.maxLength) tokens or more"
-        guard documents > 0 else {
+        let documents = builder.documents
+        let skipped =
+            "\(documents.empty) empty, \(documents.tooShort) shorter than \(settings.minLength) tokens, "
+            + "\(documents.tooLong) of \(settings.maxLength) tokens or more"
+        guard let made = builder.plan(maskWord: try setup.model.maskWord(schema: setup.schema, ids: setup.job?.maskIDs)) else {
             throw InputError(
-                "no document is kept: \(skipped)", at: setup.options.textsLoc, remedy: "change --min-length or --max-length, or the texts")
+                "no document is kept: \(skipped)", at: setup.options.textsLoc,
+                remedy: setup.job == nil
+                    ? "change --min-length or --max-length, or the texts" : "change the corpus's min_length or max_length, or the texts")
         }
-        let frequent = counts.mostFrequent(RandomWordTable.limit)
-        let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
-        let updates = UpdatePlan(laneWords: laneWords, batchSize: settings.batchSize)
-        let maskWord = setup.model.features(of: "[MASK]", schema: setup.schema)
-        let made = RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: maskWord)
+        let (updates, laneWords) = (made.updates, builder.laneWords)
         plan = made
         let encoded = try made.encoded()
         let buffer = MessageBuffer(byteCount: encoded.count)
@@ -215,7 +213,7 @@ extension RunShell {
         artifacts.add(planOf: UInt64(encoded.count))
         words = updates.words
         progress.say(
-            "corpus: \(ProgressText.count(documents, "document")), \(updates.words) words kept (\(skipped)); "
+            "corpus: \(ProgressText.count(documents.kept, "document")), \(updates.words) words kept (\(skipped)); "
                 + "\(ProgressText.count(updates.updatesPerEpoch, "update")) an epoch in \(ProgressText.count(settings.lanes, "lane"))")
         warnAboutLanes(laneWords)
         try begin(updates)
@@ -283,7 +281,7 @@ extension RunShell {
             addModel(epoch: update / perEpoch, temporary: true)
         }
         if done % perEpoch == 0 {
-            addModel(epoch: update / perEpoch, temporary: false)
+            if savesModel(ofEpoch: update / perEpoch) { addModel(epoch: update / perEpoch, temporary: false) }
         }
         progress.training(figures(update / perEpoch), endsEpoch: done % perEpoch == 0)
         if done % perEpoch == 0 {
@@ -342,17 +340,17 @@ extension RunShell {
         snapshot.state.corpusHash = setup.index.digest
         snapshot.state.vectorsHash = setup.model.vectorsDigest
         snapshot.state.extra["model"] = setup.model.digest
+        if let digest = setup.jobDigest { snapshot.state.extra["job"] = digest }
         snapshot.state.epoch = Int(training.update / plan.updates.updatesPerEpoch)
         snapshot.state.epochUpdate = Int(training.update % plan.updates.updatesPerEpoch)
         let tables = [
             NamedWords(name: "random_words", shape: [plan.randomWordFigures.count], values: plan.randomWordFigures)
         ]
-        let options = setup.options
         let news = noteCheckpoint
-        let (folder, keep) = (setup.folder, setup.options.keepCheckpoints)
+        let (folder, options) = (setup.folder, setup.options)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
-            try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: keep)
+            try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: options.keepCheckpoints)
             news()
             return logByteCount
         }
@@ -362,16 +360,6 @@ extension RunShell {
     private var noteCheckpoint: @Sendable () -> Void {
         let clock = checkpointClock
         return { clock.date.withLock { $0 = Date() } }
-    }
-
-    private func addModel(epoch: UInt64, temporary: Bool) {
-        let snapshot = training.snapshot()
-        let folder = setup.folder
-        let line = training.logLine(epoch: epoch)
-        writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
-            try folder.writeModel(try snapshot.modelFile(), epoch: Int(epoch), temporary: temporary)
-            return try folder.appendLog(line, after: logByteCount)
-        }
     }
 }
 

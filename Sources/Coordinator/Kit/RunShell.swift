@@ -1,7 +1,8 @@
 // The coordinator's rim: one thread that owns the sockets and drives the state machine. In: messages, signals, files. Out: the same.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Logging
 import Numerics
 import Protocol
@@ -97,7 +98,7 @@ package final class RunShell {
         }
         cadence = CheckpointCadence(everySeconds: options.checkpointEvery)
         cacheWatch = CacheWatch(setup.cache)
-        writer = OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
+        writer = try OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
         artifacts = setup.artifacts
         peers = PeerTable(lanes: options.settings.lanes)
         let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
@@ -439,6 +440,7 @@ package final class RunShell {
     /// Writes what is due, says goodbye and waits for the files.
     private func finish(_ end: RunEnd) throws -> RunEnd {
         if case .stopped = end { addCheckpoint(.required) }
+        addLastModel()
         let (reason, final): (String, Bool)
         switch end {
         case .complete: (reason, final) = ("the run is complete", true)

@@ -2,7 +2,7 @@
 import Base
 import CLinux
 import CZlib
-import Foundation
+import Glibc
 import Run
 import Text
 
@@ -24,17 +24,34 @@ package enum TextSource {
         return (spool.path, spool)
     }
 
+    /// The same of several texts, one behind the other. Where one of them cannot be read again and again, all are kept in one spool.
+    static func paths(_ texts: [String], folder: OutputFolder, resuming: Bool) throws -> (paths: [String], spool: UnnamedFile?) {
+        if texts.count == 1 {
+            let one = try path(texts[0], folder: folder, resuming: resuming)
+            return ([one.path], one.spool)
+        }
+        guard texts.contains(where: { $0 == "-" || $0.hasSuffix(".gz") }) else { return (texts, nil) }
+        if resuming, access(folder.spoolPath, F_OK) == 0 { return ([folder.spoolPath], nil) }
+        let spool = try UnnamedFile(for: folder.spoolPath)
+        for text in texts {
+            let stream = text == "-" ? gzdopen(dup(0), "rb") : gzopen(text, "rb")
+            try self.spool(from: stream, text == "-" ? "standard input" : text, to: spool, endsLine: true)
+        }
+        return ([spool.path], spool)
+    }
+
     /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
     package static func withPlainFile<Result>(_ texts: String, _ body: (String) throws -> Result) throws -> Result {
         guard texts == "-" || texts.hasSuffix(".gz") else { return try body(texts) }
-        let file = try UnnamedFile(for: "\(NSTemporaryDirectory())/texts")
+        let file = try UnnamedFile(for: "\(Path.temporaryFolder)/texts")
         let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
         try spool(from: stream, texts == "-" ? "standard input" : texts, to: file)
         return try body(file.path)
     }
 
     /// zlib passes plain text through and unpacks gzip.
-    private static func spool(from stream: gzFile?, _ name: String, to file: UnnamedFile) throws {
+    /// - Parameter endsLine: ends the last line where the text does not.
+    private static func spool(from stream: gzFile?, _ name: String, to file: UnnamedFile, endsLine: Bool = false) throws {
         guard let stream else {
             throw InputError("cannot open the texts: \(String(cString: strerror(errno)))", at: name, remedy: "check the path")
         }
@@ -42,6 +59,7 @@ package enum TextSource {
         gzbuffer(stream, 1 << 18)
         var buffer = [UInt8](repeating: 0, count: 1 << 20)
         var total: UInt64 = 0
+        var last: UInt8 = 0
         while true {
             let count = gzread(stream, &buffer, UInt32(buffer.count))
             if count == 0 { break }
@@ -54,12 +72,14 @@ package enum TextSource {
                 try file.append(UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]), place: "the copy of the texts")
             }
             total += UInt64(count)
+            last = buffer[Int(count) - 1]
         }
         var code: Int32 = 0
         _ = gzerror(stream, &code)
         guard code == Z_OK || code == Z_STREAM_END else {
             throw InputError("the texts end in the middle of the compressed data", at: name, remedy: "copy or compress the file again")
         }
+        if endsLine, last != 0x0a { try [0x0a as UInt8].withUnsafeBytes { try file.append($0, place: "the texts' copy") } }
         guard total > 0 else { throw InputError("the texts are empty", at: name, remedy: "give one JSON record a line") }
     }
 }

@@ -2,7 +2,7 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import Glibc
 import Launch
 import Numerics
 import Run
@@ -104,5 +104,5 @@ struct CarryOptions: ParsableArguments {
 
 /// An absolute path: a run may be resumed from another folder.
 func absolute(_ path: String) -> String {
-    path.hasPrefix("/") ? path : (FileManager.default.currentDirectoryPath as NSString).appendingPathComponent(path)
+    Path.absolute(path)
 }

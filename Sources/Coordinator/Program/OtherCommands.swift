@@ -2,7 +2,7 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import Glibc
 import Launch
 import Numerics
 import Run
@@ -14,12 +14,17 @@ struct FeaturesCommand: ParsableCommand {
         commandName: "features", abstract: "Print what the trainer sees: one JSON line a document.",
         discussion: "Every document is printed, whatever its length; empty ones are left out.")
 
-    @Argument(help: "Texts: .jsonl or .jsonl.gz; - for standard input.") var texts: String
-    @Argument(help: "Folder of a spaCy model. The two may stand in either order.") var vectorsModel: String
+    @Argument(help: "TEXTS: .jsonl or .jsonl.gz; - for standard input. VECTORS_MODEL: folder of a spaCy model. In either order.")
+    var paths: [String]
+    @Option(help: "Folder of a compiled spaCy 3 config; then only TEXTS: prints tokens, spaces, columns and vector rows.") var job: String?
 
     func run() throws {
-        let isSwapped = isFolder(texts) && !isFolder(vectorsModel)
-        let (texts, vectorsModel) = isSwapped ? (vectorsModel, texts) : (texts, vectorsModel)
+        guard paths.count == (job == nil ? 2 : 1) else {
+            throw InputError("\(paths.count) arguments", at: "features", remedy: "give TEXTS VECTORS_MODEL, or --job JOB TEXTS")
+        }
+        if let job { return try printFeatures(job: job, texts: paths[0]) }
+        let isSwapped = isFolder(paths[0]) && !isFolder(paths[1])
+        let (texts, vectorsModel) = isSwapped ? (paths[1], paths[0]) : (paths[0], paths[1])
         let printer = FeaturesPrinter(model: try VectorsModel(folder: vectorsModel))
         // A shard at a time: memory does not depend on the file's size.
         let (file, index) = try TextSource.withPlainFile(texts) { path in (try MappedFile(path), try CorpusIndex(path: path, lanes: 1)) }

@@ -2,22 +2,32 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import FoundationEssentials
+import Glibc
 import Launch
 import Numerics
 import Run
 
 struct PretrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pretrain", abstract: "Pretrain a tok2vec layer, as `spacy pretrain` does, on many workers.",
+        commandName: "pretrain",
+        abstract: "Pretrain a tok2vec layer, as `spacy pretrain` does, on many workers.",
+        usage: """
+            t2v-coordinator pretrain TEXTS VECTORS_MODEL OUTPUT_DIR [options]
+                   t2v-coordinator pretrain --job JOB [TEXTS ...] OUTPUT_DIR [options]
+            """,
         discussion:
             "Weights of every epoch are written to OUTPUT_DIR/modelN.bin, for `spacy train -t2v`. OUTPUT_DIR/log.jsonl has a line for each."
     )
 
-    @Argument(help: "Texts: .jsonl or .jsonl.gz, one {\"text\": ...} or {\"tokens\": [...]} a line; - for standard input.") var texts:
-        String
-    @Argument(help: "Folder of a spaCy 2.1, 2.3 or 3.x model with vectors.") var vectorsModel: String
-    @Argument(help: "Folder for the weights.") var outputDir: String
+    @Argument(
+        help: """
+            TEXTS: .jsonl or .jsonl.gz, one {"text": ...} or {"tokens": [...]} a line; - for standard input. VECTORS_MODEL: folder of a \
+            spaCy 2.1, 2.3 or 3.x model with vectors. OUTPUT_DIR: folder for the weights. With --job: any number of texts, or none for \
+            those that its config names, then OUTPUT_DIR.
+            """)
+    var paths: [String]
+    @Option(help: "Folder of a compiled spaCy 3 config (`python -m spacy t2v compile`); it says what is trained.") var job: String?
 
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Optimizer") var optimizer: OptimizerOptions
@@ -33,7 +43,19 @@ struct PretrainCommand: ParsableCommand {
     var overwrite = false
     @OptionGroup(title: "How the run is carried out") var carry: CarryOptions
 
+    var outputDir: String { paths.last ?? "" }
+    private var texts: String { paths.first ?? "" }
+    private var vectorsModel: String { paths.count == 3 ? paths[1] : "" }
+    /// Texts given with a job.
+    var jobTexts: [String] { Array(paths.dropLast()) }
+
     func run() throws {
+        if job != nil { return try runJob() }
+        guard paths.count == 3 else {
+            throw InputError(
+                "\(paths.count) of three arguments: \(paths.joined(separator: " "))", at: "",
+                remedy: "give TEXTS VECTORS_MODEL OUTPUT_DIR, or --job JOB OUTPUT_DIR")
+        }
         try checkCommandLine()
         let folder = try OutputFolder(absolute(outputDir))
         if folder.contents != .noRun, resume == "auto" {
@@ -104,7 +126,7 @@ struct PretrainCommand: ParsableCommand {
         guard access(path, R_OK) == 0 else {
             throw InputError("cannot open the weights: \(String(cString: strerror(errno)))", at: path, remedy: "check the path")
         }
-        let name = (path as NSString).lastPathComponent
+        let name = Path.name(path)
         if name.hasPrefix("model"), name.hasSuffix(".bin"), let number = Int(name.dropFirst(5).dropLast(4)), number >= 0 {
             guard number < RunOptions.mostEpochs else {
                 throw InputError("the epoch in the file's name is too large", at: path, remedy: "rename it and give --epoch-start")

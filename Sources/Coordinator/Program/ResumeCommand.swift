@@ -2,7 +2,8 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
-import Foundation
+import FoundationEssentials
+import Glibc
 import Launch
 import Numerics
 import Run
@@ -53,7 +54,13 @@ struct RunChanges {
                 remedy: "leave them out to go on, or give --overwrite or another folder")
         }
         if let nIter { options.nIter = nIter }
-        if let learnRate, learnRate != options.settings.optimizer.learnRate {
+        if let learnRate, options.job != nil {
+            guard learnRate > 0, learnRate.isFinite else {
+                throw InputError("--learn-rate is \(learnRate)", at: "", remedy: "give a number above 0")
+            }
+            progress.say("the learning rate is \(learnRate) from here on")
+            options.learnRate = learnRate
+        } else if let learnRate, learnRate != options.settings.optimizer.learnRate {
             guard learnRate > 0, learnRate.isFinite else {
                 throw InputError("--learn-rate is \(learnRate)", at: "", remedy: "give a number above 0")
             }
@@ -61,7 +68,10 @@ struct RunChanges {
             options.settings.optimizer.learnRate = learnRate
         }
         // Texts that came on standard input are kept in the folder.
-        if let texts { options.textsLoc = texts == "-" ? texts : absolute(texts) }
+        if let texts {
+            options.textsLoc = texts == "-" ? texts : absolute(texts)
+            if options.job != nil { options.texts = [options.textsLoc] }
+        }
         if let vectorsModel { options.vectorsModel = absolute(vectorsModel) }
     }
 }

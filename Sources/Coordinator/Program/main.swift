@@ -8,6 +8,7 @@ struct CoordinatorCommand: ParsableCommand {
         commandName: "t2v-coordinator", abstract: "Pretrain spaCy's tok2vec layer on many cores and hosts.", version: Version.current,
         subcommands: [
             PretrainCommand.self, ResumeCommand.self, FeaturesCommand.self, InspectCommand.self, KeygenCommand.self, ProfileCommand.self,
+            AttributesCommand.self,
         ])
 }
 

@@ -1,6 +1,7 @@
 // Files that are whole or absent. In: a path and something that writes. Out: the file under its name, or an error and nothing left over.
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// Buffered bytes on their way into an open file.
 public struct FileSink: ~Copyable {
@@ -12,7 +13,7 @@ public struct FileSink: ~Copyable {
     /// - Parameters:
     ///   - descriptor: an open file, which stays the caller's to close.
     ///   - path: the name in errors.
-    init(descriptor: Int32, path: String) {
+    package init(descriptor: Int32, path: String) {
         self.descriptor = descriptor
         self.path = path
         buffer.reserveCapacity(Self.capacity)

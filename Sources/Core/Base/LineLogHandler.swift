@@ -1,5 +1,5 @@
 // Log lines for people. In: swift-log messages. Out: one line each on standard error.
-import Foundation
+import Glibc
 import Logging
 
 /// Writes "level: message" lines to standard error; information without its level.
@@ -19,7 +19,7 @@ public struct LineLogHandler: LogHandler {
         let prefix = event.level <= .info ? "" : "\(event.level): "
         let text = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ").printable
         // Whoever read it may be gone: `write(_:)` would trap then.
-        try? FileHandle.standardError.write(contentsOf: Data("\(label): \(prefix)\(text)\n".utf8))
+        writeForPeople("\(label): \(prefix)\(text)\n", to: 2)
     }
 }
 

@@ -1,6 +1,6 @@
 // A file as read-only memory. In: a path. Out: bytes that the kernel pages in and may drop again.
 import CLinux
-import Foundation
+import Glibc
 
 /// Tells a file from another one, and from itself after a change.
 public struct FileIdentity: Hashable, Sendable {

@@ -21,3 +21,26 @@ package func writeForPeople(_ text: String, to descriptor: Int32) {
         done += count
     }
 }
+
+extension StringProtocol {
+    /// Without white space and line ends around it.
+    package var trimmed: String {
+        let rest = drop { $0.isWhitespace }
+        return String(rest.reversed().drop { $0.isWhitespace }.reversed())
+    }
+}
+
+/// What is left to read.
+/// - Returns: at most `limit` bytes; nil when reading fails.
+package func readAll(_ descriptor: Int32, limit: Int) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while bytes.count < limit {
+        let count = read(descriptor, &buffer, min(buffer.count, limit - bytes.count))
+        if count < 0, errno == EINTR { continue }
+        guard count >= 0 else { return nil }
+        if count == 0 { break }
+        bytes += buffer[..<count]
+    }
+    return bytes
+}

@@ -1,5 +1,5 @@
 // The safetensors format. In: named arrays and text metadata, or a foreign file. Out: a file for any safetensors reader, or mapped arrays.
-import Foundation
+import Glibc
 
 /// Names and types of the format (github.com/huggingface/safetensors, README, "Format"): 8 bytes of header length N, little-endian; N bytes
 /// of JSON, name -> {dtype, shape, data_offsets [begin, end)} and "__metadata__" of strings; then the arrays, little-endian, row-major,
@@ -126,7 +126,7 @@ public enum Safetensors {
             switch scalar {
             case "\"": out += "\\\""
             case "\\": out += "\\\\"
-            case "\u{0}"..."\u{1f}": out += String(format: "\\u%04x", scalar.value)
+            case "\u{0}"..."\u{1f}": out += "\\u00" + [UInt8(scalar.value)].hex
             default: out.unicodeScalars.append(scalar)
             }
         }

@@ -1,5 +1,5 @@
 // A safetensors file, read. In: a path or foreign bytes. Out: its metadata and arrays by name; the bytes stay mapped.
-import Foundation
+import FoundationEssentials
 
 /// A safetensors file of any writer. The header is checked on opening: no later access can leave the file.
 public final class SafetensorsFile {

@@ -1,5 +1,5 @@
 // Standard output, by way of the kernel alone. In: bytes. Out: bytes, or what went wrong.
-import Foundation
+import Glibc
 
 /// Thrown when the reader of standard output has gone (`... | head`): the program ends quietly.
 package struct OutputClosed: Error {

@@ -1,6 +1,6 @@
 // What a thread has computed so far. Out: seconds of CPU time.
 import CLinux
-import Foundation
+import Glibc
 
 /// CPU time: what a quiet core would show, also on a busy one.
 package enum ThreadClock {

@@ -25,6 +25,15 @@ package final class ThreadLock: @unchecked Sendable {
 
     package func lock() { pthread_mutex_lock(mutex) }
 
+    /// - Returns: whether the lock is held now; false when another thread has it.
+    package func tryLock() -> Bool { pthread_mutex_trylock(mutex) == 0 }
+
+    package func withLock<Result>(_ body: () throws -> Result) rethrows -> Result {
+        lock()
+        defer { unlock() }
+        return try body()
+    }
+
     package func unlock() { pthread_mutex_unlock(mutex) }
 
     /// Waits for `signal` or `broadcast`, and may return without one. The lock is held before and after.

@@ -1,6 +1,6 @@
 // A file without a name. In: bytes. Out: a path that can be read at once, and a name when everything else is ready.
 import CLinux
-import Foundation
+import Glibc
 
 /// A file that has no name yet: whatever ends the process, nothing of it stays behind. File systems without such files (NFS) give it a
 /// hidden name, which goes away with this object.

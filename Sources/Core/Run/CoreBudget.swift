@@ -1,7 +1,7 @@
 // The cores that this process may use. In: the kernel's affinity mask and the control group's quota. Out: a number.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// What `taskset`, Slurm, a container or systemd left this process of the machine's cores.
 package struct CoreBudget: Sendable, Equatable {
@@ -58,6 +58,6 @@ package enum ControlGroup {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         let count = Glibc.read(descriptor, &buffer, buffer.count)
         guard count > 0 else { return nil }
-        return String(decoding: buffer[..<count], as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        return String(decoding: buffer[..<count], as: UTF8.self).trimmed
     }
 }

@@ -1,7 +1,7 @@
 // One process at a time. In: the path of a lock file. Out: a lock that ends with the process, and a file that stays.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// An exclusive lock on a file. The file is never removed: whoever unlinks a lock file lets a second process lock another file of the
 /// same name.

@@ -1,7 +1,8 @@
 // The output folder of a run. In: what a run writes. Out: files that are whole or not there, and nothing of anybody else's touched.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Numerics
 import Synchronization
 

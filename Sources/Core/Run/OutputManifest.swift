@@ -1,6 +1,6 @@
 // The files that t2v wrote into an output folder. In: names. Out: manifest.json, the only list by which anything is ever removed.
 import Base
-import Foundation
+import FoundationEssentials
 
 /// Names relative to the output folder, in the order in which they were first written.
 package struct OutputManifest: Codable, Equatable, Sendable {

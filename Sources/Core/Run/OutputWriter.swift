@@ -1,6 +1,7 @@
 // Files are written beside the training, one after the other. In: closures. Out: files, and word of what failed.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 import Transport
 
 /// One helper thread that writes models, log lines and checkpoints in the order in which they were given.
@@ -22,7 +23,7 @@ public final class OutputWriter: @unchecked Sendable {
         var task: Task
     }
 
-    private let condition = NSCondition()
+    private let condition = ThreadLock()
     private var queue: [Entry] = []
     private var working = false
     private var ended = false
@@ -35,14 +36,12 @@ public final class OutputWriter: @unchecked Sendable {
     /// - Parameters:
     ///   - wake: signalled when something is to be said.
     ///   - patienceSeconds: how long a required file is tried again.
-    public init(logByteCount: Int, wake: EventFD, patienceSeconds: Double = 60) {
+    /// - Throws: `InputError` when the system has no more threads to give.
+    public init(logByteCount: Int, wake: EventFD, patienceSeconds: Double = 60) throws(InputError) {
         self.logByteCount = logByteCount
         self.wake = wake
         self.patienceSeconds = patienceSeconds
-        let thread = Thread { [self] in work() }
-        thread.name = "output"
-        thread.stackSize = 8 << 20
-        thread.start()
+        try startThread("output", stackBytes: 8 << 20) { [self] in work() }
     }
 
     /// Every task holds a copy of the weights: more than this many do not wait.
@@ -131,7 +130,7 @@ public final class OutputWriter: @unchecked Sendable {
             }
             wake.signal()
             if entry.importance == .optional || late { return }
-            _ = condition.wait(until: Date(timeIntervalSinceNow: 1))
+            condition.wait(milliseconds: 1000)
         }
     }
 }

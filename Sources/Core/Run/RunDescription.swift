@@ -1,6 +1,6 @@
 // What a worker must know of a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
 import Base
-import Foundation
+import FoundationEssentials
 import Numerics
 import Protocol
 import Text
@@ -21,6 +21,8 @@ public struct RunDescription: Codable, Sendable {
     /// Where workers on the coordinator's own host find things without asking for them.
     public struct LocalPaths: Codable, Sendable, Equatable {
         public var vectorsModel: String
+        /// A job's files.
+        package var text: JobTextFiles?
         public var cache: String
 
         public init(vectorsModel: String, cache: String) {
@@ -32,6 +34,8 @@ public struct RunDescription: Codable, Sendable {
     public var settings: TrainingSettings
     /// What is trained.
     public var spec: ModelSpec
+    /// What a job's texts are; nil: spaCy 2's options.
+    package var text: TextSettings?
     public var modelFiles: [File]
     /// Names the model's tokenizing files in a cache.
     public var modelDigest: String

@@ -1,11 +1,17 @@
 // Every option of a run. In: command line or config.json. Out: config.json, checkpoints, settings.
 import Base
-import Foundation
+import FoundationEssentials
 import Numerics
 
 /// All options of `pretrain`, as config.json records them. Keys are spaCy's where spaCy has the option (spaCy 2.3 `cli/pretrain.py`).
 public struct RunOptions: Codable, Sendable, Equatable {
     public var textsLoc: String
+    /// The job folder of a compiled spaCy 3 config; nil: spaCy 2's options.
+    package var job: String?
+    /// The texts of a job, in order; `textsLoc` names them for people.
+    package var texts: [String]?
+    /// A constant rate that a resumed job goes on with, instead of its own.
+    package var learnRate: Double?
     public var vectorsModel: String
     public var outputDir: String
     public var settings: TrainingSettings
@@ -42,25 +48,23 @@ public struct RunOptions: Codable, Sendable, Equatable {
     }
 
     /// JSON text, keys sorted, in snake case: `settings` stands in one level with the rest, as in spaCy's file.
-    /// - Throws: `InputError` when a number has no JSON: infinity, say.
+    /// - Throws: `InputError` for a number that JSON does not have.
     public func encoded() throws(InputError) -> String {
-        func fail(_ error: any Error) -> InputError {
-            InputError("the run's options cannot be encoded: \(error)", at: "config.json", remedy: "check the options' values")
+        do {
+            var object = try Self.members(of: self)
+            for (key, value) in object.removeValue(forKey: "settings")?.members ?? [:] { object[Self.spacyNames[key] ?? key] = value }
+            object["t2v_version"] = .string(Version.current)
+            return try JSONValue.object(object).prettyText()
+        } catch {
+            throw InputError("the options cannot be written as JSON: \(error)", at: "", remedy: "give numbers that are finite")
         }
+    }
+
+    /// What `value` is as JSON, with keys in snake case.
+    private static func members(of value: some Encodable) throws -> [String: JSONValue] {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
-        var object: [String: Any]
-        do { object = try JSONSerialization.jsonObject(with: try encoder.encode(self)) as? [String: Any] ?? [:] } catch {
-            throw fail(error)
-        }
-        if let settings = object.removeValue(forKey: "settings") as? [String: Any] {
-            for (key, value) in settings { object[Self.spacyNames[key] ?? key] = value }
-        }
-        object["t2v_version"] = Version.current
-        let options: JSONSerialization.WritingOptions = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        do { return String(decoding: try JSONSerialization.data(withJSONObject: object, options: options), as: UTF8.self) } catch {
-            throw fail(error)
-        }
+        return try JSONDecoder().decode([String: JSONValue].self, from: encoder.encode(value))
     }
 
     /// Swift's names where spaCy's differ.
@@ -73,41 +77,32 @@ public struct RunOptions: Codable, Sendable, Equatable {
     public static func blasCore(inFolder path: String) -> String? {
         let files = ["\(path)/t2v/run.json", "\(path)/config.json"]
         guard let data = files.lazy.compactMap({ FileManager.default.contents(atPath: $0) }).first,
-            let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+            let options = try? JSONValue.parse([UInt8](data))
         else { return nil }
-        return object["blas_core"] as? String
+        return options.members?["blas_core"]?.text
     }
 
     /// - Throws: `InputError` for text that is no configuration of this version.
     public static func decode(_ text: String, place: String) throws(InputError) -> RunOptions {
         let damaged = InputError(
             "the configuration cannot be read", at: place, remedy: "use the t2v version that wrote it, or start a new run")
-        guard var object = (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any] else { throw damaged }
+        guard var object = (try? JSONValue.parse(Array(text.utf8)))?.members else { throw damaged }
         let back = Dictionary(uniqueKeysWithValues: spacyNames.map { ($1, $0) })
-        guard let defaults = try? defaultSettings() else { throw damaged }
+        guard let defaults = try? members(of: TrainingSettings()) else { throw damaged }
         // A run that began before a setting was there has its default.
         var settings = defaults.filter { $0.key == "wire_precision" }
         for (key, value) in object where defaults[back[key] ?? key] != nil {
             settings[back[key] ?? key] = value
             object[key] = nil
         }
-        object["settings"] = settings
+        object["settings"] = .object(settings)
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
         do {
-            let data = try JSONSerialization.data(withJSONObject: object)
-            return try decoder.decode(RunOptions.self, from: data)
+            return try decoder.decode(RunOptions.self, from: JSONEncoder().encode(object))
         } catch {
             throw damaged
         }
-    }
-
-    /// The settings' defaults by their keys in snake case.
-    private static func defaultSettings() throws -> [String: Any] {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        let object = try JSONSerialization.jsonObject(with: encoder.encode(TrainingSettings()))
-        return object as? [String: Any] ?? [:]
     }
 }
 

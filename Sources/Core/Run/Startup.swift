@@ -1,7 +1,8 @@
 // The first lines of both programs. In: the environment. Out: a process with one BLAS thread, or an error before anything else runs.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Numerics
 
 /// What must hold before any arithmetic.

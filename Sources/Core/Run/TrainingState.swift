@@ -1,7 +1,9 @@
 // The numbers of a run on the coordinator. In: reduced gradients. Out: parameters, averages, sums for the log, and a checkpoint of any
 // version.
 import Base
-import Foundation
+import Dispatch
+import FoundationEssentials
+import Glibc
 import Numerics
 import Protocol
 import Transport

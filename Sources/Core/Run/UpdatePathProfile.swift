@@ -1,6 +1,5 @@
 // `make profile`: what an update costs besides its gradients. In: made-up documents. Out: milliseconds of both sides.
 import Base
-import Foundation
 import Numerics
 import Protocol
 import Transport
@@ -84,7 +83,7 @@ public struct UpdatePathProfile: Sendable {
 
     /// Two lines.
     public var description: String {
-        func milliseconds(_ seconds: Double) -> String { String(format: "%.2f ms", seconds * 1e3) }
+        func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e3).fixed(2)) ms" }
         return """
             worker, per update: sum of its lanes, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB
             coordinator, per update: 2 contributions added, clip, Adam, averages, next broadcast and hash \(milliseconds(stepSeconds)), \

@@ -1,6 +1,6 @@
 // Which workers may take part. In: a file of public keys that can change at any time. Out: yes or no for a key.
 import Base
-import Foundation
+import Glibc
 import Synchronization
 
 /// The public keys of the workers that are let in. Any thread may ask.

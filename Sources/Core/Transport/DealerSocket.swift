@@ -1,7 +1,7 @@
 // A worker's socket. In: header, payload. Out: the same from the coordinator. Connects again by itself, as a new peer.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 
 /// What a dealer has received.
 public enum DealerEvent: Sendable {

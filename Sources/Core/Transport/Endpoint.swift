@@ -1,7 +1,7 @@
 // Where a socket listens or connects. In: an endpoint as the user wrote it. Out: what it implies for safety and for the address family.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// A ZeroMQ endpoint: `tcp://HOST:PORT`, `ipc://PATH`, or `inproc://NAME` within the process.
 public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
@@ -25,7 +25,7 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         func wrong(_ what: String) -> InputError {
             InputError(what, at: text.isEmpty ? "endpoint" : text, remedy: "write tcp://HOST:PORT, tcp://[IPV6]:PORT or ipc://PATH")
         }
-        guard let separator = text.range(of: "://") else { throw wrong("no transport in the endpoint") }
+        guard let separator = text.firstRange(of: "://") else { throw wrong("no transport in the endpoint") }
         guard let transport = Transport(rawValue: String(text[..<separator.lowerBound])) else { throw wrong("unknown transport") }
         let rest = String(text[separator.upperBound...])
         (self.text, self.transport) = (text, transport)

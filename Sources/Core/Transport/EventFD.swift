@@ -1,7 +1,7 @@
 // Waking the thread that waits. In: a nudge from another thread or a signal handler. Out: a readable descriptor.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// A kernel counter with a descriptor that a `Poller` can wait for.
 public final class EventFD: Sendable {

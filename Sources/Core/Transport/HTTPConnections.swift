@@ -1,6 +1,6 @@
 // HTTP as far as two pages need it. In: connections of anybody. Out: one answer each, within fixed time and memory.
 import CLinux
-import Foundation
+import Glibc
 
 /// An answer.
 struct HTTPPage {

@@ -1,6 +1,7 @@
 // Key files. In: a folder or a file's path. Out: files of one line, `secret KEY NAME` or `public KEY NAME`, and keys from them.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// Reading and writing key files.
 ///
@@ -110,14 +111,14 @@ public enum KeyFile {
         guard descriptor >= 0 else {
             throw InputError("cannot open: \(String(cString: strerror(errno)))", at: path, remedy: "check the path and its permissions")
         }
-        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        defer { close(descriptor) }
         var status = stat()
         // Of a pipe or a device (process substitution, /dev/stdin) neither mode nor size means anything.
         let isFile = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-        guard status.st_mode & S_IFMT != S_IFDIR, let data = try? handle.read(upToCount: maximumBytes + 1) ?? Data() else {
+        guard status.st_mode & S_IFMT != S_IFDIR, let bytes = readAll(descriptor, limit: maximumBytes + 1) else {
             throw InputError("cannot be read", at: path, remedy: "give the path of a key file")
         }
-        guard data.count <= maximumBytes, let text = String(data: data, encoding: .utf8) else {
+        guard bytes.count <= maximumBytes, let text = String(validating: bytes, as: UTF8.self) else {
             throw InputError(
                 "this is no key file: it is no text, or longer than \(maximumBytes) bytes", at: path, remedy: "give a key file")
         }
@@ -130,13 +131,15 @@ public enum KeyFile {
         guard descriptor >= 0 else {
             throw InputError("cannot write: \(String(cString: strerror(errno)))", at: path, remedy: "choose a folder that you can write to")
         }
-        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        do {
-            try handle.write(contentsOf: Data(text.utf8))
-            try handle.synchronize()
+        defer { close(descriptor) }
+        do throws(InputError) {
+            var sink = FileSink(descriptor: descriptor, path: path)
+            try sink.write(Array(text.utf8))
+            try sink.flush()
+            guard fsync(descriptor) == 0 else { throw AtomicFile.failure("cannot force to disk", errno, at: path) }
         } catch {
             unlink(path)
-            throw InputError("cannot write: \(error.localizedDescription)", at: path, remedy: "make room on the disk")
+            throw error
         }
     }
 }

@@ -1,7 +1,7 @@
 // CURVE keys. In: random numbers of libsodium, or key files. Out: keys in Z85 text, and files that only their owner can read.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 
 /// A CURVE public key: who a peer is. 40 characters of Z85 (ZeroMQ RFC 32) for 32 bytes.
 public struct PublicKey: Sendable, Hashable, CustomStringConvertible {

@@ -1,6 +1,8 @@
 // Figures for whoever asks. In: HTTP GET on /metrics or /health. Out: the newest snapshot. Its own thread; it cannot slow the run down.
 import Base
-import Foundation
+import Dispatch
+import FoundationEssentials
+import Glibc
 import Synchronization
 
 /// A very small HTTP/1.1 server: two pages, no request bodies, one answer a connection, everything bounded.
@@ -29,7 +31,7 @@ public final class MetricsServer: Sendable {
         self.address = MetricsServer.name(of: listener)
         let shared = try Shared()
         self.shared = shared
-        Thread.detachNewThread {
+        try startThread("metrics") {
             Connections(listener, stop: shared.stop) { path in
                 let (snapshot, at) = shared.latest.withLock { $0 }
                 return MetricsServer.page(path, snapshot, silent: ContinuousClock.now - at > .seconds(silenceSeconds), silenceSeconds)
@@ -84,7 +86,7 @@ public final class MetricsServer: Sendable {
         guard listener >= 0 else { throw failure(String(cString: strerror(errno))) }
         var yes: Int32 = 1
         setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, 4)
-        guard bind(listener, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0, Foundation.listen(listener, 128) == 0 else {
+        guard bind(listener, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0, Glibc.listen(listener, 128) == 0 else {
             let why = String(cString: strerror(errno))
             close(listener)
             throw failure(why)

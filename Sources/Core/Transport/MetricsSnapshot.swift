@@ -1,5 +1,5 @@
 // The run in figures. In: counters that the coordinator keeps. Out: Prometheus' text format 0.0.4, and whether the run is well.
-import Foundation
+import FoundationEssentials
 
 /// What the coordinator tells the outside about a run. Counters only grow while the process lives.
 public struct MetricsSnapshot: Sendable {

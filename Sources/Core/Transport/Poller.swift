@@ -1,7 +1,7 @@
 // The one place where a shell waits. In: sockets, monitors and file descriptors. Out: which of them can be read or written.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 
 /// Waits for any of its sockets and descriptors. Remove a socket before letting it go.
 public struct Poller {

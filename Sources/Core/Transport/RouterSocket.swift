@@ -1,7 +1,7 @@
 // The coordinator's socket. In: identity, header, payload. Out: the same from any number of workers, each with its proven key.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 
 /// One message of a worker.
 public struct RouterMessage: Sendable {

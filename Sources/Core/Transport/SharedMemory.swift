@@ -1,7 +1,7 @@
 // Memory that the coordinator shares with the workers it starts. In: parameters, gradients. Out: the same bytes, without a copy.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// A piece of memory without a name that several processes map. It ends with the last of them.
 public final class SharedMemory: @unchecked Sendable {

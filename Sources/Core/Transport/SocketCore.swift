@@ -1,7 +1,7 @@
 // What both kinds of socket share. In: options and frames. Out: frames, without blocking.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 
 /// The outcome of a send, which never blocks.
 public enum SendResult: Sendable, Equatable {

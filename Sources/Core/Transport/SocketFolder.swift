@@ -1,7 +1,8 @@
 // A place for the sockets of local workers. In: TMPDIR. Out: a folder nobody else can enter, which is gone when its owner is.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// A folder only this user can enter, for the sockets of local workers. Removed when `remove()` is called or the object goes; what a killed
 /// process left is removed by the next one.

@@ -1,7 +1,7 @@
 // What libzmq's threads see of connections. In: its monitor messages. Out: events, of which refusals and retries are for the user's eyes.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 import Synchronization
 
 /// Why a handshake came to nothing.

@@ -1,7 +1,8 @@
 // The gate. In: the keys of those who connect, as libzmq proved them. Out: 200 or 400, and a record of who was refused.
 import Base
 import CZMQ
-import Foundation
+import Dispatch
+import Glibc
 import Synchronization
 
 /// Answers libzmq's question whether a peer may come in (ZAP, ZeroMQ RFC 27), on a thread of its own.
@@ -43,7 +44,7 @@ public final class ZAPHandler: Sendable {
         let shared = try Shared(wake: wake)
         self.shared = shared
         let started = DispatchSemaphore(value: 0)
-        Thread.detachNewThread { [domain] in
+        try startThread("zap") { [domain] in
             // The socket is made, used and closed on this thread.
             do throws(InputError) {
                 let socket = try Replier(context)

@@ -1,7 +1,7 @@
 // libzmq's I/O threads and its errors. In: the number of threads. Out: the context that every socket of a process is made from.
 import Base
 import CZMQ
-import Foundation
+import Glibc
 
 /// One libzmq context: its I/O threads and the `inproc://` names. Sockets keep it alive; it ends after the last of them.
 ///

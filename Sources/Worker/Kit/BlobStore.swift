@@ -1,6 +1,6 @@
 // Blobs as they arrive. In: chunks. Out: whole bytes in memory, or whole files on disk.
 import Base
-import Foundation
+import Glibc
 import Protocol
 import Text
 

@@ -1,6 +1,6 @@
 // Work for the compute threads. In: jobs from the thread that owns the socket. Out: events back to it, and a nudge.
 import Base
-import Foundation
+import Glibc
 import Numerics
 import Protocol
 import Text
@@ -12,7 +12,7 @@ final class JobQueue: @unchecked Sendable {
 
     typealias Work = (ComputeThread) -> Void
 
-    private let condition = NSCondition()
+    private let condition = ThreadLock()
     private var queues = [[Work]](repeating: [], count: Rank.allCases.count)
     private var ended = false
 
@@ -58,14 +58,12 @@ final class ComputeThread: @unchecked Sendable {
     /// Raised when a run is joined: what belongs to an earlier one is made anew.
     var generation = 0
 
-    init(queue: JobQueue, name: String) {
+    /// - Throws: `InputError` when the system has no more threads to give.
+    init(queue: JobQueue, name: String) throws(InputError) {
         self.queue = queue
-        let thread = Thread { [self] in
+        try startThread(name, stackBytes: 16 << 20) { [self] in
             while let work = self.queue.next() { work(self) }
         }
-        thread.name = name
-        thread.stackSize = 16 << 20
-        thread.start()
     }
 }
 
@@ -74,7 +72,7 @@ final class EventInbox: @unchecked Sendable {
     /// Runs on the thread that owns the socket; gives the event, or nil when the news has become void.
     typealias News = () -> WorkerStateMachine.Event?
 
-    private let lock = NSLock()
+    private let lock = ThreadLock()
     private var news: [News] = []
     let wake: EventFD
 

@@ -1,5 +1,5 @@
 // One lane on this worker. In: mapped shards, parameters. Out: the lane's gradient for an update.
-import Foundation
+import Base
 import Numerics
 import Protocol
 import Text
@@ -44,8 +44,8 @@ final class ReceivedParameters: @unchecked Sendable {
 /// A lane that is open here. One job at a time holds it.
 final class LaneWork: @unchecked Sendable {
     let lane: UInt16
-    private let lock = NSLock()
-    private let wantedLock = NSLock()
+    private let lock = ThreadLock()
+    private let wantedLock = ThreadLock()
     private var wanted: UInt64?
     private let reader: LaneReader
     private let batch = MicroBatch()
@@ -100,7 +100,7 @@ final class LaneWork: @unchecked Sendable {
 
     /// Builds the next update's micro-batch while parameters travel.
     func buildAhead(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, _ builder: MicroBatchBuilder) {
-        guard lock.try() else { return }
+        guard lock.tryLock() else { return }
         defer { lock.unlock() }
         build(epoch: epoch, updateInEpoch: updateInEpoch, update: update, with: builder)
     }

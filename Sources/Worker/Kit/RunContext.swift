@@ -1,6 +1,6 @@
 // Everything of one run on this worker. In: the description, the plan. Out: model, layout, vectors, open lanes.
 import Base
-import Foundation
+import FoundationEssentials
 import Numerics
 import Run
 import Text
@@ -20,7 +20,7 @@ final class RunContext: @unchecked Sendable {
     /// The plan's random words, and `[MASK]`.
     var words: (random: RandomWordTable, mask: WordFeatures)?
     var vectors: (any VectorRows)?
-    private let lock = NSLock()
+    private let lock = ThreadLock()
     private var sharedModel: VectorsModel?
 
     init(run: UInt64, description: RunDescription, cache: PreparedCache, isLocal: Bool) {
@@ -49,7 +49,7 @@ final class RunContext: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         if let sharedModel { return sharedModel }
-        let model = isLocal ? try VectorsModel(folder: modelFolder) : try VectorsModel(bundle: modelFolder)
+        let model = try openModel()
         guard model.digest == description.modelDigest else {
             if !isLocal { try? FileManager.default.removeItem(atPath: modelFolder) }
             throw InputError(
@@ -58,6 +58,14 @@ final class RunContext: @unchecked Sendable {
         }
         sharedModel = model
         return model
+    }
+
+    private func openModel() throws(InputError) -> VectorsModel {
+        guard let text = description.text else {
+            return isLocal ? try VectorsModel(folder: modelFolder) : try VectorsModel(bundle: modelFolder)
+        }
+        if isLocal, let files = description.local?.text { return try VectorsModel(files, text: text) }
+        return try VectorsModel(bundle: modelFolder, text: text)
     }
 
     /// Vector rows that a set of shards needs.

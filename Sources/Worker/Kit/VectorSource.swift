@@ -1,7 +1,7 @@
 // Vector rows on this host. In: a model folder, or rows from the wire. Out: a pointer for each row that the lanes need.
 import Base
 import CLinux
-import Foundation
+import Glibc
 import Numerics
 
 /// Rows that came over the wire, in an unlinked sparse file: only the rows that are needed take space, and the kernel may write them out.

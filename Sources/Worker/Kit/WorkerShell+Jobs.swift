@@ -1,6 +1,7 @@
 // Jobs that may need blobs first: shards to prepare, the plan, lanes to open.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 import Numerics
 import Protocol
 import Run
@@ -13,11 +14,11 @@ extension ComputeThread {
             (engine, builder, preparer) = (nil, nil, nil)
             self.generation = generation
         }
-        guard let vectors = run.vectors, let words = run.words else { return nil }
+        guard let words = run.words, run.vectors != nil || run.description.spec.vectorWidth == nil else { return nil }
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
         let made = (
-            GradientEngine(spec: run.description.spec, layout: run.layout, vectors: vectors),
+            GradientEngine(spec: run.description.spec, layout: run.layout, vectors: run.vectors),
             MicroBatchBuilder(
                 spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
                 vectorRows: settings.vectorRows)
@@ -73,7 +74,7 @@ extension WorkerShell {
     private func expectFile(_ blob: BlobID, _ path: String) -> String? {
         if blobs.isExpected(blob) { return nil }
         do {
-            let folder = (path as NSString).deletingLastPathComponent
+            let folder = Path.parent(path)
             try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             blobs.expect(blob, file: try IncomingFile(target: path))
             return nil
@@ -135,7 +136,7 @@ extension WorkerShell {
                 let plan = try RunPlan.decode(bytes, settings: settings)
                 run.words = try plan.words(schema: run.schema, vectorRows: settings.vectorRows)
                 run.plan = plan
-                if run.vectors == nil {
+                if run.vectors == nil, run.description.spec.vectorWidth != nil {
                     run.vectors =
                         try run.isLocal
                         ? run.localVectors() : FetchedRows(rows: settings.vectorRows, width: settings.vectorWidth, folder: run.cache.folder)
@@ -219,7 +220,7 @@ extension ComputeThread {
             let preparer = try preparer(for: run, generation)
             let bytes: [UInt8]
             do {
-                bytes = try text.withUnsafeBytes { try preparer.prepare(jsonl: $0) }
+                bytes = try text.withUnsafeBytes { try preparer.prepare(shard: $0) }
             } catch let error as ShardPreparationError {
                 return .prepareFailed(shard: shard, line: Int64(error.line), what: error.what, remedy: error.remedy)
             }

@@ -1,7 +1,7 @@
 // The worker's rim: one thread that owns the socket and drives the state machine. In: messages, finished work. Out: messages, jobs.
 import Base
 import CLinux
-import Foundation
+import Glibc
 import Logging
 import Numerics
 import Protocol
@@ -107,7 +107,7 @@ package final class WorkerShell {
                 blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, localToken: options.localToken,
                 instance: UInt64.random(in: 1 ... .max)))
         try socket.connect(options.endpoint)
-        threads = (0..<options.threads).map { ComputeThread(queue: queue, name: "compute \($0)") }
+        for number in 0..<options.threads { threads.append(try ComputeThread(queue: queue, name: "compute \(number)")) }
     }
 
     package func loop() throws(InputError) -> WorkerEnd {
@@ -243,7 +243,8 @@ package final class WorkerShell {
         guard !saidUnreachable else { return }
         saidUnreachable = true
         let (diagnosis, endpoint) = (diagnosis, options.endpoint)
-        Thread.detachNewThread {
+        // Without a thread to spare the reason stays unknown.
+        try? startThread("diagnosis") {
             let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "nobody answers"
             diagnosis.reason.withLock { $0 = reason }
         }

@@ -2,7 +2,8 @@
 import ArgumentParser
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Launch
 import Logging
 import Run

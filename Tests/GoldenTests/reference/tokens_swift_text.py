@@ -3,7 +3,7 @@
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-FEATURES = ROOT / "Sources" / "Core" / "Features"
+FEATURES = ROOT / "Sources" / "Core" / "Text" / "Features"
 WIDTH = 136
 
 

@@ -184,7 +184,8 @@ final class NaiveModel {
                 let rows = word.rows.isEmpty && vectorsPart.missing == .last ? [vectors.count - 1] : word.rows.map(Int.init)
                 let vector = mean(rows)
                 let mask = dropout(
-                    .embeddingMask, layer: number("embed.vectors.W"), item: 0, index: 0, width: vectorsPart.output, isOn: vectorsPart.dropout)
+                    .embeddingMask, layer: number("embed.vectors.W"), item: 0, index: 0, width: vectorsPart.output,
+                    isOn: vectorsPart.dropout)
                 var output = Row(repeating: 0, count: vectorsPart.output)
                 for o in output.indices { for i in vector.indices { output[o] += W.values[o * vector.count + i] * vector[i] } }
                 add(output, mask) { d in

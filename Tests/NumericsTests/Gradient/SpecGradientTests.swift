@@ -49,21 +49,26 @@ import Testing
     static let mish = Convolution(activation: .mish, dropout: true)
 
     static let cases: [Case] = [
-        Case(name: "three odd tables, a token attribute, no vectors", inputs: [table("SHAPE", 17), table("SPACY", 3, seed: 9), table("LOWER", 29)]),
         Case(
-            name: "both token attributes, L2, zero targets", inputs: [table("SENT_START", 5), table("SPACY", 3), table("NORM", 31, dropout: false)],
+            name: "three odd tables, a token attribute, no vectors",
+            inputs: [table("SHAPE", 17), table("SPACY", 3, seed: 9), table("LOWER", 29)]),
+        Case(
+            name: "both token attributes, L2, zero targets",
+            inputs: [table("SENT_START", 5), table("SPACY", 3), table("NORM", 31, dropout: false)],
             objective: vectors(.l2, .zero)),
         Case(
             name: "tables of several widths, static vectors last, cosine, zero targets",
             inputs: [table("NORM", 19), table("PREFIX", 7, width: 5), table("NORM", 23, seed: 3), vectorsInput(output: 9)],
             objective: vectors(.cosine, .zero)),
         Case(
-            name: "six tables", inputs: ["ORTH", "SHAPE", "SPACY", "LOWER", "IS_SPACE", "PREFIX"].enumerated().map { table($1, 9 + 2 * $0) },
+            name: "six tables",
+            inputs: ["ORTH", "SHAPE", "SPACY", "LOWER", "IS_SPACE", "PREFIX"].enumerated().map { table($1, 9 + 2 * $0) },
             objective: vectors(.cosine, .last, dropout: false)),
         Case(name: "one table", inputs: [table("NORM", 19)], dropout: 0),
         Case(name: "two tables, masks of words", inputs: [table("NORM", 19), table("SHAPE", 5)], masks: .word),
         Case(
-            name: "characters, a table and vectors", inputs: [.characters(.init(bytes: 4, width: 3)), table("LOWER", 40, dropout: false), vectorsInput()],
+            name: "characters, a table and vectors",
+            inputs: [.characters(.init(bytes: 4, width: 3)), table("LOWER", 40, dropout: false), vectorsInput()],
             objective: vectors(.l2, .row0)),
         Case(name: "vectors where the last row stands for what is missing", inputs: [vectorsInput(.last), table("NORM", 7)], masks: .none),
         Case(
@@ -84,7 +89,8 @@ import Testing
             name: "less padding than convolutions", inputs: [table("NORM", 19)], padding: .init(kind: .zeroVectors, rows: 1),
             convolutions: [Convolution](repeating: Convolution(activation: .maxout, pieces: 2, dropout: true), count: 3)),
         Case(
-            name: "more padding than convolutions, wide", inputs: [table("NORM", 19, width: 264)], padding: .init(kind: .zeroVectors, rows: 5),
+            name: "more padding than convolutions, wide", inputs: [table("NORM", 19, width: 264)],
+            padding: .init(kind: .zeroVectors, rows: 5),
             width: 264, lengths: [6]),
     ]
 

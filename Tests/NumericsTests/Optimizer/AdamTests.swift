@@ -43,7 +43,7 @@ import Testing
     @Test(arguments: [
         Case(l2: 0, clip: 0), Case(l2: 1e-2), Case(clip: 0.01), Case(l2: 0.01, isDecoupled: true, scale: .words, block: .parameter),
         Case(l2: 0.1, clip: 1e-4, isDecoupled: true, averages: false, scale: .words, block: .parameter),
-        Case(l2: 0.1, averages: false, rate: .planned(values: [0, 0.01, 0.1, 0.02], rest: 0.003)),
+        Case(l2: 0.1, averages: false, rate: .planned(values: [0, 0.001, 0.004, 0.002], rest: 0.0005)),
     ]) func equalsTheDefinition(_ item: Case) {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.rows, settings.vectorWidth) = (12, 2, 20, 9)

@@ -38,6 +38,60 @@ import Testing
         check(try index(bytes, lanes: 8), bytes)
     }
 
+    // MARK: Several files, limits
+
+    private func files(_ texts: [String], _ body: ([String]) throws -> Void) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("t2v-corpus-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let paths = texts.indices.map { folder.appendingPathComponent("\($0).jsonl").path }
+        for (path, text) in zip(paths, texts) { try AtomicFile.write(Array(text.utf8), to: path) }
+        try body(paths)
+    }
+
+    @Test func severalFilesFollowEachOther() throws {
+        try files(["a\nb\nc", "", "d\n", "\ne\n"]) { paths in
+            let index = try CorpusIndex(paths: paths, lanes: 1)
+            #expect(index.firstLines == [0, 3, 3, 4])
+            #expect(index.shards.map(\.file) == index.shards.map(\.file).sorted())
+            var line = 0
+            for shard in index.shards {
+                #expect(shard.firstLine == line)
+                let file = try MappedFile(paths[shard.file])
+                let text = Array(file.bytes[shard.offset..<shard.offset + shard.byteCount])
+                #expect(shard.digest == SHA256.hash(text))
+                line += shard.lineCount
+            }
+            #expect(line == 6)
+            let last = index.shards.count - 1
+            #expect(index.place(shard: last, line: index.shards[last].lineCount - 1) == (3, 2))
+        }
+    }
+
+    @Test func aSingleFileHasTheDigestThatItHadAlone() throws {
+        try files(["a\nb\nc\n"]) { paths in
+            let (several, one) = (try CorpusIndex(paths: paths, lanes: 2), try CorpusIndex(path: paths[0], lanes: 2))
+            #expect(several == one)
+        }
+    }
+
+    @Test(arguments: [(1, 1), (2, 3), (3, 4), (4, 6), (5, 7), (9, 7)])
+    func limitCountsRecordsThatAreNotBlank(limit: Int, lines: Int) throws {
+        try files(["a\n\nb\nc\n", " \nd\ne"]) { paths in
+            let index = try CorpusIndex(paths: paths, limit: limit, lanes: 1)
+            #expect(index.shards.reduce(0) { $0 + $1.lineCount } == lines)
+        }
+    }
+
+    @Test func blankLinesOfPlainTextAreThoseWithoutAnyCharacter() throws {
+        try files(["\r\n \na\n"]) { paths in
+            let plain = try CorpusIndex(paths: paths, format: .lines, limit: 1, lanes: 1)
+            #expect(plain.shards.reduce(0) { $0 + $1.lineCount } == 2)
+            let json = try CorpusIndex(paths: paths, format: .jsonl, limit: 1, lanes: 1)
+            #expect(json.shards.reduce(0) { $0 + $1.lineCount } == 3)
+        }
+    }
+
     @Test func randomFilesAreCoveredExactly() throws {
         var random = Philox(seed: 5, purpose: .select)
         for round in 0..<60 as Range<UInt64> {

@@ -1,6 +1,7 @@
 // One checkpoint: everything a run needs to go on as if it had never stopped. In and out: values, and a safetensors file.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// Where a run stands. All but the tensors, the configuration and the model; one JSON object in the file's metadata, under "state".
 public struct CheckpointState: Codable, Equatable, Sendable {

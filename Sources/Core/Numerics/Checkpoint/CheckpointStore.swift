@@ -1,7 +1,8 @@
 // The checkpoints of one run. In: a folder, how many to keep. Out: the last K files, and the newest whole one with a word on broken ones.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// The folder in which a run keeps its last checkpoints, named checkpoint-<update>.safetensors. One process uses it at a time.
 public struct CheckpointStore: Sendable {
@@ -27,14 +28,7 @@ public struct CheckpointStore: Sendable {
     /// The update numbers of the files that are there, oldest first.
     /// - Throws: `InputError` when the folder cannot be read.
     public func updates() throws(InputError) -> [Int] {
-        let names: [String]
-        do {
-            names = try FileManager.default.contentsOfDirectory(atPath: folder)
-        } catch {
-            throw InputError(
-                "cannot read the folder: \(error.localizedDescription)", at: folder, remedy: "check the path and its permissions")
-        }
-        return names.compactMap { name in
+        return try Path.names(in: folder).compactMap { name in
             guard name.hasPrefix(Self.prefix), name.hasSuffix(Self.suffix) else { return nil }
             guard let update = Int(name.dropFirst(Self.prefix.count).dropLast(Self.suffix.count)), update >= 0 else { return nil }
             // "+1" and "01" are numbers too, but not names of ours.

@@ -8,6 +8,10 @@ public struct InitialWeights: Equatable, Sendable {
     /// The seeds that belong to the tables; nil where the file does not tell.
     public var seeds: EmbeddingSeeds?
 
+    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds?) {
+        (self.tensors, self.seeds) = (tensors, seeds)
+    }
+
     /// `--init-tok2vec`: the tok2vec of a `modelN.bin`, spaCy's own included.
     /// - Throws: `InputError` that names the tensor which is missing, extra or misshapen for `settings`, both shapes, and the options
     ///   that fit.
@@ -26,8 +30,7 @@ public struct InitialWeights: Equatable, Sendable {
     /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
     /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
-    public static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights
-    {
+    public static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try SafetensorsFile(path: path)
         let isSealed = try file.verifyDigest()
         guard isSealed || file.metadata["format"] != Checkpoint.formatName else {

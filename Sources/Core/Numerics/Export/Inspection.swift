@@ -1,15 +1,16 @@
 // What a weights file is. In: a path to a modelN.bin or to a checkpoint. Out: a text for people, with commands to paste.
 import Base
 
-/// Tells of a modelN.bin, spaCy's own included, or of a checkpoint: settings, shapes, seeds, and how `spacy train` 2.1 and 2.3 load it.
+/// Tells of a modelN.bin, spaCy's own included, or of a checkpoint: settings, shapes, seeds, and how `spacy train` loads it.
 /// - Throws: `InputError` when it is neither, or damaged.
 public func inspect(path: String) throws(InputError) -> String {
     let file = try MappedFile(path)
     guard !file.bytes.isEmpty else { throw InputError("the file is empty", at: path, remedy: "give a modelN.bin or a checkpoint") }
     // A safetensors file has '{' after its 8 bytes of length; a weights file begins with a msgpack map of one entry.
     if file.bytes[0] == 0x81 { return try Inspection.weights(path) }
+    if TemplateFile.isLikely(file.bytes) { return try Inspection.template(path) }
     if file.bytes.count > 8, file.bytes[8] == UInt8(ascii: "{") { return try Inspection.safetensors(path) }
-    throw InputError("neither a weights file of spaCy 2 nor a safetensors file", at: path, remedy: "give a modelN.bin or a checkpoint")
+    throw InputError("neither a weights file of spaCy 2 or 3 nor a safetensors file", at: path, remedy: "give a modelN.bin or a checkpoint")
 }
 
 enum Inspection {
@@ -67,7 +68,7 @@ enum Inspection {
         return rows
     }
 
-    private static func numbers(_ tensors: [NamedTensor]) -> [(String, String)] {
+    static func numbers(_ tensors: [NamedTensor]) -> [(String, String)] {
         var (least, most, hasFault) = (Float.infinity, -Float.infinity, false)
         for tensor in tensors {
             for value in tensor.values {
@@ -87,12 +88,12 @@ enum Inspection {
         return seeds == EmbeddingSeeds() ? "\(text) (as spaCy 2.3.3 and later)" : "\(text) (of the file: kept with the weights)"
     }
 
-    private static func table(_ rows: [(String, String)]) -> [String] {
+    static func table(_ rows: [(String, String)]) -> [String] {
         let width = rows.map(\.0.count).max() ?? 0
         return rows.map { "  " + $0.0 + String(repeating: " ", count: width - $0.0.count + 2) + $0.1 }
     }
 
-    private static func shapes(_ tensors: [(name: String, shape: [Int])]) -> [String] {
+    static func shapes(_ tensors: [(name: String, shape: [Int])]) -> [String] {
         table(tensors.map { ($0.name, $0.shape.map(String.init).joined(separator: " x ")) })
     }
 

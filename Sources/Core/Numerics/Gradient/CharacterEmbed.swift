@@ -22,7 +22,9 @@ final class CharacterEmbed: InputLayer {
         for (index, part) in parts.enumerated() {
             let (rows, output) = (pass.batch.parts[first + index].rows, buffers[first + index].output)
             let source = pass.parameters + table + part.tensorStart
-            for (id, row) in rows.enumerated() { (output + id * part.width).update(from: source + Int(row) * part.width, count: part.width) }
+            for (id, row) in rows.enumerated() {
+                (output + id * part.width).update(from: source + Int(row) * part.width, count: part.width)
+            }
         }
     }
 

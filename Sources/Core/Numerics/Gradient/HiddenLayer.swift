@@ -43,7 +43,8 @@ final class HiddenLayer {
         let wide = pieces * outputs
         pass.multiply(.head, m: rows, n: wide, k: width) {
             MatrixMultiply.timesTransposed(
-                m: rows, n: wide, k: width, input, lda: width, parameters + offsets.weights, ldb: width, pass.scratch.activations, ldc: wide)
+                m: rows, n: wide, k: width, input, lda: width, parameters + offsets.weights, ldb: width, pass.scratch.activations, ldc: wide
+            )
         }
         forwardRows(pass)
         pass.multiply(.head, m: rows, n: outputCount, k: outputs) {

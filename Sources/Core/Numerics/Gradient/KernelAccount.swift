@@ -1,6 +1,5 @@
 // Where a step's time goes. In: kernels as they run. Out: time, floating-point operations and bytes of each. Off unless asked for.
 import Base
-import Foundation
 
 /// The kernels that a profile tells apart.
 public enum StepKernel: String, CaseIterable, Sendable {

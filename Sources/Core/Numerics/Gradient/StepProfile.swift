@@ -43,7 +43,8 @@ public struct StepProfile: Sendable {
         let lane = Array(canned.documents(words: wordsPerLane + 375).dropFirst(4))
         let batches = [[DocumentView]](repeating: lane, count: lanes)
         return measure(
-            lanes: batches, spec: canned.spec, seed: 0, vectors: canned, vectorRows: CannedCorpus.vectorRows, randomWords: canned.randomWords,
+            lanes: batches, spec: canned.spec, seed: 0, vectors: canned, vectorRows: CannedCorpus.vectorRows,
+            randomWords: canned.randomWords,
             maskWord: canned.maskWord, updates: updates)
     }
 

@@ -7,7 +7,8 @@ extension ModelSpec {
     public static func spacy2(_ settings: TrainingSettings, seeds: EmbeddingSeeds = EmbeddingSeeds()) -> ModelSpec {
         let (width, half) = (settings.width, settings.rows / 2)
         let tables = [
-            ("NORM", settings.rows, seeds.norm), ("PREFIX", half, seeds.prefix), ("SUFFIX", half, seeds.suffix), ("SHAPE", half, seeds.shape),
+            ("NORM", settings.rows, seeds.norm), ("PREFIX", half, seeds.prefix), ("SUFFIX", half, seeds.suffix),
+            ("SHAPE", half, seeds.shape),
         ]
         var inputs = tables.map { attribute, rows, seed in
             Input.table(Table(attribute: attribute, rows: rows, seed: seed, width: width, dropout: true))
@@ -41,6 +42,7 @@ extension OptimizerSpec {
     init(thinc7 settings: OptimizerSettings) {
         self.init(
             learnRate: .constant(settings.learnRate), beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
-            gradClip: settings.gradientNormClip, l2: settings.l2, l2IsWeightDecay: false, averages: true, gradientScale: .sum, block: .layer)
+            gradClip: settings.gradientNormClip, l2: settings.l2, l2IsWeightDecay: false, averages: true, gradientScale: .sum, block: .layer
+        )
     }
 }

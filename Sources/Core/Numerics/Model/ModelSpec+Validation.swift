@@ -1,6 +1,6 @@
 // Is a spec one that t2v can train? In: a spec from outside. Out: nothing, or the key that is wrong.
 import Base
-import Foundation
+import FoundationEssentials
 
 extension ModelSpec {
     /// Decodes and validates a job's "model".

@@ -75,7 +75,8 @@ struct MicroBatchAssembler {
         masksTokens = spec.mixer.dropout == .token
         tokenBits = parts.reduce(0) { if case .token(let bit) = $1.source { $0 | bit } else { $0 } }
         let paddingWord = WordFeatures(
-            ids: schema.columns.map { _ in 0 }, rows: spec.vectorsInput == nil ? [] : [0], bytes: [UInt8](repeating: 255, count: schema.byteCount))
+            ids: schema.columns.map { _ in 0 }, rows: spec.vectorsInput == nil ? [] : [0],
+            bytes: [UInt8](repeating: 255, count: schema.byteCount))
         extras = WordBlock([maskWord, paddingWord] + randomWords.words, schema: schema)
         unique = UniqueWords(columns: schema.columns.count)
         tables = [UniqueTable](repeating: UniqueTable(), count: parts.count)

@@ -33,7 +33,9 @@ public final class LaneReader {
     }
 
     private static func order(_ seed: UInt64, _ epoch: UInt64, _ lane: Int, _ shards: Int, _ plan: UpdatePlan) -> LaneOrder {
-        LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: shards, windowShards: LaneOrder.windowShards(lanes: plan.laneWords.count))
+        LaneOrder(
+            seed: seed, epoch: epoch, lane: lane, shards: shards, windowShards: LaneOrder.windowShards(lanes: plan.laneWords.count),
+            shuffles: plan.shuffles)
     }
 
     /// Kept words of the lane.

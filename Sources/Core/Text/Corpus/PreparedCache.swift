@@ -1,7 +1,8 @@
 // Prepared shards on disk, named by everything they depend on. In: keys, bytes. Out: mapped shards, for this run and later ones.
 import Base
 import CLinux
-import Foundation
+import FoundationEssentials
+import Glibc
 import Synchronization
 
 /// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
@@ -13,11 +14,10 @@ public final class PreparedCache: Sendable {
     /// - Throws: `InputError` when the folder cannot be made or written.
     public init(folder: String) throws(InputError) {
         self.folder = folder
-        do {
-            try FileManager.default.createDirectory(atPath: "\(folder)/prepared", withIntermediateDirectories: true)
+        do throws(InputError) {
+            try Path.makeFolder("\(folder)/prepared")
         } catch {
-            throw InputError(
-                "cannot make the cache folder: \(error.localizedDescription)", at: folder, remedy: "give another --cache FOLDER")
+            throw InputError(error.what, at: error.place, remedy: "give another --cache FOLDER")
         }
         guard access("\(folder)/prepared", W_OK) == 0 else {
             throw InputError("cannot write to the cache folder", at: folder, remedy: "give another --cache FOLDER")

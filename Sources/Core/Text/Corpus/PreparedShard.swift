@@ -1,6 +1,5 @@
 // A shard after tokenizing and feature extraction. In: words and documents. Out: one compact file that is mapped and never parsed.
 import Base
-import Foundation
 
 /// Layout, all little-endian: header of 12 UInt64 (magic, format version, documents D, tokens N, distinct words W, empty, too short, too
 /// long, columns C, vector rows V, bytes a word B, the schema's digest), then arrays, each starting at a multiple of 8 bytes: lines

@@ -15,9 +15,12 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
     public var laneWords: [UInt64]
     /// Updates of one epoch: ceil(kept words / batch size).
     public var updatesPerEpoch: UInt64
+    /// Whether each epoch has an order of its own; else every epoch has that of the files.
+    public var shuffles: Bool
 
-    public init(laneWords: [UInt64], batchSize: Int) {
+    public init(laneWords: [UInt64], batchSize: Int, shuffles: Bool = true) {
         self.laneWords = laneWords
+        self.shuffles = shuffles
         let words = laneWords.reduce(0, +)
         updatesPerEpoch = (words + UInt64(batchSize) - 1) / UInt64(batchSize)
     }
@@ -52,15 +55,16 @@ public struct LaneOrder: Sendable {
     /// The lane's shards in this epoch's order.
     private let shardOrder: [UInt32]
     private let windowShards: Int
+    private let shuffles: Bool
     private var nextShard = 0
     private var window: [DocumentPlace] = []
     private var cursor = 0
 
     /// - Parameter windowShards: see `windowShards(lanes:)`.
-    public init(seed: UInt64, epoch: UInt64, lane: Int, shards: Int, windowShards: Int) {
-        (self.seed, self.epoch, self.lane, self.windowShards) = (seed, epoch, lane, windowShards)
+    public init(seed: UInt64, epoch: UInt64, lane: Int, shards: Int, windowShards: Int, shuffles: Bool = true) {
+        (self.seed, self.epoch, self.lane, self.windowShards, self.shuffles) = (seed, epoch, lane, windowShards, shuffles)
         var order = (0..<UInt32(shards)).map { $0 }
-        shuffle(&order, Philox(seed: seed, purpose: .shuffleShards, layer: lane, update: epoch), item: 0)
+        if shuffles { shuffle(&order, Philox(seed: seed, purpose: .shuffleShards, layer: lane, update: epoch), item: 0) }
         shardOrder = order
     }
 
@@ -74,7 +78,7 @@ public struct LaneOrder: Sendable {
                 for document in 0..<documents(Int(shard)) { window.append(DocumentPlace(shard: shard, document: UInt32(document))) }
             }
             let generator = Philox(seed: seed, purpose: .shuffleDocuments, layer: lane, update: epoch)
-            shuffle(&window, generator, item: UInt64(nextShard) << 32)
+            if shuffles { shuffle(&window, generator, item: UInt64(nextShard) << 32) }
             nextShard = end
             cursor = 0
         }

@@ -24,18 +24,21 @@ enum CharacterTables {
     static let codePointCount = 0x110000
 
     /// One byte of flags for every code point; never freed.
-    nonisolated(unsafe) static let flags: UnsafePointer<UInt8> = {
+    nonisolated(unsafe) static let flags: UnsafePointer<UInt8> = unpacked(UnicodeTables.flagRuns)
+
+    /// One byte for every code point from runs `length:value`.
+    static func unpacked(_ runs: String) -> UnsafePointer<UInt8> {
         let table = UnsafeMutablePointer<UInt8>.allocate(capacity: codePointCount)
         table.initialize(repeating: 0, count: codePointCount)
         var place = 0
-        for run in UnicodeTables.flagRuns.split(separator: " ") {
+        for run in runs.split(separator: " ") {
             let fields = hexadecimals(run, separator: ":")
             let length = min(Int(fields[0]), codePointCount - place)
             (table + place).update(repeating: UInt8(truncatingIfNeeded: fields[1]), count: length)
             place += length
         }
         return UnsafePointer(table)
-    }()
+    }
 
     /// Every code point that `str.lower` changes, with its simple lower case (U+0130 leads to "i"), in order.
     static let lowerPairs: [(code: UInt32, lower: UInt32)] = {

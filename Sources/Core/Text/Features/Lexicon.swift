@@ -19,17 +19,29 @@ public final class Lexicon: Sendable {
     private let normTable: [UInt64: [UInt8]]
     private let stored: [[UInt8]: StoredLexeme]
     private let rowOf: [UInt64: Int32]
+    /// How a job's words find vector rows; nil for a vectors model, which has them by ORTH.
+    let vectors: TextSettings.Vectors?
+    /// Id of the language's code; 0 for a vectors model, whose columns have no LANG.
+    let languageID: UInt64
 
+    /// - Parameter job: of a job, which trains for spaCy 3 and so keeps its symbols.
     init(
-        symbols: SymbolVersion, norms: LanguageNorms, normTable: [UInt64: [UInt8]], stored: [[UInt8]: StoredLexeme], rowOf: [UInt64: Int32]
+        symbols: SymbolVersion, norms: LanguageNorms, normTable: [UInt64: [UInt8]], stored: [[UInt8]: StoredLexeme],
+        rowOf: [UInt64: Int32], job: TextSettings? = nil
     ) {
-        ids = StringIDs(symbols == .spacy38 ? .spacy23 : symbols)
+        let ids = StringIDs(job == nil && symbols == .spacy38 ? .spacy23 : symbols)
+        self.ids = ids
         folderIDs = StringIDs(symbols)
         self.norms = norms
         self.normTable = normTable
         self.stored = stored
         self.rowOf = rowOf
+        vectors = job?.vectors
+        languageID = job.map { ids.id($0.language) } ?? 0
     }
+
+    /// The vector row of a folder's id, or -1.
+    func row(_ id: UInt64) -> Int32 { rowOf[id] ?? -1 }
 
     /// The norm of the lexeme: what the model stores, else what the language's code gives.
     func norm(_ word: Bytes) -> [UInt8] {
@@ -50,7 +62,8 @@ public final class Lexicon: Sendable {
         let folderOrth = folderIDs.id(word)
         let row = rowOf[folderOrth] ?? -1
         if !stored.isEmpty, let lexeme = stored[Array(word)] {
-            return WordAttributes(orth: orth, norm: lexeme.norm, prefix: lexeme.prefix, suffix: lexeme.suffix, shape: lexeme.shape, row: row)
+            return WordAttributes(
+                orth: orth, norm: lexeme.norm, prefix: lexeme.prefix, suffix: lexeme.suffix, shape: lexeme.shape, row: row)
         }
         return WordAttributes(
             orth: orth, norm: norm(word).withUnsafeBufferPointer { ids.id($0) }, prefix: ids.id(LexicalAttributes.prefix(word)),

@@ -5,7 +5,7 @@ public enum SymbolVersion: String, Sendable {
     case spacy21, spacy23, spacy38
 
     /// Names in order of their numbers, from 1 on.
-    var names: [String] {
+    package var names: [String] {
         let base = SymbolTables.names23.split(separator: " ").map(String.init)
         switch self {
         case .spacy23: return base

@@ -1,6 +1,6 @@
 // Byte strings, each with a number of the caller's. In: bytes. Out: the number. The tokenizer's inner loop is a look-up in here.
 import CLinux
-import Foundation
+import Glibc
 
 /// Keys are copied into one arena, so that a look-up allocates nothing and touches one slot and at most one other line of memory. The first
 /// eight bytes stand in the slot: most words of most languages are compared there.

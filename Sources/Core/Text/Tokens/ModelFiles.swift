@@ -1,6 +1,6 @@
 // The files of a vectors model's folder. In: a path. Out: their contents, checked. What they mean is VectorsModel's business.
 import Base
-import Foundation
+import FoundationEssentials
 
 /// Reads the files of a spaCy vectors model. Everything in them is checked; nothing is trusted.
 struct ModelFiles {
@@ -31,11 +31,11 @@ struct ModelFiles {
     static let remedy = "give the folder of a vectors model: it holds meta.json, tokenizer and vocab/"
 
     init(_ given: String) throws(InputError) {
-        var isFolder: ObjCBool = false
+        var isFolder: Bool = false
         guard FileManager.default.fileExists(atPath: given, isDirectory: &isFolder) else {
             throw InputError("no such folder", at: given, remedy: Self.remedy)
         }
-        guard isFolder.boolValue else { throw InputError("a file, not a folder", at: given, remedy: Self.remedy) }
+        guard isFolder else { throw InputError("a file, not a folder", at: given, remedy: Self.remedy) }
         folder = try Self.modelFolder(given)
         let meta: Meta = try Self.decode("\(folder)/meta.json")
         guard let lang = meta.lang else {
@@ -51,8 +51,8 @@ struct ModelFiles {
     func exists(_ name: String) -> Bool { Self.isFile(path(name)) }
 
     private static func isFile(_ path: String) -> Bool {
-        var isFolder: ObjCBool = false
-        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && !isFolder.boolValue
+        var isFolder: Bool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && !isFolder
     }
 
     /// The folder itself, or the one model folder that an installed package holds (en_vectors_web_lg/en_vectors_web_lg-2.3.0).
@@ -112,6 +112,13 @@ struct ModelFiles {
     func key2row(rows: Int?) throws(InputError) -> [UInt64: Int32] {
         let place = path("vocab/key2row")
         guard exists("vocab/key2row") else { throw noVectors("vocab/key2row is missing") }
+        let result = try Self.key2row(place, rows: rows)
+        if result.isEmpty { throw noVectors("no word has a vector") }
+        return result
+    }
+
+    /// The same of any file; empty where no word has a vector.
+    static func key2row(_ place: String, rows: Int?) throws(InputError) -> [UInt64: Int32] {
         let file = try MappedFile(place)
         var reader = MsgpackReader(file.bytes, place: place)
         let count = try reader.readMapCount()
@@ -126,7 +133,6 @@ struct ModelFiles {
             }
             result[key] = Int32(row.bits)
         }
-        if result.isEmpty { throw noVectors("no word has a vector") }
         return result
     }
 

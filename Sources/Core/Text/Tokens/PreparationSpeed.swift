@@ -1,7 +1,7 @@
 // How fast shards are prepared. In: a model and a shard's text. Out: documents, tokens and CPU seconds, for benchmarks.
 import Base
 import CLinux
-import Foundation
+import Glibc
 
 /// One measurement of `ShardPreparer` on one thread, to be compared with spaCy's tokenizer on the same core. JSON, features and the shard's
 /// bytes are included; opening the model is not.

@@ -1,6 +1,7 @@
 // One line of a corpus. In: JSON bytes. Out: a text, a list of words, or an error that says what is wrong with the line.
 import Base
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// A fault in a line of a shard. The caller knows the file and the shard's first line, and makes an `InputError` of it.
 public struct ShardPreparationError: Error, Equatable, CustomStringConvertible {
@@ -91,10 +92,23 @@ struct RecordReader {
         return .text(text)
     }
 
+    /// Decodes one line of plain text. As Python reads text files, a carriage return ends a line, too; lines without any character are left
+    /// out (spaCy 3.8 `training/corpus.py`, `PlainTextCorpus`).
+    func readPlain(_ line: UnsafeRawBufferPointer, number: Int) throws(ShardPreparationError) -> [CorpusRecord] {
+        var records: [CorpusRecord] = []
+        for part in line.split(separator: 0x0d) {
+            guard let text = String(validating: part, as: UTF8.self) else {
+                throw ShardPreparationError(line: number, what: "not UTF-8", remedy: "convert the file to UTF-8")
+            }
+            records.append(.text(text))
+        }
+        return records.isEmpty ? [.blank] : records
+    }
+
     private static let remedy = "write records as {\"text\": \"...\"} or {\"tokens\": [\"...\"]}, one a line"
 
     /// What `str.strip` takes off among ASCII characters.
-    private static func isBlank(_ byte: UInt8) -> Bool {
+    static func isBlank(_ byte: UInt8) -> Bool {
         byte == 0x20 || (byte >= 0x09 && byte <= 0x0d) || (byte >= 0x1c && byte <= 0x1f)
     }
 
@@ -110,7 +124,7 @@ struct RecordReader {
             let wanted = key.stringValue == "text" ? "a string" : "a list of strings"
             return ShardPreparationError(line: number, what: "`\(key.stringValue)` is not \(wanted)", remedy: remedy)
         case .dataCorrupted(let context):
-            let detail = (context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
+            let detail = (context.underlyingError as? CocoaError)?.userInfo["NSDebugDescription"] as? String
             return ShardPreparationError(
                 line: number, what: "broken JSON or UTF-8\(detail.map { " (\($0))" } ?? "")",
                 remedy: "mend the line; each line is one JSON object in UTF-8, without lone surrogates")

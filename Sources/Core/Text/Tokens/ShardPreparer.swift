@@ -1,10 +1,13 @@
 // A shard of a corpus, tokenized. In: JSON lines. Out: the bytes of a `PreparedShard`. One per thread.
-import Foundation
+import Base
+import Glibc
 
 /// Tokenizes shards and computes their features. What it learns of words and chunks it keeps for the next shard, within bounds.
 public final class ShardPreparer {
     private let model: VectorsModel
     private let schema: FeatureSchema
+    private let maker: ColumnMaker
+    private var pieces: PiecePreparer?
     private let minLength, maxLength: Int
     private var tokenizer: Tokenizer?
     private let reader = RecordReader()
@@ -23,8 +26,26 @@ public final class ShardPreparer {
     public init(model: VectorsModel, schema: FeatureSchema, minLength: Int, maxLength: Int) {
         self.model = model
         self.schema = schema
+        maker = ColumnMaker(schema: schema, lexicon: model.lexicon)
         self.minLength = minLength
         self.maxLength = maxLength
+    }
+
+    /// Prepares a shard of what the run's texts are: lines, or pieces.
+    public func prepare(shard text: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
+        guard let settings = model.text, settings.path == .pieces else { return try prepare(jsonl: text) }
+        if let pieces { return try pieces.prepare(text) }
+        do {
+            let made = try PiecePreparer(
+                text: settings, lexicon: model.lexicon, schema: schema, minLength: minLength, maxLength: maxLength)
+            pieces = made
+            return try made.prepare(text)
+        } catch let error as ShardPreparationError {
+            throw error
+        } catch {
+            let fault = error as? InputError
+            throw ShardPreparationError(line: 0, what: fault?.what ?? "\(error)", remedy: fault?.remedy ?? "")
+        }
     }
 
     /// Prepares the lines of `jsonl`. Records whose `text` or `tokens` is empty and documents of other lengths are counted and left out.
@@ -56,15 +77,19 @@ public final class ShardPreparer {
     func forEachRecord(
         _ jsonl: UnsafeRawBufferPointer, _ body: (Int, CorpusRecord?, Tokenizer) throws(ShardPreparationError) -> Void
     ) throws(ShardPreparationError) {
+        let isPlain = model.text?.format == .lines
         var line = 0
         var start = 0
         while start < jsonl.count {
             let end = Self.lineEnd(jsonl, from: start)
-            let record = try reader.read(UnsafeRawBufferPointer(rebasing: jsonl[start..<end]), number: line)
-            switch record {
-            case .blank: break
-            case .empty: try body(line, nil, try currentTokenizer(line))
-            case .text, .tokens: try body(line, record, try currentTokenizer(line))
+            let bytes = UnsafeRawBufferPointer(rebasing: jsonl[start..<end])
+            let records = try isPlain ? reader.readPlain(bytes, number: line) : [reader.read(bytes, number: line)]
+            for record in records {
+                switch record {
+                case .blank: break
+                case .empty: try body(line, nil, try currentTokenizer(line))
+                case .text, .tokens: try body(line, record, try currentTokenizer(line))
+                }
             }
             line += 1
             start = end + 1
@@ -125,7 +150,7 @@ public final class ShardPreparer {
         }
         while builder.wordCount < shardWords.count {
             let word = Int(shardWords[builder.wordCount])
-            builder.add(word: words.features[word].features(schema, text: words.text(word)))
+            builder.add(word: maker.features(words.features[word], text: words.text(word)))
         }
     }
 }

@@ -35,13 +35,13 @@ final class Tokenizer {
         return UnsafePointer(table)
     }()
 
-    /// Nil when memory is short.
+    /// Nil when memory is short, and for a model without rules.
     init?(model: VectorsModel) {
         words = WordTable(model: model)
-        guard let splitter = ChunkSplitter(rules: model.rules, words: words) else { return nil }
+        guard let rules = model.rules, let splitter = ChunkSplitter(rules: rules, words: words) else { return nil }
         self.splitter = splitter
-        if model.rules.behaviour.rematchesExceptions {
-            guard let phrases = try? phrases(of: model.rules) else { return nil }
+        if rules.behaviour.rematchesExceptions {
+            guard let phrases = try? phrases(of: rules) else { return nil }
             specials = SpecialCases(phrases: phrases, words: words, splitter: splitter)
         }
     }
@@ -80,12 +80,13 @@ final class Tokenizer {
         specials?.rematch(output)
     }
 
-    /// Sets `tokens` to given words, none of them empty: each has its lexeme's norm, and exceptions do not apply.
+    /// Sets `tokens` to given words, none of them empty: each has its lexeme's norm, a space follows it, and exceptions do not apply
+    /// (spacy/tokens/doc.pyx, `Doc(vocab, words=words)`).
     func take(words list: [String]) {
         output.removeAll()
         for word in list {
             var word = word
-            output.append(word.withUTF8 { words.word($0) })
+            output.append(word.withUTF8 { words.word($0) } | Self.spaceBit)
         }
     }
 

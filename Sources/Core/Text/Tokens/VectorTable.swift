@@ -1,6 +1,6 @@
 // The word vectors of a model. In: a .npy file, mapped. Out: rows of floats.
 import Base
-import Foundation
+import Glibc
 
 /// An npy array of 32-bit floats, rows x width, that stays on disk until it is read.
 public final class VectorTable: @unchecked Sendable {
@@ -60,7 +60,7 @@ public final class VectorTable: @unchecked Sendable {
 
     /// The numbers of `'shape': (20000, 300)`.
     private static func shape(_ header: String) -> [Int]? {
-        guard let key = header.range(of: "'shape':"), let open = header[key.upperBound...].firstIndex(of: "("),
+        guard let key = header.firstRange(of: "'shape':"), let open = header[key.upperBound...].firstIndex(of: "("),
             let close = header[open...].firstIndex(of: ")")
         else { return nil }
         let fields = header[header.index(after: open)..<close].split(separator: ",").map { $0.filter { $0 != " " } }

@@ -1,6 +1,5 @@
 // A spaCy vectors model: vectors, tokenizer and lexical attributes. In: its folder. Out: what tokenizing, features and targets need.
 import Base
-import Foundation
 import Synchronization
 
 /// A vectors model of spaCy 2.x or 3.x with a rule-based tokenizer. Immutable; threads and lanes share it.
@@ -18,7 +17,10 @@ public final class VectorsModel: Sendable {
     public let vectors: VectorTable?
     /// Lexical attributes of words.
     public let lexicon: Lexicon
-    let rules: TokenizerRules
+    /// Nil for pieces, which are tokenized.
+    let rules: TokenizerRules?
+    /// What a job's texts are; nil for a vectors model.
+    package let text: TextSettings?
     /// Hex SHA-256 of everything that decides what a text's prepared shard holds: tokenizer file, norm tables, key2row, language, version
     /// of spaCy, of the format and of this code. The same for a model and its bundle.
     public let digest: String
@@ -59,6 +61,24 @@ public final class VectorsModel: Sendable {
         let present = ModelFiles.names.filter { files.exists($0) && (files.version == .spacy21 || !Self.only21.contains($0)) }
         bundleFiles = present.map { ($0, files.path($0)) }
         digest = try Self.digest(files, present)
+        text = nil
+    }
+
+    /// What a job's text side is made of.
+    struct Parts {
+        var folder: String
+        var vectors: VectorTable?
+        var lexicon: Lexicon
+        var rules: TokenizerRules?
+        var text: TextSettings
+        var digest: String
+        var bundleFiles: [(name: String, path: String)]
+    }
+
+    init(_ parts: Parts) {
+        (folder, language, symbols) = (parts.folder, parts.text.language, .spacy38)
+        (vectors, lexicon, rules, text) = (parts.vectors, parts.lexicon, parts.rules, parts.text)
+        (digest, bundleFiles) = (parts.digest, parts.bundleFiles)
     }
 
     /// Lexemes and their strings: only 2.1 reads attributes from them.
@@ -103,6 +123,6 @@ extension VectorsModel {
     /// Lexeme features of a word, as a tokenizer without exceptions would give them.
     public func features(of word: String, schema: FeatureSchema) -> WordFeatures {
         let bytes = Array(word.utf8)
-        return bytes.withUnsafeBufferPointer { lexicon.features($0).features(schema, text: $0) }
+        return bytes.withUnsafeBufferPointer { ColumnMaker(schema: schema, lexicon: lexicon).features($0) }
     }
 }

@@ -1,0 +1,49 @@
+// Weights files and their lines in the log. In: the present version. Out: modelN.bin, modelN.temp.bin, model-last.bin, log.jsonl.
+import Base
+import Numerics
+import Run
+
+extension RunShell {
+    /// Whether an epoch that has ended leaves its weights (spaCy 3.8 `training/pretrain.py`): each, or with n_save_epoch = n each nth and
+    /// the last.
+    func savesModel(ofEpoch epoch: UInt64) -> Bool {
+        guard let every = setup.job?.training.saveEpoch else { return true }
+        return epoch % UInt64(every) == 0 || epoch + 1 == UInt64(setup.options.epochStart + setup.options.nIter)
+    }
+
+    func addModel(epoch: UInt64, temporary: Bool) {
+        let (folder, bytes, line) = (setup.folder, modelFile(), logLine(epoch: epoch))
+        writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
+            try folder.writeModel(try bytes(), epoch: Int(epoch), temporary: temporary)
+            return try folder.appendLog(line, after: logByteCount)
+        }
+    }
+
+    /// What spaCy 3 writes when it ends, however it ends.
+    func addLastModel() {
+        guard let job = setup.job, !job.training.skipLast, let plan, setup.folder.contents == .run else { return }
+        let line = logLine(epoch: training.update / plan.updates.updatesPerEpoch)
+        let (folder, bytes) = (setup.folder, modelFile())
+        writer.add("model-last.bin", .required) { (logByteCount) throws(InputError) in
+            try folder.write(try bytes(), to: "model-last.bin")
+            return try folder.appendLog(line, after: logByteCount)
+        }
+    }
+
+    /// The present weights as a file; made by the thread that writes it.
+    private func modelFile() -> () throws(InputError) -> [UInt8] {
+        let (snapshot, template) = (training.snapshot(), setup.template)
+        return { () throws(InputError) in
+            guard let template else { return try snapshot.modelFile() }
+            return try template.filled(with: snapshot.savedTensors())
+        }
+    }
+
+    private func logLine(epoch: UInt64) -> String {
+        guard setup.job != nil else { return training.logLine(epoch: epoch) }
+        return SpacyLogLine(
+            words: training.wordCount, loss: training.loss, epochLoss: training.epochLoss, epoch: epoch,
+            more: [("loss_per_selected_word", SpacyLogLine.number(training.epochLossPerWord))]
+        ).text
+    }
+}
