@@ -121,7 +121,7 @@ extension Figures {
         switch below(10) {
         // One that answers the last hello would be believed, and its description be refused: the worker leaves, as it should.
         case 0: .welcome(run: u64(), session: chance(100) ? u32() : .max - UInt32(below(9)), description: text())
-        case 1: .sayHello
+        case 1: chance(100) ? .sayHello : .probe
         case 2: .prepare(shard: u32(), textBytes: u64(), key: key())
         case 3: .fetch(request())
         case 4: .lease(lane: u16(), planBytes: u64())

@@ -12,13 +12,23 @@ import Transport
 
     /// A worker that is greeted, holds leases and lies, beside an honest one: the same files as in an undisturbed run.
     @Test func aLyingWorkerHarmsNobody() throws {
-        let (output, epochs) = (Scratch.path("out"), Self.messages > 100_000 ? 400 : 40)
+        let (output, epochs) = (Scratch.path("out"), Self.messages > 200_000 ? 100 : 40)
         let options = ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--insecure", "-i", "\(epochs)"]
         let program = try Demo.pretrain(output, options)
         let endpoint = try program.endpoint()
+        let worker = try lie(to: program, endpoint)
+        #expect(program.wait(seconds: 900) == 0, "\(program.output.suffix(3_000))")
+        #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
+        #expect(!program.output.utf8.contains(0x1B), "nothing of what it says reaches the terminal raw")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: epochs)))
+    }
+
+    /// The liar's socket is gone when this returns: libzmq does not bear one whose other end has gone and which nobody reads.
+    /// - Returns: the honest worker.
+    private func lie(to program: Program, _ endpoint: String) throws -> Program {
         let hostile = try HostileWorker(endpoint: endpoint, seed: StrangersTests.seed)
-        // Alone at first: it is asked to prepare, too.
-        var sent = hostile.lie(Self.messages / 10) { program.isRunning }
+        // Alone for most of the time: it has every shard and lane, and the run cannot end before the messages do.
+        var sent = hostile.lie(Self.messages / 10 * 9) { program.isRunning }
         let worker = try Program("t2v-worker", ["--connect", endpoint, "--threads", "2", "--cache", Scratch.path("cache")])
         sent += hostile.lie(Self.messages - sent) { program.isRunning }
         print(
@@ -26,10 +36,7 @@ import Transport
                 + "refused \(hostile.refusals) times")
         #expect(sent >= Self.messages, "the run was over before the messages were: \(sent)\n\(program.output.suffix(2_000))")
         #expect(hostile.greeted > 100 && hostile.leases > 100 && hostile.orders > 10 && hostile.refusals > 100)
-        #expect(program.wait(seconds: 900) == 0, "\(program.output.suffix(3_000))")
-        #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
-        #expect(!program.output.utf8.contains(0x1B), "nothing of what it says reaches the terminal raw")
-        #expect(Demo.results(output) == (try Demo.reference(epochs: epochs)))
+        return worker
     }
 
     /// A coordinator that lies to a worker with open lanes: the worker goes on, and computes what it is honestly asked to.
@@ -49,7 +56,7 @@ import Transport
                 + "\(coordinator.lanesReady) lanes ready, \(coordinator.contributions) contributions; \(refused) times refused")
         #expect(sent >= Self.messages, "the worker has ended after \(sent) messages: \(worker.output.suffix(3_000))")
         #expect(coordinator.getsWorkDone { worker.isRunning }, "\(worker.output.suffix(3_000))")
-        #expect(coordinator.hellos > 10 && coordinator.lanesReady > 0 && coordinator.contributions > 0)
+        #expect(coordinator.hellos > 10 && coordinator.lanesReady > 10 && coordinator.contributions > 10)
         #expect(worker.output.split(separator: "\n").count < 10_000, "the log is bounded")
         worker.signal(SIGTERM)
         #expect(worker.wait(seconds: 20) == 0)

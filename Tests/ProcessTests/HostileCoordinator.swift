@@ -104,6 +104,7 @@ final class HostileCoordinator {
     private var run: UInt64 = 1
     private var update: UInt64 = 0
     private var roster: UInt32 = 0
+    private var sessions = 0
     /// What the worker said and did.
     private(set) var hellos = 0, prepared = 0, lanesReady = 0, contributions = 0
 
@@ -118,6 +119,8 @@ final class HostileCoordinator {
     /// - Returns: how many forged messages went out while the worker ran.
     func lie(_ count: Int, while isRunning: () -> Bool) -> Int {
         var sent = 0
+        // First it is honest, so that lies meet open lanes, a plan and parameters.
+        _ = getsWorkDone(while: isRunning)
         while sent < count, isRunning() {
             listen(lies: true)
             guard identity != nil else {
@@ -129,6 +132,15 @@ final class HostileCoordinator {
                 if send(message, figures.chance(3) ? figures.payload() : nil) { sent += 1 }
             }
             if figures.chance(4) { beHonest() }
+            // A new session takes the lanes away: they are given back before the next lies.
+            if hellos != sessions {
+                sessions = hellos
+                for _ in 0..<40 {
+                    beHonest()
+                    listen(lies: false)
+                    usleep(2_000)
+                }
+            }
         }
         return sent
     }
