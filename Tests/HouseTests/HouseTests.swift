@@ -25,6 +25,16 @@ enum Repository {
         for violation in files.flatMap(rule.violations) { Issue.record("\(violation)") }
     }
 
+    /// What the pages for people who change the code call `Sources/...` or `Tests/...` is there.
+    @Test(arguments: ["ARCHITECTURE.md", "CONTRIBUTING.md", "PROTOCOL.md", "README.md"])
+    func mapNamesWhatIsThere(page: String) throws {
+        let text = try String(contentsOf: Repository.root.appending(path: page), encoding: .utf8)
+        for match in text.matches(of: /`((?:Sources|Tests)\/[\w\/+.]+)`/) {
+            let path = Repository.root.appending(path: String(match.output.1)).path
+            #expect(FileManager.default.fileExists(atPath: path), "\(page) names \(match.output.1)")
+        }
+    }
+
     /// One C library is known in one folder, so that it can be replaced there.
     @Test(arguments: [
         ("CZMQ", "Sources/Core/Transport/"), ("COpenBLAS", "Sources/Core/Numerics/Kernels/"), ("CPCRE2", "Sources/Core/Text/Tokens/"),

@@ -74,6 +74,42 @@ enum TestJob {
         #expect(loaded == 0 && text.contains("ok: 4 files, 4 lines"), "\(text)")
     }
 
+    @Test("workers elsewhere need only the program")
+    func remote() throws {
+        let job = try TestJob.compile(["--pretraining.max_epochs", "1"])
+        let (here, there) = (Scratch.path("out"), Scratch.path("out"))
+        finish(try TestJob.pretrain(job, here, ["--workers", "1", "--lanes", "4"]))
+        let program = try Program(
+            "t2v-coordinator",
+            [
+                "pretrain", "--job", job, there, "--cache", Scratch.path("cache"), "--workers", "0", "--lanes", "4", "--min-workers", "2",
+                "--bind", "tcp://127.0.0.1:*", "--insecure",
+            ])
+        let endpoint = try program.endpoint()
+        let workers = try (0..<2).map { _ in
+            try Program("t2v-worker", ["--connect", endpoint, "--threads", "1", "--cache", Scratch.path("worker-cache")])
+        }
+        finish(program)
+        for worker in workers { #expect(worker.wait(seconds: 20) == 0, "\(worker.output)") }
+        #expect(Demo.results(there) == Demo.results(here))
+    }
+
+    /// As the real program trains, so does the real spaCy: five updates from the same weights, nothing hidden, every tensor within 1e-3.
+    @Test(
+        "five updates are the real spaCy's",
+        arguments: [
+            [],
+            [
+                "--components.tok2vec.model.embed.attrs", "[\"NORM\", \"ORTH\", \"SPACY\", \"IS_SPACE\"]",
+                "--components.tok2vec.model.embed.rows", "[300, 200, 10, 10]", "--pretraining.optimizer.L2_is_weight_decay", "false",
+            ],
+        ])
+    func fiveUpdates(overrides: [String]) throws {
+        let program = Program.folder.appending(path: "t2v-coordinator").path
+        let (status, text) = try TestJob.run([TestJob.script("updates3_check.py"), "--program", program] + overrides)
+        #expect(status == 0 && text.contains("worst"), "\(text)")
+    }
+
     @Test("without a step the weights are spaCy's own, byte for byte")
     func templates() throws {
         let job = try TestJob.compile([

@@ -57,11 +57,11 @@ import Testing
             } catch { return error.description }
         }
         #expect(try failure("secret \(secretText) w", secret: false).contains("secret key stands where a public one belongs"))
-        #expect(try failure("public \(pair.publicKey) w", secret: true).contains("no secret key"))
+        #expect(try failure("public \(pair.publicKey) w", secret: true).contains("not a secret key"))
         #expect(try failure("", secret: true).contains("0 secret keys"))
         #expect(try failure("secret \(secretText)\nsecret \(secretText)\n", secret: true).contains("2 secret keys"))
         #expect(try failure("secret \(secretText.dropLast())", secret: true).contains("39 characters"))
-        #expect(try failure("secret", secret: true).contains("no key behind"))
+        #expect(try failure("secret", secret: true).contains("no key after"))
         #expect(try failure("\(secretText.dropLast())\u{e9}", secret: false).contains("40 Z85"))
         for text in ["secret \(secretText) w", "secret \(secretText)x", "secret \(secretText.dropLast(2))  "] {
             #expect(try !failure(text, secret: false).contains(secretText.prefix(20)))

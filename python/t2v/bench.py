@@ -104,7 +104,7 @@ def read_corpus(raw: Config, setting: str, folder: Path) -> Corpus:
     try:
         corpus = registry.resolve({"corpus": dot_to_object(config, section)})["corpus"]
     except Exception as error:
-        raise InputError(f"{type(error).__name__}: {error}", f"[{section}]", "mend the section, or give TEXTS") from None
+        raise InputError(f"{type(error).__name__}: {error}", f"[{section}]", "fix the section, or give TEXTS") from None
     form = reader.kind(corpus)
     if form is None:
         raise InputError(
@@ -158,7 +158,7 @@ def count_words(sample: Path, form: str, language: str) -> float:
             try:
                 text = json.loads(line).get("text") or "" if form == "jsonl" and line.strip() else line.decode("utf8").strip()
             except (ValueError, AttributeError):
-                raise InputError("this line is no JSON record", f"{sample.name}, line {number + 1}", 'give {"text": ...} lines') from None
+                raise InputError("this line is not a JSON record", f"{sample.name}, line {number + 1}", 'give {"text": ...} lines') from None
             tokens += len(nlp.make_doc(str(text)[: nlp.max_length]))
     if not tokens:
         raise InputError("there are no words in the texts", "TEXTS", "check them")

@@ -68,13 +68,13 @@ def remedy(text: str) -> str:
         return "pip install spacy-lookups-data"
     if "[E150]" in text:
         return "give vectors that were made for the language of [nlp]"
-    return "mend the config (T2V_TRACEBACK=1 shows where it comes from)"
+    return "fix the config (T2V_TRACEBACK=1 shows where it comes from)"
 
 
 def build(raw: Config) -> Built:
     """Steps 2 to 9 of `spacy pretrain`.
 
-    Raises: InputError, in one sentence, for whatever the user can mend.
+    Raises: InputError, in one sentence, for whatever the user can fix.
     """
     from spacy.schemas import ConfigSchemaPretrain
     from spacy.training.pretrain import create_pretraining_model  # noqa: F401  (the function that this follows)

@@ -29,7 +29,7 @@ def fail(message: object, status: int = 2) -> NoReturn:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Prints errors that the user can mend as one line, and ends with status 2."""
+    """Prints errors that the user can fix as one line, and ends with status 2."""
     from .errors import InputError
 
     try:
@@ -95,7 +95,7 @@ def pretrain_command(
 
 @commands.command("resume", context_settings=EXTRA)
 def resume_command(ctx: typer.Context, out: Path = typer.Argument(..., help="The run's folder."), code: Optional[Path] = CODE) -> None:
-    """Go on with a run that was stopped or killed, to the same weights."""
+    """Resume a stopped or killed run; the final weights are byte-identical."""
     with reported():
         from .pretrain import resume
 

@@ -37,7 +37,7 @@ def import_code(path: Optional[Path]) -> None:
     try:
         import_file("python_code", path)
     except Exception as error:
-        raise InputError(f"the code cannot be imported: {type(error).__name__}: {error}", f"--code {path}", "mend the file") from error
+        raise InputError(f"the code cannot be imported: {type(error).__name__}: {error}", f"--code {path}", "fix the file") from error
 
 
 def load(path: Path, overrides: dict[str, Any]) -> Config:
@@ -66,9 +66,9 @@ def load(path: Path, overrides: dict[str, Any]) -> Config:
         config = ThincConfig(section_order=CONFIG_SECTION_ORDER).from_str(text, interpolate=False, overrides=overrides)
         config.interpolate()
     except ConfigValidationError as error:
-        raise InputError(flatten(error), where, "mend the config") from None
+        raise InputError(flatten(error), where, "fix the config") from None
     except (configparser.Error, ValueError, KeyError, RecursionError) as error:
-        raise InputError(f"it is no valid config: {error}", where, "mend the config") from None
+        raise InputError(f"it is not a valid config: {error}", where, "fix the config") from None
     return config
 
 

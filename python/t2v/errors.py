@@ -1,4 +1,4 @@
-"""Errors that a user can cause and mend: one line each that says what is wrong, where, and what to do."""
+"""Errors that a user can cause and fix: one line each that says what is wrong, where, and what to do."""
 
 
 class InputError(Exception):

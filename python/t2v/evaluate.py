@@ -45,7 +45,7 @@ class Request:
 def evaluate(request: Request) -> list[Cell]:
     """Does what is not done yet, writes table.csv, summary.json and curve.svg, prints the table.
 
-    Raises: InputError for everything that the user can mend.
+    Raises: InputError for everything that the user can fix.
     """
     if request.seeds < 1:
         raise InputError(f"--seeds {request.seeds}", "", "give 1 or more; 3 show the spread")

@@ -139,7 +139,7 @@ class Preparer:
             except Exception as error:
                 where = f"{chunk.file}:{number}"
                 raise InputError(
-                    f"the tokenizer fails: {type(error).__name__}: {error}", where, "mend the text or the tokenizer"
+                    f"the tokenizer fails: {type(error).__name__}: {error}", where, "fix the text or the tokenizer"
                 ) from error
             if len(doc) and len(doc) >= self.low and (not self.high or len(doc) < self.high):
                 kept.append(self.words.token_rows(doc))

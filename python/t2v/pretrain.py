@@ -65,14 +65,14 @@ def check_options(out: Path, resume: Optional[str], overwrite: bool, resume_path
     if resume not in (None, "auto"):
         raise InputError(f"--resume is {resume}", "", "say --resume auto, or use `python -m spacy t2v resume OUT`")
     if resume and overwrite:
-        raise InputError("--resume auto and --overwrite contradict each other", "", "give one of them")
+        raise InputError("--resume auto and --overwrite cannot be combined", "", "give one of them")
     if out.exists() and not out.is_dir():
         raise InputError("it is no folder", str(out), "give another output folder")
     if holds_run(out) and not resume and not overwrite:
         raise InputError(
             "the output folder holds a run",
             str(out),
-            f"go on with `python -m spacy t2v resume {out}`, or give --overwrite or another folder",
+            f"resume with `python -m spacy t2v resume {out}`, or give --overwrite or another folder",
         )
     if epoch_resume is not None and resume_path is None:
         raise InputError("--epoch-resume goes with --resume-path only", "", "give both, or `python -m spacy t2v resume OUT`")

@@ -89,13 +89,13 @@ def record_text(text: str, where: str) -> Any:
     try:
         record = json.loads(text)
     except ValueError as error:
-        raise InputError(f"this is no JSON: {error}", where, 'write one {"text": ...} a line') from None
+        raise InputError(f"this is not JSON: {error}", where, 'write one {"text": ...} a line') from None
     found = record.get("text", record.get("tokens")) if isinstance(record, dict) else None
     if isinstance(found, str) or (isinstance(found, list) and all(isinstance(word, str) and word for word in found)):
         try:
             "".join(found).encode("utf8")
         except UnicodeEncodeError:
-            raise InputError("the text holds half of a surrogate pair, which is no character", where, "mend the record") from None
+            raise InputError("the text holds half of a surrogate pair, which is not a character", where, "fix the record") from None
         return found
     raise InputError("the record has no text", where, 'write one {"text": ...} or {"tokens": [...]} a line')
 

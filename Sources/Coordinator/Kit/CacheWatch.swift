@@ -13,7 +13,7 @@ struct CacheWatch {
 
     /// Called while shards are missing.
     /// - Throws: `StoppedEarly` when nothing could be written for a minute.
-    mutating func look(at now: Milliseconds, goOn: String) throws(StoppedEarly) {
+    mutating func check(at now: Milliseconds, goOn: String) throws(StoppedEarly) {
         guard now >= nextLook else { return }
         nextLook = now + 5_000
         let failure = cache.failureOfWriting()

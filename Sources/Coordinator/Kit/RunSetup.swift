@@ -195,14 +195,14 @@ package final class RunSetup {
     /// What workers may fetch, before anything is prepared.
     var artifacts: ArtifactServer {
         ArtifactServer(
-            modelFiles: model.bundleFiles.map { fileSize($0.path) }, texts: index.shards.map { UInt64($0.byteCount) },
+            modelFiles: model.bundleFiles.map { fileSize($0.path) ?? 0 }, texts: index.shards.map { UInt64($0.byteCount) },
             vectorRows: vectors?.rows ?? 0, bytesPerRow: (vectors?.width ?? 0) * MemoryLayout<Float>.size)
     }
 
     /// What workers are told.
     var description: RunDescription {
         let files = model.bundleFiles.map { file in
-            RunDescription.File(name: file.name, byteCount: fileSize(file.path))
+            RunDescription.File(name: file.name, byteCount: fileSize(file.path) ?? 0)
         }
         var description = RunDescription(
             settings: options.settings, spec: spec, modelFiles: files, modelDigest: model.digest,
@@ -210,10 +210,6 @@ package final class RunSetup {
         description.text = job?.text
         description.local?.text = job?.textFiles
         return description
-    }
-
-    private func fileSize(_ path: String) -> UInt64 {
-        (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? UInt64 ?? 0
     }
 
     /// Names the corpus line of a worker's complaint.

@@ -260,7 +260,7 @@ package final class RunShell {
                     remedy: "see their messages above, then \(goOn)"))
         }
         if machine.unpreparedCount > 0 {
-            try cacheWatch.look(at: now, goOn: goOn)
+            try cacheWatch.check(at: now, goOn: goOn)
             progress.preparing(
                 done: setup.keys.count - machine.unpreparedCount, of: setup.keys.count, workers: machine.workerCount)
         }

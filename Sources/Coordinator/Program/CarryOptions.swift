@@ -81,7 +81,7 @@ struct CarryOptions: ParsableArguments {
         try require((options.keyFile == nil) == (options.allowFile == nil), "--key and --allow go together", "give both, or neither")
         try require(
             options.keyFile == nil || options.bind != nil, "--key and --allow without --bind", "they are for workers on other hosts")
-        try require(!quiet || !jsonProgress, "--quiet and --json-progress contradict each other", "give one of them")
+        try require(!quiet || !jsonProgress, "--quiet and --json-progress cannot be combined", "give one of them")
         if let bind = options.bind, options.keyFile == nil, !options.insecure, try !Endpoint(bind).isLocal {
             throw InputError(
                 "other hosts can reach this endpoint and there are no keys", at: bind,

@@ -16,7 +16,7 @@ extension PretrainCommand {
         guard folder.contents == .noRun || overwrite else {
             throw InputError(
                 "the output folder holds a run", at: options.outputDir,
-                remedy: "go on with `t2v-coordinator resume \(outputDir)`, or give --overwrite or another folder")
+                remedy: "resume with `t2v-coordinator resume \(outputDir)`, or give --overwrite or another folder")
         }
         try carryOut(options, folder, checkpoint: nil, progress: progress)
     }
@@ -33,7 +33,7 @@ extension PretrainCommand {
             throw InputError("--resume is \(resume ?? "")", at: "", remedy: "say --resume auto, or use `t2v-coordinator resume OUTPUT_DIR`")
         }
         guard resume == nil || !overwrite else {
-            throw InputError("--resume auto and --overwrite contradict each other", at: "", remedy: "give one of them")
+            throw InputError("--resume auto and --overwrite cannot be combined", at: "", remedy: "give one of them")
         }
         try requireEpochs(nIter)
         var given = model.givenBesidesLanes + optimizer.given

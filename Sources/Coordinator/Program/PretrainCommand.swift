@@ -69,7 +69,7 @@ struct PretrainCommand: ParsableCommand {
         guard folder.contents == .noRun || overwrite else {
             throw InputError(
                 "the output folder holds a run", at: options.outputDir,
-                remedy: "go on with `t2v-coordinator resume \(outputDir)`, or give --overwrite or another folder")
+                remedy: "resume with `t2v-coordinator resume \(outputDir)`, or give --overwrite or another folder")
         }
         try carryOut(options, folder, checkpoint: nil, progress: progress)
     }
@@ -83,7 +83,7 @@ struct PretrainCommand: ParsableCommand {
             throw InputError("--resume is \(resume ?? "")", at: "", remedy: "say --resume auto, or use `t2v-coordinator resume OUTPUT_DIR`")
         }
         guard resume == nil || !overwrite else {
-            throw InputError("--resume auto and --overwrite contradict each other", at: "", remedy: "give one of them")
+            throw InputError("--resume auto and --overwrite cannot be combined", at: "", remedy: "give one of them")
         }
         try model.requireSupported()
         try requireEpochs(nIter)
@@ -91,7 +91,7 @@ struct PretrainCommand: ParsableCommand {
             throw InputError("--n-save-every is \(nSaveEvery ?? 0)", at: "", remedy: "give 1 or more updates")
         }
         guard initTok2vec == nil || initCheckpoint == nil else {
-            throw InputError("--init-tok2vec and --init-checkpoint contradict each other", at: "", remedy: "give one of them")
+            throw InputError("--init-tok2vec and --init-checkpoint cannot be combined", at: "", remedy: "give one of them")
         }
     }
 

@@ -1,4 +1,4 @@
-// Errors that a user can cause and mend. One line each: what is wrong, where, what to do.
+// Errors that a user can cause and fix. One line each: what is wrong, where, what to do.
 
 /// A fault in what the user gave: arguments, corpus, model folder, checkpoint. The programs print `description` as one line and exit 2.
 public struct InputError: Error, CustomStringConvertible, Equatable, Sendable {

@@ -41,7 +41,7 @@ public struct MsgpackReader {
         case 0xc4...0xc6: return .binary
         case 0xca, 0xcb: return .float
         case 0xc7...0xc9, 0xd4...0xd8: return .extended
-        default: throw refuse("byte 0xc1 is no msgpack type", at: offset)
+        default: throw refuse("byte 0xc1 is not a msgpack type", at: offset)
         }
     }
 

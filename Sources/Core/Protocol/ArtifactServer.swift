@@ -51,7 +51,7 @@ public struct ArtifactServer: Sendable {
             total = plan
         case .rows:
             guard !request.rows.isEmpty, request.rows.allSatisfy({ UInt64($0) < vectorRows }) else {
-                return .refusal("a request for vector rows that are none")
+                return .refusal("a request for vector rows that do not exist")
             }
             total = UInt64(request.rows.count) * bytesPerRow
             guard total <= UInt64(WireLimits.chunk) || request.rows.count == 1 else {

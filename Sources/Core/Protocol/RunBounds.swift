@@ -101,10 +101,10 @@ public struct RunBounds: Sendable, Equatable {
     }
 
     private func objection(to order: Order, _ payload: Payload?) -> String? {
-        if let fault = payload?.fault { return "parameters that are none: \(fault)" }
+        if let fault = payload?.fault { return "malformed parameters: \(fault)" }
         let lanes = Set(order.lanes)
         guard lanes.count == order.lanes.count, lanes.allSatisfy({ Int($0) < tree.lanes }) else {
-            return "an order for lanes that are none"
+            return "an order for lanes that do not exist"
         }
         guard Set(order.leaves).count == order.leaves.count, lanes.isSuperset(of: order.leaves) else {
             return "an order for leaves that are not among its lanes"

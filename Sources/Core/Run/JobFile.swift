@@ -131,7 +131,7 @@ struct JobFile {
         try require(
             training.lanes.map { (1...ReductionTree.maximumLanes).contains($0) } ?? true, "training.lanes", training.lanes ?? 0,
             "null or 1 to \(ReductionTree.maximumLanes)")
-        try require(training.heldOut >= 0 && training.heldOut < 1, "training.held_out", training.heldOut, "0 up to, not including, 1")
+        try require(training.heldOut >= 0 && training.heldOut < 1, "training.held_out", training.heldOut, "a number in [0, 1)")
         try require(Set(text.columns).count == text.columns.count, "text.columns", text.columns, "names that differ")
         try validateColumns(settings, place, require)
         if let width = spec.vectorWidth {

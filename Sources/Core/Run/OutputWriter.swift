@@ -116,7 +116,7 @@ public final class OutputWriter: @unchecked Sendable {
             condition.lock()
             guard let error else {
                 logByteCount = length
-                if said { warnings.append("\(entry.name) is written after all") }
+                if said { warnings.append("\(entry.name) was written in the end") }
                 return
             }
             let late = Date.timeIntervalSinceReferenceDate > deadline || ended

@@ -142,7 +142,7 @@ public struct RunPlan: Codable, Sendable {
     }
 
     /// The random words and the word `[MASK]`.
-    /// - Throws: `InputError` when the figures are of another schema, name vectors that are none, or count beyond all numbers.
+    /// - Throws: `InputError` when the figures are of another schema, name vector rows that do not exist, or count beyond all numbers.
     public func words(schema: FeatureSchema, vectorRows: Int) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
         func isSound(_ words: [(word: WordFeatures, count: UInt64)]) -> Bool {
             var total: UInt64 = 0

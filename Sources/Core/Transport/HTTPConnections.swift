@@ -131,7 +131,7 @@ struct Connections {
         let line = request.prefix { $0 != 13 && $0 != 10 }
         let words = String(decoding: line, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
         guard words.count == 3, words[2].hasPrefix("HTTP/1."), words[1].hasPrefix("/") else {
-            return HTTPPage(status: "400 Bad Request", body: "this is no HTTP request\n").bytes(withBody: true)
+            return HTTPPage(status: "400 Bad Request", body: "this is not an HTTP request\n").bytes(withBody: true)
         }
         guard words[0] == "GET" || words[0] == "HEAD" else {
             return HTTPPage(status: "405 Method Not Allowed", body: "only GET and HEAD\n", allow: "GET, HEAD").bytes(

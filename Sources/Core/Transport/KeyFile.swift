@@ -22,7 +22,7 @@ public enum KeyFile {
         guard let first = fields.first else { return .nothing }
         if first.hasPrefix("#"), PublicKey(z85: first) == nil { return .nothing }
         let isTagged = first == "public" || first == "secret"
-        guard let key = isTagged ? fields.dropFirst().first : first else { return .wrong("there is no key behind \"\(first)\"") }
+        guard let key = isTagged ? fields.dropFirst().first : first else { return .wrong("there is no key after \"\(first)\"") }
         guard PublicKey(z85: key) != nil else { return .wrong("there is no key of 40 Z85 characters (found \(key.count) characters)") }
         if first == "secret" { return .secretKey(String(key)) }
         let name = fields.dropFirst(isTagged ? 2 : 1).prefix { !$0.hasPrefix("#") }.joined(separator: " ")
@@ -66,7 +66,7 @@ public enum KeyFile {
             case .secretKey(let z85): if let key = SecretKey(z85: z85) { found.append(key) }
             case .publicKey:
                 throw InputError(
-                    "this is no secret key (no \"secret\" before it)", at: "\(path):\(number + 1)", remedy: "give the .key file")
+                    "this is not a secret key (no \"secret\" before it)", at: "\(path):\(number + 1)", remedy: "give the .key file")
             case .wrong(let what): throw InputError(what, at: "\(path):\(number + 1)", remedy: "make keys with `t2v-coordinator keygen`")
             }
         }
@@ -120,7 +120,7 @@ public enum KeyFile {
         }
         guard bytes.count <= maximumBytes, let text = String(validating: bytes, as: UTF8.self) else {
             throw InputError(
-                "this is no key file: it is no text, or longer than \(maximumBytes) bytes", at: path, remedy: "give a key file")
+                "this is not a key file: it is not text, or it is longer than \(maximumBytes) bytes", at: path, remedy: "give a key file")
         }
         return (text, isFile ? status.st_mode & 0o7777 : 0)
     }

@@ -19,7 +19,7 @@ extension HandshakeFailure: CustomStringConvertible {
     public var description: String {
         switch self {
         case .noDetail(let code):
-            "the other end hung up (\(String(cString: strerror(code)))); if this goes on, check the worker's --server-key"
+            "the other end hung up (\(String(cString: strerror(code)))); if this continues, check the worker's --server-key"
         case .protocolError(ZMTP.cryptographic): "the keys do not fit together: the worker's --server-key is not this coordinator's"
         case .protocolError(ZMTP.mechanismMismatch): "one end uses keys and the other does not"
         case .protocolError(let code): "the other end does not follow the protocol (0x\(String(code, radix: 16)))"

@@ -39,8 +39,7 @@ final class RunContext: @unchecked Sendable {
         guard !isLocal else { return [] }
         return description.modelFiles.enumerated().compactMap { index, file in
             let path = "\(modelFolder)/\(file.name)"
-            let size = (try? FileManager.default.attributesOfItem(atPath: path))?[.size] as? UInt64
-            return size == file.byteCount ? nil : (UInt32(index), path, file.byteCount)
+            return fileSize(path) == file.byteCount ? nil : (UInt32(index), path, file.byteCount)
         }
     }
 

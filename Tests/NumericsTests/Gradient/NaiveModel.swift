@@ -1,7 +1,7 @@
 // The plain definition of the model, dense and in double precision. In: documents as the network sees them. Out: loss and gradients.
 //
-// Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels but the Philox block
-// and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
+// Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels but
+// the Philox block and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
 
 import Foundation
 import TestSupport
@@ -137,9 +137,17 @@ final class NaiveModel {
         )
     }
 
+    /// What a table looks up: a column of the word, or what belongs to the token.
+    private func id(_ attribute: String, of word: WordFeatures, space: Bool, token: Int?) -> UInt64 {
+        switch attribute {
+        case "SPACY": space ? 1 : 0
+        case "SENT_START": token == 0 ? 1 : 0
+        default: word.ids[spec.schema.columns.firstIndex(of: attribute) ?? 0]
+        }
+    }
+
     /// The embedding of a word at token `token` of document `key`; nil: padding.
     func embed(_ word: WordFeatures, space: Bool = false, key: UInt64 = 0, token: Int? = nil) -> Applied {
-        let schema = spec.schema
         var input = Row()
         var back: [(start: Int, width: Int, body: (ArraySlice<Double>) -> Void)] = []
         func add(_ output: Row, _ mask: Row, _ body: @escaping (ArraySlice<Double>) -> Void) {
@@ -156,13 +164,7 @@ final class NaiveModel {
                 let times = names[hash.attribute] ?? 1
                 let name = "embed.\(hash.attribute.lowercased())\(times > 1 ? String(times) : "").E"
                 let E = tensor(name)
-                let id: UInt64
-                switch hash.attribute {
-                case "SPACY": id = space ? 1 : 0
-                case "SENT_START": id = token == 0 ? 1 : 0
-                default: id = word.ids[schema.columns.firstIndex(of: hash.attribute) ?? 0]
-                }
-                let keys = murmurHash3(id, seed: hash.seed)
+                let keys = murmurHash3(id(hash.attribute, of: word, space: space, token: token), seed: hash.seed)
                 let rows = [keys.0, keys.1, keys.2, keys.3].map { Int($0) % hash.rows }
                 let mask = dropout(.embeddingMask, layer: number(name), item: 0, index: 0, width: hash.width, isOn: hash.dropout)
                 var output = Row(repeating: 0, count: hash.width)

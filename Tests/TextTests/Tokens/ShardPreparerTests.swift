@@ -90,7 +90,8 @@ import Testing
 
     /// A faulty line, and a part of the message.
     static let faults: [(String, String)] = [
-        ("{\"txt\": 1}", "neither `text` nor `tokens`"), ("[1]", "no JSON object"), ("\"text\"", "no JSON object"), ("3", "no JSON object"),
+        ("{\"txt\": 1}", "neither `text` nor `tokens`"), ("[1]", "not a JSON object"), ("\"text\"", "not a JSON object"),
+        ("3", "not a JSON object"),
         ("{\"text\": 5}", "`text` is not a string"), ("{\"tokens\": \"a b\"}", "`tokens` is not a list of strings"),
         ("{\"tokens\": [1]}", "`tokens` is not a list of strings"), ("{\"tokens\": [\"a\", \"\"]}", "an empty string among `tokens`"),
         ("{\"text\": \"a\"", "broken JSON"), ("{\"text\": \"a\"} x", "broken JSON"), ("{\"text\": \"\\ud800\"}", "broken JSON"),

@@ -83,7 +83,7 @@ import Testing
         (TestModel(npyHeader: "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 0), }"), "no vectors"),
         (TestModel(npyHeader: "{'descr': '<f8', 'fortran_order': False, 'shape': (4, 2), }"), "not '<f4'"),
         (TestModel(npyHeader: "{'descr': '<f4', 'fortran_order': True, 'shape': (4, 2), }"), "Fortran"),
-        (TestModel(npyHeader: "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }"), "no table"),
+        (TestModel(npyHeader: "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }"), "not a table"),
         (TestModel(npyHeader: "{'descr': '<f4', 'fortran_order': False, 'shape': (5, 2), }"), "5 rows of 2 announced"),
         (TestModel(npyHeader: "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 8), }"), "announced"),
         (TestModel(without: ["vocab/key2row"]), "key2row is missing"),

@@ -20,7 +20,7 @@ struct TemplateParser {
     /// The nodes of the file, which must end where they end.
     func nodes() throws(InputError) -> [TemplateFile.Node] {
         var reader = MsgpackReader(bytes, place: place)
-        guard try reader.peek() == .map else { throw refuse("it is no map") }
+        guard try reader.peek() == .map else { throw refuse("it is not a map") }
         var nodes: [TemplateFile.Node]?
         for _ in 0..<(try reader.readMapCount()) {
             switch try reader.readString() {
@@ -117,7 +117,7 @@ struct TemplateParser {
                 default: try reader.skip()
                 }
             }
-            guard isArray, let shape, let range, let type else { throw refuse("\(what) is no array") }
+            guard isArray, let shape, let range, let type else { throw refuse("\(what) is not an array") }
             guard type == "<f4" else { throw refuse("\(what) is of type \(type), expected <f4") }
             var byteCount = 4
             for size in shape {

@@ -48,9 +48,9 @@ private struct ThincDecoder {
 
     mutating func decode() throws(InputError) {
         guard try reader.peek() == .map, try reader.readMapCount() == 1, try key() == "weights" else {
-            throw refuse("not a weights file of thinc 7: it is no map with the one key \"weights\"")
+            throw refuse("not a weights file of thinc 7: it is not a map with the one key \"weights\"")
         }
-        guard try reader.peek() == .array else { throw refuse("not a weights file of thinc 7: \"weights\" is no list") }
+        guard try reader.peek() == .array else { throw refuse("not a weights file of thinc 7: \"weights\" is not a list") }
         let count = try reader.readArrayCount()
         guard let entries = ThincEntry.all(count: count) else {
             throw refuse("\(count) layers: a tok2vec of depth D has 16 + 5 D, or 18 + 5 D with static vectors, D from 1 up")
@@ -70,7 +70,7 @@ private struct ThincDecoder {
     /// A key of the structure. thinc writes them as bin, and spaCy fails with a KeyError on any other.
     private mutating func key() throws(InputError) -> String {
         guard try reader.peek() == .binary else {
-            throw refuse("a key at byte \(reader.offset) is no msgpack bin; spaCy would not find it")
+            throw refuse("a key at byte \(reader.offset) is not a msgpack bin; spaCy would not find it")
         }
         return String(decoding: try reader.readBinary(), as: UTF8.self)
     }
@@ -157,7 +157,7 @@ private struct ThincDecoder {
         var isArray = false
         var type = ""
         var data: UnsafeRawBufferPointer?
-        guard try reader.peek() == .map else { throw refuse("a value at byte \(reader.offset) is no numpy array") }
+        guard try reader.peek() == .map else { throw refuse("a value at byte \(reader.offset) is not a numpy array") }
         for _ in 0..<(try reader.readMapCount()) {
             switch try key() {
             case "nd": isArray = try reader.readBool()
@@ -167,7 +167,7 @@ private struct ThincDecoder {
             default: try reader.skip()
             }
         }
-        guard isArray, type == "<f4", let data else { throw refuse("a value of type \"\(type)\" is no array of float32 (\"<f4\")") }
+        guard isArray, type == "<f4", let data else { throw refuse("a value of type \"\(type)\" is not an array of float32 (\"<f4\")") }
         var count = 1
         for size in parameter.shape {
             let (product, overflow) = count.multipliedReportingOverflow(by: size)

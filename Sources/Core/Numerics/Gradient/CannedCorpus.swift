@@ -11,7 +11,7 @@ package final class CannedCorpus: VectorRows {
     package let randomWords: RandomWordTable
     private let shard: PreparedShard
     /// One made-up vector table of few rows; values are hashes.
-    private let vectors: Floating
+    private let vectors: CannedVectors
     package static let vectorRows = 64
 
     /// Bytes of the shard.
@@ -25,7 +25,7 @@ package final class CannedCorpus: VectorRows {
     }
 
     /// Values of the vectors table.
-    private final class Floating: @unchecked Sendable {
+    private final class CannedVectors: @unchecked Sendable {
         let start: UnsafeMutablePointer<Float>
         init(count: Int) {
             start = .allocate(capacity: count)
@@ -64,7 +64,7 @@ package final class CannedCorpus: VectorRows {
         shard = try PreparedShard(bytes: UnsafeRawBufferPointer(storage.bytes), owner: storage, schema: schema, place: "canned corpus")
         randomWords = RandomWordTable(words: (0..<shard.wordCount).map(shard.word), counts: shard.counts.map(UInt64.init))
         width = spec.vectorWidth ?? 1
-        vectors = Floating(count: Self.vectorRows * width)
+        vectors = CannedVectors(count: Self.vectorRows * width)
     }
 
     /// A rank with about Zipf's frequencies: an octave, then a place in it. Some octaves are drawn twice as often, others left out, so

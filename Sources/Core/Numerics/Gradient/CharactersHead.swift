@@ -1,7 +1,7 @@
 // The characters objective. In: rows of selected tokens, the bytes they aim at. Out: loss, the rows' gradients, the head's gradients.
 
-/// Predicts bytes of the original word: 256 outputs for each (spaCy 3.8 `multi_task.py`, `build_cloze_characters_multi_task_model`). Outputs
-/// are never compared with one-hot rows: a target is a place from which 1 is taken away.
+/// Predicts bytes of the original word: 256 outputs for each (spaCy 3.8 `multi_task.py`, `build_cloze_characters_multi_task_model`).
+/// Outputs are never compared with one-hot rows: a target is a place from which 1 is taken away.
 final class CharactersHead: ObjectiveLayer {
     private let hidden: HiddenLayer
     private let objective: ModelSpec.CharactersObjective

@@ -1,7 +1,7 @@
 // What the layers share in one gradient pass. In: micro-batch, parameters, where the gradient goes. Out: memory for intermediates, clocks.
 //
-// Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H head
-// width, O outputs of the head.
+// Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H
+// head width, O outputs of the head.
 
 /// One gradient pass.
 struct Pass {

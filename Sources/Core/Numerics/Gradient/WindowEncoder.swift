@@ -1,9 +1,9 @@
-// The convolutions: residual(window of 3 -> Maxout or Mish -> LayerNorm). In: the mixer's words. Out: rows of the selected tokens; backward,
-// gradients.
+// The convolutions: residual(window of 3 -> Maxout or Mish -> LayerNorm). In: the mixer's words. Out: rows of the selected tokens;
+// backward, gradients.
 //
 // Computes only what a selected token's loss can reach (see MicroBatch). Level 0 has two forms. Where a word is the same wherever it stands
-// (spaCy 2), the first convolution goes through the unique words (WindowEncoder+Words). Where the mixer's masks belong to tokens, or padding
-// is put in behind the mixer (spaCy 3), rows of level 0 are made from the words, and the first convolution is like the others.
+// (spaCy 2), the first convolution goes through the unique words (WindowEncoder+Words). Where the mixer's masks belong to tokens, or
+// padding is put in behind the mixer (spaCy 3), rows of level 0 are made from the words, and the first convolution is like the others.
 
 /// spaCy's MaxoutWindowEncoder and MishWindowEncoder, window 1.
 final class WindowEncoder: EncoderLayer {

@@ -116,7 +116,7 @@ extension ModelSpec {
             try check.require(rate >= 0 && rate.isFinite, "optimizer.learn_rate", rate, "rates of 0 or more")
         }
         for (name, beta) in [("beta1", optimizer.beta1), ("beta2", optimizer.beta2)] {
-            try check.require(beta >= 0 && beta < 1, "optimizer.\(name)", beta, "a number from 0 up to, not including, 1")
+            try check.require(beta >= 0 && beta < 1, "optimizer.\(name)", beta, "a number in [0, 1)")
         }
         for (name, value) in [("epsilon", optimizer.epsilon), ("l2", optimizer.l2), ("grad_clip", optimizer.gradClip)] {
             try check.require(value >= 0 && value.isFinite, "optimizer.\(name)", value, "a number of 0 or more")
@@ -137,6 +137,6 @@ private struct SpecCheck {
     }
 
     func rate(_ value: Float, _ key: String) throws(InputError) {
-        try require(value >= 0 && value < 1, key, value, "a rate from 0 up to, not including, 1")
+        try require(value >= 0 && value < 1, key, value, "a rate in [0, 1)")
     }
 }

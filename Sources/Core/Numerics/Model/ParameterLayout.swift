@@ -3,8 +3,9 @@
 /// Where every parameter lives in a flat buffer of `count` floats. Parameters, gradients, both moments and averages share it.
 ///
 /// Files have spaCy's axes; memory has the kernels': Maxout weights are piece-major, so that the max over pieces is a straight vector
-/// loop, and where the first convolution goes through unique words its weights are window-major besides, so that each third of the window is
-/// one block that multiplies the words' embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions (previous, current, next).
+/// loop, and where the first convolution goes through unique words its weights are window-major besides, so that each third of the window
+/// is one block that multiplies the words' embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions
+/// (previous, current, next).
 public struct ParameterLayout: Sendable, Equatable {
     /// How the axes of a tensor stand in memory.
     public enum Order: Sendable, Equatable {

@@ -114,7 +114,8 @@ public final class PreparedCache: Sendable {
         }
         let shard = try PreparedShard(bytes: contents.bytes, owner: contents, schema: schema, place: path(key))
         guard shard.fits(vectorRows: vectorRows) else {
-            throw InputError("a prepared shard names vectors that are none", at: path(key), remedy: "install the same t2v on all hosts")
+            throw InputError(
+                "a prepared shard names vector rows that do not exist", at: path(key), remedy: "install the same t2v on all hosts")
         }
         try seal(incoming, size: size, digest: digest)
     }
@@ -157,7 +158,7 @@ public final class IncomingFile {
     private var descriptor: Int32
     private var finished = false
 
-        /// - Parameter mode: permissions, less the umask.
+    /// - Parameter mode: permissions, less the umask.
     public init(target: String, mode: mode_t = 0o644) throws(InputError) {
         self.target = target
         let name = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max))"

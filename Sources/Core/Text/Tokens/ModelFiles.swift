@@ -69,7 +69,7 @@ struct ModelFiles {
             throw TokenizerRules.notRuleBased(at: "\(given) (lang \(lang))")
         }
         throw InputError(
-            "no file `tokenizer` in it: this is no vectors model, or its tokenizer is not rule-based", at: given,
+            "no file `tokenizer` in it: this is not a vectors model, or its tokenizer is not rule-based", at: given,
             remedy:
                 "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if need be"
         )

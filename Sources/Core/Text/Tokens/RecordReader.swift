@@ -119,7 +119,7 @@ struct RecordReader {
         switch decoding {
         case .typeMismatch(_, let context), .valueNotFound(_, let context), .keyNotFound(_, let context):
             guard let key = context.codingPath.first else {
-                return ShardPreparationError(line: number, what: "the record is no JSON object", remedy: remedy)
+                return ShardPreparationError(line: number, what: "the record is not a JSON object", remedy: remedy)
             }
             let wanted = key.stringValue == "text" ? "a string" : "a list of strings"
             return ShardPreparationError(line: number, what: "`\(key.stringValue)` is not \(wanted)", remedy: remedy)
@@ -127,7 +127,7 @@ struct RecordReader {
             let detail = (context.underlyingError as? CocoaError)?.userInfo["NSDebugDescription"] as? String
             return ShardPreparationError(
                 line: number, what: "broken JSON or UTF-8\(detail.map { " (\($0))" } ?? "")",
-                remedy: "mend the line; each line is one JSON object in UTF-8, without lone surrogates")
+                remedy: "fix the line: each line is one JSON object in UTF-8, without lone surrogates")
         @unknown default:
             return ShardPreparationError(line: number, what: "no valid JSON", remedy: remedy)
         }

@@ -122,7 +122,7 @@ public final class ShardPreparer {
                 let failure = error as? PatternFailure
                 throw ShardPreparationError(
                     line: line,
-                    what: "the pattern \(failure?.name ?? "") gave up on a run of \(failure?.length ?? 0) bytes without a space",
+                    what: "the pattern \(failure?.name ?? "") hit PCRE2's match limit on a token of \(failure?.length ?? 0) bytes",
                     remedy: "break the run up, or take the record out")
             }
         }

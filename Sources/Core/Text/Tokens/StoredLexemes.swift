@@ -14,7 +14,7 @@ extension ModelFiles {
         let place = path("vocab/lexemes.bin")
         let file = try MappedFile(place)
         guard file.bytes.count % Self.recordSize == 0 else {
-            throw InputError("its length is no multiple of \(Self.recordSize)", at: place, remedy: "copy the file anew")
+            throw InputError("its length is not a multiple of \(Self.recordSize)", at: place, remedy: "copy the file anew")
         }
         let strings = try stringsByID(ids: computed.folderIDs)
         var result: [[UInt8]: StoredLexeme] = [:]

@@ -61,20 +61,20 @@ final class TokenizerRules: Sendable {
         }
         var result: [([UInt8], [ExceptionToken])] = []
         for pair in value?.map ?? [] {
-            guard let text = pair.key.string else { throw refuse("\(pair.key)", "its key is no string") }
-            guard let items = pair.value.array else { throw refuse(text, "its value is no list") }
+            guard let text = pair.key.string else { throw refuse("\(pair.key)", "its key is not a string") }
+            guard let items = pair.value.array else { throw refuse(text, "its value is not a list") }
             var tokens: [ExceptionToken] = []
             for item in items {
-                guard case .map(let attributes) = item else { throw refuse(text, "a token is no map") }
+                guard case .map(let attributes) = item else { throw refuse(text, "a token is not a map") }
                 var token = ExceptionToken(orth: [], norm: nil)
                 for attribute in attributes {
                     // symbols ORTH 65 and NORM 67 in all versions, or their names (spacy/attrs.pyx, `intify_attrs`)
                     switch attribute.key {
                     case .unsigned(65), .string("ORTH"), .string("orth"), .string("F"):
-                        guard let orth = attribute.value.string else { throw refuse(text, "ORTH is no string") }
+                        guard let orth = attribute.value.string else { throw refuse(text, "ORTH is not a string") }
                         token.orth = Array(orth.utf8)
                     case .unsigned(67), .string("NORM"), .string("norm"):
-                        guard let norm = attribute.value.string else { throw refuse(text, "NORM is no string") }
+                        guard let norm = attribute.value.string else { throw refuse(text, "NORM is not a string") }
                         // id 0, the empty string's, means "not set" (spacy/tokens/token.pxd)
                         token.norm = norm.isEmpty ? nil : Array(norm.utf8)
                     default: break

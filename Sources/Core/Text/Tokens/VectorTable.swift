@@ -45,7 +45,7 @@ public final class VectorTable: @unchecked Sendable {
         let header = String(decoding: bytes[headerStart..<headerStart + headerCount], as: UTF8.self)
         guard header.contains("'<f4'") else { throw refuse("the element type is not '<f4': \(header.prefix(100))") }
         guard header.contains("'fortran_order': False") else { throw refuse("it is in Fortran order") }
-        guard let shape = Self.shape(header), shape.count == 2 else { throw refuse("it is no table: \(header.prefix(100))") }
+        guard let shape = Self.shape(header), shape.count == 2 else { throw refuse("it is not a table: \(header.prefix(100))") }
         dataOffset = headerStart + headerCount
         let (cells, tooMany) = shape[0].multipliedReportingOverflow(by: shape[1])
         guard !tooMany, cells <= (bytes.count - dataOffset) / 4 else {
