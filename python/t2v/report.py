@@ -107,7 +107,7 @@ def text(value: Any) -> str:
 
 
 def facts(rows: Iterable[tuple[str, Any]]) -> str:
-    cells = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in rows if value not in (None, "", []))
+    cells = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in rows if value not in (None, "", [], {}))
     return f'<table class="facts">{cells}</table>' if cells else ""
 
 

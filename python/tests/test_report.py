@@ -56,6 +56,8 @@ def run(tmp_path: Path) -> Path:
     (out / "config.cfg").write_text("")
     (out / "model-best.bin").write_bytes(b"x" * 1000)
     lines(out / "log.jsonl", log)
+    (out / "t2v" / "job").mkdir(parents=True)
+    (out / "t2v" / "job" / "job.json").write_text(json.dumps({"language": "fr", "vectors": None, "training": {"seed": 0}}))
     lines(events.events_path(out), happened)
     cells = [{"size": size, "weights": name, "scores": [0.5, 0.6]} for size in (100, 500) for name in (None, "model-best.bin")]
     (out / "t2v" / "evaluate").mkdir()
@@ -72,6 +74,7 @@ def test_page_tells_the_run(run: Path) -> None:
     assert "model-best.bin does not help here." in page
     assert "epochs saved</th><td>4</td>" in page, "the row of model-last.bin is no epoch"
     assert "&lt;script&gt;alert(1)" in page and "<script" not in page
+    assert "{}" not in page and "None" not in page
     assert "#0102" not in page, "a placeholder for a colour is left"
 
 
