@@ -17,7 +17,7 @@ setup: ## install the Debian packages that are missing (needs root or sudo)
 build: setup ## build t2v-coordinator and t2v-worker
 	swift build -c release
 
-demo: build ## pretrain on the small corpus in demo/ with 2 local workers
+demo: build ## pretrain on the texts in demo/french, and let the real spaCy say whether it helps
 	@demo/run.sh
 
 test: setup ## run every test that can run here, the real spaCy included

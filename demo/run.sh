@@ -1,8 +1,18 @@
 #!/usr/bin/env bash
-# Pretrains on the corpus in this folder with two local workers, and says how to use the weights.
+# Pretrains a small model on the French texts in demo/french with two local workers, and lets the real spaCy 3.8 say whether the weights help a tagger.
 set -eu
 cd "$(dirname "$0")/.."
-out=demo/out
-.build/release/t2v-coordinator pretrain demo/texts.jsonl demo/vectors "$out" --workers 2 -i 5 --overwrite
-echo
-.build/release/t2v-coordinator inspect "$out/model4.bin"
+venvs=${T2V_VENVS:-.venvs}
+python=$venvs/spacy-3.8/bin/python
+if [ ! -x "$python" ]; then
+  python=$venvs/demo/bin/python
+  if [ ! -f "$venvs/demo/.ready" ]; then
+    echo "installing spaCy 3.8.18 into $venvs/demo"
+    python3 -m venv "$venvs/demo"
+    "$python" -m pip install -q --disable-pip-version-check spacy==3.8.18 matplotlib && touch "$venvs/demo/.ready"
+  fi
+fi
+export PYTHONPATH=$PWD/python${PYTHONPATH:+:$PYTHONPATH} T2V_BIN=${T2V_BIN:-$PWD/.build/release}
+show() { echo; echo "\$ python -m spacy t2v $*"; "$python" -m t2v "$@"; }
+show pretrain demo/french/config.cfg demo/out --workers 2 --overwrite
+show evaluate demo/french/config.cfg demo/out --train demo/french/train.spacy --dev demo/french/dev.spacy --sizes 10,40 --seeds 3
