@@ -110,7 +110,8 @@ import Testing
     @Test func aLossThatIsNotANumber() throws {
         let (status, text, folder) = try pretrain(["--learn-rate", "1e30", "--grad-clip", "0"])
         #expect(status == 75, "\(text)")
-        #expect(text.contains("resume \(folder) --learn-rate"), "\(text)")
+        #expect(text.contains("resume with --learn-rate") && text.contains("resume \(folder)`"), "\(text)")
+        #expect(text.contains("lanes"), "\(text)")
     }
 
     @Test func processesHaveNames() throws {
