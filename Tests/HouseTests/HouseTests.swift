@@ -38,7 +38,7 @@ enum Repository {
     /// One C library is known in one folder, so that it can be replaced there.
     @Test(arguments: [
         ("CZMQ", "Sources/Core/Transport/"), ("COpenBLAS", "Sources/Core/Numerics/Kernels/"), ("CPCRE2", "Sources/Core/Text/Tokens/"),
-        ("CSodium", "Sources/Core/Base/"),
+        ("CSodium", "Sources/Core/Base/"), ("CKernels", "Sources/Core/Numerics/Kernels/"),
     ])
     func hidesItsLibraries(module: String, folder: String) throws {
         let users = try Repository.swiftFiles().filter { $0.path.hasPrefix("Sources/") && $0.imports.contains { $0.module == module } }

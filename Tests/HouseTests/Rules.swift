@@ -23,7 +23,7 @@ struct Rule: Sendable {
         ("Sources/Core/Text/Tokens/", ["CLinux", "CPCRE2", "FoundationEssentials", "Glibc", "Synchronization"]),
         ("Sources/Core/Numerics/Checkpoint/", ["CLinux", "FoundationEssentials", "Glibc"]),
         ("Sources/Core/Numerics/Gradient/", ["FoundationEssentials", "Glibc"]),
-        ("Sources/Core/Numerics/Kernels/", ["COpenBLAS"]),
+        ("Sources/Core/Numerics/Kernels/", ["CKernels", "COpenBLAS"]),
         ("Sources/Core/Numerics/Model/", ["FoundationEssentials", "Glibc"]),
         ("Sources/Core/Numerics/", []),
         ("Sources/Core/Protocol/", []),

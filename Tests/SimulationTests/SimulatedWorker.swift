@@ -186,9 +186,10 @@ final class SimulatedWorker: SimulatedProcess {
         case .lane(let lane): wanted = scenario.shards(ofLane: Int(lane)).map { .prepared($0) }.filter { !disk.contains($0) }
         }
         if case .plan(let byteCount) = ticket, byteCount != scenario.size(of: .plan) { world.violate("the plan's size is wrong") }
-        lost.subtract(wanted)
         report(after: world.random.pick(0...3) * 20) { [unowned self] in
-            .needs(job, wanted.map { Wanted(blob: $0, total: scenario.size(of: $0)) })
+            // Only now does the machine hear of it: a blob that was given up in between is fetched anew.
+            lost.subtract(wanted)
+            return .needs(job, wanted.map { Wanted(blob: $0, total: scenario.size(of: $0)) })
         }
     }
 

@@ -70,6 +70,7 @@ struct ProfileCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "profile", abstract: "Time one core's work on an update by kernel, against this core's matrix multiplication.")
 
+    @Option(help: "A compiled job whose model is measured (default: spaCy 2's, 96 wide and 4 deep).") var job: String?
     @Option(help: "Words of one update.") var batchSize = 3000
     @Option(help: "Lanes of one update.") var lanes = 4
     @Option(help: "Updates to measure.") var updates = 40
@@ -80,7 +81,8 @@ struct ProfileCommand: ParsableCommand {
         guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
             throw InputError("an option is out of range", at: "profile", remedy: "see --help")
         }
-        let spec = ModelSpec.spacy2(TrainingSettings())
+        let spec = try job.map { try CompiledJob(folder: $0).spec } ?? ModelSpec.spacy2(TrainingSettings())
+        try spec.arithmetic.checkHost()
         let profile = try StepProfile.measure(
             spec: spec, lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
         try StandardOutput.write(profile.description + "\n")

@@ -61,7 +61,7 @@ package struct CompiledJob: Sendable {
         package var keepModels: Int?
         /// Number of the first epoch, where the weights of an earlier run are gone on with.
         package var epochStart: Int
-        package var precision: WirePrecision
+        package var precision: Precision
         package var localUpdates: Int
 
         package init(from decoder: any Decoder) throws {
@@ -83,7 +83,12 @@ package struct CompiledJob: Sendable {
             keepModels = try values.decodeIfPresent(Int.self, forKey: .keepModels)
             epochStart = try values.decodeIfPresent(Int.self, forKey: .epochStart) ?? 0
             localUpdates = try values.decodeIfPresent(Int.self, forKey: .localUpdates) ?? 1
-            precision = try values.decodeIfPresent(WirePrecision.self, forKey: .precision) ?? .float32
+            precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .float32
+        }
+
+        /// Of the operands of matrix products.
+        package enum Precision: String, Codable, Sendable {
+            case float32, bf16
         }
 
         enum CodingKeys: String, CodingKey {
@@ -111,8 +116,10 @@ package struct CompiledJob: Sendable {
         let contents = try MappedFile(place)
         let file = try withExtendedLifetime(contents) { () throws(InputError) in try JobFile(Data(contents.bytes), place: place) }
         self.folder = folder
-        spec = file.spec
         training = file.training
+        var spec = file.spec
+        if training.precision == .bf16 { spec.arithmetic = .bf16 }
+        self.spec = spec
         why = file.text.why ?? ""
         maskIDs = file.text.mask?.ids
         templateEntries = file.template.parameters
@@ -158,7 +165,7 @@ package struct CompiledJob: Sendable {
         settings.maxLength = training.maxLength == 0 ? 1_000_000 : min(training.maxLength, 1_000_000)
         if let lanes = training.lanes { settings.lanes = lanes }
         (settings.dropout, settings.maskProbability) = (spec.dropout, spec.maskProbability)
-        (settings.wirePrecision, settings.vectorRows) = (training.precision, 1)
+        settings.vectorRows = 1
         return settings
     }
 

@@ -163,13 +163,13 @@ import Testing
         }
         func close(_ c: [Float], _ factor: Float = 1) -> Bool { zip(c, expected).allSatisfy { abs($0 - factor * $1) < 1e-5 } }
         var c = [Float](repeating: .nan, count: m * n)
-        MatrixMultiply.times(m: m, n: n, k: k, a, lda: k, b, ldb: n, &c, ldc: n)
+        MatrixMultiply(.blas).times(m: m, n: n, k: k, a, lda: k, b, ldb: n, &c, ldc: n)
         #expect(close(c))
-        MatrixMultiply.timesTransposed(m: m, n: n, k: k, a, lda: k, bT, ldb: k, &c, ldc: n, accumulate: true)
+        MatrixMultiply(.blas).timesTransposed(m: m, n: n, k: k, a, lda: k, bT, ldb: k, &c, ldc: n, accumulate: true)
         #expect(close(c, 2))
-        MatrixMultiply.transposedTimes(m: m, n: n, k: k, aT, lda: m, b, ldb: n, &c, ldc: n)
+        MatrixMultiply(.blas).transposedTimes(m: m, n: n, k: k, aT, lda: m, b, ldb: n, &c, ldc: n)
         #expect(close(c))
-        MatrixMultiply.times(m: m, n: n, k: 0, a, lda: 1, b, ldb: n, &c, ldc: n)
+        MatrixMultiply(.blas).times(m: m, n: n, k: 0, a, lda: 1, b, ldb: n, &c, ldc: n)
         #expect(c.allSatisfy { $0 == 0 })
     }
 }
@@ -203,7 +203,8 @@ import Testing
                 rowStarts.withUnsafeBufferPointer { rowStarts in
                     guard let dMax = dMax.baseAddress, let winnerStarts = winnerStarts.baseAddress else { return }
                     let products = WinnerProducts(
-                        outputs: outputs, inputs: inputs, rows: rows, dMax: dMax, winnerStarts: winnerStarts,
+                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: inputs, rows: rows, dMax: dMax,
+                        winnerStarts: winnerStarts,
                         rowStarts: rowStarts.baseAddress,
                         rowStride: stride)
                     products.inputGradient(weights: weights, dInput: &dInput)

@@ -36,6 +36,7 @@ public final class GradientEngine {
     let mixer: Mixer
     let encoder: any EncoderLayer
     let objective: any ObjectiveLayer
+    private let products: MatrixMultiply
     /// First rows of the tables whose gradients travel by row.
     private let tableRows: [Int]
     /// Tensors that are added to, tables that travel by row apart.
@@ -51,6 +52,7 @@ public final class GradientEngine {
             "vectors of width \(vectors?.width ?? 0), the spec says \(spec.vectorWidth ?? 0)")
         self.spec = spec
         self.layout = layout
+        products = MatrixMultiply(spec.arithmetic)
         mixer = Mixer(spec: spec, layout: layout, vectors: vectors)
         encoder = WindowEncoder(spec: spec, layout: layout)
         switch spec.objective {
@@ -97,7 +99,8 @@ public final class GradientEngine {
     /// The tables are zero where they are not touched.
     private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ gradient: MutableFloats) -> ContributionStatistics {
         let content = batch.content
-        let pass = Pass(batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), account: account)
+        let pass = Pass(batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), products: products,
+            account: account)
         clear(gradient)
         mixer.forward(pass)
         guard let embedded = mixer.embedded, let dEmbedded = mixer.dEmbedded else { preconditionFailure("the mixer has no memory") }

@@ -42,31 +42,31 @@ final class HiddenLayer {
         let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
         let wide = pieces * outputs
         pass.multiply(.head, m: rows, n: wide, k: width) {
-            MatrixMultiply.timesTransposed(
+            pass.products.timesTransposed(
                 m: rows, n: wide, k: width, input, lda: width, parameters + offsets.weights, ldb: width, pass.scratch.activations, ldc: wide
             )
         }
         forwardRows(pass)
         pass.multiply(.head, m: rows, n: outputCount, k: outputs) {
-            MatrixMultiply.timesTransposed(
+            pass.products.timesTransposed(
                 m: rows, n: outputCount, k: outputs, output, lda: outputs, parameters + outputWeights, ldb: outputs, prediction,
                 ldc: outputCount)
         }
         let sum = loss(prediction)
         pass.multiply(.head, m: outputCount, n: outputs, k: rows) {
-            MatrixMultiply.transposedTimes(
+            pass.products.transposedTimes(
                 m: outputCount, n: outputs, k: rows, prediction, lda: outputCount, output, ldb: outputs, gradient + outputWeights,
                 ldc: outputs)
         }
         pass.multiply(.head, m: rows, n: outputs, k: outputCount) {
-            MatrixMultiply.times(
+            pass.products.times(
                 m: rows, n: outputs, k: outputCount, prediction, lda: outputCount, parameters + outputWeights, ldb: outputs, dOutput,
                 ldc: outputs)
         }
         backwardRows(pass)
         let products = WinnerProducts(
-            outputs: outputs, inputs: width, rows: rows, dMax: dOutput, winnerStarts: pass.scratch.winnerStarts, rowStarts: nil,
-            rowStride: width)
+            outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
+            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width)
         pass.multiply(.headBackward, m: outputs, n: width, k: rows) {
             (gradient + offsets.weights).update(repeating: 0, count: wide * width)
             products.weightGradient(dWeights: gradient + offsets.weights, input: input)

@@ -66,7 +66,7 @@ final class Mixer {
         let wide = pieces * width
         for (part, buffer) in zip(parts, buffers) {
             pass.multiply(.mixerProduct, m: buffer.count, n: wide, k: part.width) {
-                MatrixMultiply.timesTransposed(
+                pass.products.timesTransposed(
                     m: buffer.count, n: wide, k: part.width, buffer.output, lda: part.width,
                     pass.parameters + offsets.weights + part.column, ldb: columns, buffer.product, ldc: wide)
             }
@@ -166,12 +166,12 @@ final class Mixer {
                 continue
             }
             pass.multiply(.mixerBackward, m: wide, n: part.width, k: buffer.count) {
-                MatrixMultiply.transposedTimes(
+                pass.products.transposedTimes(
                     m: wide, n: part.width, k: buffer.count, buffer.dProduct, lda: wide, buffer.output, ldb: part.width,
                     pass.gradient + weights, ldc: columns)
             }
             pass.multiply(.mixerBackward, m: buffer.count, n: part.width, k: wide) {
-                MatrixMultiply.times(
+                pass.products.times(
                     m: buffer.count, n: part.width, k: wide, buffer.dProduct, lda: wide, pass.parameters + weights, ldb: columns,
                     buffer.dOutput, ldc: part.width)
             }
@@ -194,8 +194,8 @@ final class Mixer {
         let (part, buffer, unique) = (parts[index], buffers[index], pass.batch.uniqueCount)
         pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
             let products = WinnerProducts(
-                outputs: width, inputs: part.width, rows: unique, dMax: dEmbedded, winnerStarts: pass.scratch.winnerStarts,
-                rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width)
+                outputs: width, pieces: pieces, inputs: part.width, weightStride: columns, rows: unique, dMax: dEmbedded,
+                winnerStarts: pass.scratch.winnerStarts, rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width)
             pass.multiply(.mixerBackward, m: width, n: part.width, k: unique) {
                 for row in 0..<pieces * width { (pass.gradient + weights + row * columns).update(repeating: 0, count: part.width) }
                 products.weightGradient(dWeights: pass.gradient + weights, input: buffer.output)

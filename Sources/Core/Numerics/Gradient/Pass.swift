@@ -9,6 +9,7 @@ struct Pass {
     let parameters: Floats
     let gradient: MutableFloats
     let scratch: Scratch
+    let products: MatrixMultiply
     let account: KernelAccount?
 }
 

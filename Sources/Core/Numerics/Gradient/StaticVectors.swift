@@ -27,7 +27,7 @@ final class StaticVectors: InputLayer {
             }
         }
         pass.multiply(.vectorsProduct, m: buffer.count, n: part.width, k: size) {
-            MatrixMultiply.timesTransposed(
+            pass.products.timesTransposed(
                 m: buffer.count, n: part.width, k: size, rows, lda: size, pass.parameters + weights, ldb: size, buffer.output,
                 ldc: part.width)
         }
@@ -39,7 +39,7 @@ final class StaticVectors: InputLayer {
         let (buffer, size) = (parts[index], table.width)
         mask(buffer.dOutput, rows: buffer.count, factors: pass.batch.parts[index].factors)
         pass.multiply(.vectorsProduct, m: part.width, n: size, k: buffer.count) {
-            MatrixMultiply.transposedTimes(
+            pass.products.transposedTimes(
                 m: part.width, n: size, k: buffer.count, buffer.dOutput, lda: part.width, rows, ldb: size, pass.gradient + weights,
                 ldc: size)
         }

@@ -74,7 +74,7 @@ public struct StepProfile: Sendable {
         }
         _ = run(update: 0)
         // First without an account: the clock itself costs time.
-        let rate = productRate()
+        let rate = productRate(spec.arithmetic)
         let start = KernelAccount.now()
         var (words, needed) = (0, 0.0)
         for update in 1...updates {
@@ -98,16 +98,17 @@ public struct StepProfile: Sendable {
         }
         return StepProfile(
             rows: rows, words: words / updates, seconds: seconds / count, neededOperations: needed / count,
-            operationsPerSecond: (rate + productRate()) / 2)
+            operationsPerSecond: (rate + productRate(spec.arithmetic)) / 2)
     }
 
     /// Operations a second of (750, 288) = (750, 288) (288, 288)^T, the shape of the default convolutions.
-    private static func productRate() -> Double {
+    private static func productRate(_ arithmetic: Arithmetic) -> Double {
+        let products = MatrixMultiply(arithmetic)
         let (m, n) = (750, 288)
         let a = [Float](repeating: 0.5, count: m * n)
         let b = [Float](repeating: 0.25, count: n * n)
         var c = [Float](repeating: 0, count: m * n)
-        func once() { MatrixMultiply.timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n) }
+        func once() { products.timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n) }
         for _ in 0..<10 { once() }
         let start = KernelAccount.now()
         for _ in 0..<60 { once() }

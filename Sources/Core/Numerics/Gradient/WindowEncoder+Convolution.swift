@@ -14,7 +14,7 @@ extension WindowEncoder {
             }
         }
         pass.multiply(.convolution, m: rows, n: wide, k: window) {
-            MatrixMultiply.timesTransposed(
+            pass.products.timesTransposed(
                 m: rows, n: wide, k: window, columns, lda: window, pass.parameters + layer.offsets.weights, ldb: window,
                 pass.scratch.activations, ldc: wide)
         }
@@ -86,8 +86,8 @@ extension WindowEncoder {
         }
         batch.levels[level].starts.withUnsafeBufferPointer { starts in
             let products = WinnerProducts(
-                outputs: width, inputs: window, rows: rows, dMax: dHidden, winnerStarts: pass.scratch.winnerStarts,
-                rowStarts: starts.baseAddress, rowStride: width)
+                outputs: width, pieces: layer.pieces, inputs: window, weightStride: window, rows: rows, dMax: dHidden,
+                winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width)
             pass.multiply(.convolutionBackward, m: width, n: window, k: rows) {
                 (gradient + layer.offsets.weights).update(repeating: 0, count: wide * window)
                 products.weightGradient(dWeights: gradient + layer.offsets.weights, input: hidden[level - 1])

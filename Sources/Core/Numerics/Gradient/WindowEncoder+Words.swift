@@ -8,7 +8,7 @@ extension WindowEncoder {
         let (unique, rows) = (batch.uniqueCount, batch.rowCount(level: 1))
         let (wide, all) = (layer.pieces * width, 3 * layer.pieces * width)
         pass.multiply(.firstConvolution, m: unique, n: all, k: width) {
-            MatrixMultiply.timesTransposed(
+            pass.products.timesTransposed(
                 m: unique, n: all, k: width, embedded, lda: width, pass.parameters + layer.offsets.weights, ldb: width, windowed, ldc: all)
         }
         let kernel = layer.offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
@@ -76,8 +76,8 @@ extension WindowEncoder {
         for slot in 0..<3 {
             batch.windows[slot].withUnsafeBufferPointer { words in
                 let products = WinnerProducts(
-                    outputs: width, inputs: width, rows: rows, dMax: dMax, winnerStarts: pass.scratch.winnerStarts,
-                    rowStarts: words.baseAddress, rowStride: width)
+                    outputs: width, pieces: layers[0].pieces, inputs: width, weightStride: width, rows: rows, dMax: dMax,
+                    winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width)
                 pass.multiply(.firstConvolutionBackward, m: width, n: width, k: rows) {
                     products.weightGradient(dWeights: gradient + offsets.weights + slot * block, input: embedded)
                 }
@@ -98,11 +98,11 @@ extension WindowEncoder {
             sumByWord(pass, kernel, dWindowed: windowed, dEmbedded: dEmbedded)
         }
         pass.multiply(.firstConvolutionBackward, m: all, n: width, k: unique) {
-            MatrixMultiply.transposedTimes(
+            pass.products.transposedTimes(
                 m: all, n: width, k: unique, windowed, lda: all, embedded, ldb: width, pass.gradient + offsets.weights, ldc: width)
         }
         pass.multiply(.firstConvolutionBackward, m: unique, n: width, k: all) {
-            MatrixMultiply.times(
+            pass.products.times(
                 m: unique, n: width, k: all, windowed, lda: all, pass.parameters + offsets.weights, ldb: width, dEmbedded, ldc: width,
                 accumulate: true)
         }

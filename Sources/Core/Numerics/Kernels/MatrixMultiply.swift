@@ -1,8 +1,36 @@
 // Matrix products. In: row-major blocks with leading dimensions. Out: C. The only file that imports OpenBLAS.
+import Base
+import CKernels
 import COpenBLAS
 
-/// sgemm of OpenBLAS on one thread. A row's bits depend on the number of rows, so a product is never shared among lanes or threads.
-package enum MatrixMultiply {
+/// Who multiplies, and how operands are rounded. It decides the last bits, so it belongs to a run and is part of its spec.
+public enum Arithmetic: String, Codable, Sendable, CaseIterable {
+    /// OpenBLAS's sgemm.
+    case blas
+    /// t2v's own float32 kernels on CPUs with AVX-512, OpenBLAS's sgemm on others.
+    case native
+    /// Operands of matrix products rounded to bf16, sums in float32; everything else as `native`. Needs AVX512-BF16.
+    case bf16
+
+    /// - Throws: `InputError` if this CPU cannot compute like that.
+    public func checkHost() throws(InputError) {
+        guard self != .bf16 || t2v_has_avx512_bf16() == 1 else {
+            throw InputError(
+                "precision bf16 needs a CPU with AVX512-BF16 (Intel Cooper Lake or Sapphire Rapids, AMD Zen 4, or later)", at: "this host",
+                remedy: "use such a host, or float32")
+        }
+    }
+}
+
+/// Products on one thread. With OpenBLAS a row's bits depend on the number of rows, so a product is never shared among lanes or threads.
+package struct MatrixMultiply: Sendable {
+    /// Of t2v_gemm; nil: OpenBLAS.
+    private let kernelFlags: Int32?
+
+    package init(_ arithmetic: Arithmetic) {
+        kernelFlags = arithmetic == .blas || t2v_has_avx512() == 0 ? nil : arithmetic == .bf16 ? Int32(T2V_BF16) : 0
+    }
+
     /// Set once, before the first product: two BLAS threads on a busy core cost more than they give, and they change bits.
     private static let ready: Void = openblas_set_num_threads(1)
 
@@ -20,27 +48,27 @@ package enum MatrixMultiply {
 
     /// C (m, n) = A (m, k) B(n, k)^T: a layer's forward pass.
     /// - Parameter accumulate: adds to C instead of overwriting it.
-    static func timesTransposed(
+    func timesTransposed(
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
     ) {
         product(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
     }
 
     /// C (m, n) = A (m, k) B(k, n): the gradient of a layer's input.
-    static func times(
+    func times(
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
     ) {
         product(CblasNoTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
     }
 
     /// C (m, n) = A(k, m)^T B(k, n): the gradient of a layer's weights.
-    static func transposedTimes(
+    func transposedTimes(
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
     ) {
         product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
     }
 
-    private static func product(
+    private func product(
         _ transA: CBLAS_TRANSPOSE, _ transB: CBLAS_TRANSPOSE, _ m: Int, _ n: Int, _ k: Int,
         _ a: Floats, _ lda: Int, _ b: Floats, _ ldb: Int, _ c: MutableFloats, _ ldc: Int, _ accumulate: Bool
     ) {
@@ -49,7 +77,13 @@ package enum MatrixMultiply {
             if !accumulate { for row in 0..<m { (c + row * ldc).update(repeating: 0, count: n) } }
             return
         }
-        _ = ready
+        if let kernelFlags {
+            let transposed = (transA == CblasTrans ? T2V_A_TRANSPOSED : 0) | (transB == CblasTrans ? T2V_B_TRANSPOSED : 0)
+            t2v_gemm(
+                kernelFlags | Int32(transposed | (accumulate ? T2V_ACCUMULATE : 0)), m, n, k, a, lda, b, ldb, c, ldc)
+            return
+        }
+        _ = Self.ready
         cblas_sgemm(
             CblasRowMajor, transA, transB, blasint(m), blasint(n), blasint(k), 1, a, blasint(lda), b, blasint(ldb), accumulate ? 1 : 0, c,
             blasint(ldc))

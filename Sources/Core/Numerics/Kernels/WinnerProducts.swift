@@ -2,20 +2,28 @@
 //
 // Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
 // kernels skip them. Tiles of weights stay in the nearest cache while rows pass by, twelve vectors of accumulators stay in registers.
+// CPUs with AVX-512 have kernels of their own (CKernels/winners.c), which give the same bits.
+
+import CKernels
 
 /// Products with W (P * O, K), row-major, for rows whose input is any K consecutive floats.
 struct WinnerProducts {
-    /// O and K.
+    /// O, P and K.
     let outputs: Int
+    let pieces: Int
     let inputs: Int
+    /// Floats from one row of W to the next; K or more.
+    let weightStride: Int
     let rows: Int
     /// (rows, O): gradient of the maxima.
     let dMax: Floats
-    /// (rows, O): where the winner's row of W begins: (piece * O + o) * K.
+    /// (rows, O): where the winner's row of W begins: (piece * O + o) * weightStride.
     let winnerStarts: UnsafePointer<Int32>
     /// Row r's input begins at rowStarts[r] * rowStride, or at r * rowStride if nil. Inputs of different rows may overlap.
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
+    /// Whether CKernels does the work; tests compare both ways.
+    var usesAVX512 = WinnerProducts.hasAVX512
 
     /// Outputs whose weights, of all pieces, fill a tile: 16 * 3 * 96 floats are 18 KB.
     private static let tile = 16
@@ -24,6 +32,10 @@ struct WinnerProducts {
 
     /// dInput(row)[k] += sum over o of dMax * W(winner of o)[k]; rows in order.
     func inputGradient(weights: Floats, dInput: MutableFloats) {
+        if usesAVX512 {
+            withWinners { t2v_winners_input_gradient($0, weights, dInput) }
+            return
+        }
         forTiles { outputs, column, length in
             if length == Self.columns {
                 addWide(dInput + column, weights + column, outputs.lowerBound, outputs.upperBound)
@@ -35,6 +47,10 @@ struct WinnerProducts {
 
     /// dWeights(winner of o)[k] += dMax * input(row)[k].
     func weightGradient(dWeights: MutableFloats, input: Floats) {
+        if usesAVX512 {
+            withWinners { t2v_winners_weight_gradient($0, input, dWeights) }
+            return
+        }
         forTiles { outputs, column, length in
             if length == Self.columns {
                 spreadWide(input + column, dWeights + column, outputs.lowerBound, outputs.upperBound)
@@ -42,6 +58,15 @@ struct WinnerProducts {
                 spreadNarrow(input + column, dWeights + column, outputs, length)
             }
         }
+    }
+
+    static let hasAVX512 = t2v_has_avx512() == 1
+
+    private func withWinners(_ body: (UnsafePointer<t2v_winners>) -> Void) {
+        var winners = t2v_winners(
+            outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax,
+            weight_stride: weightStride, starts: winnerStarts, row_starts: rowStarts, row_stride: rowStride)
+        body(&winners)
     }
 
     @inline(__always)

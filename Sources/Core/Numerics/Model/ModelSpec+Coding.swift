@@ -110,3 +110,8 @@ extension OptimizerSpec.LearnRate: Codable {
         }
     }
 }
+
+extension KeyedDecodingContainer {
+    /// A spec that does not say how it is computed uses t2v's own kernels.
+    func decode(_ type: Arithmetic.Type, forKey key: Key) throws -> Arithmetic { try decodeIfPresent(type, forKey: key) ?? .native }
+}

@@ -33,7 +33,7 @@ extension ModelSpec {
                 VectorsObjective(
                     loss: settings.loss, width: settings.vectorWidth, hidden: 300, pieces: 3, headDropout: true, missing: missing)),
             maskProbability: settings.maskProbability, optimizer: OptimizerSpec(thinc7: settings.optimizer), layerNormEpsilon: 1e-8,
-            initialization: .formulas, weightsFile: .thinc7)
+            initialization: .formulas, weightsFile: .thinc7, arithmetic: .blas)
     }
 }
 

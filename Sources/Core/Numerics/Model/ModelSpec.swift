@@ -22,9 +22,10 @@ public struct ModelSpec: Codable, Sendable, Equatable {
     public var layerNormEpsilon: Float
     public var initialization: Initialization
     public var weightsFile: WeightsFile
+    public var arithmetic: Arithmetic
 
     enum CodingKeys: String, CodingKey {
-        case width, dropout, inputs, mixer, encoder, objective, optimizer, initialization
+        case width, dropout, inputs, mixer, encoder, objective, optimizer, initialization, arithmetic
         case maskProbability = "mask_probability"
         case layerNormEpsilon = "layer_norm_epsilon"
         case weightsFile = "weights_file"

@@ -1,0 +1,16 @@
+// What the kernels of this target share.
+#pragma once
+#include <immintrin.h>
+#include <stddef.h>
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
+#define AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))
+#define UNROLL _Pragma("GCC unroll 16")
+
+/// The first `count` of 16 lanes; 16 or more are all.
+static inline __mmask16 lanes(ptrdiff_t count) { return (__mmask16)(count >= 16 ? 0xffff : (1u << (count > 0 ? count : 0)) - 1); }
+
+static inline ptrdiff_t rounded_up(ptrdiff_t value, ptrdiff_t step) { return (value + step - 1) / step * step; }
+
+/// This thread's scratch: at least `bytes`, aligned to 64. The next call may move it.
+void *t2v_thread_scratch(size_t bytes);

@@ -1,0 +1,50 @@
+// Products of a training step on CPUs with AVX-512. In: row-major matrices. Out: sums whose order does not depend on the number of rows.
+//
+// The caller asks t2v_has_avx512() first; on other CPUs OpenBLAS and the Swift kernels do the same work. Each thread keeps one scratch buffer,
+// which grows to what its largest product needs and is freed when the thread ends.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// 1 if this CPU and its operating system have AVX-512 F, BW, VL and DQ.
+int t2v_has_avx512(void);
+/// 1 if it has AVX512-BF16 besides.
+int t2v_has_avx512_bf16(void);
+
+/// How the operands of a product lie in memory, and what becomes of C.
+enum {
+    /// A is stored (k, m).
+    T2V_A_TRANSPOSED = 1,
+    /// B is stored (n, k).
+    T2V_B_TRANSPOSED = 2,
+    /// Adds to C instead of overwriting it.
+    T2V_ACCUMULATE = 4,
+    /// Rounds both operands to bf16 (to nearest, ties to even); sums stay float32.
+    T2V_BF16 = 8,
+};
+
+/// C (m, n) = A (m, k) B (k, n). Each element is one chain of fused multiply-adds over k in ascending order, so a row's bits depend on
+/// that row and on B alone.
+void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
+              ptrdiff_t ldc);
+
+/// Products with W (P * O, K) through the winning pieces of a Maxout layer: of the P pieces of an output one has a gradient.
+typedef struct {
+    /// O, P, K and the number of rows R.
+    ptrdiff_t outputs, pieces, inputs, rows;
+    /// (R, O): gradients of the maxima.
+    const float *gradients;
+    /// Floats from one row of W to the next; K or more.
+    ptrdiff_t weight_stride;
+    /// (R, O): where the winner's row of W begins: (piece * O + o) * weight_stride.
+    const int32_t *starts;
+    /// Row r's input begins at row_starts[r] * row_stride, or at r * row_stride if NULL. Inputs of different rows may overlap.
+    const int32_t *row_starts;
+    ptrdiff_t row_stride;
+} t2v_winners;
+
+/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. The same bits as `WinnerProducts.inputGradient` in Swift.
+void t2v_winners_input_gradient(const t2v_winners *winners, const float *weights, float *d_input);
+
+/// d_weights(winner of o)[k] += gradient * input(row)[k], rows in order. The same bits as `WinnerProducts.weightGradient` in Swift.
+void t2v_winners_weight_gradient(const t2v_winners *winners, const float *input, float *d_weights);
