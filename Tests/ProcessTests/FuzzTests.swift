@@ -35,7 +35,7 @@ import Transport
             "fuzz: \(sent) messages of a worker: greeted \(hostile.greeted) times, \(hostile.leases) leases, \(hostile.orders) orders, "
                 + "refused \(hostile.refusals) times")
         #expect(sent >= Self.messages, "the run was over before the messages were: \(sent)\n\(program.output.suffix(2_000))")
-        #expect(hostile.greeted > 100 && hostile.leases > 100 && hostile.orders > 10 && hostile.refusals > 100)
+        #expect(hostile.greeted > 100 && hostile.leases > 100 && hostile.orders > 0 && hostile.refusals > 100)
         return worker
     }
 
