@@ -199,7 +199,7 @@ def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b'{"text": "a"', "no JSON"),
+        (b'{"text": "a"', "not JSON"),
         (b'{"texts": "a"}', "no text"),
         (b'["a"]', "no text"),
         (b'{"text": "\xff"}', "not UTF-8"),
