@@ -59,6 +59,7 @@ package final class RunSetup {
         template = try job.map { job throws(InputError) in try job.template(layout: layout) }
         initial = try Self.initialWeights(options, job, template, isResuming: checkpoint != nil)
         spec = Self.spec(options, job, checkpoint, seeds: initial?.seeds)
+        try spec.arithmetic.checkHost()
         for line in Self.introduction(options, job, model) { progress.say(line) }
         if checkpoint == nil { try folder.requireRoom(for: [Self.configName(job)]) }
         (textPaths, spool) = try TextSource.paths(options.texts ?? [options.textsLoc], folder: folder, resuming: checkpoint != nil)

@@ -80,6 +80,7 @@ public struct RunDescription: Codable, Sendable {
             throw InputError("the run's description cannot be read", at: "welcome", remedy: "install the same t2v on both hosts")
         }
         try description.settings.validate()
+        try description.spec.arithmetic.checkHost()
         try description.spec.validate(place: "welcome")
         try description.checkWidths()
         for file in description.modelFiles {
