@@ -1,6 +1,6 @@
 // A tensor as files know it. In and out: name, shape, row-major values.
 
-/// A named float32 tensor in the shape and order that spaCy has it (design: parameter names).
+/// A named float32 tensor in the shape and order that spaCy has it.
 public struct NamedTensor: Equatable, Sendable {
     public var name: String
     public var shape: [Int]

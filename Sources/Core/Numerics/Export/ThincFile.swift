@@ -11,7 +11,7 @@ public struct ThincTok2Vec: Equatable, Sendable {
     public let tensors: [NamedTensor]
 
     /// - Parameters:
-    ///   - tensors: exactly the tensors of one tok2vec, in any order (design: parameter names), without the head.
+    ///   - tensors: exactly the tensors of one tok2vec, in any order, without the head.
     ///   - place: where they come from, for errors.
     /// - Throws: `InputError` that names a tensor which is missing, extra, doubled or does not fit the others.
     public init(tensors: [NamedTensor], seeds: EmbeddingSeeds, place: String) throws(InputError) {

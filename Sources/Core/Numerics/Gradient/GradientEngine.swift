@@ -111,9 +111,6 @@ public final class GradientEngine {
         return ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
     }
 
-    /// Bytes of memory that the engine holds for intermediates.
-    public var arenaBytes: Int { arena.capacity }
-
     private func carve(_ batch: MicroBatchContent) -> Scratch {
         var made: Scratch?
         arena.layout { carver in

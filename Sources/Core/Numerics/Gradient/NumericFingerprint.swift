@@ -1,7 +1,7 @@
 // Do two hosts compute the same bits? In: nothing but this program and its BLAS. Out: a hash of whole gradients, with the BLAS's name.
 import Base
 
-/// Hosts with equal fingerprints give byte-identical contributions (design, section 3).
+/// Hosts with equal fingerprints give byte-identical contributions.
 ///
 /// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words are hashed: small matrix products
 /// alone miss differences between kernels, because a row's bits depend on the number of rows.

@@ -19,7 +19,7 @@ public struct ParameterLayout: Sendable, Equatable {
 
     /// One parameter tensor.
     public struct Tensor: Sendable, Equatable {
-        /// Name without the prefixes that a checkpoint adds (design, section 6).
+        /// Name without the prefixes that a checkpoint adds.
         public let name: String
         /// spaCy's shape, row-major in files.
         public let shape: [Int]
