@@ -96,7 +96,7 @@ struct CoordinatorScript {
 func words(_ effects: [CoordinatorStateMachine.Effect], lanes: Int = 4) -> [String] {
     effects.compactMap { effect in
         switch effect {
-        case .log: nil
+        case .log, .notice: nil
         case .order(let peer, let order, let withParameters):
             "\(peer) <- order \(order.update) \(order.lanes)" + (order.leaves.isEmpty ? "" : " leaves \(order.leaves)")
                 + (withParameters ? " +parameters" : "")

@@ -109,7 +109,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         case .step(let update, let received): step(update, received)
         case .release(let buffer): _ = letGo(buffer)
         case .drop(let peer): forget(peer)
-        case .log: break
+        case .log, .notice: break
         case .fail(_, _, let what, _): world.violate("the run failed: \(what)")
         case .stop: end(isComplete: false)
         case .complete: end(isComplete: true)

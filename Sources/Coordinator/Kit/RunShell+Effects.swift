@@ -26,6 +26,7 @@ extension RunShell {
         case .release(let buffer): buffers[buffer] = nil
         case .drop(let peer): drop(peer)
         case .log(let level, let text): say(level == .info ? .info : level == .warning ? .warning : .error, text)
+        case .notice(let notice): note(notice)
         case .fail(let shard, let line, let what, let remedy):
             failure = InputError(what, at: setup.place(shard: shard, line: line), remedy: remedy)
         case .stop: end = .stopped("stopped by a signal")
@@ -217,6 +218,7 @@ extension RunShell {
                 + "\(ProgressText.count(updates.updatesPerEpoch, "update")) an epoch in \(ProgressText.count(settings.lanes, "lane"))")
         warnAboutLanes(laneWords)
         try begin(updates)
+        startEvents(updates, documents: documents.kept)
         let broadcast = training.broadcast()
         parameters = broadcast
         let end = UInt64(setup.options.epochStart + setup.options.nIter) * updates.updatesPerEpoch
@@ -261,7 +263,7 @@ extension RunShell {
     // MARK: Updates
 
     private func step(
-        _ update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ events: inout [CoordinatorStateMachine.Event]
+        _ update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ news: inout [CoordinatorStateMachine.Event]
     ) {
         do {
             try training.apply(
@@ -281,15 +283,20 @@ extension RunShell {
             addModel(epoch: update / perEpoch, temporary: true)
         }
         if done % perEpoch == 0 {
-            if savesModel(ofEpoch: update / perEpoch) { addModel(epoch: update / perEpoch, temporary: false) }
+            if savesModel(ofEpoch: update / perEpoch) {
+                addModel(epoch: update / perEpoch, temporary: false)
+            } else {
+                record.append(epochEvent(update / perEpoch, file: nil))
+            }
         }
+        noteProgress(epoch: update / perEpoch)
         progress.training(figures(update / perEpoch), endsEpoch: done % perEpoch == 0)
         if done % perEpoch == 0 {
             training.endEpoch()
             addCheckpoint(.required)
         }
         figuresForMetrics.lastUpdate = Date()
-        events.append(.stepped(parameterHash: broadcast.hash))
+        news.append(.stepped(parameterHash: broadcast.hash))
     }
 
     /// An update that cannot be applied ends the run where it can be resumed: before that update.
@@ -346,20 +353,22 @@ extension RunShell {
         let tables = [
             NamedWords(name: "random_words", shape: [plan.randomWordFigures.count], values: plan.randomWordFigures)
         ]
-        let news = noteCheckpoint
-        let (folder, options) = (setup.folder, setup.options)
+        let (clock, record) = (checkpointClock, record)
+        let (folder, options, words) = (setup.folder, setup.options, training.wordCount)
         writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
             snapshot.state.logByteCount = logByteCount
             try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: options.keepCheckpoints)
-            news()
+            clock.date.withLock { $0 = Date() }
+            record.append(
+                RunEvent(
+                    "checkpoint",
+                    [
+                        ("file", .text(folder.checkpointName(update: snapshot.state.update))),
+                        ("update", .count(UInt64(snapshot.state.update))), ("epoch", .count(UInt64(snapshot.state.epoch))),
+                        ("nr_word", .count(words)),
+                    ]))
             return logByteCount
         }
-    }
-
-    /// Called by the helper thread.
-    private var noteCheckpoint: @Sendable () -> Void {
-        let clock = checkpointClock
-        return { clock.date.withLock { $0 = Date() } }
     }
 }
 

@@ -12,10 +12,13 @@ extension RunShell {
     }
 
     func addModel(epoch: UInt64, temporary: Bool) {
-        let (folder, bytes, line) = (setup.folder, modelFile(), logLine(epoch: epoch))
+        let (folder, bytes, line, record) = (setup.folder, modelFile(), logLine(epoch: epoch), record)
+        let event = temporary ? nil : epochEvent(epoch, file: OutputFolder.modelName(epoch: Int(epoch)))
         writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
             try folder.writeModel(try bytes(), epoch: Int(epoch), temporary: temporary)
-            return try folder.appendLog(line, after: logByteCount)
+            let length = try folder.appendLog(line, after: logByteCount)
+            if let event { record.append(event) }
+            return length
         }
     }
 

@@ -46,6 +46,8 @@ package final class RunShell {
     let training: TrainingState
     var machine: CoordinatorStateMachine
     let writer: OutputWriter
+    let record = EventLog()
+    var pace = EventPace()
     private(set) var listeners: [Listener] = []
     private let context: ZMQContext
     private let signals: SignalWatcher
@@ -167,8 +169,22 @@ package final class RunShell {
         }
     }
 
-    /// Runs to the end.
+    /// Runs to the end, and notes how it ended.
     package func run() throws -> RunEnd {
+        do {
+            let end = try loop()
+            switch end {
+            case .complete: endEvents("done", "every epoch is done")
+            case .stopped(let reason): endEvents("interrupted", reason)
+            }
+            return end
+        } catch {
+            endEvents(error is StoppedEarly ? "interrupted" : "failed", "\(error)")
+            throw error
+        }
+    }
+
+    private func loop() throws -> RunEnd {
         defer {
             workers?.stop()
             socketFolder?.remove()
@@ -234,6 +250,7 @@ package final class RunShell {
         if let failure = news.failure {
             throw stopped(by: failure)
         }
+        if let failure = record.takeFailure() { say(.warning, "t2v/events.jsonl cannot be written and ends here: \(failure)") }
         probe(now)
         if let gate {
             for refusal in gate.handler.drainRefusals() {
@@ -435,6 +452,7 @@ package final class RunShell {
         guard let text = budget.admit(text, now: Startup.milliseconds()) else { return }
         progress.clearLine()
         logger.log(level: level, "\(text)")
+        if level >= .warning { record.append(RunEvent("fault", [("what", .text(text))])) }
     }
 
     /// Writes what is due, says goodbye and waits for the files.

@@ -81,6 +81,8 @@ public struct CoordinatorStateMachine: Sendable {
         /// Forget the connection.
         case drop(PeerID)
         case log(LogLevel, String)
+        /// For the record of the run: nothing depends on it.
+        case notice(Notice)
         /// A worker says that the text of this shard is at fault. Look, and say `.faultConfirmed` or `.misbehaved`.
         case confirmFault(PeerID, shard: UInt32, line: Int64)
         /// The input is at fault: the run ends with status 2.
@@ -92,6 +94,12 @@ public struct CoordinatorStateMachine: Sendable {
     }
 
     public enum LogLevel: Sendable, Equatable { case info, warning, error }
+
+    /// Who came and went, with the number of workers after it. `worker` counts them in order of arrival.
+    public enum Notice: Sendable, Equatable {
+        case joined(worker: Int, host: String, threads: Int, workers: Int)
+        case left(worker: Int, host: String, reason: String, workers: Int)
+    }
 
     /// A contribution that was accepted; nil buffer: nothing was selected in its lanes.
     public struct Received: Sendable, Equatable {
@@ -228,6 +236,12 @@ public struct CoordinatorStateMachine: Sendable {
     public func name(of peer: PeerID) -> String { peers[peer]?.name ?? "a worker that has left" }
     /// Workers that have been greeted.
     public var workerCount: Int { peers.count }
+    /// The workers that are here, as if they came one after the other.
+    public var present: [Notice] {
+        peers.values.sorted { $0.number < $1.number }.enumerated().map { index, peer in
+            .joined(worker: peer.number, host: peer.hello.host, threads: Int(peer.hello.threads), workers: index + 1)
+        }
+    }
     /// Shards that are not prepared yet.
     public var unpreparedCount: Int { unprepared.count }
     /// Lanes each greeted worker holds, in order of arrival: for the display.

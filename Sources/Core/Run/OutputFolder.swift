@@ -33,7 +33,7 @@ package final class OutputFolder: @unchecked Sendable {
     enum Name {
         static let own = "t2v", lock = "t2v/lock", manifest = "t2v/manifest.json", run = "t2v/run.json"
         static let checkpoints = "t2v/checkpoints", spool = "t2v/texts.spool.jsonl", previous = "t2v/previous"
-        static let log = "log.jsonl"
+        static let log = "log.jsonl", events = "t2v/events.jsonl"
         static func model(_ epoch: Int, temporary: Bool) -> String { "model\(epoch)\(temporary ? ".temp" : "").bin" }
     }
 
@@ -96,6 +96,9 @@ package final class OutputFolder: @unchecked Sendable {
     /// Standard input or compressed texts, kept for later epochs and for resuming.
     package var spoolPath: String { full(contents == .earlierLayout ? "texts.spool.jsonl" : Name.spool) }
     package var checkpointFolder: String { full(contents == .earlierLayout ? "checkpoints" : Name.checkpoints) }
+    package static func modelName(epoch: Int) -> String { Name.model(epoch, temporary: false) }
+    /// Relative to the folder.
+    package func checkpointName(update: Int) -> String { "\(Name.checkpoints)/\(CheckpointStore.name(update: update))" }
     package func modelPath(epoch: Int, temporary: Bool = false) -> String { full(Name.model(epoch, temporary: temporary)) }
     /// Options of the run, as it was last carried out.
     package var runPath: String { full(contents == .earlierLayout ? "config.json" : Name.run) }
@@ -204,6 +207,12 @@ package final class OutputFolder: @unchecked Sendable {
         }
         _ = manifest.withLock { $0.add(name) }
         try saveManifest()
+    }
+
+    /// - Returns: the path of events.jsonl, which the run appends to.
+    package func claimEvents() throws(InputError) -> String {
+        try claim(Name.events)
+        return full(Name.events)
     }
 
     /// Writes a whole file.

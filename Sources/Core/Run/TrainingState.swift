@@ -81,7 +81,11 @@ public final class TrainingState {
         (loss, epochLoss) = (state.loss, state.epochLoss)
         (selectedCount, epochSelectedCount) = (UInt64(state.selectedWords), UInt64(state.epochSelectedWords))
         wordCount = UInt64(state.wordCount)
+        lastEpochLossPerWord = state.extra[Self.lastEpochKey].flatMap(Double.init)
     }
+
+    /// What a checkpoint calls `lastEpochLossPerWord`.
+    private static let lastEpochKey = "last_epoch_loss_per_word"
 
     /// One version of the parameters, ready to be sent.
     public struct Broadcast {
@@ -225,8 +229,12 @@ public final class TrainingState {
     /// Loss per selected word of the last update.
     public private(set) var lastLossPerWord = 0.0
 
-    /// Loss per selected word of the open epoch.
-    public var epochLossPerWord: Double { epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount) }
+    /// Loss per selected word of the open epoch; before its first update, of the epoch that ended last.
+    public var epochLossPerWord: Double {
+        epochSelectedCount == 0 ? lastEpochLossPerWord ?? 0 : epochLoss / Double(epochSelectedCount)
+    }
+    /// nil before the end of an epoch.
+    private var lastEpochLossPerWord: Double?
 
     /// Numbers the first update of a fresh run: `--epoch-start` epochs are behind it, so that nothing is drawn twice.
     public func start(at update: UInt64) { self.update = update }
@@ -239,7 +247,10 @@ public final class TrainingState {
     }
 
     /// Called after an epoch's last update has been logged.
-    public func endEpoch() { (epochLoss, epochSelectedCount) = (0, 0) }
+    public func endEpoch() {
+        lastEpochLossPerWord = epochLossPerWord
+        (epochLoss, epochSelectedCount) = (0, 0)
+    }
 
     /// A copy of this version, for the helper thread.
     public func snapshot() -> Snapshot { Snapshot(self) }
@@ -267,6 +278,7 @@ public final class TrainingState {
             (state.loss, state.epochLoss) = (training.loss, training.epochLoss)
             (state.selectedWords, state.epochSelectedWords) = (Int(training.selectedCount), Int(training.epochSelectedCount))
             state.wordCount = Int(training.wordCount)
+            if let last = training.lastEpochLossPerWord { state.extra[TrainingState.lastEpochKey] = "\(last)" }
         }
 
         deinit { floats.deallocate() }
