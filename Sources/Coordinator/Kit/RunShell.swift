@@ -14,7 +14,9 @@ import Transport
 /// How a run ends.
 package enum RunEnd {
     case complete
-    /// Stopped early; a checkpoint of the last complete version is written.
+    /// An evaluation has ended it.
+    case early(String)
+    /// Stopped by a signal, say; a checkpoint of the last complete version is written.
     case stopped(String)
 }
 
@@ -71,6 +73,8 @@ package final class RunShell {
     /// The plan as it is fetched.
     var planBuffer: MessageBuffer?
     var parameters: TrainingState.Broadcast?
+    /// nil where nothing is held out, and before the plan.
+    var evaluation: RunEvaluation?
     var end: RunEnd?
     /// What the process ends with: `InputError` for what the user gave, `StoppedEarly` for what can be resumed.
     var failure: (any Error)?
@@ -175,6 +179,7 @@ package final class RunShell {
             let end = try loop()
             switch end {
             case .complete: endEvents("done", "every epoch is done")
+            case .early(let reason): endEvents("early", reason)
             case .stopped(let reason): endEvents("interrupted", reason)
             }
             return end
@@ -457,11 +462,16 @@ package final class RunShell {
 
     /// Writes what is due, says goodbye and waits for the files.
     private func finish(_ end: RunEnd) throws -> RunEnd {
-        if case .stopped = end { addCheckpoint(.required) }
+        // At an epoch's end there is one already.
+        switch end {
+        case .stopped: addCheckpoint(.required)
+        case .early: if training.update % max(1, plan?.updates.updatesPerEpoch ?? 1) != 0 { addCheckpoint(.required) }
+        case .complete: break
+        }
         addLastModel()
         let (reason, final): (String, Bool)
         switch end {
-        case .complete: (reason, final) = ("the run is complete", true)
+        case .complete, .early: (reason, final) = ("the run is complete", true)
         case .stopped: (reason, final) = ("the coordinator was stopped", false)
         }
         for id in peers.peers.keys { send(id, .finish(reason: reason, final: final)) }

@@ -54,11 +54,15 @@ public struct CoordinatorStateMachine: Sendable {
         case faultConfirmed(shard: UInt32, line: Int64, what: String, remedy: String)
         /// The peer said what no honest worker could have said; for what only the shell can tell.
         case misbehaved(PeerID, String)
-        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: kept words of each lane.
+        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: words of each lane that
+        /// are trained on; `heldOutWords`: that are held out. `evaluation`: hash of what is to be scored before the first update, if it is.
         case planned(
-            planBytes: UInt64, updatesPerEpoch: UInt64, laneWords: [UInt64], first: UInt64, end: UInt64, parameterHash: UInt64)
-        /// The open update is applied; the hash of the new parameters.
-        case stepped(parameterHash: UInt64)
+            planBytes: UInt64, updatesPerEpoch: UInt64, laneWords: [UInt64], heldOutWords: [UInt64], first: UInt64, end: UInt64,
+            parameterHash: UInt64, evaluation: UInt64?)
+        /// The open update is applied; the hash of the new parameters. `evaluation`: hash of what is to be scored now, if it is.
+        case stepped(parameterHash: UInt64, evaluation: UInt64?)
+        /// The evaluation is judged. `goesOn`: false if it ends the run.
+        case judged(goesOn: Bool)
         case stopRequested
     }
 
@@ -77,6 +81,8 @@ public struct CoordinatorStateMachine: Sendable {
         case makePlan
         /// Add these nodes along the tree, apply the update, say `.stepped`. Then let the buffers go.
         case step(update: UInt64, [Received])
+        /// Add up the losses in the tree's order, judge them, say `.judged`.
+        case judge(update: UInt64, [Received])
         case release(BufferID)
         /// Forget the connection.
         case drop(PeerID)
@@ -91,6 +97,8 @@ public struct CoordinatorStateMachine: Sendable {
         case stop
         /// Every update is done.
         case complete
+        /// An evaluation has ended the run.
+        case endEarly
     }
 
     public enum LogLevel: Sendable, Equatable { case info, warning, error }
@@ -101,7 +109,7 @@ public struct CoordinatorStateMachine: Sendable {
         case left(worker: Int, host: String, reason: String, workers: Int)
     }
 
-    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes.
+    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes, or it is one to an evaluation.
     public struct Received: Sendable, Equatable {
         public var node: TreeNode
         public var contribution: Contribution
@@ -109,7 +117,7 @@ public struct CoordinatorStateMachine: Sendable {
         public var peer: PeerID
     }
 
-    enum Phase: Sendable, Equatable { case preparing, planning, training, stepping, ended }
+    enum Phase: Sendable, Equatable { case preparing, planning, training, stepping, judging, ended }
 
     struct Peer: Sendable {
         var hello: Hello
@@ -152,16 +160,18 @@ public struct CoordinatorStateMachine: Sendable {
 
     struct Leaving: Sendable, Equatable {
         var peer: PeerID
-        var update: UInt64
+        var round: Round
         var parameterHash: UInt64
-        /// What counted.
+        /// The evidence of what counted.
         var hash: UInt64
         var winner: PeerID
         var deadline: Milliseconds
     }
 
+    /// The update, or the evaluation, that is under way.
     struct OpenUpdate: Sendable {
-        var number: UInt64
+        var round: Round
+        var parameterHash: UInt64
         var begun: Milliseconds
         var received: [TreeNode: Received] = [:]
         /// Lanes below the nodes that were received.
@@ -169,6 +179,7 @@ public struct CoordinatorStateMachine: Sendable {
         /// Who has answered for a lane that two workers hold.
         var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
+        var number: UInt64 { round.update }
     }
 
     struct PeerOrder: Sendable {
@@ -203,10 +214,12 @@ public struct CoordinatorStateMachine: Sendable {
     var nextUpdate: UInt64 = 0
     var endUpdate: UInt64 = 0
     var parameterHash: UInt64 = 0
+    /// Hash of what is to be scored before the next update.
+    var evaluation: UInt64?
     /// Times from an order to its last answer, newest last.
-    var latencies: [Milliseconds] = []
-    /// Hashes of the nodes of recent updates, for late second answers.
-    var history: [UInt64: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
+    var latencies: [Purpose: [Milliseconds]] = [:]
+    /// Evidence of the nodes of recent rounds, for late second answers.
+    var history: [Round: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
     var startedTraining = false
     private var lastTick: Milliseconds?
     var saidWaiting = false
@@ -222,6 +235,7 @@ public struct CoordinatorStateMachine: Sendable {
         public var duplicates: UInt64 = 0
         public var mismatches: UInt64 = 0
         public var updates: UInt64 = 0
+        public var evaluations: UInt64 = 0
     }
 
     public init(_ setup: Setup, prepared: Set<UInt32> = []) {
@@ -265,13 +279,15 @@ public struct CoordinatorStateMachine: Sendable {
         case .faultConfirmed(let shard, let line, let what, let remedy):
             finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
         case .misbehaved(let peer, let what): expel(peer, what, now, &out)
-        case .planned(let planBytes, let perEpoch, let laneWords, let first, let end, let hash):
+        case .planned(let planBytes, let perEpoch, let laneWords, let heldOutWords, let first, let end, let hash, let evaluation):
             guard phase == .planning else { break }
-            bounds.laneWords = laneWords
+            (bounds.laneWords, bounds.heldOutWords) = (laneWords, heldOutWords)
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
+            self.evaluation = evaluation
             phase = .training
-            if nextUpdate < endUpdate { assign(now, &out) }
-        case .stepped(let hash): stepped(hash, now, &out)
+            if hasWork { assign(now, &out) }
+        case .stepped(let hash, let evaluation): stepped(hash, evaluation, now, &out)
+        case .judged(let goesOn): judged(goesOn, now, &out)
         case .stopRequested: requestStop(now, &out)
         }
         if phase == .preparing && unprepared.isEmpty {
@@ -299,7 +315,7 @@ public struct CoordinatorStateMachine: Sendable {
         case .preparing, .planning: finish(.stop, &out)
         case .training where open == nil: finish(.stop, &out)
         case .training: stopDeadline = now + setup.times.stop
-        case .stepping, .ended: break
+        case .stepping, .judging, .ended: break
         }
     }
 

@@ -111,6 +111,15 @@ public final class TrainingState {
         return broadcast(encoded(buffer))
     }
 
+    /// What of the present version is scored, and saved: the averages, or without averages the parameters.
+    package func broadcastForEvaluation() -> Broadcast {
+        guard spec.optimizer.averages else { return broadcast() }
+        let buffer = pool.next()
+        shared?.withdraw(buffer)
+        buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.averages, count: layout.count * 4))
+        return broadcast(encoded(buffer))
+    }
+
     /// The version as it travels.
     private func encoded(_ version: MessageBuffer) -> MessageBuffer {
         guard parameterCoding.precision != .float32 else { return version }
@@ -240,10 +249,12 @@ public final class TrainingState {
     public func start(at update: UInt64) { self.update = update }
 
     /// A line of log.jsonl: spaCy's keys (2.3 `cli/pretrain.py`), and the epoch's loss per selected word.
-    public func logLine(epoch: UInt64) -> String {
+    /// - Parameter more: keys behind these, with JSON values.
+    public func logLine(epoch: UInt64, more: [(key: String, value: String)] = []) -> String {
         let perWord = epochLossPerWord
+        let rest = more.map { ",\"\($0.key)\":\($0.value)" }.joined()
         return "{\"nr_word\":\(wordCount),\"loss\":\(loss),\"epoch_loss\":\(epochLoss),\"epoch\":\(epoch),"
-            + "\"loss_per_selected_word\":\(perWord)}"
+            + "\"loss_per_selected_word\":\(perWord)\(rest)}"
     }
 
     /// Called after an epoch's last update has been logged.

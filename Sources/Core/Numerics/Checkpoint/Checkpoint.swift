@@ -35,6 +35,8 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     public var corpusHash = ""
     /// SHA-256 of the vectors, hexadecimal.
     public var vectorsHash = ""
+    /// What the evaluations have said; nil where nothing is held out.
+    package var evaluations: EvaluationHistory?
     /// Whatever else the run must remember.
     public var extra: [String: String] = [:]
 
