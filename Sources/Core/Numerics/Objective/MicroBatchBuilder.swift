@@ -3,9 +3,9 @@ import Base
 import Text
 
 /// Prepares micro-batches; nothing here needs parameters, so a worker prepares the next one while parameters travel. Keeps its scratch.
-public final class MicroBatchBuilder {
+package final class MicroBatchBuilder {
     /// Injected selection, for tests: (index of the document in the batch, token) -> what replaces it, nil if not selected.
-    public typealias Chooser = (_ document: Int, _ token: Int) -> Replacement?
+    package typealias Chooser = (_ document: Int, _ token: Int) -> Replacement?
 
     private var assembler: MicroBatchAssembler
 
@@ -14,7 +14,7 @@ public final class MicroBatchBuilder {
     ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
     ///   - vectorRows: rows of the vectors table; its last one may be a target.
     ///   - selects: what the selection of tokens is drawn for: training's differs from that of evaluations.
-    public init(
+    package init(
         spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int,
         selects: Philox.Purpose = .select
     ) {
@@ -24,7 +24,7 @@ public final class MicroBatchBuilder {
 
     /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run,
     /// decides dropout.
-    public func build(
+    package func build(
         _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: MicroBatch, choose: Chooser? = nil
     ) {
         assembler.build(documents, epoch: epoch, update: update, into: &batch.content, choose: choose)
