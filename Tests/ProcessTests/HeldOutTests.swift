@@ -82,6 +82,26 @@ import Testing
         #expect(evaluations(output) == evaluations(patient))
     }
 
+    @Test("a job holds out what its config says, and the real spaCy loads the best weights", .enabled(if: TestJob.isThere))
+    func job() throws {
+        let job = try TestJob.compile([
+            "--pretraining.max_epochs", "2", "--t2v.held_out", "0.05", "--t2v.evaluate_every", "10", "--t2v.patience", "9",
+            "--t2v.keep_models", "1",
+        ])
+        let outputs = try ["1", "3"].map { workers in
+            let output = Scratch.path("out")
+            let program = try TestJob.pretrain(job, output, ["--workers", workers, "--lanes", "4"])
+            #expect(program.wait() == 0, "\(program.output)")
+            return output
+        }
+        let files = Demo.results(outputs[0])
+        #expect(Set(files.keys) == ["log.jsonl", "model1.bin", "model-best.bin", "model-last.bin"])
+        #expect(Demo.results(outputs[1]) == files && evaluations(outputs[1]) == evaluations(outputs[0]))
+        #expect(rows(outputs[0]).compactMap { $0["held_out_loss"] as? Double }.count == 3)
+        let (loaded, text) = try TestJob.run([TestJob.script("job_load.py"), outputs[0]])
+        #expect(loaded == 0 && text.contains("ok: 3 files, 3 lines"), "\(text)")
+    }
+
     @Test("what cannot be is refused before anything is written")
     func refusals() throws {
         for (options, text) in [
