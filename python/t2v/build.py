@@ -6,6 +6,7 @@ The steps and their order decide which random numbers each weight gets: spacy/tr
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,8 +65,10 @@ def remedy(text: str) -> str:
     """What helps with spaCy's more frequent errors."""
     if "[E893]" in text or "Could not find function" in text or "[E002]" in text:
         return "give the file that registers it with --code, or install its package"
-    if "[E955]" in text:
+    if "[E955]" in text and importlib.util.find_spec("spacy_lookups_data") is None:
         return "pip install spacy-lookups-data"
+    if "[E955]" in text:
+        return "spacy-lookups-data has no such table for this language: set [initialize] lookups = null"
     if "[E150]" in text:
         return "give vectors that were made for the language of [nlp]"
     return "fix the config (T2V_TRACEBACK=1 shows where it comes from)"
