@@ -1,7 +1,7 @@
 """Updates of the real spaCy 3.8 against the same of t2v, through its command line: the averaged tok2vec within 1e-3 a tensor, or what rounding does.
 
     PYTHONPATH=python .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/updates3_check.py [--program .build/release/t2v-coordinator]
-        [--config FILE.cfg] [--texts demo/texts.jsonl] [--first 0] [--records 5] [--updates 5] [--a.b.c VALUE ...]
+        [--config FILE.cfg] [--texts demo/texts.jsonl] [--first 0] [--records 5] [--updates 5] [--vectors] [--a.b.c VALUE ...]
 
 Both start from the weights that spaCy drew for the job of the config (job_small.cfg) with the overrides given. Nothing is hidden and every token counts,
 dropout is 0, and one update takes all documents. spaCy's own objective, backward pass and optimizer run on documents with the tokens' norms. Two slips
@@ -22,6 +22,19 @@ import numpy
 from spacy.util import load_config, load_model_from_config, registry
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
+
+
+def write_vectors(folder, texts):
+    """A table of random vectors for two thirds of the words, as `spacy init vectors` writes it."""
+    import spacy
+    from spacy.vectors import Vectors
+
+    nlp = spacy.blank("en")
+    words = list(dict.fromkeys(token.text for text in texts for token in nlp.make_doc(text)))
+    keys = [word for number, word in enumerate(words) if number % 3]
+    rows = numpy.random.default_rng(0).normal(size=(len(keys), 20)).astype("f")
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=rows, keys=keys)
+    nlp.to_disk(folder)
 
 
 def read_safetensors(path):
@@ -132,6 +145,7 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="records to pass over")
     parser.add_argument("--records", type=int, default=5)
     parser.add_argument("--updates", type=int, default=5)
+    parser.add_argument("--vectors", action="store_true", help="make vectors of the texts' words")
     options, overrides = parser.parse_known_args()
     texts = [json.loads(line)["text"] for line in itertools.islice(open(options.texts, encoding="utf8"), options.first, options.first + options.records)]
     with tempfile.TemporaryDirectory() as folder:
@@ -141,6 +155,9 @@ def main():
         fixed = ["--paths.raw_text", raw, "--pretraining.dropout", "0.0", "--pretraining.max_epochs", options.updates, "--t2v.mask_prob", "0",
                  "--pretraining.batcher.size", "100000000", "--corpora.pretrain.min_length", "1",
                  "--corpora.pretrain.max_length", "0"]
+        if options.vectors:
+            write_vectors(folder / "vectors", texts)
+            fixed += ["--paths.vectors", folder / "vectors"]
         compiled = [sys.executable, "-W", "ignore", "-m", "t2v", "compile", options.config, folder / "job", *fixed]
         run = [options.program, "pretrain", "--job", folder / "job", folder / "out", "--cache", folder / "cache", "--workers", "2"]
         for command in (compiled + ["--verify", "0"] + overrides, run):
