@@ -99,7 +99,8 @@ package final class GradientEngine {
     /// The tables are zero where they are not touched.
     private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ gradient: MutableFloats) -> ContributionStatistics {
         let content = batch.content
-        let pass = Pass(batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), products: products,
+        let pass = Pass(
+            batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), products: products,
             account: account)
         clear(gradient)
         mixer.forward(pass)
