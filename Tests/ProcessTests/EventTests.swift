@@ -18,7 +18,7 @@ struct Events {
     @Test("a run records what happens to it") func record() throws {
         let output = Scratch.path("out")
         let program = try Demo.pretrain(output, ["--workers", "2", "-i", "30"])
-        program.waitFor("training:")
+        program.waitFor("worker 2 (")
         usleep(300_000)
         kill(try #require(program.workers.first), SIGKILL)
         program.waitFor("lost worker")

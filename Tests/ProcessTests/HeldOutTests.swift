@@ -42,7 +42,7 @@ import Testing
         let quiet = Scratch.path("out")
         #expect(try Demo.pretrain(quiet, ["--workers", "2"] + often).wait() == 0)
         let victim = try Demo.pretrain(disturbed, ["--workers", "2"] + often)
-        victim.waitFor("training:")
+        victim.waitFor("worker 2 (")
         kill(try #require(victim.workers.first), SIGKILL)
         victim.waitFor("lost worker")
         #expect(victim.output.contains("lost worker"), "\(victim.output)")
