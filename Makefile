@@ -26,10 +26,11 @@ test: setup ## run every test that can run here, the real spaCy included
 	swift test $(SWIFT_TEST) --skip-build --no-parallel
 	@$(MAKE) --no-print-directory python-test wheel-test
 
-python-test: ## run the tests of python/ with the real spaCy 3.8
+python-test: ## run the tests of python/ with the real spaCy 3.8, and with the programs if they are built
 	@Tests/reference/setup-venvs.sh
 	@python/tests/setup.sh
-	$${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests -c python/pyproject.toml
+	T2V_BIN=$${T2V_BIN:-$$(ls -dt $(CURDIR)/$(SCRATCH)/release/t2v-coordinator $(CURDIR)/$(BIN)/t2v-coordinator 2>/dev/null | head -n 1 | xargs -r dirname)} \
+	  $${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests -c python/pyproject.toml
 
 golden: ## make the golden dumps again with the real spaCy
 	@Tests/reference/setup-venvs.sh

@@ -23,7 +23,9 @@ from typing import Any, Optional
 from . import programs, reader
 from .compile import compile_job
 from .config import Config, import_code, load, read_overrides
+from .display import warn
 from .errors import InputError
+from .words import duration
 
 SAMPLE_BYTES = 8_000_000
 """Of the texts: enough for some minutes, little enough to be prepared at once."""
@@ -70,7 +72,7 @@ def bench(config_path: Path, texts: Optional[Path], seconds: float, code: Option
         raw = load(config_path, read_overrides(arguments))
     cores = sorted(os.sched_getaffinity(0))
     if os.getloadavg()[0] > 0.5 * (os.cpu_count() or 1):
-        print(f"\u26a0 the machine is busy (load {os.getloadavg()[0]:.1f}): measure again when it is idle", file=sys.stderr)
+        warn(f"the machine is busy (load {os.getloadavg()[0]:.1f}): measure again when it is idle")
     with tempfile.TemporaryDirectory(prefix="t2v-bench-") as name:
         folder = Path(name)
         corpus = read_corpus(raw, setting, folder)
@@ -158,7 +160,8 @@ def count_words(sample: Path, form: str, language: str) -> float:
             try:
                 text = json.loads(line).get("text") or "" if form == "jsonl" and line.strip() else line.decode("utf8").strip()
             except (ValueError, AttributeError):
-                raise InputError("this line is not a JSON record", f"{sample.name}, line {number + 1}", 'give {"text": ...} lines') from None
+                where = f"{sample.name}, line {number + 1}"
+                raise InputError("this line is not a JSON record", where, 'give {"text": ...} lines') from None
             tokens += len(nlp.make_doc(str(text)[: nlp.max_length]))
     if not tokens:
         raise InputError("there are no words in the texts", "TEXTS", "check them")
@@ -303,10 +306,3 @@ def table(figures: list[Figure], corpus: Corpus) -> str:
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
     about = "about " if corpus.sampled else ""
     return "\n".join([*lines, f"The texts have {about}{corpus.words:,.0f} words."])
-
-
-def duration(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -23,7 +23,11 @@ GPU = typer.Option(-1, "--gpu-id", "-g", help="-1: t2v computes on CPUs.")
 
 
 def fail(message: object, status: int = 2) -> NoReturn:
-    print(f"\u2718 {message}", file=sys.stderr)
+    from .display import screen
+
+    screen.clear()
+    coding = sys.stderr.encoding or "utf8"
+    print(f"\u2718 {message}".encode(coding, "replace").decode(coding), file=sys.stderr)
     raise SystemExit(status)
 
 
@@ -64,12 +68,12 @@ def compile_command(
     """Compile a config into a job folder, which the programs can run without Python."""
     with reported():
         from .compile import compile_job
+        from .display import screen
 
         result, notes = compile_job(config_path, job, list(ctx.args), code, portable, verified=verify)
-        for note in notes:
-            print(f"\u2139 {note}")
-        print(f"\u2139 {text_note(result)}")
-        print(f"\u2714 Wrote the job to {job}")
+        for note in [*notes, text_note(result)]:
+            screen.say(note)
+        screen.say(f"Wrote the job to {job}", sign="\u2714")
 
 
 @commands.command("pretrain", context_settings=EXTRA)
@@ -112,9 +116,10 @@ def check_command(
     """Say whether `spacy train` will load these weights with this config, or what to change. Status 0: yes; 2: no."""
     with reported():
         from .check import check
+        from .display import screen
 
         rest = list(ctx.args)
         if weights is not None and str(weights).startswith("--"):
             rest, weights = [str(weights), *rest], None
         for line in check(config_path, weights, rest, code):
-            print(f"\u2714 {line}" if line.startswith("yes") else f"\u2139 {line}")
+            screen.say(line, sign="\u2714" if line.startswith("yes") else "\u2139")

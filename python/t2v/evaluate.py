@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any, Optional
 from . import samples, trainings
 from .config import Config, import_code, load, read_overrides
 from .curves import Cell, csv_rows, table, verdicts
+from .display import screen, warn
 from .errors import InputError
 from .trainings import Plan, Training
+from .words import duration
 
 FORMAT = 1
 
@@ -225,21 +227,23 @@ def do(plan: Plan, todo: list[Training], jobs: int, path: Path) -> dict[str, Any
     """
     results = read_results(path)
     left = [item for item in todo if item.key not in results]
-    print(f"\u2139 {len(todo)} trainings, {len(todo) - len(left)} done before, {min(jobs, max(1, len(left)))} at a time", flush=True)
+    screen.say(f"{len(todo)} trainings, {len(todo) - len(left)} done before, {min(jobs, max(1, len(left)))} at a time")
+    begun = time.monotonic()
     running: set[subprocess.Popen[bytes]] = set()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         waiting: dict[Future[dict[str, Any]], Training] = {pool.submit(trainings.run, plan, item, running): item for item in left}
         try:
             while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                screen.progress(state(len(todo), len(waiting), len(left), time.monotonic() - begun), "evaluating", left=len(waiting))
+                for future in wait(waiting, timeout=1 if screen.is_live else 10, return_when=FIRST_COMPLETED).done:
                     item = waiting.pop(future)
                     results[item.key] = record(path, item, future.result())
                     done = len(todo) - len(waiting)
                     name = "without" if item.weights is None else f"with {item.weights.name}"
-                    print(
+                    screen.say(
                         f"  {done:>3}/{len(todo)}  {item.size:>6} documents, seed {item.seed}, {name}: "
                         f"{results[item.key]['score']:.4f} ({results[item.key]['seconds']:.0f} s)",
-                        flush=True,
+                        sign="",
                     )
         except BaseException:
             for future in waiting:
@@ -248,6 +252,13 @@ def do(plan: Plan, todo: list[Training], jobs: int, path: Path) -> dict[str, Any
                 process.terminate()
             raise
     return results
+
+
+def state(total: int, waiting: int, begun_with: int, seconds: float) -> str:
+    """A line that says how many trainings are done, and how long the rest takes if it goes on like this."""
+    done = begun_with - waiting
+    left = f", {duration(seconds / done * waiting)} left" if done else ""
+    return f"evaluating: {total - waiting} of {total} trainings{left}"
 
 
 def record(path: Path, item: Training, result: dict[str, Any]) -> dict[str, Any]:
@@ -261,9 +272,9 @@ def record(path: Path, item: Training, result: dict[str, Any]) -> dict[str, Any]
 
 def write(folder: Path, request: Request, cells: list[Cell]) -> None:
     """Prints the table and the verdict; writes them, and the curve."""
-    print(f"\n{table(cells)}\n", flush=True)
+    screen.say(f"\n{table(cells)}\n", sign="")
     for sentence in verdicts(cells):
-        print(f"\u2139 {sentence}")
+        screen.say(sentence)
     with (folder / "table.csv").open("w", newline="", encoding="utf8") as stream:
         csv.writer(stream).writerows(csv_rows(cells))
     summary = {
@@ -282,5 +293,5 @@ def write(folder: Path, request: Request, cells: list[Cell]) -> None:
         (folder / "curve.svg").write_text(plots.standalone(plots.learning_curve(cells)), encoding="utf8")
         written = "table.csv, summary.json and curve.svg"
     except InputError as error:
-        print(f"\u2139 no learning curve: {error}", file=sys.stderr)
-    print(f"\u2714 wrote {written} to {folder}", flush=True)
+        warn(f"no learning curve: {error}")
+    screen.say(f"wrote {written} to {folder}", sign="\u2714")

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import events
+from . import display, events
 from .errors import InputError
 from .sinks import Guarded, make_sinks
 
@@ -101,6 +101,7 @@ def run(command: list[str], follower: Follower) -> int:
 
 def main(arguments: list[str]) -> int:
     out, config, code, report, *command = arguments
+    display.choose(command)
     try:
         sinks: list[Any] = []
         if config:
@@ -116,9 +117,9 @@ def main(arguments: list[str]) -> int:
         from .report import write_report
 
         try:
-            print(f"\u2139 report: {write_report(Path(out))}", flush=True)
+            display.screen.say(f"report: {write_report(Path(out))}")
         except Exception as error:  # the run itself has gone well
-            print(f"\u26a0 no report: {error}", file=sys.stderr)
+            display.warn(f"no report: {error}")
     return status
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import reader, records
+from .display import screen
 from .errors import InputError
 
 MAGIC = b"T2VPIEC1"
@@ -138,9 +139,7 @@ class Preparer:
                 doc = self.nlp.make_doc(text) if isinstance(text, str) else Doc(self.nlp.vocab, words=text)
             except Exception as error:
                 where = f"{chunk.file}:{number}"
-                raise InputError(
-                    f"the tokenizer fails: {type(error).__name__}: {error}", where, "fix the text or the tokenizer"
-                ) from error
+                raise InputError(f"the tokenizer fails: {type(error).__name__}: {error}", where, "fix the text or the tokenizer") from error
             if len(doc) and len(doc) >= self.low and (not self.high or len(doc) < self.high):
                 kept.append(self.words.token_rows(doc))
         if not kept:
@@ -219,7 +218,7 @@ def write(path: Path, found: Iterable[tuple[bytes, int, int]]) -> dict[str, int]
     Raises: InputError if there is no document.
     """
     documents = tokens = 0
-    shown = time.monotonic()
+    begun = time.monotonic()
     with path.open("wb") as file:
         for piece, more_documents, more_tokens in found:
             if len(piece) > LARGEST:
@@ -230,9 +229,10 @@ def write(path: Path, found: Iterable[tuple[bytes, int, int]]) -> dict[str, int]
                 )
             file.write(piece)
             documents, tokens = documents + more_documents, tokens + more_tokens
-            if time.monotonic() - shown > 10:
-                shown = time.monotonic()
-                print(f"\u2139 prepared {documents:,} documents, {tokens:,} words", file=sys.stderr)
+            speed = int(tokens / max(1e-3, time.monotonic() - begun))
+            text = f"tokenizing: {documents:,} documents, {tokens:,} words, {speed:,} words/s"
+            screen.progress(text, "tokenizing", documents=documents, words=tokens, words_per_second=speed)
+    screen.clear()
     if not documents:
         raise InputError("no document is left to train on", "[corpora]", "check the texts, min_length and max_length")
     return {"documents": documents, "tokens": tokens}

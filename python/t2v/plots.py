@@ -6,6 +6,7 @@ Colours are placeholders while Matplotlib draws, and variables of the page's sty
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Optional
@@ -29,6 +30,7 @@ def matplotlib_or_refuse() -> Any:
 
     Raises: InputError with the command that installs it.
     """
+    os.environ["MPLBACKEND"] = "svg"  # a notebook names one of its own, which this Python may not have
     try:
         import matplotlib
     except ImportError:

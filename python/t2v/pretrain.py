@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
-from . import config, follow, programs
+from . import config, display, follow, programs
 from .commands import text_note
 from .compile import compile_job
+from .display import screen
 from .errors import InputError
 
 SECTIONS = ("paths", "nlp", "components", "corpora", "initialize", "pretraining", "t2v")
@@ -35,6 +36,7 @@ def pretrain(
     Raises: InputError.
     """
     overrides, options = programs.split(arguments)
+    display.choose(options)
     program = programs.find()
     resume, overwrite = programs.option(options, "resume"), programs.option(options, "overwrite") is not None
     check_options(out, resume, overwrite, resume_path, epoch_resume)
@@ -54,9 +56,8 @@ def pretrain(
         skip_last=skip_last,
         verified=verified,
     )
-    for note in notes:
-        print(f"\u2139 {note}")
-    print(f"\u2139 {text_note(result)}")
+    for note in [*notes, text_note(result)]:
+        screen.say(note)
     follow.become(program, ["pretrain", "--job", str(job), str(out), *options], out, job / "config.cfg", code)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
+from . import hints
 from .errors import InputError
 
 ENDINGS = {"jsonl": (".jsonl", ".jsonl.gz"), "lines": (".txt", ".txt.gz")}
+READERS = {"jsonl": "spacy.JsonlCorpus.v1", "lines": "spacy.PlainTextCorpus.v1"}
 
 
 def kind(corpus: Any) -> Optional[str]:
@@ -44,7 +46,6 @@ def sources(corpus: Any, where: str) -> list[str]:
     """
     form = kind(corpus) or "jsonl"
     endings = ENDINGS[form]
-    reader = type(corpus).__name__
     path = corpus.path
     if path is None:
         raise InputError("path is null: there are no texts", where, "give them, for example with --paths.raw_text FILE.jsonl")
@@ -55,18 +56,42 @@ def sources(corpus: Any, where: str) -> list[str]:
         raise InputError(f"there is no such file: {path}", where, "check the path of the texts")
     if not path.is_dir():
         if not path.name.endswith(endings):
-            other = "lines" if form == "jsonl" else "jsonl"
-            hint = {"lines": "spacy.PlainTextCorpus.v1", "jsonl": "spacy.JsonlCorpus.v1"}[other]
-            remedy = f'use @readers = "{hint}"' if path.name.endswith(ENDINGS[other]) else f"give a file that ends in {endings[0]}"
-            raise InputError(f"{reader} reads only {' and '.join(endings)}, not {path}", where, remedy)
+            raise wrong_ending(path, form, type(corpus).__name__, where)
         found = [path]
     else:
         found = walk(path, endings)
         if not found:
-            raise InputError(f"no file in {path} ends in {' or '.join(endings)}", where, "check the path of the texts")
+            raise nothing_in(path, form, where)
     if all(file.stat().st_size == 0 for file in found):
         raise InputError(f"{path} is empty: there are no texts", where, "check the path of the texts")
+    for file in found:
+        hints.check(str(file), form)
     return [str(file.absolute()) for file in found]
+
+
+def wrong_ending(path: Path, form: str, reader: str, where: str) -> InputError:
+    """A file that spaCy's reader would pass over, since its name ends otherwise."""
+    endings, other = ENDINGS[form], "lines" if form == "jsonl" else "jsonl"
+    what = f"{reader} reads only {' and '.join(endings)}, not {path}"
+    if path.name.endswith(ENDINGS[other]):
+        return InputError(what, where, f'use @readers = "{READERS[other]}"')
+    try:
+        hints.check(str(path), form)
+    except InputError as error:
+        return error
+    return InputError(what, where, f"rename it to {path.stem}{endings[0]}")
+
+
+def nothing_in(folder: Path, form: str, where: str) -> InputError:
+    """A folder without a file that the reader would take: says what is there instead."""
+    endings, other = ENDINGS[form], "lines" if form == "jsonl" else "jsonl"
+    what = f"no file in {folder} ends in {' or '.join(endings)}"
+    if walk(folder, ENDINGS[other]):
+        return InputError(what, where, f'use @readers = "{READERS[other]}", which reads those in {ENDINGS[other][0]}')
+    for path in walk(folder, ("",))[:1]:
+        error = wrong_ending(path, form, "", where)
+        return error if error.where == str(path) else InputError(f"{what}, but there is {path}", where, error.remedy)
+    return InputError(what, where, "check the path of the texts")
 
 
 def walk(root: Path, endings: tuple[str, ...]) -> list[Path]:

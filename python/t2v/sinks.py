@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol
 
+from .display import warn
 from .errors import InputError
 from .events import Row, number, trained
 
@@ -143,7 +144,7 @@ class Guarded:
         try:
             act(self.sink)
         except Exception as error:
-            print(f"\u26a0 {self.sink.name} failed and gets nothing more: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            warn(f"{self.sink.name} failed and gets nothing more: {type(error).__name__}: {error}")
             self.sink = None
 
 

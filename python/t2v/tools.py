@@ -1,7 +1,8 @@
-"""The commands beside pretraining: evaluate, report, bench. Each imports what it needs when it runs."""
+"""The commands beside pretraining: evaluate, report, status, bench. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Optional
 
@@ -50,10 +51,24 @@ def report_command(
     output: Optional[Path] = typer.Option(None, "--output", "-o", help="Where to write it. Default: OUT/t2v/report.html."),
 ) -> None:
     """Write one HTML page about a pretraining: what, on what, curves, workers, faults, checkpoints, and how to use the weights."""
+    from .display import screen
     from .report import write_report
 
     with reported():
-        print(f"\u2714 wrote {write_report(out, output)}")
+        screen.say(f"wrote {write_report(out, output)}", sign="\u2714")
+
+
+@commands.command("status")
+def status_command(
+    out: Path = typer.Argument(..., help="Folder of a pretraining."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Say how far a run is, whether it runs, what it has written, whether it can be resumed and with which command."""
+    from .status import lines, status
+
+    with reported():
+        found = status(out)
+        print(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)), flush=True)
 
 
 @commands.command("bench", context_settings=EXTRA)

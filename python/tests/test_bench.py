@@ -15,6 +15,7 @@ from conftest import BASE, SENTENCES
 
 from t2v import bench
 from t2v.errors import InputError
+from t2v.words import duration
 
 COORDINATOR = """#!{python}
 import sys, time
@@ -100,7 +101,7 @@ def test_a_large_corpus_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("seconds", "words"), [(30, "30 seconds"), (100, "1.7 minutes"), (7200, "2.0 hours"), (1e6, "11.6 days")])
 def test_durations(seconds: float, words: str) -> None:
-    assert bench.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_an_override_may_stand_where_texts_may(spacy_command: Any, tmp_path: Path) -> None:

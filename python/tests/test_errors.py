@@ -91,7 +91,7 @@ def test_missing_key(compiled: Callable[..., Any], tmp_path: Path) -> None:
         compiled(config=tmp_path / "config.cfg")
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("raw.txt", "spacy.PlainTextCorpus.v1"), ("raw.json", "ends in .jsonl")])
+@pytest.mark.parametrize(("name", "remedy"), [("raw.txt", "spacy.PlainTextCorpus.v1"), ("raw.json", "rename it to raw.jsonl")])
 def test_texts_of_another_kind(compiled: Callable[..., Any], tmp_path: Path, name: str, remedy: str) -> None:
     (tmp_path / name).write_text('{"text": "Some words."}\n')
     with pytest.raises(InputError, match=remedy):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import HERE
 
 pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
 
@@ -110,6 +114,14 @@ def test_missing_matplotlib_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pip install \"t2v\[report\]\""):
         write_report(run)
+
+
+def test_a_notebooks_backend_does_no_harm(run: Path) -> None:
+    """Jupyter sets it for every command that a cell runs, for a Python that may have other packages."""
+    code = "import sys; from pathlib import Path; from t2v.report import write_report; write_report(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    subprocess.run([sys.executable, "-c", code, str(run)], env=environment, check=True)
+    assert (run / "t2v/report.html").read_text().count("<svg") == 4
 
 
 def browser() -> Any:
