@@ -197,7 +197,8 @@ public final class TrainingState {
         shared?.withdraw(next)
         digests = nil
         if let base = next.bytes.assumingMemoryBound(to: Float.self).baseAddress {
-            let hashes = inParallel(Digest64.blockCount(next.bytes.count)) { stepBlock($0, step, norms, next.bytes, base) }
+            let bytes = next.bytes
+            let hashes = inParallel(Digest64.blockCount(bytes.count)) { [self] in stepBlock($0, step, norms, bytes, base) }
             if parameterCoding.precision == .float32 { digests = hashes }
             optimizer.finish(step, buffers)
             buffers.adopt(parameters: base)
