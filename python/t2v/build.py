@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from . import vectors
 from .config import Config, flatten
 from .errors import InputError, nearest
 from .head import read_objective
@@ -94,7 +94,7 @@ def build(raw: Config) -> Built:
     with explained("resolve the section", "[pretraining]"):
         settings = registry.resolve(config["pretraining"], schema=ConfigSchemaPretrain)
     corpus = resolve_corpus(config, settings["corpus"], dot_to_object, registry)
-    check_vectors(config)
+    vectors.check_name(config)
     with explained("initialize the pipeline", "[initialize]"), nlp.select_pipes(enable=[]):
         nlp.initialize()
     tok2vec = find_layer(nlp, settings, notes)
@@ -149,20 +149,6 @@ def resolve_corpus(config: Config, name: Any, dot_to_object: Any, registry: Any)
         raise InputError("path is null: there are no texts", f"[{name}]", "give them, for example with --paths.raw_text FILE.jsonl")
     with explained("make the reader", f"[{name}]"):
         return registry.resolve({"corpus": section})["corpus"]
-
-
-def check_vectors(config: Config) -> None:
-    """[initialize] vectors: a folder or an installed package."""
-    from spacy.util import is_package
-
-    name = config["initialize"].get("vectors")
-    if name is None or Path(str(name)).exists() or is_package(str(name)):
-        return
-    raise InputError(
-        f'there are no vectors "{name}": it is neither a folder nor an installed package',
-        "[initialize]",
-        f"install the package (`python -m spacy download {name}`), or give --paths.vectors FOLDER",
-    )
 
 
 def find_layer(nlp: Any, settings: dict[str, Any], notes: list[str]) -> Node:
@@ -223,7 +209,9 @@ def check_static_vectors(tok2vec: Node, nlp: Any, section: str) -> None:
     needs = any(node.name == "static_vectors" or node._func is spacy.ml.staticvectors.forward for node in tok2vec.walk())
     if needs and 0 in nlp.vocab.vectors.shape:
         raise InputError(
-            "the layer includes static vectors, and there are none", section, "give --paths.vectors, or set include_static_vectors = false"
+            f"the layer includes static vectors, and {vectors.none_in(nlp)}",
+            section,
+            "give --paths.vectors, or set include_static_vectors = false",
         )
 
 
@@ -240,7 +228,7 @@ def objective_errors(nlp: Any) -> Iterator[None]:
     except ValueError as error:
         text = str(error)
         if "E875" in text:
-            raise InputError("predicting vectors needs vectors, and there are none", where, remedy) from error
+            raise InputError(f"predicting vectors needs vectors, and {vectors.none_in(nlp)}", where, remedy) from error
         raise InputError(text, where, remedy) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from . import config as configs
 from . import vectors, weights
-from .build import check_blocks, check_static_vectors, check_vectors, explained, suggest_component
+from .build import check_blocks, check_static_vectors, explained, suggest_component
 from .errors import InputError
 from .layers import Node
 
@@ -62,7 +62,7 @@ def build_for_training(raw: Any) -> tuple[Any, dict[str, Any]]:
     from spacy.schemas import ConfigSchemaPretrain
     from spacy.util import load_model_from_config, registry
 
-    check_vectors(raw.interpolate())
+    vectors.check_name(raw.interpolate())
     with explained("build the pipeline", "[nlp] and [components]"):
         nlp = load_model_from_config(raw, auto_fill=True)
     config = nlp.config.interpolate()

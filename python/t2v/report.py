@@ -33,7 +33,7 @@ figcaption {{ font-weight: 600; font-size: .95rem; }} svg {{ width: 100%; height
 th, td {{ text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: anywhere; }}
 .list td:first-child {{ white-space: nowrap; }} .facts th {{ width: 11rem; font-weight: 600; color: var(--soft); }}
-td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }} td.n {{ white-space: nowrap; }}
 pre {{ background: var(--box); border-radius: .5rem; padding: .7rem; overflow-x: auto; font-size: .88rem; margin: .4rem 0; }}
 @media (max-width: 30rem) {{ .facts th, .facts td {{ display: block; width: 100%; }} .facts th {{ border: 0; padding-bottom: 0; }} }}
 {style}
@@ -115,12 +115,17 @@ def listing(heads: list[str], rows: list[list[Any]], most: int = 200) -> str:
     """A table; of very many rows the last ones. Numbers stand right."""
     left_out = len(rows) - most
     note = f'<p class="soft">{left_out:,} earlier ones are left out.</p>' if left_out > 0 else ""
-    right = [' class="n"' if all(isinstance(row[i], (int, float)) for row in rows) else "" for i in range(len(heads))]
+    right = [' class="n"' if all(is_figure(row[i]) for row in rows) else "" for i in range(len(heads))]
     head = "".join(f"<th{place}>{text(name)}</th>" for name, place in zip(heads, right))
     body = "".join(
         "<tr>" + "".join(f"<td{place}>{text(shown(cell))}</td>" for cell, place in zip(row, right)) + "</tr>" for row in rows[-most:]
     )
     return f'{note}<div class="wide"><table class="list"><tr>{head}</tr>{body}</table></div>'
+
+
+def is_figure(value: Any) -> bool:
+    """A number, or one as it is shown, or nothing: such columns stand right and are not broken."""
+    return isinstance(value, (int, float)) or bool(re.fullmatch(r"[\d,.]*( MB)?", str(value)))
 
 
 def shown(value: Any) -> str:
@@ -259,14 +264,16 @@ def sentence(row: events.Row) -> str:
 def files(run: Run) -> str:
     """Weights and checkpoints."""
     losses = {row.get("epoch"): row for row in run.log}
+    scores = {row.get("epoch"): row.get("loss") for row in run.of("evaluation")}
     rows: list[list[Any]] = []
     for path in run.weights():
         row = losses.get(epoch_of(path)) if re.fullmatch(r"model\d+\.bin", path.name) else None
         row = row or {}
-        loss, held_out = (events.number(row.get(key)) for key in ("loss_per_selected_word", "held_out_loss"))
+        loss = events.number(row.get("loss_per_selected_word"))
+        held_out = events.number(row.get("held_out_loss", scores.get(row.get("epoch"))))
         size = f"{path.stat().st_size / 1e6:,.1f} MB"
         rows.append([path.name, size, "" if loss is None else f"{loss:.4f}", "" if held_out is None else f"{held_out:.4f}"])
-    checkpoints = [[when(row.get("time")), str(row.get("file", "")), shown(row.get("nr_word"))] for row in run.of("checkpoint")]
+    checkpoints = [[when(row.get("time")), Path(str(row.get("file", ""))).name, shown(row.get("nr_word"))] for row in run.of("checkpoint")]
     made = listing(["file", "size", "training loss", "held-out loss"], rows) if rows else ""
     kept = listing(["time", "checkpoint", "words"], checkpoints, most=20) if checkpoints else ""
     return (f"<h2>Weights</h2>{made}" if made else "") + (f"<h2>Checkpoints</h2>{kept}" if kept else "")

@@ -13,6 +13,39 @@ from .errors import InputError
 from .layers import attribute_name
 
 
+def check_name(config: Any) -> None:
+    """[initialize] vectors: a folder or an installed package.
+
+    Raises: InputError if it is neither.
+    """
+    from spacy.util import is_package
+
+    name = config["initialize"].get("vectors")
+    if name is None or is_package(str(name)):
+        return
+    if not Path(str(name)).exists():
+        raise InputError(
+            f'there are no vectors "{name}": it is neither a folder nor an installed package',
+            "[initialize]",
+            f"install the package (`python -m spacy download {name}`), or give --paths.vectors FOLDER",
+        )
+    if not Path(str(name)).is_dir():
+        language = config["nlp"].get("lang", "LANG")
+        raise InputError(
+            f"{name} is a file, and vectors are a folder or an installed package",
+            "[initialize]",
+            f"make a folder of it: `python -m spacy init vectors {language} {name} vectors`, then --paths.vectors vectors",
+        )
+
+
+def none_in(nlp: Any) -> str:
+    """Why a pipeline has no vectors, as the end of a sentence."""
+    name = nlp.config.interpolate()["initialize"].get("vectors")
+    if name is None:
+        return "there are none"
+    return f"{name} has none" + (" (of spaCy's packages those that end in _md or _lg have)" if str(name).endswith("_sm") else "")
+
+
 def describe(vectors: Any, name: Any, folder: Path, portable: bool) -> dict[str, Any]:
     """The `vectors` part; writes FOLDER/vectors if `portable`, or if no file on disk holds just these vectors.
 

@@ -194,3 +194,22 @@ def test_spacy_2(place: Callable[..., str], built: Path) -> None:
     words = train.replace("model4.bin", "model0.bin").split()
     done = subprocess.run([str(python), *words[1:], "-n", "1"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "Loaded pretrained tok2vec" in done.stdout, done.stdout + done.stderr
+
+
+SPACYS = ("Attempt to change dimension", "mismatched structure", "Trying to read a Model", "IndexError")
+"""Messages of spaCy's, not of ours."""
+
+
+def test_messages_of_the_troubleshooting_page_exist() -> None:
+    """What stands in its first column is said somewhere."""
+    files = [*(ROOT / "python/t2v").glob("*.py"), *(ROOT / "Sources").rglob("*.swift")]
+    # Where a message goes on in the next line of the source, and where names are put in, does not matter.
+    said = re.sub(r'"\s*(?:\+\s*)?f?"', "", "\n".join(file.read_text(encoding="utf8") for file in files)).replace('\\"', '"')
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf8")
+    quoted = [text for row in re.findall(r"(?m)^\| (.*?) \| ", page) for text in re.findall(r"``(.+?)``|`([^`]+)`", row)]
+    messages = [one or other for one, other in quoted]
+    assert len(messages) > 40
+    for message in messages:
+        known = re.sub(r'^this is (?=a )|--raw-text|"en_core_web_lg"|t2v-coordinator is', "...", message)
+        parts = [part.strip(" ,") for part in known.split("...") if part.strip(" ,")]
+        assert message.startswith(SPACYS) or all(part in said for part in parts), message

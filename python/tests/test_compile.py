@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -13,6 +14,13 @@ import pytest
 from conftest import BASE, HERE, MODEL, arguments, with_blocks
 
 from t2v.errors import InputError
+
+INIT = """from pathlib import Path
+from spacy.util import load_model_from_init_py
+
+def load(**overrides):
+    return load_model_from_init_py(__file__, **overrides)
+"""
 
 VECTORS_OBJECTIVE = {"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 2, "hidden_size": 12, "loss": "cosine"}
 CNN = {
@@ -124,6 +132,50 @@ def test_head_is_a_safetensors_file(compiled: Callable[..., Any], tmp_path: Path
     assert max(entry["data_offsets"][1] for entry in header.values()) == len(data) - 8 - length
     start, end = header["head.hidden.norm.G"]["data_offsets"]
     assert struct.unpack("<10f", data[8 + length + start : 8 + length + end]) == (1.0,) * 10
+
+
+def install(model: Path, name: str, site: Path) -> Path:
+    """A package as `spacy package` makes it and pip installs it; returns its inner folder."""
+    version = "1.2.3"
+    meta = {**json.loads((model / "meta.json").read_text()), "lang": name.split("_")[0], "name": name.split("_", 1)[1], "version": version}
+    inner = site / name / f"{name}-{version}"
+    shutil.copytree(model, inner)
+    (inner / "meta.json").write_text(json.dumps(meta))
+    (site / name / "meta.json").write_text(json.dumps(meta))
+    (site / name / "__init__.py").write_text(INIT)
+    (site / f"{name}-{version}.dist-info").mkdir()
+    (site / f"{name}-{version}.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return inner
+
+
+def test_vectors_of_an_installed_package(
+    compiled: Callable[..., Any], tmp_path: Path, vectors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`[initialize] vectors = "en_core_web_md"`, say: nothing is copied, and the files are the package's."""
+    inner = install(vectors, "en_small_md", tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    overrides = {"pretraining.objective": VECTORS_OBJECTIVE, "paths.vectors": "en_small_md"}
+    job = compiled(overrides)
+    assert job["vectors"]["file"] == str(inner / "vocab/vectors") and job["vectors"]["rows"] == 30
+    portable = compiled(overrides, portable=True)["vectors"]
+    assert portable["file"] == "vectors/vectors" and portable["digest"] == job["vectors"]["digest"]
+
+
+def test_package_without_vectors(compiled: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As en_core_web_sm."""
+    import spacy
+
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    install(tmp_path / "blank", "en_small_sm", tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(InputError, match="needs vectors, and en_small_sm has none .*_md or _lg"):
+        compiled({"pretraining.objective": VECTORS_OBJECTIVE, "paths.vectors": "en_small_sm"})
+
+
+def test_a_file_of_vectors(compiled: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "cc.en.300.vec").write_text("1 2\nword 0.5 0.25\n")
+    with pytest.raises(InputError, match="cc.en.300.vec.* is a file.*spacy init vectors en "):
+        compiled({"pretraining.objective": VECTORS_OBJECTIVE, "paths.vectors": str(tmp_path / "cc.en.300.vec")})
 
 
 def test_portable_job_holds_the_vectors(compiled: Callable[..., Any], tmp_path: Path, vectors: Path) -> None:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from conftest import BASE
 from thinc.api import Config
 
-from t2v import follow, sinks
+from t2v import follow, programs, sinks
 from t2v.errors import InputError
 from t2v.events import Tail
 from t2v.settings import read_settings
@@ -142,6 +142,46 @@ def test_tensorboard_reads_the_scalars(place: Path) -> None:
     assert found["loss/held_out"] == [(1000, 4.0), (2000, 3.0), (3000, 2.0)]
     assert found["workers"][-1] == (3000, 2.0)
     assert (1000, 3.0) in found["loss/train"]
+
+
+@pytest.mark.programs
+def test_a_real_run_feeds_real_loggers(
+    tmp_path: Path, corpus: Path, spacy_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """[pretraining.logger] with a chain of MLflow and spaCy's own, and TensorBoard beside it, through the real coordinator."""
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    try:
+        programs.find()
+    except InputError:
+        pytest.skip("the programs are not built")
+    raw = Config().from_disk(BASE, interpolate=False)
+    chain = {
+        "@loggers": "spacy.ChainLogger.v1",
+        "logger1": {"@loggers": "spacy.MLflowLogger.v2", "run_name": "real"},
+        "logger2": {"@loggers": "spacy.ConsoleLogger.v3", "console_output": False, "output_file": str(tmp_path / "console.jsonl")},
+    }
+    raw["pretraining"]["logger"] = chain
+    raw["t2v"] = {"tensorboard": str(tmp_path / "board")}
+    raw.to_disk(tmp_path / "config.cfg")
+    store = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": (tmp_path / "mlruns").as_uri()}
+    arguments = ["--paths.raw_text", str(corpus), "--pretraining.max_epochs", "3", "--verify", "0", "--workers", "1", "--no-report"]
+    done = spacy_command("t2v", "pretrain", str(tmp_path / "config.cfg"), str(tmp_path / "out"), *arguments, **store)
+    assert done.returncode == 0 and "gets nothing more" not in done.stderr, done.stdout + done.stderr
+    log = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()][:3]
+    losses = {row["nr_word"]: pytest.approx(row["loss_per_selected_word"], rel=1e-5) for row in log}
+    for name, value in store.items():
+        monkeypatch.setenv(name, value)
+    mlflow.set_tracking_uri(store["MLFLOW_TRACKING_URI"])
+    (run,) = mlflow.MlflowClient().search_runs(["0"])
+    assert run.info.status == "FINISHED" and run.data.metrics["loss_tok2vec"] == losses[log[-1]["nr_word"]]
+    read = EventAccumulator(str(tmp_path / "board"))
+    read.Reload()
+    found = {event.step: read_value(event) for event in read.Tensors("loss/train")}
+    assert {step: found.get(step) for step in losses} == losses
+    assert len((tmp_path / "console.jsonl").read_text().splitlines()) >= 3
 
 
 def read_value(event: Any) -> float:

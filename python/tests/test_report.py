@@ -76,6 +76,7 @@ def test_page_tells_the_run(run: Path) -> None:
         assert part in page
     assert "--initialize.init_tok2vec" in page and "model-best.bin" in page
     assert "model-best.bin does not help here." in page
+    assert '<td>model3.bin</td><td class="n">0.0 MB</td><td class="n">0.7500</td><td class="n">0.8250</td>' in page
     assert "epochs saved</th><td>4</td>" in page, "the row of model-last.bin is no epoch"
     assert "&lt;script&gt;alert(1)" in page and "<script" not in page
     assert "{}" not in page and "None" not in page
