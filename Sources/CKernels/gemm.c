@@ -176,6 +176,7 @@ AVX512 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const flo
         for (ptrdiff_t i = 0; i < m; i += block_rows) {
             ptrdiff_t rows = m - i < block_rows ? m - i : block_rows;
             float *block = c + i * ldc + j;
+            ask_for_block(c + j, ldc, i + rows, m);
             if (is_half) {
                 const uint32_t *pairs = (const uint32_t *)(half_rows + i * stride);
                 t2v_half_blocks[rows]((k + 1) / 2, pairs, stride / 2, panel, block, ldc, low, high, accumulate);

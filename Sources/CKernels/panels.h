@@ -11,6 +11,14 @@ typedef void (*t2v_half_block)(ptrdiff_t pairs, const uint32_t *a, ptrdiff_t row
 /// By number of rows, 1 to `block_rows`.
 extern const t2v_half_block t2v_half_blocks[];
 
+/// The rows of C that are written next: where k is small, waiting for them would take longer than the products.
+static inline void ask_for_block(const float *c, ptrdiff_t ldc, ptrdiff_t first, ptrdiff_t m) {
+    for (ptrdiff_t i = first; i < first + block_rows && i < m; i++) {
+        __builtin_prefetch(c + i * ldc, 1, 3);
+        __builtin_prefetch(c + i * ldc + 16, 1, 3);
+    }
+}
+
 /// Transposes up to 16 x 16 in registers: lane j of row p becomes lane p of row j.
 AVX512 static inline void transpose_16(__m512 r[16]) {
     __m512 t[16];

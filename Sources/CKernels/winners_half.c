@@ -135,6 +135,7 @@ static void ask_for_tile(const t2v_winners *w, const float *weights, ptrdiff_t f
     for (ptrdiff_t p = 0; p < w->pieces; p++)
         for (ptrdiff_t o = first; o < first + count && o < w->outputs; o++)
             ahead_add(ahead, weights + (p * w->outputs + o) * w->weight_stride + column, length);
+    ahead_spread(ahead, w->rows);
 }
 
 // Where the weights of a row's pairs begin in a packed tile: ((pair * P + piece of the first) * P + piece of the second) * 96.
@@ -158,7 +159,8 @@ AVX512_BF16 void t2v_winners_input_gradient_bf16(const t2v_winners *w, const flo
     uint16_t *gradients = (uint16_t *)(scratch + pack_bytes);
     __m512i *second = (__m512i *)(scratch + pack_bytes + gradient_bytes);
     int32_t *at = (int32_t *)(second + pieces);
-    t2v_ahead ahead = {(const float **)(scratch + pack_bytes + gradient_bytes + second_bytes + place_bytes), 0, 0};
+    t2v_ahead ahead = {(const float **)(scratch + pack_bytes + gradient_bytes + second_bytes + place_bytes), 0, 0, 0};
+    if (w->rows == 0) return;
     for (ptrdiff_t row = 0; row < w->rows; row++)
         for (ptrdiff_t o = 0; o < stride; o += 16)
             store_half(gradients + row * stride + o, _mm512_maskz_loadu_ps(lanes(w->outputs - o), w->gradients + row * w->outputs + o));
@@ -224,6 +226,7 @@ AVX512_BF16 void t2v_winners_weight_gradient_bf16(const t2v_winners *w, const fl
             pack_inputs(w, input + column, row0, rows, columns, panel);
             for (ptrdiff_t i = 0; i < wide; i += block_rows) {
                 ptrdiff_t some = wide - i < block_rows ? wide - i : block_rows;
+                ask_for_block(d_weights + column, w->weight_stride, i + some, wide);
                 t2v_half_blocks[some]((rows + 1) / 2, (const uint32_t *)(routed + i * stride), stride / 2, panel,
                                       d_weights + i * w->weight_stride + column, w->weight_stride, lanes(columns), lanes(columns - 16),
                                       row0 > 0);

@@ -68,7 +68,7 @@ import Testing
         let space = rows * stride + inputs
         let (dMax, weights, input) = (values(rows * outputs), values(pieces * outputs * inputs), values(space))
         let starts = (0..<rows * outputs).map { Int32((Int.random(in: 0..<pieces, using: &random) * outputs + $0 % outputs) * inputs) }
-        var (dInput, dWeights) = (values(space), [Float](repeating: 0, count: weights.count))
+        var (dInput, dWeights) = (values(space), values(weights.count))
         var (swiftInput, swiftWeights) = (dInput, dWeights)
         dMax.withUnsafeBufferPointer { dMax in
             starts.withUnsafeBufferPointer { starts in

@@ -49,15 +49,11 @@ struct WinnerProducts {
 
     /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k], rows in order; all P * O rows of dWeights are written.
     func weightGradient(dWeights: MutableFloats, input: Floats) {
-        if isHalf, usesAVX512, rows > 0 {
-            withWinners { t2v_winners_weight_gradient_bf16($0, input, dWeights) }
+        if usesAVX512, rows > 0 {
+            withWinners { isHalf ? t2v_winners_weight_gradient_bf16($0, input, dWeights) : t2v_winners_weight_gradient($0, input, dWeights) }
             return
         }
         for row in 0..<pieces * outputs { (dWeights + row * weightStride).update(repeating: 0, count: inputs) }
-        if usesAVX512 {
-            withWinners { t2v_winners_weight_gradient($0, input, dWeights) }
-            return
-        }
         forTiles { outputs, column, length in
             if length == Self.columns {
                 spreadWide(input + column, dWeights + column, outputs.lowerBound, outputs.upperBound)
