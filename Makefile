@@ -5,6 +5,8 @@ SCRATCH := .build-test
 PYTHON_TOOLS := $(or $(T2V_VENVS),$(CURDIR)/.venvs)/tools/bin
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
+# An import that Package.swift does not allow is an error even where the module happens to have been built.
+STRICT := --explicit-target-dependency-import-check error
 # A target's help is the text behind "##".
 .PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix wheel-root cluster format check ci clean
 
@@ -15,14 +17,14 @@ setup: ## install the Debian packages that are missing (needs root or sudo)
 	@deploy/setup.sh
 
 build: setup ## build t2v-coordinator and t2v-worker
-	swift build -c release
+	swift build -c release $(STRICT)
 
 demo: build ## pretrain on the texts in demo/french, and let the real spaCy say whether it helps
 	@demo/run.sh
 
 test: setup ## run every test that can run here, the real spaCy included
 	@Tests/reference/setup-venvs.sh
-	swift build $(SWIFT_TEST) --build-tests
+	swift build $(SWIFT_TEST) $(STRICT) --build-tests
 	swift test $(SWIFT_TEST) --skip-build --no-parallel
 	@$(MAKE) --no-print-directory python-test wheel-test
 
@@ -37,11 +39,11 @@ golden: ## make the golden dumps again with the real spaCy
 	Tests/GoldenTests/reference/make-golden.sh
 
 simulate: ## run the state machines under a simulated network: SEEDS=n, or SEED=n to replay one
-	swift build $(SWIFT_TEST) --build-tests
+	swift build $(SWIFT_TEST) $(STRICT) --build-tests
 	$(if $(SEED),T2V_SIM_SEED=$(SEED)) $(if $(SEEDS),T2V_SIM_SEEDS=$(SEEDS)) swift test $(SWIFT_TEST) --skip-build --filter SimulationTests
 
 fuzz: ## a million wrong messages each way during a run: strangers, lying workers, a lying coordinator; MESSAGES=n SEED=n
-	swift build $(SWIFT_TEST) --build-tests
+	swift build $(SWIFT_TEST) $(STRICT) --build-tests
 	T2V_FUZZ_MESSAGES=$(or $(MESSAGES),1000000) T2V_FUZZ_SEED=$(or $(SEED),1) swift test $(SWIFT_TEST) --skip-build --filter "StrangersTests|FuzzTests"
 
 chaos: build ## random faults on real processes: MINUTES=n SEED=n

@@ -4,20 +4,20 @@ import Base
 import Glibc
 
 /// What the programs end with; docs/operations.md has the table for users.
-public enum ExitStatus {
-    public static let done: Int32 = 0
+package enum ExitStatus {
+    package static let done: Int32 = 0
     /// Neither the user's input nor mended by repeating the command.
-    public static let failed: Int32 = 1
+    package static let failed: Int32 = 1
     /// Wrong arguments or input: the same command fails again.
-    public static let wrongInput: Int32 = 2
+    package static let wrongInput: Int32 = 2
     /// Stopped early: the same command with --resume auto goes on (EX_TEMPFAIL of sysexits.h).
-    public static let stoppedEarly: Int32 = 75
+    package static let stoppedEarly: Int32 = 75
 }
 
 /// Starts a command. ArgumentParser's own errors take several lines and status 64; ours are one line and status 2.
-public enum CommandRunner {
+package enum CommandRunner {
     /// Runs `prepare`, parses and runs. Never returns.
-    public static func run(_ command: any ParsableCommand.Type, prepare: () throws -> Void) -> Never {
+    package static func run(_ command: any ParsableCommand.Type, prepare: () throws -> Void) -> Never {
         signal(SIGPIPE, SIG_IGN)
         do {
             try prepare()
@@ -70,7 +70,7 @@ public enum CommandRunner {
     }
 
     /// The value that follows an option, looked up before anything is parsed.
-    public static func value(of option: String) -> String? {
+    package static func value(of option: String) -> String? {
         let arguments = CommandLine.arguments
         for (index, argument) in arguments.enumerated() {
             if argument == option, index + 1 < arguments.count { return arguments[index + 1] }

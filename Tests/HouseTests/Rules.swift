@@ -99,9 +99,9 @@ struct Rule: Sendable {
             .map { "\(file.path):\($0.line): \($0.text) is a module's name" }
     }
 
-    static let simd = Rule("No SIMD type in a public signature") { file in
+    static let simd = Rule("No SIMD type in a signature that other targets see") { file in
         guard file.path.hasPrefix("Sources/") else { return [] }
-        return file.matches(of: /\bpublic\b[^{]*\bSIMD\d+</).map { "\(file.path):\($0.line): \($0.text)" }
+        return file.matches(of: /\b(?:public|package)\b[^{]*\bSIMD\d+</).map { "\(file.path):\($0.line): \($0.text)" }
     }
 
     static let quiet = Rule("The library does not print") { file in

@@ -4,7 +4,7 @@ import FoundationEssentials
 import Glibc
 
 /// Buffered bytes on their way into an open file.
-public struct FileSink: ~Copyable {
+package struct FileSink: ~Copyable {
     private let descriptor: Int32
     private let path: String
     private var buffer: [UInt8] = []
@@ -20,7 +20,7 @@ public struct FileSink: ~Copyable {
     }
 
     /// - Throws: `InputError` when the disk is full or fails.
-    public mutating func write(_ bytes: UnsafeRawBufferPointer) throws(InputError) {
+    package mutating func write(_ bytes: UnsafeRawBufferPointer) throws(InputError) {
         if buffer.count + bytes.count <= Self.capacity {
             buffer.append(contentsOf: bytes)
             return
@@ -30,13 +30,13 @@ public struct FileSink: ~Copyable {
     }
 
     /// - Throws: `InputError` when the disk is full or fails.
-    public mutating func write(_ bytes: [UInt8]) throws(InputError) {
+    package mutating func write(_ bytes: [UInt8]) throws(InputError) {
         let result = bytes.withUnsafeBytes { bytes in Result { () throws(InputError) in try write(bytes) } }
         try result.get()
     }
 
     /// Hands everything to the kernel.
-    public mutating func flush() throws(InputError) {
+    package mutating func flush() throws(InputError) {
         let result = buffer.withUnsafeBytes { bytes in Result { () throws(InputError) in try writeThrough(bytes) } }
         try result.get()
         buffer.removeAll(keepingCapacity: true)
@@ -56,7 +56,7 @@ public struct FileSink: ~Copyable {
 }
 
 /// Writes files so that a reader, a crash or a full disk never sees half of one.
-public enum AtomicFile {
+package enum AtomicFile {
     /// Part of every temporary file's name.
     package static let mark = ".t2v-tmp-"
 
@@ -64,7 +64,7 @@ public enum AtomicFile {
     /// file under that name stays as it was until the rename. The mode is 0644, less the umask.
     /// - Throws: `InputError` with the path when the disk is full, the folder is missing or not writable, or `body` fails. Then no
     ///   temporary file is left, and an older file is untouched.
-    public static func write(to path: String, _ body: (inout FileSink) throws(InputError) -> Void) throws(InputError) {
+    package static func write(to path: String, _ body: (inout FileSink) throws(InputError) -> Void) throws(InputError) {
         let folder = parent(of: path)
         let name = String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
         let temporary = "\(folder)/.\(name)\(mark)\(getpid())"
@@ -91,12 +91,12 @@ public enum AtomicFile {
     }
 
     /// Writes `bytes` as the file at `path`; see `write(to:_:)`.
-    public static func write(_ bytes: [UInt8], to path: String) throws(InputError) {
+    package static func write(_ bytes: [UInt8], to path: String) throws(InputError) {
         try write(to: path) { (sink) throws(InputError) in try sink.write(bytes) }
     }
 
     /// Makes renames and removals in `folder` last through a power cut.
-    public static func syncFolder(_ folder: String) throws(InputError) {
+    package static func syncFolder(_ folder: String) throws(InputError) {
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure("cannot open the folder", errno, at: folder) }
         defer { close(descriptor) }
@@ -107,7 +107,7 @@ public enum AtomicFile {
     }
 
     /// Removes temporary files that killed processes left in `folder`. Call it only while holding the folder's lock.
-    public static func removeLeftovers(in folder: String) {
+    package static func removeLeftovers(in folder: String) {
         guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else { return }
         for name in names where name.hasPrefix(".") && name.contains(mark) { unlink("\(folder)/\(name)") }
     }

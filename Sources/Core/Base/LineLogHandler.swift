@@ -3,19 +3,19 @@ import Glibc
 import Logging
 
 /// Writes "level: message" lines to standard error; information without its level.
-public struct LineLogHandler: LogHandler {
-    public var logLevel = Logger.Level.info
-    public var metadata = Logger.Metadata()
+package struct LineLogHandler: LogHandler {
+    package var logLevel = Logger.Level.info
+    package var metadata = Logger.Metadata()
     private let label: String
 
-    public init(label: String) { self.label = label }
+    package init(label: String) { self.label = label }
 
-    public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }
     }
 
-    public func log(event: LogEvent) {
+    package func log(event: LogEvent) {
         let prefix = event.level <= .info ? "" : "\(event.level): "
         let text = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ").printable
         // Whoever read it may be gone: `write(_:)` would trap then.
@@ -26,7 +26,7 @@ public struct LineLogHandler: LogHandler {
 extension String {
     /// The text without what a terminal would act upon: names of hosts and reasons come from elsewhere. Controls, and characters that turn
     /// the direction of a line, become question marks.
-    public var printable: String {
+    package var printable: String {
         func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: false

@@ -2,34 +2,34 @@
 
 /// Reads msgpack (github.com/msgpack/msgpack/blob/master/spec.md) from bytes that nobody vouches for. Nothing is copied: strings come as
 /// ranges of `bytes`, so a map of a million entries costs no allocation. After an error the reader's position has no meaning.
-public struct MsgpackReader {
+package struct MsgpackReader {
     /// The family of the next item.
-    public enum Kind: Sendable { case null, bool, integer, float, string, binary, array, map, extended }
+    package enum Kind: Sendable { case null, bool, integer, float, string, binary, array, map, extended }
 
     /// Deepest nesting that `skip` and `readValue` follow: the model files need 5.
-    public static let depthLimit = 64
+    package static let depthLimit = 64
 
     let bytes: UnsafeRawBufferPointer
     /// Offset of the next item.
-    public private(set) var offset = 0
+    package private(set) var offset = 0
     /// File or message that the bytes come from, for errors.
     package let place: String
 
     /// - Parameter place: file or message that the bytes come from, for errors.
-    public init(_ bytes: UnsafeRawBufferPointer, place: String) {
+    package init(_ bytes: UnsafeRawBufferPointer, place: String) {
         self.bytes = bytes
         self.place = place
     }
 
     /// Whether everything was read.
-    public var isAtEnd: Bool { offset >= bytes.count }
+    package var isAtEnd: Bool { offset >= bytes.count }
 
     package func refuse(_ what: String, at where: Int) -> InputError {
         InputError("damaged msgpack at byte \(`where`): \(what)", at: place, remedy: "write the file again, or copy it anew")
     }
 
     /// The family of the next item, which stays unread.
-    public func peek() throws(InputError) -> Kind {
+    package func peek() throws(InputError) -> Kind {
         guard offset < bytes.count else { throw refuse("the data ends where an item was expected", at: offset) }
         switch bytes[offset] {
         case 0x00...0x7f, 0xe0...0xff, 0xcc...0xd3: return .integer
@@ -71,17 +71,17 @@ public struct MsgpackReader {
     }
 
     /// A nil item.
-    public mutating func readNil() throws(InputError) {
+    package mutating func readNil() throws(InputError) {
         _ = try expect(.null)
     }
 
     /// A bool item.
-    public mutating func readBool() throws(InputError) -> Bool {
+    package mutating func readBool() throws(InputError) -> Bool {
         try expect(.bool) == 0xc3
     }
 
     /// Any integer as sign and bits: `negative` says that `bits` is a two's complement Int64.
-    public mutating func readInteger() throws(InputError) -> (bits: UInt64, negative: Bool) {
+    package mutating func readInteger() throws(InputError) -> (bits: UInt64, negative: Bool) {
         let tag = try expect(.integer)
         switch tag {
         case 0x00...0x7f: return (UInt64(tag), false)
@@ -96,7 +96,7 @@ public struct MsgpackReader {
     }
 
     /// A number from 0 to 2^64 - 1.
-    public mutating func readUnsigned() throws(InputError) -> UInt64 {
+    package mutating func readUnsigned() throws(InputError) -> UInt64 {
         let start = offset
         let integer = try readInteger()
         guard !integer.negative else { throw refuse("expected a number of 0 or more, found \(Int64(bitPattern: integer.bits))", at: start) }
@@ -104,19 +104,19 @@ public struct MsgpackReader {
     }
 
     /// A float of either width; `isSingle` tells which.
-    public mutating func readFloat() throws(InputError) -> (value: Double, isSingle: Bool) {
+    package mutating func readFloat() throws(InputError) -> (value: Double, isSingle: Bool) {
         if try expect(.float) == 0xca { return (Double(Float(bitPattern: UInt32(truncatingIfNeeded: try number(4)))), true) }
         return (Double(bitPattern: try number(8)), false)
     }
 
     /// The bytes of a str item; they need not be UTF-8.
-    public mutating func readStringBytes() throws(InputError) -> UnsafeRawBufferPointer {
+    package mutating func readStringBytes() throws(InputError) -> UnsafeRawBufferPointer {
         let tag = try expect(.string)
         return try range(tag <= 0xbf ? UInt64(tag & 0x1f) : try number(1 << Int(tag - 0xd9)))
     }
 
     /// A str item. - Throws: `InputError` also when it is no UTF-8.
-    public mutating func readString() throws(InputError) -> String {
+    package mutating func readString() throws(InputError) -> String {
         let start = offset
         let part = try readStringBytes()
         guard let string = String(validating: part, as: UTF8.self) else { throw refuse("a string is not UTF-8", at: start) }
@@ -124,21 +124,21 @@ public struct MsgpackReader {
     }
 
     /// The bytes of a bin item.
-    public mutating func readBinary() throws(InputError) -> UnsafeRawBufferPointer {
+    package mutating func readBinary() throws(InputError) -> UnsafeRawBufferPointer {
         let tag = try expect(.binary)
         return try range(try number(1 << Int(tag - 0xc4)))
     }
 
     /// The number of items that follow. Each takes a byte at least, so a false count cannot make the caller reserve more than the file is
     /// long.
-    public mutating func readArrayCount() throws(InputError) -> Int {
+    package mutating func readArrayCount() throws(InputError) -> Int {
         let start = offset
         let tag = try expect(.array)
         return try plausible(tag <= 0x9f ? UInt64(tag & 0x0f) : try number(tag == 0xdc ? 2 : 4), each: 1, at: start)
     }
 
     /// The number of pairs that follow.
-    public mutating func readMapCount() throws(InputError) -> Int {
+    package mutating func readMapCount() throws(InputError) -> Int {
         let start = offset
         let tag = try expect(.map)
         return try plausible(tag <= 0x8f ? UInt64(tag & 0x0f) : try number(tag == 0xde ? 2 : 4), each: 2, at: start)
@@ -150,7 +150,7 @@ public struct MsgpackReader {
     }
 
     /// An extension item: its type and its bytes.
-    public mutating func readExtended() throws(InputError) -> (type: Int8, bytes: UnsafeRawBufferPointer) {
+    package mutating func readExtended() throws(InputError) -> (type: Int8, bytes: UnsafeRawBufferPointer) {
         let tag = try expect(.extended)
         let count = tag >= 0xd4 ? UInt64(1) << UInt64(tag - 0xd4) : try number(1 << Int(tag - 0xc7))
         let type = Int8(truncatingIfNeeded: Int64(bitPattern: try number(1)))
@@ -158,7 +158,7 @@ public struct MsgpackReader {
     }
 
     /// Passes over the next item, whatever it is.
-    public mutating func skip(depth: Int = 0) throws(InputError) {
+    package mutating func skip(depth: Int = 0) throws(InputError) {
         guard depth < Self.depthLimit else { throw refuse("nested deeper than \(Self.depthLimit)", at: offset) }
         switch try peek() {
         case .null: try readNil()

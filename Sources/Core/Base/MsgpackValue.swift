@@ -1,7 +1,7 @@
 // Msgpack as a tree, for small files. In: foreign bytes. Out: `MsgpackValue`. Large maps are better pulled with `MsgpackReader`.
 
 /// One msgpack item. str and bin stay apart: thinc 7's files depend on the difference.
-public indirect enum MsgpackValue: Hashable, Sendable {
+package indirect enum MsgpackValue: Hashable, Sendable {
     case null
     case bool(Bool)
     /// Every integer of 0 or more, whatever its width in the file.
@@ -19,14 +19,14 @@ public indirect enum MsgpackValue: Hashable, Sendable {
 }
 
 /// One entry of a msgpack map.
-public struct MsgpackPair: Hashable, Sendable {
+package struct MsgpackPair: Hashable, Sendable {
     /// Any value: model files have str, bin and integer keys.
-    public var key: MsgpackValue
+    package var key: MsgpackValue
     /// What stands under the key.
-    public var value: MsgpackValue
+    package var value: MsgpackValue
 
     /// A pair.
-    public init(_ key: MsgpackValue, _ value: MsgpackValue) {
+    package init(_ key: MsgpackValue, _ value: MsgpackValue) {
         self.key = key
         self.value = value
     }
@@ -37,23 +37,23 @@ extension MsgpackValue {
     /// - Parameter place: file or message that the bytes come from, for errors.
     /// - Throws: `InputError` that names the offset: truncated, nested deeper than `MsgpackReader.depthLimit`, a string that is no
     ///   UTF-8, or bytes left over.
-    public init(decoding bytes: UnsafeRawBufferPointer, place: String) throws(InputError) {
+    package init(decoding bytes: UnsafeRawBufferPointer, place: String) throws(InputError) {
         var reader = MsgpackReader(bytes, place: place)
         self = try reader.readValue()
         guard reader.isAtEnd else { throw reader.refuse("\(bytes.count - reader.offset) bytes follow the end", at: reader.offset) }
     }
 
     /// The value of the first pair whose key equals `key`; nil when this is no map.
-    public subscript(key: MsgpackValue) -> MsgpackValue? {
+    package subscript(key: MsgpackValue) -> MsgpackValue? {
         guard case .map(let pairs) = self else { return nil }
         return pairs.first { $0.key == key }?.value
     }
 
     /// The value under a str key.
-    public subscript(key: String) -> MsgpackValue? { self[.string(key)] }
+    package subscript(key: String) -> MsgpackValue? { self[.string(key)] }
 
     /// An integer that fits Int.
-    public var integer: Int? {
+    package var integer: Int? {
         switch self {
         case .unsigned(let value): Int(exactly: value)
         case .negative(let value): Int(value)
@@ -62,29 +62,29 @@ extension MsgpackValue {
     }
 
     /// The text of a str item.
-    public var string: String? {
+    package var string: String? {
         if case .string(let value) = self { value } else { nil }
     }
 
     /// The bytes of a bin item.
-    public var binary: [UInt8]? {
+    package var binary: [UInt8]? {
         if case .binary(let value) = self { value } else { nil }
     }
 
     /// The items of an array.
-    public var array: [MsgpackValue]? {
+    package var array: [MsgpackValue]? {
         if case .array(let value) = self { value } else { nil }
     }
 
     /// The pairs of a map.
-    public var map: [MsgpackPair]? {
+    package var map: [MsgpackPair]? {
         if case .map(let value) = self { value } else { nil }
     }
 }
 
 extension MsgpackReader {
     /// The next item with everything in it.
-    public mutating func readValue(depth: Int = 0) throws(InputError) -> MsgpackValue {
+    package mutating func readValue(depth: Int = 0) throws(InputError) -> MsgpackValue {
         guard depth < Self.depthLimit else { throw refuse("nested deeper than \(Self.depthLimit)", at: offset) }
         switch try peek() {
         case .null:

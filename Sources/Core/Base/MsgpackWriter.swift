@@ -2,12 +2,12 @@
 
 /// Writes msgpack (github.com/msgpack/msgpack/blob/master/spec.md). Every number and length takes its shortest form, as msgpack-python's
 /// do.
-public struct MsgpackWriter {
+package struct MsgpackWriter {
     /// What has been written.
-    public private(set) var bytes: [UInt8] = []
+    package private(set) var bytes: [UInt8] = []
 
     /// - Parameter capacity: bytes to reserve.
-    public init(capacity: Int = 0) {
+    package init(capacity: Int = 0) {
         bytes.reserveCapacity(capacity)
     }
 
@@ -17,12 +17,12 @@ public struct MsgpackWriter {
     }
 
     /// A truth value.
-    public mutating func write(_ value: Bool) {
+    package mutating func write(_ value: Bool) {
         bytes.append(value ? 0xc3 : 0xc2)
     }
 
     /// A number of 0 or more.
-    public mutating func write(unsigned value: UInt64) {
+    package mutating func write(unsigned value: UInt64) {
         switch value {
         case 0...0x7f: bytes.append(UInt8(value))
         case 0...0xff: put(0xcc, UInt8(value))
@@ -33,7 +33,7 @@ public struct MsgpackWriter {
     }
 
     /// A text (str).
-    public mutating func write(string: String) {
+    package mutating func write(string: String) {
         let text = Array(string.utf8)
         switch text.count {
         case 0...31: bytes.append(0xa0 | UInt8(text.count))
@@ -45,7 +45,7 @@ public struct MsgpackWriter {
     }
 
     /// Raw bytes (bin), below 4 GiB.
-    public mutating func write(binary data: UnsafeRawBufferPointer) {
+    package mutating func write(binary data: UnsafeRawBufferPointer) {
         switch data.count {
         case 0...0xff: put(0xc4, UInt8(data.count))
         case 0...0xffff: put(0xc5, UInt16(data.count))
@@ -55,13 +55,13 @@ public struct MsgpackWriter {
     }
 
     /// ASCII text as raw bytes (bin): what Python writes for b"...".
-    public mutating func write(binaryText text: String) {
+    package mutating func write(binaryText text: String) {
         let data = Array(text.utf8)
         data.withUnsafeBytes { write(binary: $0) }
     }
 
     /// Announces an array of `count` items, which the caller then writes.
-    public mutating func beginArray(_ count: Int) {
+    package mutating func beginArray(_ count: Int) {
         switch count {
         case 0...15: bytes.append(0x90 | UInt8(count))
         case 0...0xffff: put(0xdc, UInt16(count))
@@ -70,7 +70,7 @@ public struct MsgpackWriter {
     }
 
     /// Announces a map of `count` pairs, which the caller then writes, key before value.
-    public mutating func beginMap(_ count: Int) {
+    package mutating func beginMap(_ count: Int) {
         switch count {
         case 0...15: bytes.append(0x80 | UInt8(count))
         case 0...0xffff: put(0xde, UInt16(count))

@@ -1,64 +1,64 @@
 // The one fixed binary tree over lanes. In: which nodes have arrived. Out: which of them to add, and in which order.
 
 /// A node of the reduction tree: the lanes from `index << level` to `(index + 1) << level`, those past the last lane left out.
-public struct TreeNode: Hashable, Sendable, Comparable {
+package struct TreeNode: Hashable, Sendable, Comparable {
     /// 0 for a leaf.
-    public var level: UInt8
-    public var index: UInt16
+    package var level: UInt8
+    package var index: UInt16
 
-    public init(level: UInt8, index: UInt16) {
+    package init(level: UInt8, index: UInt16) {
         self.level = level
         self.index = index
     }
 
     /// The leaf of one lane.
-    public init(lane: Int) { self.init(level: 0, index: UInt16(lane)) }
+    package init(lane: Int) { self.init(level: 0, index: UInt16(lane)) }
 
     /// By first lane, then by level: the order in which a depth-first walk meets them.
-    public static func < (a: TreeNode, b: TreeNode) -> Bool {
+    package static func < (a: TreeNode, b: TreeNode) -> Bool {
         let (firstA, firstB) = (Int(a.index) << a.level, Int(b.index) << b.level)
         return firstA == firstB ? a.level > b.level : firstA < firstB
     }
 }
 
 /// The reduction tree over lanes 0..<lanes.
-public struct ReductionTree: Sendable, Equatable {
+package struct ReductionTree: Sendable, Equatable {
     /// The largest number of lanes that a run may have: a node's index fits 16 bits, a level 8.
-    public static let maximumLanes = 4096
-    public let lanes: Int
+    package static let maximumLanes = 4096
+    package let lanes: Int
 
-    public init(lanes: Int) {
+    package init(lanes: Int) {
         precondition(lanes >= 1 && lanes <= Self.maximumLanes)
         self.lanes = lanes
     }
 
     /// The node that covers every lane.
-    public var root: TreeNode {
+    package var root: TreeNode {
         var level: UInt8 = 0
         while 1 << Int(level) < lanes { level += 1 }
         return TreeNode(level: level, index: 0)
     }
 
     /// Whether the node has a place in this tree; nodes from the wire are asked this first.
-    public func contains(_ node: TreeNode) -> Bool {
+    package func contains(_ node: TreeNode) -> Bool {
         node.level <= root.level && Int(node.index) << Int(node.level) < lanes
     }
 
     /// The lanes below a node.
-    public func lanes(below node: TreeNode) -> Range<Int> {
+    package func lanes(below node: TreeNode) -> Range<Int> {
         let first = Int(node.index) << Int(node.level)
         return first..<min(lanes, first + 1 << Int(node.level))
     }
 
     /// The two nodes below; the right one is nil where it has no lane.
-    public func children(of node: TreeNode) -> (left: TreeNode, right: TreeNode?) {
+    package func children(of node: TreeNode) -> (left: TreeNode, right: TreeNode?) {
         let left = TreeNode(level: node.level - 1, index: node.index * 2)
         let right = TreeNode(level: node.level - 1, index: node.index * 2 + 1)
         return (left, contains(right) ? right : nil)
     }
 
     /// The fewest nodes that cover exactly `held`: what a holder of these lanes sends.
-    public func maximalNodes(covering held: some Sequence<Int>) -> [TreeNode] {
+    package func maximalNodes(covering held: some Sequence<Int>) -> [TreeNode] {
         let held = Set(held)
         return cover(root) { node in lanes(below: node).allSatisfy(held.contains) } ?? partial(root, held)
     }
@@ -72,7 +72,7 @@ public struct ReductionTree: Sendable, Equatable {
 
     /// Nodes that `have` accepts and that cover each lane below `node` exactly once, in tree order; nil when some lane is missing.
     /// A node nearer the root is preferred: it stands for the same sum.
-    public func cover(_ node: TreeNode, have: (TreeNode) -> Bool) -> [TreeNode]? {
+    package func cover(_ node: TreeNode, have: (TreeNode) -> Bool) -> [TreeNode]? {
         if have(node) { return [node] }
         guard node.level > 0 else { return nil }
         let (left, right) = children(of: node)

@@ -2,22 +2,22 @@
 import CSodium
 
 /// A SHA-256 under way (FIPS 180-4), computed by libsodium. A copy goes on by itself.
-public struct SHA256: Sendable {
+package struct SHA256: Sendable {
     private var state = crypto_hash_sha256_state()
 
-    public init() { crypto_hash_sha256_init(&state) }
+    package init() { crypto_hash_sha256_init(&state) }
 
-    public mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    package mutating func update(_ bytes: UnsafeRawBufferPointer) {
         guard let start = bytes.baseAddress else { return }
         crypto_hash_sha256_update(&state, start.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
     }
 
-    public mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
+    package mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
 
-    public mutating func update(_ text: String) { update(Array(text.utf8)) }
+    package mutating func update(_ text: String) { update(Array(text.utf8)) }
 
     /// The digest of everything so far: 32 bytes.
-    public func finalize() -> [UInt8] {
+    package func finalize() -> [UInt8] {
         var copy = state
         return [UInt8](unsafeUninitializedCapacity: 32) { buffer, filled in
             if let start = buffer.baseAddress { crypto_hash_sha256_final(&copy, start) }
@@ -26,7 +26,7 @@ public struct SHA256: Sendable {
     }
 
     /// The digest of `bytes`.
-    public static func hash(_ bytes: [UInt8]) -> [UInt8] {
+    package static func hash(_ bytes: [UInt8]) -> [UInt8] {
         var hash = SHA256()
         hash.update(bytes)
         return hash.finalize()
@@ -35,7 +35,7 @@ public struct SHA256: Sendable {
 
 extension Sequence<UInt8> {
     /// Lower-case hexadecimal digits.
-    public var hex: String {
+    package var hex: String {
         let digits = Array("0123456789abcdef".utf8)
         return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }

@@ -4,16 +4,16 @@ import Glibc
 /// Names and types of the format (github.com/huggingface/safetensors, README, "Format"): 8 bytes of header length N, little-endian; N bytes
 /// of JSON, name -> {dtype, shape, data_offsets [begin, end)} and "__metadata__" of strings; then the arrays, little-endian, row-major,
 /// without gaps.
-public enum Safetensors {
+package enum Safetensors {
     /// Types of elements, by their names in the header.
-    public enum ElementType: String, Codable, Sendable, CaseIterable {
+    package enum ElementType: String, Codable, Sendable, CaseIterable {
         case float64 = "F64", float32 = "F32", float16 = "F16", bfloat16 = "BF16"
         case int64 = "I64", int32 = "I32", int16 = "I16", int8 = "I8"
         case uint64 = "U64", uint32 = "U32", uint16 = "U16", uint8 = "U8"
         case bool = "BOOL"
 
         /// Bytes of one element.
-        public var size: Int {
+        package var size: Int {
             switch self {
             case .float64, .int64, .uint64: 8
             case .float32, .int32, .uint32: 4
@@ -24,19 +24,19 @@ public enum Safetensors {
     }
 
     /// An array on its way into a file.
-    public struct Part {
+    package struct Part {
         /// Name in the file.
-        public var name: String
+        package var name: String
         /// Type of the elements.
-        public var type: ElementType
+        package var type: ElementType
         /// Sizes, row-major.
-        public var shape: [Int]
+        package var shape: [Int]
         /// Hands the array's bytes to the argument, in order, in any number of pieces.
         let stream: ((UnsafeRawBufferPointer) throws(InputError) -> Void) throws(InputError) -> Void
         var byteCount: Int { shape.reduce(type.size, *) }
 
         /// An array of floats that the part keeps alive.
-        public init(_ tensor: NamedTensor, name: String? = nil) {
+        package init(_ tensor: NamedTensor, name: String? = nil) {
             self.name = name ?? tensor.name
             type = .float32
             shape = tensor.shape
@@ -44,7 +44,7 @@ public enum Safetensors {
         }
 
         /// Words of 64 bits.
-        public init(_ table: NamedWords) {
+        package init(_ table: NamedWords) {
             name = table.name
             type = .uint64
             shape = table.shape
@@ -52,7 +52,7 @@ public enum Safetensors {
         }
 
         /// Floats that live in a buffer of the caller's, which must stay as it is until the file is written.
-        public init(name: String, shape: [Int], floats: UnsafeBufferPointer<Float>) {
+        package init(name: String, shape: [Int], floats: UnsafeBufferPointer<Float>) {
             precondition(floats.count == shape.reduce(1, *), "\(name): \(floats.count) values for shape \(shape)")
             self.name = name
             type = .float32
@@ -79,7 +79,7 @@ public enum Safetensors {
     /// Writes `parts` in their order, with `metadata` and, under "sha256", the digest of the whole file with the digest's own 64 digits as
     /// zeros: no bit of the file, the header's included, can change unseen.
     /// - Throws: `InputError` from the disk.
-    public static func write(_ parts: [Part], metadata: [String: String], to sink: inout FileSink) throws(InputError) {
+    package static func write(_ parts: [Part], metadata: [String: String], to sink: inout FileSink) throws(InputError) {
         var header = self.header(parts, metadata: metadata.merging([digestKey: emptyDigest]) { $1 })
         var hash = SHA256()
         header.withUnsafeBytes { hash.update($0) }
@@ -146,16 +146,16 @@ public enum Safetensors {
 }
 
 /// A named table of 64-bit words, for what is not numbers of the model (the random replacement words, say).
-public struct NamedWords: Equatable, Sendable {
+package struct NamedWords: Equatable, Sendable {
     /// Name in the file.
-    public var name: String
+    package var name: String
     /// Sizes, row-major.
-    public var shape: [Int]
+    package var shape: [Int]
     /// Row-major; `shape.reduce(1, *)` of them.
-    public var values: [UInt64]
+    package var values: [UInt64]
 
     /// - Parameter values: `shape.reduce(1, *)` of them.
-    public init(name: String, shape: [Int], values: [UInt64]) {
+    package init(name: String, shape: [Int], values: [UInt64]) {
         precondition(values.count == shape.reduce(1, *), "\(name): \(values.count) values for shape \(shape)")
         self.name = name
         self.shape = shape

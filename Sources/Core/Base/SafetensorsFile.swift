@@ -2,27 +2,27 @@
 import FoundationEssentials
 
 /// A safetensors file of any writer. The header is checked on opening: no later access can leave the file.
-public final class SafetensorsFile {
+package final class SafetensorsFile {
     /// One array of the file.
-    public struct Entry: Equatable, Sendable {
+    package struct Entry: Equatable, Sendable {
         /// Name in the header.
-        public var name: String
+        package var name: String
         /// Type of the elements.
-        public var type: Safetensors.ElementType
+        package var type: Safetensors.ElementType
         /// Sizes, row-major.
-        public var shape: [Int]
+        package var shape: [Int]
         /// Bytes of the array, counted from the file's start.
-        public var range: Range<Int>
+        package var range: Range<Int>
         /// Number of elements.
-        public var count: Int { range.count / type.size }
+        package var count: Int { range.count / type.size }
     }
 
     /// The file, for errors.
-    public let place: String
+    package let place: String
     /// "__metadata__" without the digest.
-    public let metadata: [String: String]
+    package let metadata: [String: String]
     /// In the order of the data.
-    public let entries: [Entry]
+    package let entries: [Entry]
     private let bytes: UnsafeRawBufferPointer
     /// Keeps the mapping or the array alive.
     private let owner: AnyObject
@@ -33,14 +33,14 @@ public final class SafetensorsFile {
 
     /// Maps the file at `path`.
     /// - Throws: `InputError` when it is missing or no safetensors file.
-    public convenience init(path: String) throws(InputError) {
+    package convenience init(path: String) throws(InputError) {
         let file = try MappedFile(path)
         try self.init(bytes: file.bytes, owner: file, place: path)
     }
 
     /// - Parameter owner: keeps `bytes` alive.
     /// - Throws: `InputError` that says what in the header is wrong.
-    public init(bytes: UnsafeRawBufferPointer, owner: AnyObject, place: String) throws(InputError) {
+    package init(bytes: UnsafeRawBufferPointer, owner: AnyObject, place: String) throws(InputError) {
         func refuse(_ what: String) -> InputError { InputError(what, at: place, remedy: Self.remedy) }
         guard bytes.count >= 8 else { throw refuse("not a safetensors file: \(bytes.count) bytes, a header takes 8 or more") }
         let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
@@ -87,7 +87,7 @@ public final class SafetensorsFile {
     /// Compares the file with its own digest (see `Safetensors.write`), reading all of it.
     /// - Returns: false when it carries none, as files of other writers.
     /// - Throws: `InputError` when any bit differs from what was written.
-    public func verifyDigest() throws(InputError) -> Bool {
+    package func verifyDigest() throws(InputError) -> Bool {
         guard let digest else { return false }
         let header = UnsafeRawBufferPointer(rebasing: bytes[..<headerEnd])
         guard digest.utf8.count == 64, let offset = Safetensors.digestOffset(inHeader: header) else {
@@ -108,7 +108,7 @@ public final class SafetensorsFile {
 
     /// The array of that entry as floats.
     /// - Throws: `InputError` when it is of another type.
-    public func floats(_ entry: Entry) throws(InputError) -> NamedTensor {
+    package func floats(_ entry: Entry) throws(InputError) -> NamedTensor {
         guard entry.type == .float32 else {
             throw InputError(
                 "tensor \(entry.name) is of type \(entry.type.rawValue), expected F32", at: place, remedy: "store it as float32")
@@ -118,7 +118,7 @@ public final class SafetensorsFile {
 
     /// The array of that entry as 64-bit words.
     /// - Throws: `InputError` when it is of another type.
-    public func words(_ entry: Entry) throws(InputError) -> NamedWords {
+    package func words(_ entry: Entry) throws(InputError) -> NamedWords {
         guard entry.type == .uint64 else {
             throw InputError("tensor \(entry.name) is of type \(entry.type.rawValue), expected U64", at: place, remedy: Self.remedy)
         }

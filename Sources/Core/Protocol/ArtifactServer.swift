@@ -2,8 +2,8 @@
 import Base
 
 /// What the coordinator has for its workers, by size. Workers know every size before they ask, so an honest request fits exactly.
-public struct ArtifactServer: Sendable {
-    public enum Answer: Equatable, Sendable {
+package struct ArtifactServer: Sendable {
+    package enum Answer: Equatable, Sendable {
         /// These bytes of a blob of that many.
         case part(Range<Int>, total: UInt64)
         /// Not here, now or any more: no answer is one, and the worker asks again.
@@ -22,17 +22,17 @@ public struct ArtifactServer: Sendable {
     /// - Parameters:
     ///   - modelFiles: bytes of each file of the vectors model, as the welcome lists them.
     ///   - texts: bytes of each shard's text.
-    public init(modelFiles: [UInt64], texts: [UInt64], vectorRows: Int, bytesPerRow: Int) {
+    package init(modelFiles: [UInt64], texts: [UInt64], vectorRows: Int, bytesPerRow: Int) {
         (self.modelFiles, self.texts) = (modelFiles, texts)
         (self.vectorRows, self.bytesPerRow) = (UInt64(max(0, vectorRows)), UInt64(max(0, bytesPerRow)))
     }
 
     /// A prepared shard lies in the cache.
-    public mutating func add(preparedShard shard: UInt32, byteCount: UInt64) { prepared[shard] = byteCount }
+    package mutating func add(preparedShard shard: UInt32, byteCount: UInt64) { prepared[shard] = byteCount }
 
-    public mutating func add(planOf byteCount: UInt64) { plan = byteCount }
+    package mutating func add(planOf byteCount: UInt64) { plan = byteCount }
 
-    public func answer(_ request: FetchRequest) -> Answer {
+    package func answer(_ request: FetchRequest) -> Answer {
         if case .rows = request.blob {} else if !request.rows.isEmpty { return .refusal("a request for \(request.blob) with vector rows") }
         let total: UInt64
         switch request.blob {
@@ -68,7 +68,7 @@ public struct ArtifactServer: Sendable {
 
 extension FetchRequest {
     /// The part of a blob of that many bytes that is asked for; nil when it begins at its end or beyond.
-    public func part(of total: UInt64) -> Range<Int>? {
+    package func part(of total: UInt64) -> Range<Int>? {
         guard offset < total, let start = Int(exactly: offset), let size = Int(exactly: total) else { return nil }
         return start..<start + Swift.min(size - start, Int(length))
     }

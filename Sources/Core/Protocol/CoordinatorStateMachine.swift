@@ -5,24 +5,24 @@
 import Base
 
 /// The coordinator as a value: the same machine runs in the program and in the simulation.
-public struct CoordinatorStateMachine: Sendable {
+package struct CoordinatorStateMachine: Sendable {
     /// What the machine must know of a run.
-    public struct Setup: Sendable {
-        public var run: UInt64
+    package struct Setup: Sendable {
+        package var run: UInt64
         /// JSON text of the run's description.
-        public var description: String
-        public var lanes: Int
+        package var description: String
+        package var lanes: Int
         /// Text bytes and cache key of every shard.
-        public var shards: [(textBytes: UInt64, key: CacheKey)]
-        public var minimumWorkers: Int
-        public var program: String
+        package var shards: [(textBytes: UInt64, key: CacheKey)]
+        package var minimumWorkers: Int
+        package var program: String
         /// BLAS core and fingerprint of the host that started the run; a worker that differs gives other bits.
-        public var blas: String
-        public var fingerprint: UInt64
-        public var strictBits: Bool
-        public var times = ProtocolTimes()
+        package var blas: String
+        package var fingerprint: UInt64
+        package var strictBits: Bool
+        package var times = ProtocolTimes()
 
-        public init(
+        package init(
             run: UInt64, description: String, lanes: Int, shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1,
             program: String, blas: String, fingerprint: UInt64, strictBits: Bool = false
         ) {
@@ -38,7 +38,7 @@ public struct CoordinatorStateMachine: Sendable {
         }
     }
 
-    public enum Event: Sendable {
+    package enum Event: Sendable {
         case tick
         case message(PeerID, WorkerMessage, payload: Payload?)
         case peerLost(PeerID, reason: String)
@@ -62,7 +62,7 @@ public struct CoordinatorStateMachine: Sendable {
         case stopRequested
     }
 
-    public enum Effect: Sendable, Equatable {
+    package enum Effect: Sendable, Equatable {
         case send(PeerID, CoordinatorMessage)
         /// An order, with the current parameters as payload or without.
         case order(PeerID, Order, withParameters: Bool)
@@ -91,14 +91,14 @@ public struct CoordinatorStateMachine: Sendable {
         case complete
     }
 
-    public enum LogLevel: Sendable, Equatable { case info, warning, error }
+    package enum LogLevel: Sendable, Equatable { case info, warning, error }
 
     /// A contribution that was accepted; nil buffer: nothing was selected in its lanes.
-    public struct Received: Sendable, Equatable {
-        public var node: TreeNode
-        public var contribution: Contribution
-        public var buffer: BufferID?
-        public var peer: PeerID
+    package struct Received: Sendable, Equatable {
+        package var node: TreeNode
+        package var contribution: Contribution
+        package var buffer: BufferID?
+        package var peer: PeerID
     }
 
     enum Phase: Sendable, Equatable { case preparing, planning, training, stepping, ended }
@@ -204,19 +204,19 @@ public struct CoordinatorStateMachine: Sendable {
     var saidWaiting = false
     var stopDeadline: Milliseconds?
     var stopping = false
-    public internal(set) var counters = Counters()
+    package internal(set) var counters = Counters()
 
     /// Numbers for metrics and tests.
-    public struct Counters: Sendable, Equatable {
-        public var refusals: UInt64 = 0
-        public var leasesMoved: UInt64 = 0
-        public var doubleLeases: UInt64 = 0
-        public var duplicates: UInt64 = 0
-        public var mismatches: UInt64 = 0
-        public var updates: UInt64 = 0
+    package struct Counters: Sendable, Equatable {
+        package var refusals: UInt64 = 0
+        package var leasesMoved: UInt64 = 0
+        package var doubleLeases: UInt64 = 0
+        package var duplicates: UInt64 = 0
+        package var mismatches: UInt64 = 0
+        package var updates: UInt64 = 0
     }
 
-    public init(_ setup: Setup, prepared: Set<UInt32> = []) {
+    package init(_ setup: Setup, prepared: Set<UInt32> = []) {
         self.setup = setup
         tree = ReductionTree(lanes: setup.lanes)
         bounds = RunBounds(lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes))
@@ -225,19 +225,19 @@ public struct CoordinatorStateMachine: Sendable {
     }
 
     /// A worker's name in messages for people.
-    public func name(of peer: PeerID) -> String { peers[peer]?.name ?? "a worker that has left" }
+    package func name(of peer: PeerID) -> String { peers[peer]?.name ?? "a worker that has left" }
     /// Workers that have been greeted.
-    public var workerCount: Int { peers.count }
+    package var workerCount: Int { peers.count }
     /// Shards that are not prepared yet.
-    public var unpreparedCount: Int { unprepared.count }
+    package var unpreparedCount: Int { unprepared.count }
     /// Lanes each greeted worker holds, in order of arrival: for the display.
-    public var loads: [(name: String, lanes: Int)] {
+    package var loads: [(name: String, lanes: Int)] {
         peers.sorted { $0.value.number < $1.value.number }.map { id, peer in
             (peer.name, lanes.filter { $0.active?.peer == id }.count)
         }
     }
 
-    public mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
+    package mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
         var out: [Effect] = []
         switch event {
         case .tick: tick(now, &out)

@@ -2,14 +2,14 @@
 import Base
 
 /// A blob that one side wants whole.
-public struct Wanted: Equatable, Sendable {
-    public var blob: BlobID
+package struct Wanted: Equatable, Sendable {
+    package var blob: BlobID
     /// Its size in bytes.
-    public var total: UInt64
+    package var total: UInt64
     /// Vector rows, for `.rows`.
-    public var rows: [UInt32]
+    package var rows: [UInt32]
 
-    public init(blob: BlobID, total: UInt64, rows: [UInt32] = []) {
+    package init(blob: BlobID, total: UInt64, rows: [UInt32] = []) {
         self.blob = blob
         self.total = total
         self.rows = rows
@@ -17,7 +17,7 @@ public struct Wanted: Equatable, Sendable {
 }
 
 /// The fetches of one side from one peer. Chunks may come in any order, twice or never.
-public struct FetchQueue: Sendable, Equatable {
+package struct FetchQueue: Sendable, Equatable {
     struct Request: Sendable, Equatable {
         var time: Milliseconds
         var repeats = 0
@@ -34,7 +34,7 @@ public struct FetchQueue: Sendable, Equatable {
     }
 
     /// What became of a chunk.
-    public enum Receipt: Equatable, Sendable {
+    package enum Receipt: Equatable, Sendable {
         /// Not asked for, or asked for and come before.
         case unexpected
         case stored
@@ -43,29 +43,29 @@ public struct FetchQueue: Sendable, Equatable {
     }
 
     private var items: [Item] = []
-    public init() {}
+    package init() {}
 
-    public var isEmpty: Bool { items.isEmpty }
+    package var isEmpty: Bool { items.isEmpty }
     /// Bytes still to come.
-    public var missingBytes: UInt64 {
+    package var missingBytes: UInt64 {
         items.reduce(0) { sum, item in
             let (next, overflow) = sum.addingReportingOverflow(item.wanted.total - item.received)
             return overflow ? .max : next
         }
     }
 
-    public func contains(_ blob: BlobID) -> Bool { items.contains { $0.wanted.blob == blob } }
+    package func contains(_ blob: BlobID) -> Bool { items.contains { $0.wanted.blob == blob } }
 
     /// Adds a blob once. An empty blob needs no fetch and is not added.
-    public mutating func add(_ wanted: Wanted) {
+    package mutating func add(_ wanted: Wanted) {
         guard wanted.total > 0, !contains(wanted.blob) else { return }
         items.append(Item(wanted: wanted))
     }
 
-    public mutating func remove(_ blob: BlobID) { items.removeAll { $0.wanted.blob == blob } }
+    package mutating func remove(_ blob: BlobID) { items.removeAll { $0.wanted.blob == blob } }
 
     /// Requests to send now: first those whose chunk is overdue, then new ones up to the window.
-    public mutating func pump(now: Milliseconds, retry: Milliseconds) -> [FetchRequest] {
+    package mutating func pump(now: Milliseconds, retry: Milliseconds) -> [FetchRequest] {
         var requests: [FetchRequest] = []
         var outstanding = items.reduce(0) { $0 + $1.underWay.count }
         for index in items.indices {
@@ -90,7 +90,7 @@ public struct FetchQueue: Sendable, Equatable {
     }
 
     /// Takes note of a chunk of `count` bytes. Its total and length must be those that were asked for.
-    public mutating func receive(_ chunk: Chunk, count: Int) -> Receipt {
+    package mutating func receive(_ chunk: Chunk, count: Int) -> Receipt {
         guard let index = items.firstIndex(where: { $0.wanted.blob == chunk.blob }) else { return .unexpected }
         let total = items[index].wanted.total
         guard chunk.total == total, items[index].underWay[chunk.offset] != nil,

@@ -2,15 +2,15 @@
 import Base
 
 /// A payload frame as the machines know it.
-public struct Payload: Sendable, Equatable {
-    public var buffer: BufferID
+package struct Payload: Sendable, Equatable {
+    package var buffer: BufferID
     /// Its bytes.
-    public var count: Int
-    public var hash: UInt64
+    package var count: Int
+    package var hash: UInt64
     /// Why the bytes cannot be what the header calls them, although they came undamaged; nil while nothing is wrong.
-    public var fault: String?
+    package var fault: String?
 
-    public init(buffer: BufferID, count: Int, hash: UInt64, fault: String? = nil) {
+    package init(buffer: BufferID, count: Int, hash: UInt64, fault: String? = nil) {
         self.buffer = buffer
         self.count = count
         self.hash = hash

@@ -2,44 +2,44 @@
 import Base
 
 /// A connection as a socket knows it: gone for ever when it ends.
-public struct PeerAddress: Hashable, Sendable {
-    public var listener: Int
-    public var identity: [UInt8]
+package struct PeerAddress: Hashable, Sendable {
+    package var listener: Int
+    package var identity: [UInt8]
 
-    public init(listener: Int, identity: [UInt8]) { (self.listener, self.identity) = (listener, identity) }
+    package init(listener: Int, identity: [UInt8]) { (self.listener, self.identity) = (listener, identity) }
 }
 
 /// The peers, greeted or not, with what waits to be sent to each. `Item` is a message as the shell sends it.
-public struct PeerTable<Item> {
+package struct PeerTable<Item> {
     /// Messages that may wait for a peer that takes none: a lease for every lane at a time, their withdrawal, and what else there is.
-    public let outboxLimit: Int
+    package let outboxLimit: Int
 
     /// Of them, when chunks are no longer added: several times what an honest peer asks for at a time.
     static var servedLimit: Int { 8 * WireLimits.window }
 
-    public struct Peer {
-        public let address: PeerAddress
+    package struct Peer {
+        package let address: PeerAddress
         /// It came through the socket that only this host's own workers know.
-        public let isLocal: Bool
+        package let isLocal: Bool
         /// What its hello says; 0 before.
-        public var processID: UInt32 = 0
+        package var processID: UInt32 = 0
         /// The key that its last message was encrypted with.
-        public var key = ""
-        public fileprivate(set) var outbox: [Item] = []
+        package var key = ""
+        package fileprivate(set) var outbox: [Item] = []
     }
 
-    public private(set) var peers: [PeerID: Peer] = [:]
+    package private(set) var peers: [PeerID: Peer] = [:]
     private var ids: [PeerAddress: PeerID] = [:]
     private var newest: PeerID = 0
 
-    public init(lanes: Int) { outboxLimit = 1_024 + 2 * lanes }
+    package init(lanes: Int) { outboxLimit = 1_024 + 2 * lanes }
 
-    public subscript(_ id: PeerID) -> Peer? { peers[id] }
+    package subscript(_ id: PeerID) -> Peer? { peers[id] }
 
-    public func id(at address: PeerAddress) -> PeerID? { ids[address] }
+    package func id(at address: PeerAddress) -> PeerID? { ids[address] }
 
     /// The peer at an address, which gets a name with its first message.
-    public mutating func admit(_ address: PeerAddress, isLocal: Bool) -> PeerID {
+    package mutating func admit(_ address: PeerAddress, isLocal: Bool) -> PeerID {
         if let id = ids[address] { return id }
         newest += 1
         ids[address] = newest
@@ -47,11 +47,11 @@ public struct PeerTable<Item> {
         return newest
     }
 
-    public mutating func note(_ id: PeerID, key: String) { peers[id]?.key = key }
+    package mutating func note(_ id: PeerID, key: String) { peers[id]?.key = key }
 
-    public mutating func note(_ id: PeerID, processID: UInt32) { peers[id]?.processID = processID }
+    package mutating func note(_ id: PeerID, processID: UInt32) { peers[id]?.processID = processID }
 
-    public mutating func forget(_ id: PeerID) {
+    package mutating func forget(_ id: PeerID) {
         guard let peer = peers.removeValue(forKey: id) else { return }
         ids[peer.address] = nil
     }
@@ -59,56 +59,56 @@ public struct PeerTable<Item> {
     // MARK: Messages
 
     /// Puts a message behind what waits for the peer.
-    public mutating func queue(_ item: Item, to id: PeerID) { peers[id]?.outbox.append(item) }
+    package mutating func queue(_ item: Item, to id: PeerID) { peers[id]?.outbox.append(item) }
 
     /// Asks every peer's socket whether the peer can still be reached. Where something waits already, that asks the same.
-    public mutating func queueProbes(_ probe: Item) {
+    package mutating func queueProbes(_ probe: Item) {
         for id in peers.keys where peers[id]?.outbox.isEmpty == true { peers[id]?.outbox.append(probe) }
     }
 
     /// The first messages that waited are on their way.
-    public mutating func sent(_ count: Int, to id: PeerID) { peers[id]?.outbox.removeFirst(count) }
+    package mutating func sent(_ count: Int, to id: PeerID) { peers[id]?.outbox.removeFirst(count) }
 
-    public var hasWaiting: Bool { peers.values.contains { !$0.outbox.isEmpty } }
+    package var hasWaiting: Bool { peers.values.contains { !$0.outbox.isEmpty } }
 
     /// Whether a peer may be sent bytes that it asks for: an honest one waits for those that are under way.
-    public func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
+    package func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
 
     /// Peers that take nothing for too long, in order of arrival.
-    public var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.sorted() }
+    package var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.sorted() }
 
     // MARK: Policy
 
     /// Peers that a list of keys does not admit any more. Local ones have none.
-    public func revoked(isAllowed: (String) -> Bool) -> [PeerID] {
+    package func revoked(isAllowed: (String) -> Bool) -> [PeerID] {
         peers.filter { !$0.value.isLocal && !isAllowed($0.value.key) }.keys.sorted()
     }
 
     /// Local peers that said to be this process.
-    public func local(processID: UInt32) -> [PeerID] { peers.filter { $0.value.isLocal && $0.value.processID == processID }.keys.sorted() }
+    package func local(processID: UInt32) -> [PeerID] { peers.filter { $0.value.isLocal && $0.value.processID == processID }.keys.sorted() }
 
     /// Whether a peer may introduce itself: over the local socket only who knows the token.
-    public func mayIntroduce(_ id: PeerID, token: UInt64, expected: UInt64) -> Bool { peers[id]?.isLocal != true || token == expected }
+    package func mayIntroduce(_ id: PeerID, token: UInt64, expected: UInt64) -> Bool { peers[id]?.isLocal != true || token == expected }
 }
 
 /// When to ask the sockets who is still there. libzmq tells its own thread of a lost connection first: ask at once, and a few times more.
 /// However many connections are lost, the pace is the same.
-public struct ProbeSchedule: Sendable, Equatable {
+package struct ProbeSchedule: Sendable, Equatable {
     private static let (firstPause, longestPause, duration): (Milliseconds, Milliseconds, Milliseconds) = (20, 320, 500)
     private var next: Milliseconds?
     private var pause: Milliseconds = 0
     private var until: Milliseconds = 0
 
-    public init() {}
+    package init() {}
 
     /// A connection was lost, whose is not known.
-    public mutating func connectionLost(_ now: Milliseconds) {
+    package mutating func connectionLost(_ now: Milliseconds) {
         until = now + Self.duration
         if next == nil { (next, pause) = (now, Self.firstPause) }
     }
 
     /// Whether to send probes now.
-    public mutating func isDue(_ now: Milliseconds) -> Bool {
+    package mutating func isDue(_ now: Milliseconds) -> Bool {
         guard let time = next, now >= time else { return false }
         next = now < until ? now + pause : nil
         pause = min(Self.longestPause, pause * 4)

@@ -2,32 +2,32 @@
 import Base
 
 /// Names a peer of the coordinator: given anew to each connection, never used twice.
-public typealias PeerID = UInt64
+package typealias PeerID = UInt64
 
 /// Names a buffer of the shell that a message brought; the machine says when it is let go.
-public typealias BufferID = UInt64
+package typealias BufferID = UInt64
 
 /// Time-outs and intervals. A test may shorten them.
-public struct ProtocolTimes: Sendable, Equatable {
+package struct ProtocolTimes: Sendable, Equatable {
     /// What was told and not answered is told again after this time.
-    public var reminder: Milliseconds = 2_000
+    package var reminder: Milliseconds = 2_000
     /// A worker that has said nothing for this long says `alive`.
-    public var alive: Milliseconds = 1_000
+    package var alive: Milliseconds = 1_000
     /// A peer that was not heard for this long is lost: its lanes move.
-    public var silence: Milliseconds = 8_000
+    package var silence: Milliseconds = 8_000
     /// The lease deadline: a lane that takes longer than this, and than `lateFactor` times the usual time, is leased a second time.
-    public var late: Milliseconds = 2_000
-    public var lateFactor: Milliseconds = 4
+    package var late: Milliseconds = 2_000
+    package var lateFactor: Milliseconds = 4
     /// A shard that takes longer to prepare is given to another worker too.
-    public var prepare: Milliseconds = 60_000
+    package var prepare: Milliseconds = 60_000
     /// A holder that neither opens its lane nor asks for anything for this long loses it to another.
-    public var opening: Milliseconds = 120_000
+    package var opening: Milliseconds = 120_000
     /// A worker that lost a lane to a second holder gets none for this long, doubled each time, at most 64 times this.
-    public var suspension: Milliseconds = 5_000
+    package var suspension: Milliseconds = 5_000
     /// After a request to stop, the open update may take this long to complete.
-    public var stop: Milliseconds = 2_000
+    package var stop: Milliseconds = 2_000
     /// A chunk that has not come is asked for again.
-    public var chunk: Milliseconds = 10_000
+    package var chunk: Milliseconds = 10_000
 
-    public init() {}
+    package init() {}
 }

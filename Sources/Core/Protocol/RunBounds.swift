@@ -2,9 +2,9 @@
 import Base
 
 /// The sizes of a run, against which every figure of a message is held. Nothing that passes can overflow or leave an array.
-public struct RunBounds: Sendable, Equatable {
+package struct RunBounds: Sendable, Equatable {
     /// Most threads of a worker, as its command line allows.
-    public static let maximumThreads = 1_024
+    package static let maximumThreads = 1_024
     /// Updates are counted below this: room for the arithmetic with them, and exact in JSON.
     static let maximumUpdates: UInt64 = 1 << 53
 
@@ -14,7 +14,7 @@ public struct RunBounds: Sendable, Equatable {
     /// Kept words of each lane, once the plan is made.
     var laneWords: [UInt64]?
 
-    public init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil) {
+    package init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil) {
         tree = ReductionTree(lanes: lanes)
         self.textBytes = textBytes
         self.laneWords = laneWords
@@ -22,7 +22,7 @@ public struct RunBounds: Sendable, Equatable {
 
     /// No text gives a longer prepared shard: a distinct word (its columns, vector rows and bytes) and a token (4) need a byte of text and
     /// more, a document (8) several.
-    public static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 1_024 + 4_096 }
+    package static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 1_024 + 4_096 }
 
     /// Why the introduction is none.
     static func objection(to hello: Hello) -> String? {

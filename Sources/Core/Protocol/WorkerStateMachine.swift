@@ -2,17 +2,17 @@
 import Base
 
 /// Work that may need blobs first.
-public enum Job: Hashable, Sendable {
+package enum Job: Hashable, Sendable {
     case prepare(shard: UInt32)
     case plan
     case lane(UInt16)
 }
 
 /// A worker as a value: the same machine runs in the program and in the simulation.
-public struct WorkerStateMachine: Sendable {
+package struct WorkerStateMachine: Sendable {
     /// What a job or a computation reports belongs to the membership and the open lane that it was begun for: the shell drops what was
     /// begun before the last `.join`, and gradients of a lane that was closed since.
-    public enum Event: Sendable {
+    package enum Event: Sendable {
         case tick
         case message(CoordinatorMessage, payload: Payload?)
         /// The description of the run is taken in: it has that many lanes.
@@ -36,19 +36,19 @@ public struct WorkerStateMachine: Sendable {
     }
 
     /// Figures of one lane's gradient.
-    public struct LaneResult: Sendable, Equatable {
-        public var selected: UInt64
-        public var words: UInt64
-        public var loss: Double
+    package struct LaneResult: Sendable, Equatable {
+        package var selected: UInt64
+        package var words: UInt64
+        package var loss: Double
 
-        public init(selected: UInt64, words: UInt64, loss: Double) {
+        package init(selected: UInt64, words: UInt64, loss: Double) {
             self.selected = selected
             self.words = words
             self.loss = loss
         }
     }
 
-    public enum Effect: Sendable, Equatable {
+    package enum Effect: Sendable, Equatable {
         case send(WorkerMessage)
         /// Take in the description of the run; forget every lane and job of the one before.
         case join(run: UInt64, description: String)
@@ -74,10 +74,10 @@ public struct WorkerStateMachine: Sendable {
         case leave(reason: String, Departure)
     }
 
-    public enum Departure: Sendable, Equatable { case refused, finished, paused, stopped }
+    package enum Departure: Sendable, Equatable { case refused, finished, paused, stopped }
 
     /// What the coordinator said of the blobs of a job.
-    public enum Ticket: Sendable, Equatable {
+    package enum Ticket: Sendable, Equatable {
         case shard(textBytes: UInt64, key: CacheKey)
         case plan(byteCount: UInt64)
     }
@@ -90,7 +90,7 @@ public struct WorkerStateMachine: Sendable {
         var sent: Set<TreeNode> = []
     }
 
-    public let hello: Hello
+    package let hello: Hello
     let times: ProtocolTimes
     /// nil from an introduction until it is answered.
     private var run: UInt64?
@@ -111,15 +111,15 @@ public struct WorkerStateMachine: Sendable {
     /// An earlier update of which another worker's answers may have come first: ours are still compared.
     private var owed: Work?
 
-    public init(hello: Hello, times: ProtocolTimes = ProtocolTimes()) {
+    package init(hello: Hello, times: ProtocolTimes = ProtocolTimes()) {
         self.hello = hello
         self.times = times
     }
 
     /// Whether a coordinator has welcomed the worker.
-    public var isMember: Bool { run != nil }
+    package var isMember: Bool { run != nil }
 
-    public mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
+    package mutating func handle(_ event: Event, now: Milliseconds) -> [Effect] {
         var out: [Effect] = []
         switch event {
         case .tick: tick(now, &out)

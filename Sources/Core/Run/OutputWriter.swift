@@ -5,12 +5,12 @@ import Glibc
 import Transport
 
 /// One helper thread that writes models, log lines and checkpoints in the order in which they were given.
-public final class OutputWriter: @unchecked Sendable {
+package final class OutputWriter: @unchecked Sendable {
     /// Gives the log's new length in bytes.
-    public typealias Task = (_ logByteCount: Int) throws(InputError) -> Int
+    package typealias Task = (_ logByteCount: Int) throws(InputError) -> Int
 
     /// What a task that failed does.
-    public enum Importance: Sendable {
+    package enum Importance: Sendable {
         /// It is given up with a warning; a later one takes its place.
         case optional
         /// It is tried again until `patience` is over; then the run stops with everything before it whole.
@@ -37,7 +37,7 @@ public final class OutputWriter: @unchecked Sendable {
     ///   - wake: signalled when something is to be said.
     ///   - patienceSeconds: how long a required file is tried again.
     /// - Throws: `InputError` when the system has no more threads to give.
-    public init(logByteCount: Int, wake: EventFD, patienceSeconds: Double = 60) throws(InputError) {
+    package init(logByteCount: Int, wake: EventFD, patienceSeconds: Double = 60) throws(InputError) {
         self.logByteCount = logByteCount
         self.wake = wake
         self.patienceSeconds = patienceSeconds
@@ -48,7 +48,7 @@ public final class OutputWriter: @unchecked Sendable {
     private static let mostWaiting = 8
 
     /// Blocks while too many wait: a full disk stops the training before it fills the memory.
-    public func add(_ name: String, _ importance: Importance, _ task: @escaping Task) {
+    package func add(_ name: String, _ importance: Importance, _ task: @escaping Task) {
         condition.lock()
         while queue.count >= Self.mostWaiting && failure == nil && !ended { condition.wait() }
         queue.append(Entry(name: name, importance: importance, task: task))
@@ -57,14 +57,14 @@ public final class OutputWriter: @unchecked Sendable {
     }
 
     /// Tasks that wait or run.
-    public var pending: Int {
+    package var pending: Int {
         condition.lock()
         defer { condition.unlock() }
         return queue.count + (working ? 1 : 0)
     }
 
     /// Warnings since the last call, and why the run must stop, if it must.
-    public func news() -> (warnings: [String], failure: InputError?) {
+    package func news() -> (warnings: [String], failure: InputError?) {
         condition.lock()
         defer {
             warnings = []
@@ -74,14 +74,14 @@ public final class OutputWriter: @unchecked Sendable {
     }
 
     /// Blocks until everything is written or writing has failed for good.
-    public func drain() {
+    package func drain() {
         condition.lock()
         while (!queue.isEmpty || working) && failure == nil { condition.wait() }
         condition.unlock()
     }
 
     /// Ends the thread after the task under way.
-    public func end() {
+    package func end() {
         condition.lock()
         ended = true
         condition.broadcast()

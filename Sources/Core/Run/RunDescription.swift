@@ -6,42 +6,42 @@ import Protocol
 import Text
 
 /// The run as the welcome tells it: enough to prepare shards and to set up the model.
-public struct RunDescription: Codable, Sendable {
+package struct RunDescription: Codable, Sendable {
     /// A file of the vectors model that tokenizing needs.
-    public struct File: Codable, Sendable, Equatable {
-        public var name: String
-        public var byteCount: UInt64
+    package struct File: Codable, Sendable, Equatable {
+        package var name: String
+        package var byteCount: UInt64
 
-        public init(name: String, byteCount: UInt64) {
+        package init(name: String, byteCount: UInt64) {
             self.name = name
             self.byteCount = byteCount
         }
     }
 
     /// Where workers on the coordinator's own host find things without asking for them.
-    public struct LocalPaths: Codable, Sendable, Equatable {
-        public var vectorsModel: String
+    package struct LocalPaths: Codable, Sendable, Equatable {
+        package var vectorsModel: String
         /// A job's files.
         package var text: JobTextFiles?
-        public var cache: String
+        package var cache: String
 
-        public init(vectorsModel: String, cache: String) {
+        package init(vectorsModel: String, cache: String) {
             self.vectorsModel = vectorsModel
             self.cache = cache
         }
     }
 
-    public var settings: TrainingSettings
+    package var settings: TrainingSettings
     /// What is trained.
-    public var spec: ModelSpec
+    package var spec: ModelSpec
     /// What a job's texts are; nil: spaCy 2's options.
     package var text: TextSettings?
-    public var modelFiles: [File]
+    package var modelFiles: [File]
     /// Names the model's tokenizing files in a cache.
-    public var modelDigest: String
-    public var local: LocalPaths?
+    package var modelDigest: String
+    package var local: LocalPaths?
 
-    public init(
+    package init(
         settings: TrainingSettings, spec: ModelSpec, modelFiles: [File], modelDigest: String, local: LocalPaths? = nil
     ) {
         self.settings = settings
@@ -52,7 +52,7 @@ public struct RunDescription: Codable, Sendable {
     }
 
     /// - Throws: `InputError` when the settings cannot be written as JSON, which has no infinity.
-    public func encoded() throws(InputError) -> String {
+    package func encoded() throws(InputError) -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         do { return String(decoding: try encoder.encode(self), as: UTF8.self) } catch {
@@ -75,7 +75,7 @@ public struct RunDescription: Codable, Sendable {
     private static let (mostFiles, mostFileBytes) = (64, UInt64(1) << 40)
 
     /// - Throws: `InputError` when the text is no description or its settings are out of range.
-    public static func decode(_ text: String) throws(InputError) -> RunDescription {
+    package static func decode(_ text: String) throws(InputError) -> RunDescription {
         guard let description = try? JSONDecoder().decode(RunDescription.self, from: Data(text.utf8)) else {
             throw InputError("the run's description cannot be read", at: "welcome", remedy: "install the same t2v on both hosts")
         }
@@ -107,17 +107,17 @@ public struct RunDescription: Codable, Sendable {
 }
 
 /// What is known once every shard is prepared: fetched by each worker.
-public struct RunPlan: Codable, Sendable {
-    public struct PlannedShard: Codable, Sendable, Equatable {
-        public var lane: Int
+package struct RunPlan: Codable, Sendable {
+    package struct PlannedShard: Codable, Sendable, Equatable {
+        package var lane: Int
         /// Number of its first line in the corpus: documents are named by their line.
-        public var firstLine: UInt64
-        public var key: CacheKey
+        package var firstLine: UInt64
+        package var key: CacheKey
         /// Bytes of the prepared shard.
-        public var byteCount: UInt64
-        public var digest: ShardDigest
+        package var byteCount: UInt64
+        package var digest: ShardDigest
 
-        public init(lane: Int, firstLine: UInt64, key: CacheKey, byteCount: UInt64, digest: ShardDigest) {
+        package init(lane: Int, firstLine: UInt64, key: CacheKey, byteCount: UInt64, digest: ShardDigest) {
             self.lane = lane
             self.firstLine = firstLine
             self.key = key
@@ -126,14 +126,14 @@ public struct RunPlan: Codable, Sendable {
         }
     }
 
-    public var updates: UpdatePlan
-    public var shards: [PlannedShard]
+    package var updates: UpdatePlan
+    package var shards: [PlannedShard]
     /// The random words as `WordFigures`.
-    public var randomWordFigures: [UInt64]
+    package var randomWordFigures: [UInt64]
     /// The same of the literal word `[MASK]`, with count 0.
-    public var maskWordFigures: [UInt64]
+    package var maskWordFigures: [UInt64]
 
-    public init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
+    package init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
         self.updates = updates
         self.shards = shards
         randomWordFigures = randomWords.figures
@@ -144,7 +144,7 @@ public struct RunPlan: Codable, Sendable {
 
     /// The random words and the word `[MASK]`.
     /// - Throws: `InputError` when the figures are of another schema, name vector rows that do not exist, or count beyond all numbers.
-    public func words(schema: FeatureSchema, vectorRows: Int) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
+    package func words(schema: FeatureSchema, vectorRows: Int) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
         func isSound(_ words: [(word: WordFeatures, count: UInt64)]) -> Bool {
             var total: UInt64 = 0
             for entry in words {
@@ -162,7 +162,7 @@ public struct RunPlan: Codable, Sendable {
     }
 
     /// - Throws: `InputError` when there is no JSON for it.
-    public func encoded() throws(InputError) -> [UInt8] {
+    package func encoded() throws(InputError) -> [UInt8] {
         do { return Array(try JSONEncoder().encode(self)) } catch {
             throw InputError("the run's plan cannot be encoded: \(error)", at: "plan", remedy: "check the settings")
         }
@@ -170,7 +170,7 @@ public struct RunPlan: Codable, Sendable {
 
     /// - Throws: `InputError` when the bytes are no plan of a run with these settings. What passes can be computed with: no sum overflows,
     ///   no division is by zero, no index leaves its table.
-    public static func decode(_ bytes: [UInt8], settings: TrainingSettings) throws(InputError) -> RunPlan {
+    package static func decode(_ bytes: [UInt8], settings: TrainingSettings) throws(InputError) -> RunPlan {
         func refuse(_ what: String) -> InputError {
             InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
         }
@@ -193,12 +193,12 @@ public struct RunPlan: Codable, Sendable {
     private static let mostLines: UInt64 = 1 << 53
 
     /// Shard numbers of a lane, in the corpus's order.
-    public func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
+    package func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
 }
 
 extension UpdatePlan {
     /// - Throws: `InputError` for a division that no corpus has with these settings: what passes never divides by zero or overflows.
-    public func validate(_ settings: TrainingSettings) throws(InputError) {
+    package func validate(_ settings: TrainingSettings) throws(InputError) {
         func refuse(_ what: String) -> InputError {
             InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
         }
@@ -215,7 +215,7 @@ extension UpdatePlan {
 
 extension TrainingSettings {
     /// - Throws: `InputError` that names the option whose value no run can have.
-    public func validate() throws(InputError) {
+    package func validate() throws(InputError) {
         func require(_ good: Bool, _ option: String, _ found: Any, _ expected: String) throws(InputError) {
             guard good else { throw InputError("\(option) is \(found)", at: "", remedy: "give \(expected)") }
         }

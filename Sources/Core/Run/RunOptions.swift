@@ -4,8 +4,8 @@ import FoundationEssentials
 import Numerics
 
 /// All options of `pretrain`, as config.json records them. Keys are spaCy's where spaCy has the option (spaCy 2.3 `cli/pretrain.py`).
-public struct RunOptions: Codable, Sendable, Equatable {
-    public var textsLoc: String
+package struct RunOptions: Codable, Sendable, Equatable {
+    package var textsLoc: String
     /// The job folder of a compiled spaCy 3 config; nil: spaCy 2's options.
     package var job: String?
     /// The texts of a job, in order; `textsLoc` names them for people.
@@ -16,33 +16,33 @@ public struct RunOptions: Codable, Sendable, Equatable {
     package var precision: Precision?
     /// Every learning rate is multiplied by `learnRateFactor`; nil: it is not.
     package var scaleLearnRate: Bool?
-    public var vectorsModel: String
-    public var outputDir: String
-    public var settings: TrainingSettings
-    public var nIter = 1000
-    public var nSaveEvery: Int?
-    public var initTok2vec: String?
-    public var initCheckpoint: String?
-    public var epochStart = 0
+    package var vectorsModel: String
+    package var outputDir: String
+    package var settings: TrainingSettings
+    package var nIter = 1000
+    package var nSaveEvery: Int?
+    package var initTok2vec: String?
+    package var initCheckpoint: String?
+    package var epochStart = 0
     /// More would overflow the count of updates of a large corpus.
-    public static let mostEpochs = 1_000_000
+    package static let mostEpochs = 1_000_000
     /// Local workers; 0: none.
-    public var workers = 1
+    package var workers = 1
     /// Local workers as the user asked for them; nil: as many as fit the machine.
-    public var askedWorkers: Int?
+    package var askedWorkers: Int?
     /// Lanes a local worker computes at a time.
-    public var threads = 1
-    public var bind: String?
-    public var minWorkers = 1
-    public var checkpointEvery = 300
-    public var keepCheckpoints = 3
-    public var strictBits = false
-    public var blasCore: String?
-    public var insecure = false
-    public var keyFile: String?
-    public var allowFile: String?
-    public var cache: String?
-    public var metrics: String?
+    package var threads = 1
+    package var bind: String?
+    package var minWorkers = 1
+    package var checkpointEvery = 300
+    package var keepCheckpoints = 3
+    package var strictBits = false
+    package var blasCore: String?
+    package var insecure = false
+    package var keyFile: String?
+    package var allowFile: String?
+    package var cache: String?
+    package var metrics: String?
 
     /// Words of an update for which learning rates are meant: spaCy's default.
     package static let unscaledWords = 3000
@@ -52,7 +52,7 @@ public struct RunOptions: Codable, Sendable, Equatable {
         scaleLearnRate == true ? (Double(settings.batchSize) / Double(Self.unscaledWords)).squareRoot() : 1
     }
 
-    public init(textsLoc: String, vectorsModel: String, outputDir: String, settings: TrainingSettings) {
+    package init(textsLoc: String, vectorsModel: String, outputDir: String, settings: TrainingSettings) {
         self.textsLoc = textsLoc
         self.vectorsModel = vectorsModel
         self.outputDir = outputDir
@@ -61,7 +61,7 @@ public struct RunOptions: Codable, Sendable, Equatable {
 
     /// JSON text, keys sorted, in snake case: `settings` stands in one level with the rest, as in spaCy's file.
     /// - Throws: `InputError` for a number that JSON does not have.
-    public func encoded() throws(InputError) -> String {
+    package func encoded() throws(InputError) -> String {
         do {
             var object = try Self.members(of: self)
             for (key, value) in object.removeValue(forKey: "settings")?.members ?? [:] { object[Self.spacyNames[key] ?? key] = value }
@@ -86,7 +86,7 @@ public struct RunOptions: Codable, Sendable, Equatable {
     ]
 
     /// The `--blas-core` of the run in a folder, needed before anything else is read; nil where there is no run, or none was given.
-    public static func blasCore(inFolder path: String) -> String? {
+    package static func blasCore(inFolder path: String) -> String? {
         let files = ["\(path)/t2v/run.json", "\(path)/config.json"]
         guard let data = files.lazy.compactMap({ FileManager.default.contents(atPath: $0) }).first,
             let options = try? JSONValue.parse([UInt8](data))
@@ -95,7 +95,7 @@ public struct RunOptions: Codable, Sendable, Equatable {
     }
 
     /// - Throws: `InputError` for text that is no configuration of this version.
-    public static func decode(_ text: String, place: String) throws(InputError) -> RunOptions {
+    package static func decode(_ text: String, place: String) throws(InputError) -> RunOptions {
         let damaged = InputError(
             "the configuration cannot be read", at: place, remedy: "use the t2v version that wrote it, or start a new run")
         guard var object = (try? JSONValue.parse(Array(text.utf8)))?.members else { throw damaged }
@@ -124,6 +124,6 @@ package enum Precision: String, Codable, Sendable, CaseIterable {
 }
 
 /// The program's version: both programs of a run must have the same.
-public enum Version {
-    public static let current = "0.2.0"
+package enum Version {
+    package static let current = "0.2.0"
 }

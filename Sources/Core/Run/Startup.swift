@@ -6,13 +6,13 @@ import Glibc
 import Numerics
 
 /// What must hold before any arithmetic.
-public enum Startup {
+package enum Startup {
     /// Checks the CPU, and starts the program anew once when OpenBLAS would not run with one thread or not with the wanted core: both are
     /// read
     /// from the environment before main.
     /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
     /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.
-    public static func prepare(blasCore: String?) throws(InputError) {
+    package static func prepare(blasCore: String?) throws(InputError) {
         // Whoever started us may ignore the deaths of children, which is inherited: then nobody could tell how a worker ended.
         signal(SIGCHLD, SIG_DFL)
         // Whoever started us may have blocked the signals that stop us: masks are inherited.
@@ -47,7 +47,7 @@ public enum Startup {
     }
 
     /// The program's file; nil when it was removed.
-    public static var ownPath: String? {
+    package static var ownPath: String? {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count)
         let path = String(decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -68,7 +68,7 @@ public enum Startup {
     }
 
     /// - Throws: `InputError` when a coordinator with that many local workers would run out of descriptors.
-    public static func requireOpenFiles(localWorkers: Int) throws(InputError) {
+    package static func requireOpenFiles(localWorkers: Int) throws(InputError) {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
         // Each: a pipe, a process descriptor, two memories, and its connection at both ends of libzmq.
@@ -88,16 +88,16 @@ public enum Startup {
     }
 
     /// Milliseconds of the monotonic clock.
-    public static func milliseconds() -> Milliseconds {
+    package static func milliseconds() -> Milliseconds {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Milliseconds(time.tv_sec) * 1000 + Milliseconds(time.tv_nsec) / 1_000_000
     }
 
     /// The host's memory, in bytes.
-    public static var memoryBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+    package static var memoryBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
 
-    public static var hostName: String {
+    package static var hostName: String {
         var buffer = [CChar](repeating: 0, count: 256)
         gethostname(&buffer, buffer.count - 1)
         return buffer.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }

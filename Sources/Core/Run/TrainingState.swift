@@ -9,13 +9,13 @@ import Protocol
 import Transport
 
 /// Parameters, optimizer and accumulators. One thread uses it; `snapshot` gives others a copy.
-public final class TrainingState {
-    public let settings: TrainingSettings
-    public let layout: ParameterLayout
-    public let spec: ModelSpec
-    public let coding: GradientCoding
-    public let optimizer: AdamOptimizer
-    public let buffers: OptimizerState
+package final class TrainingState {
+    package let settings: TrainingSettings
+    package let layout: ParameterLayout
+    package let spec: ModelSpec
+    package let coding: GradientCoding
+    package let optimizer: AdamOptimizer
+    package let buffers: OptimizerState
     private let gradient: UnsafeMutablePointer<Float>
     private let shared: SharedParameters?
     private let parameterCoding: ParameterCoding
@@ -31,16 +31,16 @@ public final class TrainingState {
     private let threads: Int
 
     /// Updates done.
-    public private(set) var update: UInt64 = 0
-    public private(set) var wordCount: UInt64 = 0
-    public private(set) var loss = 0.0
-    public private(set) var epochLoss = 0.0
-    public private(set) var selectedCount: UInt64 = 0
-    public private(set) var epochSelectedCount: UInt64 = 0
+    package private(set) var update: UInt64 = 0
+    package private(set) var wordCount: UInt64 = 0
+    package private(set) var loss = 0.0
+    package private(set) var epochLoss = 0.0
+    package private(set) var selectedCount: UInt64 = 0
+    package private(set) var epochSelectedCount: UInt64 = 0
 
     /// Starts from fresh weights; `load` may replace them.
     /// - Parameter sharesMemory: whether workers on this host are to read the parameters where they are made.
-    public init(settings: TrainingSettings, spec: ModelSpec, sharesMemory: Bool = false) {
+    package init(settings: TrainingSettings, spec: ModelSpec, sharesMemory: Bool = false) {
         self.settings = settings
         self.spec = spec
         layout = ParameterLayout(spec: spec)
@@ -64,15 +64,15 @@ public final class TrainingState {
     deinit { gradient.deallocate() }
 
     /// The descriptor of the memory that holds the parameters, for workers on this host.
-    public var sharedDescriptor: Int32? { shared?.memory.descriptor }
+    package var sharedDescriptor: Int32? { shared?.memory.descriptor }
 
     /// Replaces parameters by those of a file.
-    public func load(_ weights: InitialWeights, part: ParameterLayout.Part, place: String) throws(InputError) {
+    package func load(_ weights: InitialWeights, part: ParameterLayout.Part, place: String) throws(InputError) {
         try layout.load(weights.tensors, into: buffers.parameters, part: part, place: place)
     }
 
     /// Goes on from a checkpoint.
-    public func restore(_ checkpoint: Checkpoint, place: String) throws(InputError) {
+    package func restore(_ checkpoint: Checkpoint, place: String) throws(InputError) {
         try layout.load(checkpoint.parameters, into: buffers.parameters, place: place)
         try layout.load(checkpoint.moment1, into: buffers.moment1, place: place)
         try layout.load(checkpoint.moment2, into: buffers.moment2, place: place)
@@ -86,17 +86,17 @@ public final class TrainingState {
     }
 
     /// One version of the parameters, ready to be sent.
-    public struct Broadcast {
+    package struct Broadcast {
         /// The parameters as they travel: any number of sockets can send them without a copy.
-        public let message: ZMQMessage
+        package let message: ZMQMessage
         /// `Digest64.hash(blocks:)` of them.
-        public let hash: UInt64
+        package let hash: UInt64
         /// Stands for them among processes that share this one's memory.
-        public let reference: SharedReference?
+        package let reference: SharedReference?
     }
 
     /// The present version.
-    public func broadcast() -> Broadcast {
+    package func broadcast() -> Broadcast {
         let buffer: MessageBuffer
         if let current {
             buffer = current
@@ -150,10 +150,10 @@ public final class TrainingState {
     }
 
     /// What a worker sent for a node of the tree.
-    public typealias ReceivedNode = (node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)
+    package typealias ReceivedNode = (node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)
 
     /// Why an update was not applied. Nothing has changed then: parameters, moments, averages and figures are those of the version before.
-    public enum UpdateError: Error {
+    package enum UpdateError: Error {
         /// A payload does not decode.
         case undecodable(WireError)
         /// A loss or the norm of the reduced gradient is not a finite number. `nodes`: whose figures are not; empty when only the sum is.
@@ -161,7 +161,7 @@ public final class TrainingState {
     }
 
     /// Adds the received nodes along the tree and applies the optimizer.
-    public func apply(_ nodes: [ReceivedNode]) throws(UpdateError) {
+    package func apply(_ nodes: [ReceivedNode]) throws(UpdateError) {
         var found: [TreeNode: TreeOperand<GradientView>] = [:]
         var copies: [MessageBuffer] = []
         for entry in nodes {
@@ -243,32 +243,32 @@ public final class TrainingState {
     }
 
     /// Loss per selected word of the last update.
-    public private(set) var lastLossPerWord = 0.0
+    package private(set) var lastLossPerWord = 0.0
 
     /// Loss per selected word of the open epoch.
-    public var epochLossPerWord: Double { epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount) }
+    package var epochLossPerWord: Double { epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount) }
 
     /// Numbers the first update of a fresh run: `--epoch-start` epochs are behind it, so that nothing is drawn twice.
-    public func start(at update: UInt64) { self.update = update }
+    package func start(at update: UInt64) { self.update = update }
 
     /// A line of log.jsonl: spaCy's keys (2.3 `cli/pretrain.py`), and the epoch's loss per selected word.
-    public func logLine(epoch: UInt64) -> String {
+    package func logLine(epoch: UInt64) -> String {
         let perWord = epochLossPerWord
         return "{\"nr_word\":\(wordCount),\"loss\":\(loss),\"epoch_loss\":\(epochLoss),\"epoch\":\(epoch),"
             + "\"loss_per_selected_word\":\(perWord)}"
     }
 
     /// Called after an epoch's last update has been logged.
-    public func endEpoch() { (epochLoss, epochSelectedCount) = (0, 0) }
+    package func endEpoch() { (epochLoss, epochSelectedCount) = (0, 0) }
 
     /// A copy of this version, for the helper thread.
-    public func snapshot() -> Snapshot { Snapshot(self) }
+    package func snapshot() -> Snapshot { Snapshot(self) }
 
     /// One version of everything, copied.
-    public final class Snapshot: @unchecked Sendable {
+    package final class Snapshot: @unchecked Sendable {
         let layout: ParameterLayout
         let spec: ModelSpec
-        public var state = CheckpointState()
+        package var state = CheckpointState()
         private let floats: UnsafeMutablePointer<Float>
 
         init(_ training: TrainingState) {
@@ -292,19 +292,19 @@ public final class TrainingState {
         deinit { floats.deallocate() }
 
         /// What saved files hold: the averages, or without averages the parameters; without the head.
-        public func savedTensors() -> [NamedTensor] {
+        package func savedTensors() -> [NamedTensor] {
             layout.export(floats + (spec.optimizer.averages ? 3 : 0) * layout.count, part: .tok2vec)
         }
 
         /// `modelN.bin` of spaCy 2.
-        public func modelFile() throws(InputError) -> [UInt8] {
+        package func modelFile() throws(InputError) -> [UInt8] {
             guard spec.weightsFile == .thinc7, let seeds = EmbeddingSeeds(spec) else {
                 throw InputError("the model's weights file is a template", at: "model", remedy: "report this as a bug")
             }
             return try ThincTok2Vec(tensors: savedTensors(), seeds: seeds, place: "model").encoded()
         }
 
-        public func checkpoint(configuration: String, tables: [NamedWords]) -> Checkpoint {
+        package func checkpoint(configuration: String, tables: [NamedWords]) -> Checkpoint {
             var checkpoint = Checkpoint(spec: spec)
             checkpoint.parameters = layout.export(floats)
             checkpoint.moment1 = layout.export(floats + layout.count)

@@ -5,17 +5,17 @@ import Protocol
 import Transport
 
 /// Time of one update's way from the lanes' gradients to the next parameters, without the wire: two workers, each with half of the lanes.
-public struct UpdatePathProfile: Sendable {
+package struct UpdatePathProfile: Sendable {
     /// Of one worker: sum its lanes along the tree, encode, hash.
-    public var contributionSeconds: Double
+    package var contributionSeconds: Double
     /// Bytes of its payload.
-    public var contributionBytes: Int
+    package var contributionBytes: Int
     /// Of the coordinator: add two contributions along the tree, clip, Adam, averages, the next broadcast and its hash.
-    public var stepSeconds: Double
-    public var parameterCount: Int
+    package var stepSeconds: Double
+    package var parameterCount: Int
 
     /// Medians of the given number of updates, in CPU time of all threads.
-    public static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
+    package static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
         let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
         let settings = { var settings = TrainingSettings(); settings.lanes = max(2, lanes); return settings }()
         let training = TrainingState(settings: settings, spec: canned.spec, sharesMemory: true)
@@ -83,7 +83,7 @@ public struct UpdatePathProfile: Sendable {
     private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
     /// Two lines.
-    public var description: String {
+    package var description: String {
         func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e3).fixed(2)) ms" }
         return """
             worker, per update: sum of its lanes, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB

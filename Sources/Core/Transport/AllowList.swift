@@ -7,15 +7,15 @@ import Synchronization
 ///
 /// The file has one key a line with an optional name (see `KeyFile`). Whoever is taken out of it loses a session that is open: the
 /// coordinator asks `contains(message.userID)` for every message, and calls `refreshIfChanged()` about once a second and on SIGHUP.
-public final class AllowList: Sendable {
+package final class AllowList: Sendable {
     /// What a new reading of the file has changed.
-    public struct Change: Sendable, Equatable {
+    package struct Change: Sendable, Equatable {
         /// Keys that are let in now.
-        public var added: [PublicKey] = []
+        package var added: [PublicKey] = []
         /// Keys that are shut out now.
-        public var removed: [PublicKey] = []
+        package var removed: [PublicKey] = []
         /// The same keys as before.
-        public var isEmpty: Bool { added.isEmpty && removed.isEmpty }
+        package var isEmpty: Bool { added.isEmpty && removed.isEmpty }
     }
 
     /// What tells one content of the file from another without reading it.
@@ -33,28 +33,28 @@ public final class AllowList: Sendable {
     }
 
     /// The file.
-    public let path: String
+    package let path: String
     private let state: Mutex<State>
 
     /// - Throws: `InputError` when the file is missing or a line of it is malformed.
-    public init(path: String) throws(InputError) {
+    package init(path: String) throws(InputError) {
         self.path = path
         let stamp = AllowList.stamp(path)
         state = Mutex(State(names: try AllowList.read(path), stamp: stamp))
     }
 
     /// - Parameter userID: `RouterMessage.userID`: the public key in Z85.
-    public func contains(_ userID: String) -> Bool { state.withLock { $0.names[userID] != nil } }
+    package func contains(_ userID: String) -> Bool { state.withLock { $0.names[userID] != nil } }
 
     /// The name that stands behind the key in the file; empty when there is none.
-    public func name(of userID: String) -> String { state.withLock { $0.names[userID] ?? "" } }
+    package func name(of userID: String) -> String { state.withLock { $0.names[userID] ?? "" } }
 
     /// How many keys are let in.
-    public var count: Int { state.withLock { $0.names.count } }
+    package var count: Int { state.withLock { $0.names.count } }
 
     /// Reads the file again. On an error the list stays as it was: a half-written file must not shut the cluster out.
     /// - Throws: `InputError` when the file is missing or a line of it is malformed.
-    public func refresh() throws(InputError) -> Change {
+    package func refresh() throws(InputError) -> Change {
         // Taken before reading: a change in between is seen the next time.
         let stamp = AllowList.stamp(path)
         state.withLock { $0.stamp = stamp }
@@ -70,7 +70,7 @@ public final class AllowList: Sendable {
 
     /// Reads the file again if its inode, size or time of change differ from the last reading, good or bad.
     /// - Throws: as `refresh()`, once for each state of the file.
-    public func refreshIfChanged() throws(InputError) -> Change {
+    package func refreshIfChanged() throws(InputError) -> Change {
         let now = AllowList.stamp(path)
         return state.withLock { $0.stamp == now } ? Change() : try refresh()
     }

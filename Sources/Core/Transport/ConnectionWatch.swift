@@ -2,22 +2,22 @@
 import Base
 
 /// What a worker knows of its one connection. A value: time comes from outside.
-public struct ConnectionWatch: Sendable, Equatable {
+package struct ConnectionWatch: Sendable, Equatable {
     /// After a loss libzmq says within milliseconds when it will try again. Nothing for so long: it never will.
     static let giveUp: Milliseconds = 1_000
 
     /// Greeting and keys have been exchanged, and nothing was lost since.
-    public private(set) var isUp = false
+    package private(set) var isUp = false
     /// The last handshake that failed since the last one that succeeded.
-    public private(set) var failure: HandshakeFailure?
+    package private(set) var failure: HandshakeFailure?
     /// When the connection was lost without a new try since.
     private var lostAt: Milliseconds?
 
     /// Before the first connection.
-    public init() {}
+    package init() {}
 
     /// Takes note of an event.
-    public mutating func note(_ event: SocketEvent, now: Milliseconds) {
+    package mutating func note(_ event: SocketEvent, now: Milliseconds) {
         switch event {
         case .handshakeSucceeded: (isUp, failure, lostAt) = (true, nil, nil)
         case .connected, .connectRetried: (isUp, lostAt) = (false, nil)
@@ -28,7 +28,7 @@ public struct ConnectionWatch: Sendable, Equatable {
     }
 
     /// Whether libzmq has given up, so that only `DealerSocket.reconnect()` can help. Says so again every second until it does.
-    public mutating func needsReconnect(now: Milliseconds) -> Bool {
+    package mutating func needsReconnect(now: Milliseconds) -> Bool {
         guard let lost = lostAt, now >= lost + ConnectionWatch.giveUp else { return false }
         lostAt = now
         return true
@@ -36,22 +36,22 @@ public struct ConnectionWatch: Sendable, Equatable {
 }
 
 /// How long a worker waits for a coordinator that does not take it in. A value: time comes from outside.
-public struct WorkerPatience: Sendable, Equatable {
+package struct WorkerPatience: Sendable, Equatable {
     /// Ten minutes: longer than a coordinator takes to start or to come back; a batch job must not wait for ever.
-    public static let limit: Milliseconds = 600_000
+    package static let limit: Milliseconds = 600_000
 
     private var since: Milliseconds
 
-    public init(now: Milliseconds) { since = now }
+    package init(now: Milliseconds) { since = now }
 
     /// - Parameter isWell: the connection stands, and the coordinator has welcomed the worker.
-    public mutating func note(isWell: Bool, now: Milliseconds) { if isWell { since = now } }
+    package mutating func note(isWell: Bool, now: Milliseconds) { if isWell { since = now } }
 
-    public func isOver(now: Milliseconds) -> Bool { now >= since + Self.limit }
+    package func isOver(now: Milliseconds) -> Bool { now >= since + Self.limit }
 }
 
 /// Keeps a log readable when the same thing happens again and again: port scanners, a worker with a wrong key.
-public struct RepeatedMessages: Sendable {
+package struct RepeatedMessages: Sendable {
     /// The same text is let through once in this time.
     static let interval: Milliseconds = 60_000
     /// More different texts than this are forgotten: memory is bounded, whatever strangers send.
@@ -60,10 +60,10 @@ public struct RepeatedMessages: Sendable {
     private var last: [String: (at: Milliseconds, kept: Int)] = [:]
 
     /// Nothing said yet.
-    public init() {}
+    package init() {}
 
     /// - Returns: what to say now: `text`, with the number of times it was held back, or nil.
-    public mutating func admit(_ text: String, now: Milliseconds) -> String? {
+    package mutating func admit(_ text: String, now: Milliseconds) -> String? {
         if let entry = last[text], now < entry.at + RepeatedMessages.interval {
             last[text]?.kept += 1
             return nil
@@ -75,11 +75,11 @@ public struct RepeatedMessages: Sendable {
     }
 
     /// Lets every text through at once again: the state of things has changed.
-    public mutating func forget() { last = [:] }
+    package mutating func forget() { last = [:] }
 }
 
 /// Bounds a log whatever strangers send: a burst passes, then a few lines a second.
-public struct LogBudget: Sendable {
+package struct LogBudget: Sendable {
     /// Lines that pass at once, and how often one more does.
     static let burst = 200
     static let interval: Milliseconds = 200
@@ -89,10 +89,10 @@ public struct LogBudget: Sendable {
     private var heldBack = 0
 
     /// Nothing said yet.
-    public init() {}
+    package init() {}
 
     /// - Returns: `text`, with the number of lines that were held back before it, or nil: this one is.
-    public mutating func admit(_ text: String, now: Milliseconds) -> String? {
+    package mutating func admit(_ text: String, now: Milliseconds) -> String? {
         let more = (now - refilledAt) / LogBudget.interval
         if more > 0 {
             left = min(LogBudget.burst, left + Int(min(more, Milliseconds(LogBudget.burst))))

@@ -4,14 +4,14 @@ import CZMQ
 import Glibc
 
 /// What a dealer has received.
-public enum DealerEvent: Sendable {
+package enum DealerEvent: Sendable {
     case message(header: [UInt8], payload: ZMQMessage?)
     /// Not [header] or [header, payload]. Read to its end and thrown away.
     case malformed(reason: String)
 }
 
 /// How a connecting socket proves itself.
-public enum ClientSecurity: Sendable {
+package enum ClientSecurity: Sendable {
     /// No keys.
     case open
     /// CURVE: encrypted, to the holder of `server`'s secret key and nobody else.
@@ -19,11 +19,11 @@ public enum ClientSecurity: Sendable {
 }
 
 /// A DEALER. Create, use and let go on one thread. Never blocks.
-public struct DealerSocket: ~Copyable {
+package struct DealerSocket: ~Copyable {
     let core: SocketCore
 
     /// - Throws: `InputError` when libzmq refuses an option.
-    public init(_ context: ZMQContext, limits: SocketLimits, security: ClientSecurity) throws(InputError) {
+    package init(_ context: ZMQContext, limits: SocketLimits, security: ClientSecurity) throws(InputError) {
         let core = try SocketCore(context, type: ZMQ_DEALER, limits: limits)
         // No queue to a connection that does not exist: what was meant for a lost connection must not reach the next one.
         try core.set(ZMQ_IMMEDIATE, 1)
@@ -40,7 +40,7 @@ public struct DealerSocket: ~Copyable {
     /// But libzmq gives up for good, without a word, when the other end refuses the key or breaks the protocol
     /// (`session_base_t::engine_error`): `ConnectionWatch` notices, and `reconnect()` begins again.
     /// - Throws: `InputError` when the endpoint is malformed.
-    public func connect(_ endpoint: String) throws(InputError) {
+    package func connect(_ endpoint: String) throws(InputError) {
         let parsed = try Endpoint(endpoint)
         try core.set(ZMQ_IPV6, parsed.needsIPv6 ? 1 : 0)
         guard zmq_connect(core.raw, endpoint) == 0 else {
@@ -52,7 +52,7 @@ public struct DealerSocket: ~Copyable {
     /// Drops the connection, if there is one, and begins anew with the same endpoint. Say hello when `monitor` tells of the handshake:
     /// what is sent before may go into the connection that is being dropped.
     /// - Throws: `InputError` when libzmq refuses it.
-    public func reconnect() throws(InputError) {
+    package func reconnect() throws(InputError) {
         guard let endpoint = core.connectedTo else { return }
         // It fails when libzmq has given the endpoint up already; then there is nothing to drop.
         zmq_disconnect(core.raw, endpoint)
@@ -61,20 +61,20 @@ public struct DealerSocket: ~Copyable {
 
     /// Begins anew with other time-outs: those of a socket count for the connections that it makes from then on.
     /// - Throws: `InputError` when libzmq refuses it.
-    public func reconnect(_ limits: SocketLimits) throws(InputError) {
+    package func reconnect(_ limits: SocketLimits) throws(InputError) {
         for (option, value) in limits.integerOptions() { try core.set(option, value) }
         try reconnect()
     }
 
     /// What happened to the connection.
-    public var monitor: SocketMonitor { core.monitor }
+    package var monitor: SocketMonitor { core.monitor }
 
     /// Sends header and payload. `.wouldBlock` also when there is no connection at this moment; but a connection that has just been lost
     /// takes messages for a while, and they are lost with it. `payload` stays usable.
-    public func send(header: [UInt8], payload: ZMQMessage? = nil) -> SendResult { core.sendBody(header: header, payload: payload) }
+    package func send(header: [UInt8], payload: ZMQMessage? = nil) -> SendResult { core.sendBody(header: header, payload: payload) }
 
     /// The next message, or nil when none is waiting.
-    public func receive() -> DealerEvent? {
+    package func receive() -> DealerEvent? {
         switch core.receiveBody() {
         case nil: return nil
         case .parts(let header, let payload, _): return .message(header: header, payload: payload)

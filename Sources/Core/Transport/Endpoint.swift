@@ -4,24 +4,24 @@ import CLinux
 import Glibc
 
 /// A ZeroMQ endpoint: `tcp://HOST:PORT`, `ipc://PATH`, or `inproc://NAME` within the process.
-public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
+package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     /// The way the bytes go.
-    public enum Transport: String, Sendable { case tcp, ipc, inproc }
+    package enum Transport: String, Sendable { case tcp, ipc, inproc }
 
     /// The whole endpoint as it was given.
-    public let text: String
+    package let text: String
     /// What stands before `://`.
-    public let transport: Transport
+    package let transport: Transport
     /// tcp: the host without the brackets of an IPv6 address. ipc: the path.
-    public let host: String
+    package let host: String
     /// tcp only. 0 stands for `*` (any free port).
-    public let port: Int
+    package let port: Int
 
     /// As it was given.
-    public var description: String { text }
+    package var description: String { text }
 
     /// - Throws: `InputError` when it is not of a form that both programs can use.
-    public init(_ text: String) throws(InputError) {
+    package init(_ text: String) throws(InputError) {
         func wrong(_ what: String) -> InputError {
             InputError(what, at: text.isEmpty ? "endpoint" : text, remedy: "write tcp://HOST:PORT, tcp://[IPV6]:PORT or ipc://PATH")
         }
@@ -54,7 +54,7 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// Only processes of this host can reach it.
-    public var isLocal: Bool {
+    package var isLocal: Bool {
         guard transport == .tcp else { return true }
         var address = in_addr()
         if inet_pton(AF_INET, host, &address) == 1 { return UInt32(bigEndian: address.s_addr) >> 24 == 127 }
@@ -103,7 +103,7 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// Why nobody answers there, as far as one attempt tells; it may take seconds.
-    public func diagnosis() -> String {
+    package func diagnosis() -> String {
         guard transport == .tcp else { return "there is no socket at \(text)" }
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

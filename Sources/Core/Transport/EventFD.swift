@@ -4,12 +4,12 @@ import CLinux
 import Glibc
 
 /// A kernel counter with a descriptor that a `Poller` can wait for.
-public final class EventFD: Sendable {
+package final class EventFD: Sendable {
     /// Readable after `signal()` until `drain()`.
-    public let descriptor: Int32
+    package let descriptor: Int32
 
     /// - Throws: `InputError` when the process has no descriptor left.
-    public init() throws(InputError) {
+    package init() throws(InputError) {
         descriptor = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard descriptor >= 0 else {
             let why = String(cString: strerror(errno))
@@ -20,23 +20,23 @@ public final class EventFD: Sendable {
     deinit { close(descriptor) }
 
     /// Wakes the reader. From any thread.
-    public func signal() {
+    package func signal() {
         var one: UInt64 = 1
         _ = write(descriptor, &one, 8)
     }
 
     /// Resets it. - Returns: how often it was signalled since the last time; 0: not at all.
     @discardableResult
-    public func drain() -> UInt64 {
+    package func drain() -> UInt64 {
         var count: UInt64 = 0
         return read(descriptor, &count, 8) == 8 ? count : 0
     }
 }
 
 /// Counts signals and wakes the thread that waits. One per process; the handler does nothing but count and write to an eventfd.
-public final class SignalWatcher {
+package final class SignalWatcher {
     /// Readable after a signal has come.
-    public let event: EventFD
+    package let event: EventFD
     private let signals: [Int32]
 
     /// - Parameters:
@@ -44,7 +44,7 @@ public final class SignalWatcher {
     ///   - exitOnSecond: when a second one of `signals`, SIGHUP apart, comes, the process ends at once with this status, whatever it
     ///     is doing.
     /// - Throws: `InputError` when the process has no descriptor left or a signal cannot be caught.
-    public init(_ signals: [Int32], exitOnSecond: Int32? = nil) throws(InputError) {
+    package init(_ signals: [Int32], exitOnSecond: Int32? = nil) throws(InputError) {
         event = try EventFD()
         self.signals = signals
         for signal in signals {
@@ -59,8 +59,8 @@ public final class SignalWatcher {
     }
 
     /// How often `signal` has come since the start.
-    public func count(of signal: Int32) -> Int { Int(t2v_signal_count(signal)) }
+    package func count(of signal: Int32) -> Int { Int(t2v_signal_count(signal)) }
 
     /// How often SIGTERM and SIGINT have come.
-    public var stopRequests: Int { count(of: SIGTERM) + count(of: SIGINT) }
+    package var stopRequests: Int { count(of: SIGTERM) + count(of: SIGINT) }
 }

@@ -7,7 +7,7 @@ import Glibc
 ///
 /// A file holds one line `secret KEY [NAME]` or `public KEY [NAME]`, and comment lines that begin with `#`. The word in front makes a
 /// file that is given in the wrong place an error that says so, instead of a connection that never comes about.
-public enum KeyFile {
+package enum KeyFile {
     /// What a line of a key file or an allow-list says.
     enum Line: Equatable {
         case nothing
@@ -36,7 +36,7 @@ public enum KeyFile {
     /// - Returns: the paths, in the order above.
     /// - Throws: `InputError` when one of the files exists (nothing is changed then) or cannot be written.
     @discardableResult
-    public static func generate(in folder: String, roles: [String] = ["coordinator", "worker"]) throws(InputError) -> [String] {
+    package static func generate(in folder: String, roles: [String] = ["coordinator", "worker"]) throws(InputError) -> [String] {
         let files = roles.flatMap { ["\(folder)/\($0).key", "\(folder)/\($0).pub"] }
         for path in files where FileManager.default.fileExists(atPath: path) {
             throw InputError("the file exists and is not overwritten", at: path, remedy: "name another folder, or move the old keys away")
@@ -57,7 +57,7 @@ public enum KeyFile {
 
     /// - Returns: the key, and a warning when other users can read the file.
     /// - Throws: `InputError` when the file is missing or holds anything but one secret key. Never quotes what it holds.
-    public static func readSecret(_ path: String) throws(InputError) -> (key: SecretKey, warning: String?) {
+    package static func readSecret(_ path: String) throws(InputError) -> (key: SecretKey, warning: String?) {
         let (text, mode) = try read(path)
         var found: [SecretKey] = []
         for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
@@ -80,7 +80,7 @@ public enum KeyFile {
     }
 
     /// - Throws: `InputError` when the file is missing or holds anything but one public key.
-    public static func readPublic(_ path: String) throws(InputError) -> PublicKey {
+    package static func readPublic(_ path: String) throws(InputError) -> PublicKey {
         let keys = try readPublicList(path)
         guard keys.count == 1, let key = keys.first?.key else {
             throw InputError("\(keys.count) public keys in the file, 1 expected", at: path, remedy: "give the coordinator's .pub file")

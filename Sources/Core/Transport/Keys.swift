@@ -4,20 +4,20 @@ import CZMQ
 import Glibc
 
 /// A CURVE public key: who a peer is. 40 characters of Z85 (ZeroMQ RFC 32) for 32 bytes.
-public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
+package struct PublicKey: Sendable, Hashable, CustomStringConvertible {
     /// The key as people and files write it.
-    public let z85: String
+    package let z85: String
     /// The key.
-    public var description: String { z85 }
+    package var description: String { z85 }
 
     /// nil unless `z85` is 40 characters of Z85 that stand for 32 bytes.
-    public init?(z85: some StringProtocol) {
+    package init?(z85: some StringProtocol) {
         guard isZ85Key(z85) else { return nil }
         self.z85 = String(z85)
     }
 
     /// From ZAP's binary form. nil unless there are 32 bytes.
-    public init?(bytes: UnsafeRawBufferPointer) {
+    package init?(bytes: UnsafeRawBufferPointer) {
         var text = [CChar](repeating: 0, count: 41)
         guard bytes.count == 32, let start = bytes.baseAddress, zmq_z85_encode(&text, start.assumingMemoryBound(to: UInt8.self), 32) != nil
         else { return nil }
@@ -26,14 +26,14 @@ public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// A CURVE secret key. It does not print itself.
-public struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+package struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     let z85: String
     /// Never the key.
-    public var description: String { "(secret key)" }
+    package var description: String { "(secret key)" }
     /// Never the key.
-    public var debugDescription: String { description }
+    package var debugDescription: String { description }
     /// Empty, so that `dump` shows no key either.
-    public var customMirror: Mirror { Mirror(self, children: []) }
+    package var customMirror: Mirror { Mirror(self, children: []) }
 
     init?(z85: some StringProtocol) {
         guard isZ85Key(z85) else { return nil }
@@ -42,15 +42,15 @@ public struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringCon
 }
 
 /// A secret key and the public key that belongs to it.
-public struct KeyPair: Sendable {
+package struct KeyPair: Sendable {
     /// For everybody.
-    public let publicKey: PublicKey
+    package let publicKey: PublicKey
     /// For its owner only.
-    public let secretKey: SecretKey
+    package let secretKey: SecretKey
 
     /// A new pair.
     /// - Throws: `InputError` when libzmq is built without CURVE.
-    public static func generate() throws(InputError) -> KeyPair {
+    package static func generate() throws(InputError) -> KeyPair {
         while true {
             var (open, hidden) = ([CChar](repeating: 0, count: 41), [CChar](repeating: 0, count: 41))
             guard zmq_curve_keypair(&open, &hidden) == 0 else {
@@ -66,7 +66,7 @@ public struct KeyPair: Sendable {
 
     /// The pair that `secretKey` belongs to.
     /// - Throws: `InputError` when libzmq is built without CURVE.
-    public init(_ secretKey: SecretKey) throws(InputError) {
+    package init(_ secretKey: SecretKey) throws(InputError) {
         var open = [CChar](repeating: 0, count: 41)
         guard zmq_curve_public(&open, secretKey.z85) == 0, let publicKey = PublicKey(z85: KeyPair.text(open)) else {
             throw zmqError("cannot derive a public key", at: "libzmq", remedy: "install a libzmq that is built with libsodium")

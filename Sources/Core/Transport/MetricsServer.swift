@@ -8,7 +8,7 @@ import Synchronization
 /// A very small HTTP/1.1 server: two pages, no request bodies, one answer a connection, everything bounded.
 ///
 /// It listens when `init` returns and ends with the last reference.
-public final class MetricsServer: Sendable {
+package final class MetricsServer: Sendable {
     /// What its thread and its owner share.
     private final class Shared: Sendable {
         let latest = Mutex<(snapshot: MetricsSnapshot, at: ContinuousClock.Instant)>((MetricsSnapshot(), .now))
@@ -18,14 +18,14 @@ public final class MetricsServer: Sendable {
     }
 
     /// `HOST:PORT` it listens on, with the real port.
-    public let address: String
+    package let address: String
     private let shared: Shared
 
     /// - Parameters:
     ///   - address: `HOST:PORT`, `[IPV6]:PORT`, or `PORT` or `:PORT` for 127.0.0.1. Port 0: any free one.
     ///   - silenceSeconds: `/health` says 503 when `update` was not called for so long.
     /// - Throws: `InputError` when the address is malformed, not this host's or in use.
-    public init(_ address: String, silenceSeconds: Int = 30) throws(InputError) {
+    package init(_ address: String, silenceSeconds: Int = 30) throws(InputError) {
         let (host, port) = try MetricsServer.parse(address)
         let listener = try MetricsServer.listen(host, port, address)
         self.address = MetricsServer.name(of: listener)
@@ -46,7 +46,7 @@ public final class MetricsServer: Sendable {
     }
 
     /// Gives new figures; call it about once a second, also when nothing has changed: `/health` counts on it. From any thread.
-    public func update(_ snapshot: MetricsSnapshot) { shared.latest.withLock { $0 = (snapshot, .now) } }
+    package func update(_ snapshot: MetricsSnapshot) { shared.latest.withLock { $0 = (snapshot, .now) } }
 
     private static func page(_ path: String, _ snapshot: MetricsSnapshot, silent: Bool, _ silenceSeconds: Int) -> HTTPPage {
         switch path {

@@ -2,38 +2,38 @@
 import FoundationEssentials
 
 /// What the coordinator tells the outside about a run. Counters only grow while the process lives.
-public struct MetricsSnapshot: Sendable {
+package struct MetricsSnapshot: Sendable {
     /// What the coordinator is doing: "preparing", "waiting for workers", "training", "stopping", "finished".
-    public var state = "starting"
+    package var state = "starting"
     /// Applied updates of the whole run, those before a resume included.
-    public var updates = 0
+    package var updates = 0
     /// The epoch that is being trained, counted from 0.
-    public var epoch = 0
+    package var epoch = 0
     /// Words trained on in the whole run.
-    public var words = 0
+    package var words = 0
     /// Over the last seconds.
-    public var wordsPerSecond = 0.0
+    package var wordsPerSecond = 0.0
     /// Loss per selected word of the last update; nil before the first.
-    public var lossPerWord: Double?
+    package var lossPerWord: Double?
     /// Workers that hold a lease or could.
-    public var readyWorkers = 0
+    package var readyWorkers = 0
     /// All that are connected, those that still prepare included.
-    public var connectedWorkers = 0
+    package var connectedWorkers = 0
     /// Lanes that went from one worker to another, or were leased a second time.
-    public var leasesMoved = 0
+    package var leasesMoved = 0
     /// Reason -> how many peers or messages were refused for it. Use few, fixed reasons.
-    public var refusals: [String: Int] = [:]
+    package var refusals: [String: Int] = [:]
     /// Header and payload bytes from workers.
-    public var bytesReceived = 0
+    package var bytesReceived = 0
     /// Header and payload bytes to workers.
-    public var bytesSent = 0
+    package var bytesSent = 0
     /// When the last update was applied; nil before the first.
-    public var lastUpdate: Date?
+    package var lastUpdate: Date?
     /// When the last checkpoint was safe on disk; nil before the first.
-    public var lastCheckpoint: Date?
+    package var lastCheckpoint: Date?
 
     /// Nothing done yet.
-    public init() {}
+    package init() {}
 
     /// The page for `/metrics`.
     func prometheusText(now: Date) -> String {

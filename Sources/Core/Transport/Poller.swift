@@ -4,9 +4,9 @@ import CZMQ
 import Glibc
 
 /// Waits for any of its sockets and descriptors. Remove a socket before letting it go.
-public struct Poller {
+package struct Poller {
     /// The place of a socket or descriptor in this poller.
-    public struct Slot: Sendable, Hashable {
+    package struct Slot: Sendable, Hashable {
         let index: Int
     }
 
@@ -14,19 +14,19 @@ public struct Poller {
     private var free: [Int] = []
 
     /// Waits for nothing yet.
-    public init() {}
+    package init() {}
 
     /// - Parameter writable: wake also when a message could be sent. Say so only while one is waiting.
-    public mutating func add(_ socket: borrowing RouterSocket, writable: Bool = false) -> Slot { add(socket.core.raw, -1, writable) }
+    package mutating func add(_ socket: borrowing RouterSocket, writable: Bool = false) -> Slot { add(socket.core.raw, -1, writable) }
 
     /// - Parameter writable: wake also when a message could be sent. Say so only while one is waiting.
-    public mutating func add(_ socket: borrowing DealerSocket, writable: Bool = false) -> Slot { add(socket.core.raw, -1, writable) }
+    package mutating func add(_ socket: borrowing DealerSocket, writable: Bool = false) -> Slot { add(socket.core.raw, -1, writable) }
 
     /// Readable when the monitored socket has an event.
-    public mutating func add(_ monitor: SocketMonitor) -> Slot { add(monitor.raw, -1, false) }
+    package mutating func add(_ monitor: SocketMonitor) -> Slot { add(monitor.raw, -1, false) }
 
     /// A file descriptor: eventfd, pidfd, timerfd, pipe.
-    public mutating func add(descriptor: Int32, writable: Bool = false) -> Slot { add(nil, descriptor, writable) }
+    package mutating func add(descriptor: Int32, writable: Bool = false) -> Slot { add(nil, descriptor, writable) }
 
     private mutating func add(_ socket: UnsafeMutableRawPointer?, _ descriptor: Int32, _ writable: Bool) -> Slot {
         let events = Int16(ZMQ_POLLIN | (writable ? ZMQ_POLLOUT : 0))
@@ -40,14 +40,14 @@ public struct Poller {
     }
 
     /// Forgets a socket or descriptor. Its slot's number may come again.
-    public mutating func remove(_ slot: Slot) {
+    package mutating func remove(_ slot: Slot) {
         // poll() passes over a negative descriptor.
         items[slot.index] = zmq_pollitem_t(socket: nil, fd: -1, events: 0, revents: 0)
         free.append(slot.index)
     }
 
     /// Whether to wake also when the slot can be written.
-    public mutating func setWritable(_ slot: Slot, _ writable: Bool) {
+    package mutating func setWritable(_ slot: Slot, _ writable: Bool) {
         items[slot.index].events = Int16(ZMQ_POLLIN | (writable ? ZMQ_POLLOUT : 0))
     }
 
@@ -56,7 +56,7 @@ public struct Poller {
     /// - Returns: how many slots are ready. 0 after a time-out, or after a signal.
     /// - Throws: `InputError` when a socket or descriptor is closed (our own bug).
     @discardableResult
-    public mutating func wait(timeoutMilliseconds: Int?) throws(InputError) -> Int {
+    package mutating func wait(timeoutMilliseconds: Int?) throws(InputError) -> Int {
         let count = Int32(items.count)
         let ready = items.withUnsafeMutableBufferPointer { zmq_poll($0.baseAddress, count, timeoutMilliseconds ?? -1) }
         if ready >= 0 { return Int(ready) }
@@ -66,11 +66,11 @@ public struct Poller {
     }
 
     /// As of the last `wait`.
-    public func isReadable(_ slot: Slot) -> Bool { items[slot.index].revents & Int16(ZMQ_POLLIN) != 0 }
+    package func isReadable(_ slot: Slot) -> Bool { items[slot.index].revents & Int16(ZMQ_POLLIN) != 0 }
 
     /// As of the last `wait`.
-    public func isWritable(_ slot: Slot) -> Bool { items[slot.index].revents & Int16(ZMQ_POLLOUT) != 0 }
+    package func isWritable(_ slot: Slot) -> Bool { items[slot.index].revents & Int16(ZMQ_POLLOUT) != 0 }
 
     /// Descriptors only: an error, or the other end of a pipe is closed (which need not make it readable).
-    public func hasHungUp(_ slot: Slot) -> Bool { items[slot.index].revents & Int16(ZMQ_POLLERR) != 0 }
+    package func hasHungUp(_ slot: Slot) -> Bool { items[slot.index].revents & Int16(ZMQ_POLLERR) != 0 }
 }

@@ -4,28 +4,28 @@ import CZMQ
 import Glibc
 
 /// One message of a worker.
-public struct RouterMessage: Sendable {
+package struct RouterMessage: Sendable {
     /// libzmq's name of the connection: five bytes that never come back after it has ended.
-    public var identity: [UInt8]
+    package var identity: [UInt8]
     /// The first frame, copied.
-    public var header: [UInt8]
+    package var header: [UInt8]
     /// The second frame, if there is one, as libzmq received it.
-    public var payload: ZMQMessage?
+    package var payload: ZMQMessage?
     /// The worker's public key (Z85) that this very message was encrypted with; empty without CURVE.
-    public var userID: String
+    package var userID: String
     /// The other end's IP address; empty for ipc.
-    public var peerAddress: String
+    package var peerAddress: String
 }
 
 /// What a router has received.
-public enum RouterEvent: Sendable {
+package enum RouterEvent: Sendable {
     case message(RouterMessage)
     /// Not [header] or [header, payload]. Read to its end and thrown away.
     case malformed(identity: [UInt8], userID: String, peerAddress: String, reason: String)
 }
 
 /// How a listening socket knows its peers.
-public enum ServerSecurity: Sendable {
+package enum ServerSecurity: Sendable {
     /// No keys: only endpoints that no other host can reach may be bound.
     case localOnly
     /// No keys anywhere. The user has said `--insecure`.
@@ -35,13 +35,13 @@ public enum ServerSecurity: Sendable {
 }
 
 /// A ROUTER. Create, use and let go on one thread. Never blocks.
-public struct RouterSocket: ~Copyable {
+package struct RouterSocket: ~Copyable {
     let core: SocketCore
     private let security: ServerSecurity
     private let identityFrame = ZMQMessage()
 
     /// - Throws: `InputError` when libzmq refuses an option.
-    public init(_ context: ZMQContext, limits: SocketLimits, security: ServerSecurity) throws(InputError) {
+    package init(_ context: ZMQContext, limits: SocketLimits, security: ServerSecurity) throws(InputError) {
         let core = try SocketCore(context, type: ZMQ_ROUTER, limits: limits)
         // Without it, messages to a peer that is gone vanish without a word.
         try core.set(ZMQ_ROUTER_MANDATORY, 1)
@@ -65,7 +65,7 @@ public struct RouterSocket: ~Copyable {
 
     /// Listens. - Returns: the endpoint with the port that was chosen where `endpoint` ends with `:*` or `:0`.
     /// - Throws: `InputError` when the address is in use or not this host's, or others could reach it and there are no keys.
-    public func bind(_ endpoint: String) throws(InputError) -> String {
+    package func bind(_ endpoint: String) throws(InputError) -> String {
         let parsed = try Endpoint(endpoint)
         if case .localOnly = security, !parsed.isLocal {
             throw InputError(
@@ -80,17 +80,17 @@ public struct RouterSocket: ~Copyable {
     }
 
     /// What happened to connections.
-    public var monitor: SocketMonitor { core.monitor }
+    package var monitor: SocketMonitor { core.monitor }
 
     /// Sends header and payload to a peer. `payload` stays usable: its bytes are shared, not copied.
-    public func send(to identity: [UInt8], header: [UInt8], payload: ZMQMessage? = nil) -> SendResult {
+    package func send(to identity: [UInt8], header: [UInt8], payload: ZMQMessage? = nil) -> SendResult {
         let code = core.send(identity, more: true)
         guard code == 0 else { return SocketCore.result(code) }
         return core.sendBody(header: header, payload: payload)
     }
 
     /// The next message, or nil when none is waiting.
-    public func receive() -> RouterEvent? {
+    package func receive() -> RouterEvent? {
         guard let more = core.receive(into: identityFrame) else { return nil }
         let identity = [UInt8](identityFrame.data)
         // libzmq hands out whole messages: behind the identity there is at least one frame.

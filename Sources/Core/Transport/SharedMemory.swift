@@ -4,14 +4,14 @@ import CLinux
 import Glibc
 
 /// A piece of memory without a name that several processes map. It ends with the last of them.
-public final class SharedMemory: @unchecked Sendable {
+package final class SharedMemory: @unchecked Sendable {
     /// Inherited by a child that is given it; closed on exec otherwise.
-    public let descriptor: Int32
-    public let bytes: UnsafeMutableRawBufferPointer
+    package let descriptor: Int32
+    package let bytes: UnsafeMutableRawBufferPointer
 
     /// New memory of zeros; pages are taken when they are first written.
     /// - Throws: `InputError` when the system gives none.
-    public init(name: String, byteCount: Int) throws(InputError) {
+    package init(name: String, byteCount: Int) throws(InputError) {
         let made = t2v_memfd_create(name, UInt32(MFD_CLOEXEC))
         guard made >= 0 else { throw Self.failure("make") }
         descriptor = t2v_duplicate(made)
@@ -27,7 +27,7 @@ public final class SharedMemory: @unchecked Sendable {
 
     /// Memory that another process made.
     /// - Parameter descriptor: inherited; owned from now on.
-    public init(descriptor: Int32) throws(InputError) {
+    package init(descriptor: Int32) throws(InputError) {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_size > 0 else { throw Self.failure("find") }
         self.descriptor = descriptor
@@ -54,7 +54,7 @@ public final class SharedMemory: @unchecked Sendable {
     }
 
     /// The bytes that a reference names; nil when it points outside.
-    public func payload(_ reference: SharedReference) -> SharedPayload? {
+    package func payload(_ reference: SharedReference) -> SharedPayload? {
         let size = UInt64(bytes.count)
         guard reference.offset % 64 == 0, reference.offset <= size, reference.length <= size - reference.offset else { return nil }
         let start = Int(reference.offset)
@@ -63,8 +63,8 @@ public final class SharedMemory: @unchecked Sendable {
 }
 
 /// Bytes in shared memory that stand for a frame's body.
-public final class SharedPayload: PayloadBytes, @unchecked Sendable {
-    public let data: UnsafeRawBufferPointer
+package final class SharedPayload: PayloadBytes, @unchecked Sendable {
+    package let data: UnsafeRawBufferPointer
     private let memory: SharedMemory
 
     init(_ data: UnsafeRawBufferPointer, _ memory: SharedMemory) { (self.data, self.memory) = (data, memory) }
@@ -74,21 +74,21 @@ public final class SharedPayload: PayloadBytes, @unchecked Sendable {
 ///
 /// Each place has a stamp: 0 while it is written, then its update's number and 1. Who has computed from a place looks whether the stamp is
 /// still the same: if not, what he computed is from a mixture and is thrown away. Only one who is late by several updates meets that.
-public final class SharedParameters: @unchecked Sendable {
-    public let memory: SharedMemory
+package final class SharedParameters: @unchecked Sendable {
+    package let memory: SharedMemory
     private let stride: Int
     private static let header = 4096
     /// Places for whole versions.
     private static let places = 4
 
     /// - Parameter byteCount: of one version.
-    public init(byteCount: Int) throws(InputError) {
+    package init(byteCount: Int) throws(InputError) {
         stride = (byteCount + 4095) / 4096 * 4096
         memory = try SharedMemory(name: "t2v-parameters", byteCount: Self.header + Self.places * stride)
     }
 
     /// The places, for a pool.
-    public func buffers(byteCount: Int) -> [MessageBuffer] {
+    package func buffers(byteCount: Int) -> [MessageBuffer] {
         (0..<Self.places).map { place in
             let start = Self.header + place * stride
             return MessageBuffer(UnsafeMutableRawBufferPointer(rebasing: memory.bytes[start..<start + byteCount]), of: memory)
@@ -106,21 +106,21 @@ public final class SharedParameters: @unchecked Sendable {
     }
 
     /// From here until `publish` the place holds no version. Does nothing for a buffer that is not one of the places.
-    public func withdraw(_ buffer: MessageBuffer) {
+    package func withdraw(_ buffer: MessageBuffer) {
         guard let place = place(buffer), let stamp = stamp(place) else { return }
         t2v_store_before(stamp, 0)
     }
 
     /// The place holds a whole version.
     /// - Returns: what stands for it in a message; nil for a buffer that is not one of the places.
-    public func publish(_ buffer: MessageBuffer, update: UInt64) -> SharedReference? {
+    package func publish(_ buffer: MessageBuffer, update: UInt64) -> SharedReference? {
         guard let place = place(buffer), let stamp = stamp(place) else { return nil }
         t2v_store_after(stamp, update + 1)
         return SharedReference(offset: UInt64(Self.header + place * stride), length: UInt64(buffer.bytes.count), stamp: update + 1)
     }
 
     /// Whether the place still holds the version that the reference was made for. In any process.
-    public static func isWhole(_ reference: SharedReference, in memory: SharedMemory, byteCount: Int) -> Bool {
+    package static func isWhole(_ reference: SharedReference, in memory: SharedMemory, byteCount: Int) -> Bool {
         let stride = (byteCount + 4095) / 4096 * 4096
         guard let base = memory.bytes.baseAddress, reference.offset >= header else { return false }
         let place = (Int(reference.offset) - header) / stride

@@ -4,7 +4,7 @@ import CZMQ
 import Glibc
 
 /// The outcome of a send, which never blocks.
-public enum SendResult: Sendable, Equatable {
+package enum SendResult: Sendable, Equatable {
     /// Queued: libzmq's thread sends it. No promise that it arrives.
     case sent
     /// There is no such peer, or no longer.

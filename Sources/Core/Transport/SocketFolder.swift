@@ -6,16 +6,16 @@ import Glibc
 
 /// A folder only this user can enter, for the sockets of local workers. Removed when `remove()` is called or the object goes; what a killed
 /// process left is removed by the next one.
-public final class SocketFolder: @unchecked Sendable {
+package final class SocketFolder: @unchecked Sendable {
     /// Its absolute path.
-    public let path: String
+    package let path: String
     /// Locked as long as the process lives.
     private let lock: Int32
     private static let lockName = "lock"
 
     /// Makes a folder of mode 0700 with an unpredictable name in TMPDIR, or in /tmp where TMPDIR's path is too long for a socket's name.
     /// - Throws: `InputError` when no folder can be made.
-    public init() throws(InputError) {
+    package init() throws(InputError) {
         var parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
         if parent.isEmpty || parent.utf8.count > 70 { parent = "/tmp" }
         while parent.count > 1, parent.hasSuffix("/") { parent.removeLast() }
@@ -32,10 +32,10 @@ public final class SocketFolder: @unchecked Sendable {
     }
 
     /// `ipc://PATH/name`. - Parameter name: at most 20 bytes.
-    public func endpoint(_ name: String) -> String { "ipc://\(path)/\(name)" }
+    package func endpoint(_ name: String) -> String { "ipc://\(path)/\(name)" }
 
     /// Deletes the folder and the sockets in it. Can be called more than once.
-    public func remove() { SocketFolder.remove(path) }
+    package func remove() { SocketFolder.remove(path) }
 
     private static func remove(_ path: String) {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] { unlink("\(path)/\(name)") }

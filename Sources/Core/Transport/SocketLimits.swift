@@ -2,43 +2,43 @@
 import CZMQ
 
 /// The limits of a socket. libzmq's own defaults suit neither messages of megabytes nor hosts that vanish, so each one is set.
-public struct SocketLimits: Sendable, Equatable {
+package struct SocketLimits: Sendable, Equatable {
     /// Messages queued per peer before `send` says `.wouldBlock`. libzmq's 1,000 would be gigabytes of parameters for one slow peer.
-    public var sendHighWater = 64
+    package var sendHighWater = 64
     /// Messages queued per peer before libzmq stops reading from it, so that TCP slows the sender down.
-    public var receiveHighWater = 64
+    package var receiveHighWater = 64
     /// A peer that announces a longer frame is cut off before its bytes are read. 0 or less: no limit (libzmq's default).
-    public var maximumFrameBytes: Int64 = 256 << 20
+    package var maximumFrameBytes: Int64 = 256 << 20
     /// A longer header frame makes a message malformed: headers are copied, payloads are not.
-    public var maximumHeaderBytes = 1 << 20
+    package var maximumHeaderBytes = 1 << 20
     /// How long closing waits for unsent messages (the last ones say goodbye).
-    public var lingerMilliseconds = 1_000
+    package var lingerMilliseconds = 1_000
     /// A ping after this much time, so that a peer's silence means that it, or the way to it, is gone.
-    public var heartbeatIntervalMilliseconds = 2_000
+    package var heartbeatIntervalMilliseconds = 2_000
     /// A peer that has sent nothing whole for this long after a ping is cut off. A pong waits behind the message that is under way:
     /// this must be longer than the largest message takes (256 MiB at 1 Gbit/s: 2.2 s).
-    public var heartbeatTimeoutMilliseconds = 15_000
+    package var heartbeatTimeoutMilliseconds = 15_000
     /// A peer must have finished greeting and key exchange by then; idle connections of port scanners end here. libzmq: 30 s.
-    public var handshakeMilliseconds = 10_000
+    package var handshakeMilliseconds = 10_000
     /// A connection attempt without any answer is given up after this and tried again. The kernel's own limit is about two minutes.
-    public var connectMilliseconds = 5_000
+    package var connectMilliseconds = 5_000
     /// The first pause before connecting again; it doubles up to the maximum, with some chance in it.
-    public var reconnectMilliseconds = 100
+    package var reconnectMilliseconds = 100
     /// The longest pause before connecting again: how soon workers are back after the coordinator has returned.
-    public var maximumReconnectMilliseconds = 2_000
+    package var maximumReconnectMilliseconds = 2_000
     /// Connections that wait for accept: all workers of a large cluster come at the same moment. The kernel caps it at somaxconn.
-    public var backlog = 1_024
+    package var backlog = 1_024
     /// The kernel's own probes, besides heartbeats: they also keep the memory of firewalls and address translators fresh.
-    public var keepAliveIdleSeconds = 30
+    package var keepAliveIdleSeconds = 30
 
     /// The defaults above.
-    public init() {}
+    package init() {}
 
     /// Limits whose time-outs leave the largest message enough time on a slow link.
     /// - Parameters:
     ///   - largestMessageBytes: the longest frame that the peer has a reason to send.
     ///   - slowestLinkBytesPerSecond: default 12.5 MB/s (100 Mbit/s).
-    public init(largestMessageBytes: Int, slowestLinkBytesPerSecond: Int = 12_500_000) {
+    package init(largestMessageBytes: Int, slowestLinkBytesPerSecond: Int = 12_500_000) {
         // A TiB is as good as no limit, and nothing below overflows.
         let bytes = min(max(0, largestMessageBytes), 1 << 40)
         // The frame that is measured is the encrypted one with ZMTP's command around it.

@@ -5,7 +5,7 @@ import Glibc
 import Synchronization
 
 /// Why a handshake came to nothing.
-public enum HandshakeFailure: Sendable, Equatable {
+package enum HandshakeFailure: Sendable, Equatable {
     /// The other end hung up. On a worker, again and again: most often its `--server-key` is not the coordinator's key.
     case noDetail(errno: Int32)
     /// The other end breaks the protocol, speaks another mechanism (keys here, none there) or has another server key.
@@ -16,7 +16,7 @@ public enum HandshakeFailure: Sendable, Equatable {
 
 extension HandshakeFailure: CustomStringConvertible {
     /// For people: what happened and, where it is known, why.
-    public var description: String {
+    package var description: String {
         switch self {
         case .noDetail(let code):
             "the other end hung up (\(String(cString: strerror(code)))); if this continues, check the worker's --server-key"
@@ -35,7 +35,7 @@ enum ZMTP {
 }
 
 /// One event of a socket's connections.
-public enum SocketEvent: Sendable, Equatable {
+package enum SocketEvent: Sendable, Equatable {
     case listening(endpoint: String)
     case bindFailed(errno: Int32, endpoint: String)
     /// A connection came in; nothing is known of it but its address ("" for ipc, or when it is gone again).
@@ -54,7 +54,7 @@ public enum SocketEvent: Sendable, Equatable {
 }
 
 /// The events of one socket, read through an `inproc` PAIR. It lives and ends with its socket.
-public final class SocketMonitor {
+package final class SocketMonitor {
     private(set) var raw: UnsafeMutableRawPointer?
     private let context: ZMQContext
     /// Names are never used twice: libzmq frees them some time after the close.
@@ -82,7 +82,7 @@ public final class SocketMonitor {
     }
 
     /// The next event, or nil when none is waiting.
-    public func next() -> SocketEvent? {
+    package func next() -> SocketEvent? {
         guard let raw else { return nil }
         let (head, place) = (ZMQMessage(), ZMQMessage())
         guard SocketMonitor.read(raw, head), zmq_msg_more(head.raw) != 0, SocketMonitor.read(raw, place), head.count >= 6 else {

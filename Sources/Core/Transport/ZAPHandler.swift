@@ -8,15 +8,15 @@ import Synchronization
 /// Answers libzmq's question whether a peer may come in (ZAP, ZeroMQ RFC 27), on a thread of its own.
 ///
 /// It is live when `init` returns. One per context. It ends, and its thread with it, when the last reference goes.
-public final class ZAPHandler: Sendable {
+package final class ZAPHandler: Sendable {
     /// One connection that was not let in.
-    public struct Refusal: Sendable, Equatable {
+    package struct Refusal: Sendable, Equatable {
         /// The IP address of the other end.
-        public let address: String
+        package let address: String
         /// The key it proved to hold; nil when there was none, or it was malformed.
-        public let key: PublicKey?
+        package let key: PublicKey?
         /// For people.
-        public let reason: String
+        package let reason: String
     }
 
     /// What its thread and its owner share.
@@ -40,7 +40,7 @@ public final class ZAPHandler: Sendable {
 
     /// - Parameter wake: signalled when somebody was refused.
     /// - Throws: `InputError` when the context has a handler already.
-    public init(_ context: ZMQContext, allow: AllowList, wake: EventFD? = nil) throws(InputError) {
+    package init(_ context: ZMQContext, allow: AllowList, wake: EventFD? = nil) throws(InputError) {
         let shared = try Shared(wake: wake)
         self.shared = shared
         let started = DispatchSemaphore(value: 0)
@@ -72,7 +72,7 @@ public final class ZAPHandler: Sendable {
     }
 
     /// Those who were refused since the last call; the 1,000 first of them if there were more.
-    public func drainRefusals() -> [Refusal] {
+    package func drainRefusals() -> [Refusal] {
         shared.refusals.withLock { state in
             defer { state.waiting = [] }
             return state.waiting
@@ -80,7 +80,7 @@ public final class ZAPHandler: Sendable {
     }
 
     /// How many were refused since the start.
-    public var refusalCount: Int { shared.refusals.withLock { $0.total } }
+    package var refusalCount: Int { shared.refusals.withLock { $0.total } }
 }
 
 /// The REP socket of the handler's thread.

@@ -6,12 +6,12 @@ import Glibc
 /// One libzmq context: its I/O threads and the `inproc://` names. Sockets keep it alive; it ends after the last of them.
 ///
 /// Ending blocks until every socket is closed and its unsent messages are sent or `SocketLimits.lingerMilliseconds` has passed.
-public final class ZMQContext: @unchecked Sendable {
+package final class ZMQContext: @unchecked Sendable {
     let raw: UnsafeMutableRawPointer
 
     /// - Parameter ioThreads: libzmq's own threads. One moves about 1 GB/s in the clear and a quarter of that encrypted.
     /// - Throws: `InputError` when the process is out of file descriptors or memory.
-    public init(ioThreads: Int = 1) throws(InputError) {
+    package init(ioThreads: Int = 1) throws(InputError) {
         guard let raw = zmq_ctx_new() else { throw zmqError("cannot start libzmq", at: "") }
         self.raw = raw
         guard zmq_ctx_set(raw, ZMQ_IO_THREADS, Int32(clamping: ioThreads)) == 0 else {

@@ -3,14 +3,14 @@ import Base
 import CZMQ
 
 /// Memory that can be filled once and then sent to any number of peers without a copy. Aligned to 64 bytes, for vector loads.
-public final class MessageBuffer: @unchecked Sendable {
+package final class MessageBuffer: @unchecked Sendable {
     /// Fill it before the first message is made from it; libzmq's threads read it afterwards.
-    public let bytes: UnsafeMutableRawBufferPointer
+    package let bytes: UnsafeMutableRawBufferPointer
     /// Whose memory it is; nil: its own.
     private let owner: AnyObject?
 
     /// Uninitialized memory.
-    public init(byteCount: Int) {
+    package init(byteCount: Int) {
         bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
         owner = nil
     }
@@ -22,18 +22,18 @@ public final class MessageBuffer: @unchecked Sendable {
 }
 
 /// Buffers of one size that are used again when no message holds them any more. One thread uses it.
-public struct MessageBufferPool {
+package struct MessageBufferPool {
     private var buffers: [MessageBuffer] = []
     private let byteCount: Int
     private let limit: Int
 
     /// - Parameter buffers: to begin with; others are made when all of these are held, and `limit` of all are kept.
-    public init(byteCount: Int, limit: Int = 4, buffers: [MessageBuffer] = []) {
+    package init(byteCount: Int, limit: Int = 4, buffers: [MessageBuffer] = []) {
         (self.byteCount, self.limit, self.buffers) = (byteCount, limit, buffers)
     }
 
     /// One that nobody else holds; what it holds is of no account. The one that was given longest ago comes first.
-    public mutating func next() -> MessageBuffer {
+    package mutating func next() -> MessageBuffer {
         for index in buffers.indices where isKnownUniquelyReferenced(&buffers[index]) {
             let buffer = buffers.remove(at: index)
             buffers.append(buffer)
@@ -46,20 +46,20 @@ public struct MessageBufferPool {
 }
 
 /// A frame's body, wherever it lies.
-public protocol PayloadBytes: AnyObject, Sendable {
+package protocol PayloadBytes: AnyObject, Sendable {
     /// Valid as long as the object.
     var data: UnsafeRawBufferPointer { get }
 }
 
 extension PayloadBytes {
     /// The length in bytes.
-    public var count: Int { data.count }
+    package var count: Int { data.count }
 }
 
 /// A reference-counted frame body (libzmq's `zmq_msg_t`).
 ///
 /// Any thread may read `data` and drop the last reference; only the thread that owns the sockets sends it or calls `copy()`.
-public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
+package final class ZMQMessage: PayloadBytes, @unchecked Sendable {
     /// On the heap, since `data` of a short message points into the structure itself.
     let raw: UnsafeMutablePointer<zmq_msg_t>
 
@@ -67,14 +67,14 @@ public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
     init(adopting raw: UnsafeMutablePointer<zmq_msg_t>) { self.raw = raw }
 
     /// An empty message.
-    public init() {
+    package init() {
         raw = .allocate(capacity: 1)
         zmq_msg_init(raw)
     }
 
     /// A message that is `bytes` themselves: `owner` is kept alive until the last copy is sent and dropped.
     /// - Parameter bytes: must not change any more.
-    public init(sharing bytes: UnsafeRawBufferPointer, ownedBy owner: AnyObject) {
+    package init(sharing bytes: UnsafeRawBufferPointer, ownedBy owner: AnyObject) {
         raw = .allocate(capacity: 1)
         guard let start = bytes.baseAddress, bytes.count > 0 else {
             zmq_msg_init(raw)
@@ -89,7 +89,7 @@ public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
     }
 
     /// A message that is the whole of `buffer`.
-    public convenience init(sharing buffer: MessageBuffer) {
+    package convenience init(sharing buffer: MessageBuffer) {
         self.init(sharing: UnsafeRawBufferPointer(buffer.bytes), ownedBy: buffer)
     }
 
@@ -104,14 +104,14 @@ public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
 
     /// A message with its own copy of `bytes`.
     /// - Throws: `InputError` when there is no memory for it.
-    public convenience init(copying bytes: UnsafeRawBufferPointer) throws(InputError) {
+    package convenience init(copying bytes: UnsafeRawBufferPointer) throws(InputError) {
         try self.init(byteCount: bytes.count)
         if let target = zmq_msg_data(raw), let source = bytes.baseAddress { target.copyMemory(from: source, byteCount: bytes.count) }
     }
 
     /// A message with its own copy of `bytes`.
     /// - Throws: `InputError` when there is no memory for it.
-    public convenience init(_ bytes: [UInt8]) throws(InputError) {
+    package convenience init(_ bytes: [UInt8]) throws(InputError) {
         try self.init(byteCount: bytes.count)
         UnsafeMutableRawBufferPointer(start: zmq_msg_data(raw), count: bytes.count).copyBytes(from: bytes)
     }
@@ -122,10 +122,10 @@ public final class ZMQMessage: PayloadBytes, @unchecked Sendable {
     }
 
     /// The bytes, valid while this object is.
-    public var data: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: zmq_msg_data(raw), count: zmq_msg_size(raw)) }
+    package var data: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: zmq_msg_data(raw), count: zmq_msg_size(raw)) }
 
     /// Another reference to the same bytes. Sending does this by itself: `payload` stays usable after `send`.
-    public func copy() -> ZMQMessage {
+    package func copy() -> ZMQMessage {
         let other = ZMQMessage()
         zmq_msg_copy(other.raw, raw)
         return other

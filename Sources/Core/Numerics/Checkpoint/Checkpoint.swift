@@ -4,70 +4,70 @@ import FoundationEssentials
 import Glibc
 
 /// Where a run stands. All but the tensors, the configuration and the model; one JSON object in the file's metadata, under "state".
-public struct CheckpointState: Codable, Equatable, Sendable {
+package struct CheckpointState: Codable, Equatable, Sendable {
     /// Version of this layout. A reader refuses others.
-    public var formatVersion = Checkpoint.formatVersion
+    package var formatVersion = Checkpoint.formatVersion
     /// Optimizer updates done: the version of the parameters.
-    public var update = 0
+    package var update = 0
     /// Epoch of the next update, counted from `--epoch-start`, or from 0.
-    public var epoch = 0
+    package var epoch = 0
     /// The next update's number within its epoch.
-    public var epochUpdate = 0
+    package var epochUpdate = 0
     /// Seed of the run.
-    public var seed: UInt64 = 0
+    package var seed: UInt64 = 0
     /// L.
-    public var lanes = 0
+    package var lanes = 0
     /// Adam's step count t: 0 before the first update.
-    public var optimizerSteps = 0
+    package var optimizerSteps = 0
     /// Loss summed over the run.
-    public var loss = 0.0
+    package var loss = 0.0
     /// Loss summed over the open epoch.
-    public var epochLoss = 0.0
+    package var epochLoss = 0.0
     /// Selected words, which gave the run's loss.
-    public var selectedWords = 0
+    package var selectedWords = 0
     /// Selected words of the open epoch.
-    public var epochSelectedWords = 0
+    package var epochSelectedWords = 0
     /// Words of all updates: what log.jsonl calls nr_word.
-    public var wordCount = 0
+    package var wordCount = 0
     /// Length of log.jsonl; what follows it in the file belongs to updates that are done again.
-    public var logByteCount = 0
+    package var logByteCount = 0
     /// SHA-256 of the corpus, hexadecimal.
-    public var corpusHash = ""
+    package var corpusHash = ""
     /// SHA-256 of the vectors, hexadecimal.
-    public var vectorsHash = ""
+    package var vectorsHash = ""
     /// Whatever else the run must remember.
-    public var extra: [String: String] = [:]
+    package var extra: [String: String] = [:]
 
     /// The state before the first update.
-    public init() {}
+    package init() {}
 }
 
 /// Parameters, moments, averages and state of one version.
-public struct Checkpoint: Equatable, Sendable {
+package struct Checkpoint: Equatable, Sendable {
     /// Version of the file's layout.
-    public static let formatVersion = 2
+    package static let formatVersion = 2
     /// Value of the metadata's "format".
     static let formatName = "t2v-checkpoint"
 
     /// The tensors of each group under their own names, in spaCy's shapes, head included.
-    public var parameters: [NamedTensor] = []
+    package var parameters: [NamedTensor] = []
     /// Adam's first moments.
-    public var moment1: [NamedTensor] = []
+    package var moment1: [NamedTensor] = []
     /// Adam's second moments.
-    public var moment2: [NamedTensor] = []
+    package var moment2: [NamedTensor] = []
     /// The running averages that `modelN.bin` gets.
-    public var averages: [NamedTensor] = []
+    package var averages: [NamedTensor] = []
     /// The random replacement words and other tables.
-    public var tables: [NamedWords] = []
+    package var tables: [NamedWords] = []
     /// Where the run stands.
-    public var state = CheckpointState()
+    package var state = CheckpointState()
     /// The model that the tensors belong to.
-    public var spec: ModelSpec
+    package var spec: ModelSpec
     /// The text of config.json.
-    public var configuration = ""
+    package var configuration = ""
 
     /// An empty checkpoint, to be filled.
-    public init(spec: ModelSpec) { self.spec = spec }
+    package init(spec: ModelSpec) { self.spec = spec }
 
     /// Prefix of the tensors of a group, and of the tables.
     enum Group: String, CaseIterable {
@@ -77,7 +77,7 @@ public struct Checkpoint: Equatable, Sendable {
 
     /// Writes the file at `path` (see `AtomicFile.write`).
     /// - Throws: `InputError` from the disk.
-    public func write(to path: String) throws(InputError) {
+    package func write(to path: String) throws(InputError) {
         let groups: [(Group, [NamedTensor])] = [
             (.parameters, parameters), (.moment1, moment1), (.moment2, moment2), (.averages, averages),
         ]
@@ -113,7 +113,7 @@ public struct Checkpoint: Equatable, Sendable {
 
     /// Reads the file at `path` and compares it with its digest.
     /// - Throws: `InputError` when it is torn, altered, of another version, or no checkpoint of t2v.
-    public static func load(path: String) throws(InputError) -> Checkpoint {
+    package static func load(path: String) throws(InputError) -> Checkpoint {
         let file = try SafetensorsFile(path: path)
         guard try file.verifyDigest() else {
             throw InputError("no checkpoint of t2v, or a damaged one: it has no digest", at: path, remedy: "use an older checkpoint")

@@ -5,14 +5,14 @@ import FoundationEssentials
 import Glibc
 
 /// The folder in which a run keeps its last checkpoints, named checkpoint-<update>.safetensors. One process uses it at a time.
-public struct CheckpointStore: Sendable {
+package struct CheckpointStore: Sendable {
     /// The folder; it must be there.
-    public let folder: String
+    package let folder: String
     /// Number of checkpoints that stay.
-    public let keep: Int
+    package let keep: Int
 
     /// - Parameter keep: 1 or more.
-    public init(folder: String, keep: Int) {
+    package init(folder: String, keep: Int) {
         precondition(keep > 0, "keep must be positive")
         self.folder = folder
         self.keep = keep
@@ -21,13 +21,13 @@ public struct CheckpointStore: Sendable {
     private static let prefix = "checkpoint-", suffix = ".safetensors"
 
     /// The name of the checkpoint after `update` updates.
-    public static func name(update: Int) -> String { "\(prefix)\(update)\(suffix)" }
+    package static func name(update: Int) -> String { "\(prefix)\(update)\(suffix)" }
 
-    public func path(update: Int) -> String { "\(folder)/\(Self.name(update: update))" }
+    package func path(update: Int) -> String { "\(folder)/\(Self.name(update: update))" }
 
     /// The update numbers of the files that are there, oldest first.
     /// - Throws: `InputError` when the folder cannot be read.
-    public func updates() throws(InputError) -> [Int] {
+    package func updates() throws(InputError) -> [Int] {
         return try Path.names(in: folder).compactMap { name in
             guard name.hasPrefix(Self.prefix), name.hasSuffix(Self.suffix) else { return nil }
             guard let update = Int(name.dropFirst(Self.prefix.count).dropLast(Self.suffix.count)), update >= 0 else { return nil }
@@ -38,12 +38,12 @@ public struct CheckpointStore: Sendable {
 
     /// Writes `checkpoint`.
     /// - Throws: `InputError` from the disk.
-    public func write(_ checkpoint: Checkpoint) throws(InputError) { try checkpoint.write(to: path(update: checkpoint.state.update)) }
+    package func write(_ checkpoint: Checkpoint) throws(InputError) { try checkpoint.write(to: path(update: checkpoint.state.update)) }
 
     /// Names of files that are no longer kept: all but the last `keep`, and those of later updates: a run that resumed before them (they
     /// were damaged) makes those updates again.
     /// - Throws: `InputError` when the folder cannot be read.
-    public func stale(after update: Int) throws(InputError) -> [String] {
+    package func stale(after update: Int) throws(InputError) -> [String] {
         let present = try updates()
         let kept = Set(present.filter { $0 <= update }.suffix(keep))
         return present.filter { !kept.contains($0) }.map(Self.name)
@@ -52,7 +52,7 @@ public struct CheckpointStore: Sendable {
     /// The newest checkpoint that is whole.
     /// - Returns: nil where there is none, and one error for every newer file that was passed over: it names the file and what is wrong.
     /// - Throws: `InputError` when the folder cannot be read.
-    public func latestGood() throws(InputError) -> (checkpoint: Checkpoint?, skipped: [InputError]) {
+    package func latestGood() throws(InputError) -> (checkpoint: Checkpoint?, skipped: [InputError]) {
         var skipped: [InputError] = []
         for update in try updates().reversed() {
             let path = path(update: update)

@@ -2,11 +2,11 @@
 import Base
 
 /// The weights that a run starts from instead of random ones.
-public struct InitialWeights: Equatable, Sendable {
+package struct InitialWeights: Equatable, Sendable {
     /// With spaCy's names and shapes: a tok2vec, or with the head all parameters.
-    public var tensors: [NamedTensor]
+    package var tensors: [NamedTensor]
     /// The seeds that belong to the tables; nil where the file does not tell.
-    public var seeds: EmbeddingSeeds?
+    package var seeds: EmbeddingSeeds?
 
     package init(tensors: [NamedTensor], seeds: EmbeddingSeeds?) {
         (self.tensors, self.seeds) = (tensors, seeds)
@@ -15,7 +15,7 @@ public struct InitialWeights: Equatable, Sendable {
     /// `--init-tok2vec`: the tok2vec of a `modelN.bin`, spaCy's own included.
     /// - Throws: `InputError` that names the tensor which is missing, extra or misshapen for `settings`, both shapes, and the options
     ///   that fit.
-    public static func tok2vec(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
+    package static func tok2vec(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try ThincTok2Vec.load(path: path)
         let shape = Tok2VecShape(settings)
         try TensorCheck(
@@ -30,7 +30,7 @@ public struct InitialWeights: Equatable, Sendable {
     /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
     /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
-    public static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
+    package static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try SafetensorsFile(path: path)
         let isSealed = try file.verifyDigest()
         guard isSealed || file.metadata["format"] != Checkpoint.formatName else {

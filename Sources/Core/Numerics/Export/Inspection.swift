@@ -3,7 +3,7 @@ import Base
 
 /// Tells of a modelN.bin, spaCy's own included, or of a checkpoint: settings, shapes, seeds, and how `spacy train` loads it.
 /// - Throws: `InputError` when it is neither, or damaged.
-public func inspect(path: String) throws(InputError) -> String {
+package func inspect(path: String) throws(InputError) -> String {
     let file = try MappedFile(path)
     guard !file.bytes.isEmpty else { throw InputError("the file is empty", at: path, remedy: "give a modelN.bin or a checkpoint") }
     // A safetensors file has '{' after its 8 bytes of length; a weights file begins with a msgpack map of one entry.

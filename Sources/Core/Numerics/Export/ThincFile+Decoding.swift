@@ -6,14 +6,14 @@ extension ThincTok2Vec {
     /// itself loads by position and checks nothing; here every entry is compared with what its place asks for.
     /// - Parameter place: the file's path, for errors.
     /// - Throws: `InputError` that names the entry and the tensor. Nothing in the bytes is trusted.
-    public static func decode(_ bytes: UnsafeRawBufferPointer, place: String) throws(InputError) -> ThincTok2Vec {
+    package static func decode(_ bytes: UnsafeRawBufferPointer, place: String) throws(InputError) -> ThincTok2Vec {
         var decoder = ThincDecoder(reader: MsgpackReader(bytes, place: place), place: place)
         try decoder.decode()
         return try ThincTok2Vec(tensors: decoder.tensors, seeds: decoder.seeds, place: place)
     }
 
     /// Reads the bytes of a file; see above.
-    public static func decode(_ bytes: [UInt8], place: String) throws(InputError) -> ThincTok2Vec {
+    package static func decode(_ bytes: [UInt8], place: String) throws(InputError) -> ThincTok2Vec {
         let result = bytes.withUnsafeBytes { bytes in
             Result { () throws(InputError) in try decode(bytes, place: place) }
         }
@@ -21,7 +21,7 @@ extension ThincTok2Vec {
     }
 
     /// Reads the file at `path`, which is mapped.
-    public static func load(path: String) throws(InputError) -> ThincTok2Vec {
+    package static func load(path: String) throws(InputError) -> ThincTok2Vec {
         let file = try MappedFile(path)
         return try decode(file.bytes, place: path)
     }

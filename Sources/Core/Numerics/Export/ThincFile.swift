@@ -2,19 +2,19 @@
 import Base
 
 /// What `modelN.bin` of profile spacy2 holds: the tensors of a tok2vec, in spaCy's shapes, without the head, and the seeds of its tables.
-public struct ThincTok2Vec: Equatable, Sendable {
+package struct ThincTok2Vec: Equatable, Sendable {
     /// The settings that the tensors were made with.
-    public let shape: Tok2VecShape
+    package let shape: Tok2VecShape
     /// Seeds of the tables.
-    public let seeds: EmbeddingSeeds
+    package let seeds: EmbeddingSeeds
     /// In the order of `ParameterLayout`.
-    public let tensors: [NamedTensor]
+    package let tensors: [NamedTensor]
 
     /// - Parameters:
     ///   - tensors: exactly the tensors of one tok2vec, in any order, without the head.
     ///   - place: where they come from, for errors.
     /// - Throws: `InputError` that names a tensor which is missing, extra, doubled or does not fit the others.
-    public init(tensors: [NamedTensor], seeds: EmbeddingSeeds, place: String) throws(InputError) {
+    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds, place: String) throws(InputError) {
         let remedy = "give a whole tok2vec: `spacy pretrain` 2.1 to 2.3 and t2v write such files"
         let shapes = Dictionary(tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         guard let shape = Tok2VecShape(inferringFrom: shapes) else {
@@ -30,7 +30,7 @@ public struct ThincTok2Vec: Equatable, Sendable {
 
     /// The file's bytes, as thinc 7.0 to 7.4 write them (`neural/_classes/model.py`, `to_bytes`): a map "weights" -> one entry per layer,
     /// with the keys of the structure as msgpack bin and the names of dimensions and parameters as str.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         let floats = tensors.reduce(0) { $0 + $1.values.count }
         var writer = MsgpackWriter(capacity: 4 * floats + 256 * tensors.count + 4096)
         let byName = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })

@@ -1,22 +1,22 @@
 // The settings that a set of tensors was made with. In: names and shapes from a file. Out: width, depth, pieces, rows, vectors or not.
 
 /// What decides the shapes of a tok2vec's tensors. Files do not state it; it is read off their tensors.
-public struct Tok2VecShape: Equatable, Sendable {
+package struct Tok2VecShape: Equatable, Sendable {
     /// Width of the embeddings and convolutions.
-    public var width: Int
+    package var width: Int
     /// Number of convolutions.
-    public var depth: Int
+    package var depth: Int
     /// Maxout pieces of the convolutions.
-    public var pieces: Int
+    package var pieces: Int
     /// Rows of the NORM table; the other tables have half of them.
-    public var rows: Int
+    package var rows: Int
     /// Width of the static vectors that are an input; nil without `--use-vectors`.
-    public var vectorWidth: Int?
+    package var vectorWidth: Int?
     /// Static vectors are an input.
-    public var useVectors: Bool { vectorWidth != nil }
+    package var useVectors: Bool { vectorWidth != nil }
 
     /// Any numbers; `isPlausible` judges them.
-    public init(width: Int, depth: Int, pieces: Int, rows: Int, vectorWidth: Int?) {
+    package init(width: Int, depth: Int, pieces: Int, rows: Int, vectorWidth: Int?) {
         self.width = width
         self.depth = depth
         self.pieces = pieces
@@ -25,7 +25,7 @@ public struct Tok2VecShape: Equatable, Sendable {
     }
 
     /// What a run of these settings has.
-    public init(_ settings: TrainingSettings) {
+    package init(_ settings: TrainingSettings) {
         self.init(
             width: settings.width, depth: settings.depth, pieces: settings.pieces, rows: settings.rows,
             vectorWidth: settings.useVectors ? settings.vectorWidth : nil)
@@ -42,7 +42,7 @@ public struct Tok2VecShape: Equatable, Sendable {
 
     /// Reads the settings off the shapes of named tensors, which need not fit together; nil where a telling tensor is missing or has a
     /// shape that no settings give.
-    public init?(inferringFrom shapes: [String: [Int]]) {
+    package init?(inferringFrom shapes: [String: [Int]]) {
         guard let table = shapes["embed.norm.E"], table.count == 2 else { return nil }
         var depth = 0
         while shapes["encode.\(depth).W"] != nil { depth += 1 }
@@ -54,7 +54,7 @@ public struct Tok2VecShape: Equatable, Sendable {
     }
 
     /// Names and shapes of the tensors of `modelN.bin`, in the order of `ParameterLayout`, without the head.
-    public func tensors() -> [(name: String, shape: [Int])] {
+    package func tensors() -> [(name: String, shape: [Int])] {
         layout().tensors.filter { !$0.isHead }.map { ($0.name, $0.shape) }
     }
 

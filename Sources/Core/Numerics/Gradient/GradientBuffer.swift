@@ -3,13 +3,13 @@ import Base
 
 /// A dense gradient of `layout.count` floats that remembers the table rows a micro-batch touched, so that the others need be neither
 /// zeroed nor read.
-public final class GradientBuffer: @unchecked Sendable {
+package final class GradientBuffer: @unchecked Sendable {
     let floats: MutableFloats
     private let bitmap: UnsafeMutablePointer<UInt64>
     private let coding: GradientCoding
 
     /// A gradient of zeros.
-    public init(coding: GradientCoding) {
+    package init(coding: GradientCoding) {
         self.coding = coding
         floats = LargeMemory.allocate(byteCount: coding.count * 4).assumingMemoryBound(to: Float.self)
         floats.initialize(repeating: 0, count: coding.count)
@@ -23,7 +23,7 @@ public final class GradientBuffer: @unchecked Sendable {
     }
 
     /// Valid until the next gradient is computed into this buffer.
-    public var view: GradientView { coding.view(dense: floats, bitmap: bitmap) }
+    package var view: GradientView { coding.view(dense: floats, bitmap: bitmap) }
 
     /// Zeroes the rows of the last micro-batch.
     func clearRows() {
@@ -32,7 +32,7 @@ public final class GradientBuffer: @unchecked Sendable {
     }
 
     /// Rounds what is there to the precision in which gradients travel: a lane's gradient is rounded wherever it is added.
-    public func round() {
+    package func round() {
         guard coding.precision == .bf16 else { return }
         forTouchedRows { BFloat16.round($0, count: coding.width) }
         BFloat16.round(floats + coding.rows * coding.width, count: coding.restCount)

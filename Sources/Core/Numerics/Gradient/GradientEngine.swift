@@ -5,7 +5,7 @@
 import Text
 
 /// Rows of the vectors table.
-public protocol VectorRows: Sendable {
+package protocol VectorRows: Sendable {
     /// Floats of a row.
     var width: Int { get }
     /// `width` floats, valid as long as the table. `row` is a row that a micro-batch names.
@@ -13,16 +13,16 @@ public protocol VectorRows: Sendable {
 }
 
 /// What comes with a gradient.
-public struct ContributionStatistics: Sendable, Equatable {
+package struct ContributionStatistics: Sendable, Equatable {
     /// Sum of the losses of the selected tokens.
-    public var lossSum: Double
+    package var lossSum: Double
     /// Tokens that gave a loss.
-    public var selectedCount: Int
+    package var selectedCount: Int
     /// All tokens of the micro-batch.
-    public var wordCount: Int
+    package var wordCount: Int
 
     /// Statistics of one contribution.
-    public init(lossSum: Double, selectedCount: Int, wordCount: Int) {
+    package init(lossSum: Double, selectedCount: Int, wordCount: Int) {
         self.lossSum = lossSum
         self.selectedCount = selectedCount
         self.wordCount = wordCount
@@ -30,7 +30,7 @@ public struct ContributionStatistics: Sendable, Equatable {
 }
 
 /// Computes contributions on the calling thread, with one BLAS thread. One engine per compute thread: it owns its memory.
-public final class GradientEngine {
+package final class GradientEngine {
     let spec: ModelSpec
     let layout: ParameterLayout
     let mixer: Mixer
@@ -47,7 +47,7 @@ public final class GradientEngine {
     var account: KernelAccount?
 
     /// - Parameter vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil where the spec needs none.
-    public init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
+    package init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
         precondition(
             spec.vectorWidth == nil || vectors?.width == spec.vectorWidth,
             "vectors of width \(vectors?.width ?? 0), the spec says \(spec.vectorWidth ?? 0)")
@@ -70,7 +70,7 @@ public final class GradientEngine {
     /// reaches is +0.0. The same bits for the same arguments, on hosts of one numeric fingerprint.
     /// - Parameter version: of the parameters: their weights are then packed once for all micro-batches with the same number, which pays
     ///   from two on. Nil: for this one alone.
-    public func gradient(
+    package func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil,
         into gradient: UnsafeMutablePointer<Float>
     ) -> ContributionStatistics {
@@ -86,7 +86,7 @@ public final class GradientEngine {
 
     /// The same, into a buffer that this engine or another has filled before: only rows that were touched are zeroed. Without a selected
     /// token the buffer stays as it is.
-    public func gradient(
+    package func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil, into buffer: GradientBuffer
     ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }

@@ -2,7 +2,7 @@
 import Base
 
 /// The kernels that a profile tells apart.
-public enum StepKernel: String, CaseIterable, Sendable {
+package enum StepKernel: String, CaseIterable, Sendable {
     case prepare = "prepare micro-batch"
     case clear = "clear gradient"
     case hashEmbed = "hash embeddings"

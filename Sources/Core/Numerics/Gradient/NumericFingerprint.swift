@@ -5,23 +5,23 @@ import Base
 ///
 /// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words are hashed: small matrix products
 /// alone miss differences between kernels, because a row's bits depend on the number of rows.
-public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
+package struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
     /// Hash over the bits of all gradients and losses.
-    public let hash: UInt64
+    package let hash: UInt64
     /// OpenBLAS's kernel family.
-    public let coreName: String
+    package let coreName: String
     /// OpenBLAS's version and build options.
-    public let configuration: String
+    package let configuration: String
 
     /// One that another host sent.
-    public init(hash: UInt64, coreName: String, configuration: String) {
+    package init(hash: UInt64, coreName: String, configuration: String) {
         self.hash = hash
         self.coreName = coreName
         self.configuration = configuration
     }
 
     /// Computes the fingerprint of this host for a model: about a tenth of a second at spaCy 2's default settings.
-    public static func measure(_ spec: ModelSpec) -> NumericFingerprint {
+    package static func measure(_ spec: ModelSpec) -> NumericFingerprint {
         var hash: UInt64 = 0
         if let canned = try? CannedCorpus(words: 3000, spec: spec) {
             let layout = ParameterLayout(spec: canned.spec)
@@ -45,5 +45,5 @@ public struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
     }
 
     /// One line for messages.
-    public var description: String { String(hash, radix: 16) + " \(coreName) \(configuration)" }
+    package var description: String { String(hash, radix: 16) + " \(coreName) \(configuration)" }
 }

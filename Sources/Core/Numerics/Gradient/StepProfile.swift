@@ -3,40 +3,40 @@ import Base
 import Text
 
 /// Time by kernel of preparing and computing micro-batches, on one core.
-public struct StepProfile: Sendable {
+package struct StepProfile: Sendable {
     /// One kernel's part.
-    public struct Row: Sendable {
+    package struct Row: Sendable {
         /// Which one.
-        public var kernel: StepKernel
+        package var kernel: StepKernel
         /// Of one update.
-        public var seconds: Double
+        package var seconds: Double
         /// Floating-point operations of the matrix products of one update.
-        public var operations: Double
+        package var operations: Double
         /// Bytes read and written, counted once each.
-        public var bytes: Double
+        package var bytes: Double
         /// Of the step's time.
-        public var share: Double
+        package var share: Double
     }
 
     /// In the order of the step.
-    public var rows: [Row]
+    package var rows: [Row]
     /// Words of one update: all its lanes.
-    public var words: Int
+    package var words: Int
     /// CPU seconds of one update, its lanes one after the other, taken without the clocks of `rows`.
-    public var seconds: Double
+    package var seconds: Double
     /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word,
     /// the others per reached row, head per selected token; three times the forward pass.
-    public var neededOperations: Double
+    package var neededOperations: Double
     /// sgemm at the convolutions' shape, measured in the same run, before and after.
-    public var operationsPerSecond: Double
+    package var operationsPerSecond: Double
 
     /// On one core.
-    public var wordsPerSecond: Double { Double(words) / seconds }
+    package var wordsPerSecond: Double { Double(words) / seconds }
     /// needed operations / (time * sgemm rate).
-    public var efficiency: Double { neededOperations / (seconds * operationsPerSecond) }
+    package var efficiency: Double { neededOperations / (seconds * operationsPerSecond) }
 
     /// Profiles made-up documents with the statistics of reviews: `lanes` micro-batches of `wordsPerLane` words each.
-    public static func measure(
+    package static func measure(
         spec: ModelSpec, lanes: Int, wordsPerLane: Int, updates: Int
     ) throws(InputError) -> StepProfile {
         let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
@@ -49,7 +49,7 @@ public struct StepProfile: Sendable {
     }
 
     /// Profiles updates whose lanes hold the given documents.
-    public static func measure(
+    package static func measure(
         lanes: [[DocumentView]], spec: ModelSpec, seed: UInt64, vectors: any VectorRows, vectorRows: Int, randomWords: RandomWordTable,
         maskWord: WordFeatures, updates: Int
     ) -> StepProfile {
@@ -117,7 +117,7 @@ public struct StepProfile: Sendable {
     }
 
     /// The table, one line a kernel.
-    public var description: String {
+    package var description: String {
         func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
         func number(_ value: Double, _ digits: Int) -> String {
             var scale = 1.0

@@ -2,5 +2,5 @@
 import Text
 
 extension VectorTable: VectorRows {
-    public func pointer(row: Int) -> UnsafePointer<Float> { self.row(row) }
+    package func pointer(row: Int) -> UnsafePointer<Float> { self.row(row) }
 }

@@ -4,7 +4,7 @@ import CKernels
 import COpenBLAS
 
 /// Who multiplies, and how operands are rounded. It decides the last bits, so it belongs to a run and is part of its spec.
-public enum Arithmetic: String, Codable, Sendable, CaseIterable {
+package enum Arithmetic: String, Codable, Sendable, CaseIterable {
     /// OpenBLAS's sgemm.
     case blas
     /// t2v's own float32 kernels on CPUs with AVX-512, OpenBLAS's sgemm on others.
@@ -13,7 +13,7 @@ public enum Arithmetic: String, Codable, Sendable, CaseIterable {
     case bf16
 
     /// - Throws: `InputError` if this CPU cannot compute like that.
-    public func checkHost() throws(InputError) {
+    package func checkHost() throws(InputError) {
         guard self != .bf16 || t2v_has_avx512_bf16() == 1 else {
             throw InputError(
                 "precision bf16 needs a CPU with AVX512-BF16 (Intel Cooper Lake or Sapphire Rapids, AMD Zen 4, or later)", at: "this host",

@@ -50,7 +50,9 @@ struct WinnerProducts {
     /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k], rows in order; all P * O rows of dWeights are written.
     func weightGradient(dWeights: MutableFloats, input: Floats) {
         if usesAVX512, rows > 0 {
-            withWinners { isHalf ? t2v_winners_weight_gradient_bf16($0, input, dWeights) : t2v_winners_weight_gradient($0, input, dWeights) }
+            withWinners {
+                isHalf ? t2v_winners_weight_gradient_bf16($0, input, dWeights) : t2v_winners_weight_gradient($0, input, dWeights)
+            }
             return
         }
         for row in 0..<pieces * outputs { (dWeights + row * weightStride).update(repeating: 0, count: inputs) }

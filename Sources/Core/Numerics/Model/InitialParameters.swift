@@ -6,7 +6,7 @@ extension ParameterLayout {
     /// uniform in +-sqrt(6 / (outputs + inputs)), pieces not counted; tables uniform in +-0.1; gains 1; biases 0.
     ///
     /// Values are drawn by Philox in the files' order of axes, so they do not depend on the layout in memory.
-    public func initialize(_ buffer: UnsafeMutablePointer<Float>, seed: UInt64) {
+    package func initialize(_ buffer: UnsafeMutablePointer<Float>, seed: UInt64) {
         for (index, tensor) in tensors.enumerated() {
             let target = buffer + tensor.offset
             if tensor.name.hasSuffix(".b") {

@@ -24,7 +24,7 @@ private func unknown(_ kind: String, _ expected: String, _ decoder: any Decoder)
 }
 
 extension ModelSpec.Input: Codable {
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         switch try kind(decoder) {
         case "table": self = .table(try .init(from: decoder))
         case "characters": self = .characters(try .init(from: decoder))
@@ -33,7 +33,7 @@ extension ModelSpec.Input: Codable {
         }
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         switch self {
         case .table(let table):
             try write(kind: "table", encoder)
@@ -49,7 +49,7 @@ extension ModelSpec.Input: Codable {
 }
 
 extension ModelSpec.Objective: Codable {
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         switch try kind(decoder) {
         case "characters": self = .characters(try .init(from: decoder))
         case "vectors": self = .vectors(try .init(from: decoder))
@@ -57,7 +57,7 @@ extension ModelSpec.Objective: Codable {
         }
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         switch self {
         case .characters(let characters):
             try write(kind: "characters", encoder)
@@ -72,13 +72,13 @@ extension ModelSpec.Objective: Codable {
 extension ModelSpec.Padding: Codable {
     enum CodingKeys: String, CodingKey { case kind, rows }
 
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         self.init(
             kind: try container.decode(Kind.self, forKey: .kind), rows: try container.decodeIfPresent(Int.self, forKey: .rows) ?? 0)
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(kind, forKey: .kind)
         try container.encode(rows, forKey: .rows)
@@ -88,7 +88,7 @@ extension ModelSpec.Padding: Codable {
 extension OptimizerSpec.LearnRate: Codable {
     enum CodingKeys: String, CodingKey { case values, rest }
 
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         if let rate = try? decoder.singleValueContainer().decode(Double.self) {
             self = .constant(rate)
             return
@@ -98,7 +98,7 @@ extension OptimizerSpec.LearnRate: Codable {
             values: try container.decode([Double].self, forKey: .values), rest: try container.decode(Double.self, forKey: .rest))
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         switch self {
         case .constant(let rate):
             var container = encoder.singleValueContainer()

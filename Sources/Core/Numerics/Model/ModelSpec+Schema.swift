@@ -3,7 +3,7 @@ import Text
 
 extension ModelSpec {
     /// The columns that this model needs.
-    public var schema: FeatureSchema {
+    package var schema: FeatureSchema {
         var attributes: [String] = []
         var (vectors, bytes): (String?, Int) = (nil, 0)
         for input in inputs {
@@ -22,13 +22,13 @@ extension ModelSpec {
     }
 
     /// The static vectors among the inputs.
-    public var vectorsInput: Vectors? {
+    package var vectorsInput: Vectors? {
         for case .vectors(let vectors) in inputs { return vectors }
         return nil
     }
 
     /// M of the vectors table that an input or the objective reads; nil if none does.
-    public var vectorWidth: Int? {
+    package var vectorWidth: Int? {
         if let vectorsInput { return vectorsInput.width }
         if case .vectors(let vectors) = objective { return vectors.width }
         return nil

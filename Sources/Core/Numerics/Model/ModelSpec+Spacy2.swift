@@ -4,7 +4,7 @@ extension ModelSpec {
     /// The model, objective and optimizer of `spacy pretrain` 2.1 to 2.3 (`_legacy_tok2vec.py`, `cli/pretrain.py`; thinc 7).
     /// - Parameter seeds: of the tables norm, prefix, suffix, shape; they belong to the weights. The defaults are those of spaCy 2.3.3 and
     ///   later.
-    public static func spacy2(_ settings: TrainingSettings, seeds: EmbeddingSeeds = EmbeddingSeeds()) -> ModelSpec {
+    package static func spacy2(_ settings: TrainingSettings, seeds: EmbeddingSeeds = EmbeddingSeeds()) -> ModelSpec {
         let (width, half) = (settings.width, settings.rows / 2)
         let tables = [
             ("NORM", settings.rows, seeds.norm), ("PREFIX", half, seeds.prefix), ("SUFFIX", half, seeds.suffix),

@@ -5,7 +5,7 @@ import FoundationEssentials
 extension ModelSpec {
     /// Decodes and validates a job's "model".
     /// - Throws: `InputError` that names the key which is missing, of another type, unknown or out of range.
-    public init(json: Data, place: String) throws(InputError) {
+    package init(json: Data, place: String) throws(InputError) {
         let remedy = "compile the config again with this version of t2v"
         func path(_ keys: [any CodingKey]) -> String { (["model"] + keys.map(\.stringValue)).joined(separator: ".") }
         do {
@@ -23,14 +23,14 @@ extension ModelSpec {
     }
 
     /// Sorted keys, so that equal specs have equal bytes.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         return (try? encoder.encode(self)).map(Array.init) ?? []
     }
 
     /// - Throws: `InputError` that names the key whose value no run can have.
-    public func validate(place: String = "") throws(InputError) {
+    package func validate(place: String = "") throws(InputError) {
         let check = SpecCheck(place: place)
         try check.range(width, 1...4096, "width")
         try check.rate(dropout, "dropout")

@@ -5,24 +5,24 @@
 /// which spaCy it is. Encoded, it is the "model" of a job folder.
 ///
 /// Shapes are spaCy's: width is that of mixer and encoder; a mixer's columns are the inputs' widths, one after the other.
-public struct ModelSpec: Codable, Sendable, Equatable {
+package struct ModelSpec: Codable, Sendable, Equatable {
     /// W: outputs of the mixer and of every convolution.
-    public var width: Int
+    package var width: Int
     /// The one rate of all layers that have dropout.
-    public var dropout: Float
+    package var dropout: Float
     /// In the order of the mixer's columns.
-    public var inputs: [Input]
-    public var mixer: Mixer
-    public var encoder: Encoder
-    public var objective: Objective
+    package var inputs: [Input]
+    package var mixer: Mixer
+    package var encoder: Encoder
+    package var objective: Objective
     /// Probability that a token is selected; 0: nothing is hidden and every token counts.
-    public var maskProbability: Float
-    public var optimizer: OptimizerSpec
+    package var maskProbability: Float
+    package var optimizer: OptimizerSpec
     /// Added to the variance in LayerNorm.
-    public var layerNormEpsilon: Float
-    public var initialization: Initialization
-    public var weightsFile: WeightsFile
-    public var arithmetic: Arithmetic
+    package var layerNormEpsilon: Float
+    package var initialization: Initialization
+    package var weightsFile: WeightsFile
+    package var arithmetic: Arithmetic
 
     enum CodingKeys: String, CodingKey {
         case width, dropout, inputs, mixer, encoder, objective, optimizer, initialization, arithmetic
@@ -32,43 +32,43 @@ public struct ModelSpec: Codable, Sendable, Equatable {
     }
 
     /// One part of the mixer's input.
-    public enum Input: Sendable, Equatable {
+    package enum Input: Sendable, Equatable {
         case table(Table)
         case characters(Characters)
         case vectors(Vectors)
     }
 
     /// A hash embedding of one attribute (thinc `hashembed.py`): four rows summed.
-    public struct Table: Codable, Sendable, Equatable {
+    package struct Table: Codable, Sendable, Equatable {
         /// spaCy's name in capitals: "NORM", "PREFIX" ...
-        public var attribute: String
-        public var rows: Int
-        public var seed: UInt32
-        public var width: Int
+        package var attribute: String
+        package var rows: Int
+        package var seed: UInt32
+        package var width: Int
         /// One mask of `width` units for the whole update.
-        public var dropout: Bool
+        package var dropout: Bool
     }
 
     /// spaCy 3's CharacterEmbed: byte j of a word picks a row of E[j]; E has shape (bytes, 256, width). Never dropped out.
-    public struct Characters: Codable, Sendable, Equatable {
-        public var bytes: Int
-        public var width: Int
+    package struct Characters: Codable, Sendable, Equatable {
+        package var bytes: Int
+        package var width: Int
     }
 
     /// Static vectors times W^T (thinc `staticvectors`).
-    public struct Vectors: Codable, Sendable, Equatable {
+    package struct Vectors: Codable, Sendable, Equatable {
         /// M: of the vectors table.
-        public var width: Int
+        package var width: Int
         /// Of what the mixer sees.
-        public var output: Int
+        package var output: Int
         /// The key into the vectors table.
-        public var attribute: String
-        public var missing: Missing
+        package var attribute: String
+        package var missing: Missing
         /// One mask of `output` units for the whole update.
-        public var dropout: Bool
+        package var dropout: Bool
 
         /// What a word without a vector gives.
-        public enum Missing: String, Codable, Sendable {
+        package enum Missing: String, Codable, Sendable {
             case zero
             /// The table's last row (StaticVectors.v1).
             case last
@@ -76,12 +76,12 @@ public struct ModelSpec: Codable, Sendable, Equatable {
     }
 
     /// Maxout and LayerNorm over the inputs side by side.
-    public struct Mixer: Codable, Sendable, Equatable {
-        public var pieces: Int
-        public var dropout: Masks
+    package struct Mixer: Codable, Sendable, Equatable {
+        package var pieces: Int
+        package var dropout: Masks
 
         /// For what a mask of W units is drawn.
-        public enum Masks: String, Codable, Sendable {
+        package enum Masks: String, Codable, Sendable {
             /// Every token (spaCy 3).
             case token
             /// Every unique word (spaCy 2 computes words once).
@@ -91,14 +91,14 @@ public struct ModelSpec: Codable, Sendable, Equatable {
     }
 
     /// Convolutions with residual connections.
-    public struct Encoder: Codable, Sendable, Equatable {
-        public var padding: Padding
-        public var convolutions: [Convolution]
+    package struct Encoder: Codable, Sendable, Equatable {
+        package var padding: Padding
+        package var convolutions: [Convolution]
     }
 
     /// Rows on each side of a document.
-    public struct Padding: Sendable, Equatable {
-        public enum Kind: String, Codable, Sendable {
+    package struct Padding: Sendable, Equatable {
+        package enum Kind: String, Codable, Sendable {
             /// Zero vectors put in after the mixer, which pass the convolutions like words (spaCy 3).
             case zeroVectors
             /// Words whose features are all 0, with vector row 0 (spaCy 2).
@@ -107,28 +107,28 @@ public struct ModelSpec: Codable, Sendable, Equatable {
             case none
         }
 
-        public var kind: Kind
-        public var rows: Int
+        package var kind: Kind
+        package var rows: Int
 
-        public init(kind: Kind, rows: Int = 0) {
+        package init(kind: Kind, rows: Int = 0) {
             (self.kind, self.rows) = (kind, rows)
         }
     }
 
     /// x + dropout(LayerNorm(activation(window of 2 w + 1 rows))).
-    public struct Convolution: Codable, Sendable, Equatable {
-        public enum Activation: String, Codable, Sendable {
+    package struct Convolution: Codable, Sendable, Equatable {
+        package enum Activation: String, Codable, Sendable {
             case maxout, mish
         }
 
-        public var activation: Activation
+        package var activation: Activation
         /// Of Maxout; nil for Mish.
-        public var pieces: Int?
+        package var pieces: Int?
         /// w; only 1 is built.
-        public var window: Int
-        public var dropout: Bool
+        package var window: Int
+        package var dropout: Bool
 
-        public init(activation: Activation, pieces: Int? = nil, window: Int = 1, dropout: Bool) {
+        package init(activation: Activation, pieces: Int? = nil, window: Int = 1, dropout: Bool) {
             (self.activation, self.pieces, self.window, self.dropout) = (activation, pieces, window, dropout)
         }
 
@@ -136,14 +136,14 @@ public struct ModelSpec: Codable, Sendable, Equatable {
         var maps: Int { pieces ?? 1 }
     }
 
-    public enum Objective: Sendable, Equatable {
+    package enum Objective: Sendable, Equatable {
         case characters(CharactersObjective)
         case vectors(VectorsObjective)
     }
 
     /// Predict the bytes of the original word.
-    public struct CharactersObjective: Codable, Sendable, Equatable {
-        public enum Loss: String, Codable, Sendable {
+    package struct CharactersObjective: Codable, Sendable, Equatable {
+        package enum Loss: String, Codable, Sendable {
             /// Linear regression onto one-hot bytes, as spaCy 3 trains (thinc throws the softmax away).
             case linear
             /// Softmax over the 256 values of each byte; gradient p - y.
@@ -151,11 +151,11 @@ public struct ModelSpec: Codable, Sendable, Equatable {
         }
 
         /// Bytes of a word (`n_characters`); outputs are 256 times as many.
-        public var bytes: Int
-        public var hidden: Int
-        public var pieces: Int
-        public var headDropout: Bool
-        public var loss: Loss
+        package var bytes: Int
+        package var hidden: Int
+        package var pieces: Int
+        package var headDropout: Bool
+        package var loss: Loss
 
         enum CodingKeys: String, CodingKey {
             case bytes, hidden, pieces, loss
@@ -164,17 +164,17 @@ public struct ModelSpec: Codable, Sendable, Equatable {
     }
 
     /// Predict the vector of the original word.
-    public struct VectorsObjective: Codable, Sendable, Equatable {
-        public var loss: LossFunction
+    package struct VectorsObjective: Codable, Sendable, Equatable {
+        package var loss: LossFunction
         /// M: of the vectors table.
-        public var width: Int
-        public var hidden: Int
-        public var pieces: Int
-        public var headDropout: Bool
-        public var missing: Missing
+        package var width: Int
+        package var hidden: Int
+        package var pieces: Int
+        package var headDropout: Bool
+        package var missing: Missing
 
         /// What a selected word without a vector aims at.
-        public enum Missing: String, Codable, Sendable {
+        package enum Missing: String, Codable, Sendable {
             /// The zero vector: it gives no gradient with cosine, and counts with L2 (spaCy 3).
             case zero
             /// It is not selected.
@@ -188,14 +188,14 @@ public struct ModelSpec: Codable, Sendable, Equatable {
         }
     }
 
-    public enum Initialization: String, Codable, Sendable {
+    package enum Initialization: String, Codable, Sendable {
         /// thinc 7's, drawn by t2v.
         case formulas
         /// The job's template and head.
         case file
     }
 
-    public enum WeightsFile: String, Codable, Sendable {
+    package enum WeightsFile: String, Codable, Sendable {
         /// spaCy 2's `modelN.bin`.
         case thinc7
         /// The job's template, filled in.
@@ -204,13 +204,13 @@ public struct ModelSpec: Codable, Sendable, Equatable {
 }
 
 /// Adam and what surrounds it.
-public struct OptimizerSpec: Codable, Sendable, Equatable {
-    public enum Kind: String, Codable, Sendable {
+package struct OptimizerSpec: Codable, Sendable, Equatable {
+    package enum Kind: String, Codable, Sendable {
         case adam
     }
 
     /// What the summed gradient of an update is multiplied with.
-    public enum GradientScale: String, Codable, Sendable {
+    package enum GradientScale: String, Codable, Sendable {
         /// 1 (spaCy 2).
         case sum
         /// 1 / all tokens of the update, selected or not (spaCy 3).
@@ -218,7 +218,7 @@ public struct OptimizerSpec: Codable, Sendable, Equatable {
     }
 
     /// What clipping and decay in the gradient take as one.
-    public enum Block: String, Codable, Sendable {
+    package enum Block: String, Codable, Sendable {
         /// Each tensor (thinc 8).
         case parameter
         /// W and b, G and b together (thinc 7).
@@ -226,12 +226,12 @@ public struct OptimizerSpec: Codable, Sendable, Equatable {
     }
 
     /// One number, or values for the first updates and a rest for all later ones.
-    public enum LearnRate: Sendable, Equatable {
+    package enum LearnRate: Sendable, Equatable {
         case constant(Double)
         case planned(values: [Double], rest: Double)
 
         /// The same plan with every rate times `factor`.
-        public func times(_ factor: Double) -> LearnRate {
+        package func times(_ factor: Double) -> LearnRate {
             switch self {
             case .constant(let rate): .constant(rate * factor)
             case .planned(let values, let rest): .planned(values: values.map { $0 * factor }, rest: rest * factor)
@@ -239,7 +239,7 @@ public struct OptimizerSpec: Codable, Sendable, Equatable {
         }
 
         /// Of update `number`, counted from 0.
-        public func rate(update number: UInt64) -> Double {
+        package func rate(update number: UInt64) -> Double {
             switch self {
             case .constant(let rate): rate
             case .planned(let values, let rest): number < UInt64(values.count) ? values[Int(number)] : rest
@@ -247,20 +247,20 @@ public struct OptimizerSpec: Codable, Sendable, Equatable {
         }
     }
 
-    public var kind = Kind.adam
-    public var learnRate: LearnRate
-    public var beta1: Double
-    public var beta2: Double
-    public var epsilon: Double
+    package var kind = Kind.adam
+    package var learnRate: LearnRate
+    package var beta1: Double
+    package var beta2: Double
+    package var epsilon: Double
     /// 0 switches clipping off.
-    public var gradClip: Double
-    public var l2: Double
+    package var gradClip: Double
+    package var l2: Double
     /// Decoupled: w -= rate * l2 * w after the step; else in the gradient.
-    public var l2IsWeightDecay: Bool
+    package var l2IsWeightDecay: Bool
     /// Saved files hold running averages; else the parameters.
-    public var averages: Bool
-    public var gradientScale: GradientScale
-    public var block: Block
+    package var averages: Bool
+    package var gradientScale: GradientScale
+    package var block: Block
 
     enum CodingKeys: String, CodingKey {
         case kind, beta1, beta2, epsilon, l2, averages, block

@@ -3,7 +3,7 @@ import Base
 
 extension ParameterLayout {
     /// Which of the tensors a file must hold.
-    public enum Part: Sendable {
+    package enum Part: Sendable {
         case all
         /// What `modelN.bin` has: everything but the head.
         case tok2vec
@@ -36,7 +36,7 @@ extension ParameterLayout {
 
     /// The tensors of `part` with spaCy's names, shapes and order of axes.
     /// - Parameter buffer: `count` floats in this layout.
-    public func export(_ buffer: UnsafePointer<Float>, part: Part = .all) -> [NamedTensor] {
+    package func export(_ buffer: UnsafePointer<Float>, part: Part = .all) -> [NamedTensor] {
         tensors.filter(part.contains).map { tensor in
             var values = [Float](repeating: 0, count: tensor.count)
             let source = buffer + tensor.offset
@@ -50,7 +50,7 @@ extension ParameterLayout {
     /// Fills `buffer` (`count` floats) from named tensors in any order; tensors outside `part` stay as they are.
     /// - Parameter place: the file, for error messages.
     /// - Throws: `InputError` that names the first tensor that is missing, extra, doubled or misshapen. Then `buffer` is untouched.
-    public func load(
+    package func load(
         _ given: [NamedTensor], into buffer: UnsafeMutablePointer<Float>, part: Part = .all, place: String = ""
     ) throws(InputError) {
         let remedy = "give weights that were made with this run's width, depth, pieces, rows and use-vectors"

@@ -6,9 +6,9 @@
 /// loop, and where the first convolution goes through unique words its weights are window-major besides, so that each third of the window
 /// is one block that multiplies the words' embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions
 /// (previous, current, next).
-public struct ParameterLayout: Sendable, Equatable {
+package struct ParameterLayout: Sendable, Equatable {
     /// How the axes of a tensor stand in memory.
-    public enum Order: Sendable, Equatable {
+    package enum Order: Sendable, Equatable {
         /// As in the file.
         case same
         /// File (O, P, I), memory (P, O, I). A bias has I = 1.
@@ -18,45 +18,45 @@ public struct ParameterLayout: Sendable, Equatable {
     }
 
     /// One parameter tensor.
-    public struct Tensor: Sendable, Equatable {
+    package struct Tensor: Sendable, Equatable {
         /// Name without the prefixes that a checkpoint adds.
-        public let name: String
+        package let name: String
         /// spaCy's shape, row-major in files.
-        public let shape: [Int]
+        package let shape: [Int]
         /// First float in the flat buffer.
-        public let offset: Int
+        package let offset: Int
         /// Number of floats.
-        public let count: Int
+        package let count: Int
         /// How the axes stand in memory.
-        public let order: Order
+        package let order: Order
         /// Index into `layers`.
-        public let layer: Int
+        package let layer: Int
         /// An embedding table of shape (rows, width) whose gradients travel by row: a small micro-batch touches few. All have one width.
-        public let isTable: Bool
+        package let isTable: Bool
         /// Part of the training head: kept in checkpoints, not in `modelN.bin`.
-        public var isHead: Bool { name.hasPrefix("head.") }
+        package var isHead: Bool { name.hasPrefix("head.") }
         /// Its floats in the flat buffer.
-        public var range: Range<Int> { offset..<offset + count }
+        package var range: Range<Int> { offset..<offset + count }
     }
 
     /// One block for clipping: what thinc 7 calls a layer (W and b, G and b), or a single tensor, as the spec says.
-    public struct Layer: Sendable, Equatable {
+    package struct Layer: Sendable, Equatable {
         /// "embed.norm", "mixer", "mixer.norm", "encode.0", "head.output" ...; with the tensor's own name behind it if it is a tensor.
-        public let name: String
+        package let name: String
         /// The tensors' floats, contiguous.
-        public let range: Range<Int>
+        package let range: Range<Int>
     }
 
     /// In the order of the buffer: tables, characters, static vectors, mixer, convolutions, head.
-    public let tensors: [Tensor]
+    package let tensors: [Tensor]
     /// In the order of the buffer; they cover it without gaps.
-    public let layers: [Layer]
+    package let layers: [Layer]
     /// Floats in the flat buffer.
-    public let count: Int
+    package let count: Int
     private let indices: [String: Int]
 
     /// - Parameter spec: has been validated.
-    public init(spec: ModelSpec) {
+    package init(spec: ModelSpec) {
         var plan = LayoutPlan(blocks: spec.optimizer.block)
         let (width, parts) = (spec.width, spec.parts)
         for part in parts {
@@ -86,10 +86,10 @@ public struct ParameterLayout: Sendable, Equatable {
     }
 
     /// The tensor of that name, or nil.
-    public func tensor(named name: String) -> Tensor? { indices[name].map { tensors[$0] } }
+    package func tensor(named name: String) -> Tensor? { indices[name].map { tensors[$0] } }
 
     /// The embedding tables whose gradients travel by row: they stand first.
-    public var tables: [Tensor] { tensors.filter(\.isTable) }
+    package var tables: [Tensor] { tensors.filter(\.isTable) }
 
     /// Offset of a tensor that this layout is known to have.
     func offset(_ name: String) -> Int {

@@ -3,7 +3,7 @@ import Base
 import Text
 
 /// What the network sees in place of a selected token.
-public enum Replacement: Sendable, Equatable {
+package enum Replacement: Sendable, Equatable {
     /// The literal word `[MASK]` (80%).
     case mask
     /// Another word (10%): its place in the `RandomWordTable`.

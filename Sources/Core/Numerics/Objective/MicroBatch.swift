@@ -10,26 +10,26 @@ import Text
 /// micro-batch nothing is allocated.
 ///
 /// Owned by one thread at a time: a builder fills it, then an engine reads it.
-public final class MicroBatch: @unchecked Sendable {
+package final class MicroBatch: @unchecked Sendable {
     /// A value, so that builder and engine work on it without the run-time's access checks.
     var content = MicroBatchContent()
 
     /// An empty one, for a builder to fill.
-    public init() {}
+    package init() {}
 
     /// The epoch that its selection was drawn for.
-    public var epoch: UInt64 { content.epoch }
+    package var epoch: UInt64 { content.epoch }
     /// The update that its dropout was drawn for.
-    public var update: UInt64 { content.update }
+    package var update: UInt64 { content.update }
     /// Documents, with or without a selected token.
-    public var documentCount: Int { content.documentCount }
+    package var documentCount: Int { content.documentCount }
     /// All tokens of the documents, selected or not.
-    public var wordCount: Int { content.wordCount }
+    package var wordCount: Int { content.wordCount }
     /// Tokens that give a loss.
-    public var selectedCount: Int { content.selectedCount }
+    package var selectedCount: Int { content.selectedCount }
 
     /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
-    public func touchedRows(table: Int) -> [UInt32] { content.parts[table].touched }
+    package func touchedRows(table: Int) -> [UInt32] { content.parts[table].touched }
 }
 
 /// What a `MicroBatch` holds.

@@ -3,9 +3,9 @@ import Base
 import Text
 
 /// Prepares micro-batches; nothing here needs parameters, so a worker prepares the next one while parameters travel. Keeps its scratch.
-public final class MicroBatchBuilder {
+package final class MicroBatchBuilder {
     /// Injected selection, for tests: (index of the document in the batch, token) -> what replaces it, nil if not selected.
-    public typealias Chooser = (_ document: Int, _ token: Int) -> Replacement?
+    package typealias Chooser = (_ document: Int, _ token: Int) -> Replacement?
 
     private var assembler: MicroBatchAssembler
 
@@ -13,14 +13,14 @@ public final class MicroBatchBuilder {
     ///   - seed: of the run.
     ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
     ///   - vectorRows: rows of the vectors table; its last one may be a target.
-    public init(spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int) {
+    package init(spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int) {
         assembler = MicroBatchAssembler(
             spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
     }
 
     /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run,
     /// decides dropout.
-    public func build(
+    package func build(
         _ documents: [DocumentView], epoch: UInt64, update: UInt64, into batch: MicroBatch, choose: Chooser? = nil
     ) {
         assembler.build(documents, epoch: epoch, update: update, into: &batch.content, choose: choose)

@@ -5,20 +5,20 @@ import Text
 ///
 /// spaCy draws uniformly from whatever lexemes have a probability (2.3 `_ml.py`, `_RandomWords`; 3.8 `multi_task.py`): some hundred
 /// tokenizer exceptions in a model with vectors only. We mend that.
-public struct RandomWordTable: Sendable, Equatable {
+package struct RandomWordTable: Sendable, Equatable {
     /// Size that spaCy limits its table to.
-    public static let limit = 10_000
+    package static let limit = 10_000
 
     /// Most frequent first.
-    public let words: [WordFeatures]
+    package let words: [WordFeatures]
     /// Occurrences of each word in the corpus.
-    public let counts: [UInt64]
+    package let counts: [UInt64]
     /// cumulative[i] = counts[0] + ... + counts[i].
     private let cumulative: [UInt64]
 
     /// Keeps the `limit` most frequent words; ties by ids, so that the order of the input is of no consequence. Words with count 0 are
     /// left out.
-    public init(words: [WordFeatures], counts: [UInt64]) {
+    package init(words: [WordFeatures], counts: [UInt64]) {
         precondition(words.count == counts.count)
         let order = words.indices.filter { counts[$0] > 0 }.sorted { left, right in
             if counts[left] != counts[right] { return counts[left] > counts[right] }
@@ -49,12 +49,12 @@ public struct RandomWordTable: Sendable, Equatable {
 
 /// Words as plain numbers, for plans and checkpoints: per word its count, its ids, the number of its vector rows, the rows, and its bytes,
 /// eight to a number, the first lowest.
-public struct WordFigures: Sendable, Equatable {
-    public private(set) var figures: [UInt64] = []
+package struct WordFigures: Sendable, Equatable {
+    package private(set) var figures: [UInt64] = []
 
-    public init() {}
+    package init() {}
 
-    public mutating func append(_ word: WordFeatures, count: UInt64) {
+    package mutating func append(_ word: WordFeatures, count: UInt64) {
         figures.append(count)
         figures += word.ids
         figures.append(UInt64(word.rows.count))
@@ -66,7 +66,7 @@ public struct WordFigures: Sendable, Equatable {
     }
 
     /// - Returns: nil when the figures are no words of the schema.
-    public static func decode(_ figures: [UInt64], schema: FeatureSchema) -> [(word: WordFeatures, count: UInt64)]? {
+    package static func decode(_ figures: [UInt64], schema: FeatureSchema) -> [(word: WordFeatures, count: UInt64)]? {
         var words: [(word: WordFeatures, count: UInt64)] = []
         let (columns, packed) = (schema.columns.count, (schema.byteCount + 7) / 8)
         var place = 0
@@ -90,14 +90,14 @@ public struct WordFigures: Sendable, Equatable {
 
 extension RandomWordTable {
     /// The table as numbers.
-    public var figures: [UInt64] {
+    package var figures: [UInt64] {
         var result = WordFigures()
         for (word, count) in zip(words, counts) { result.append(word, count: count) }
         return result.figures
     }
 
     /// - Returns: nil when the figures are no words of the schema.
-    public init?(figures: [UInt64], schema: FeatureSchema) {
+    package init?(figures: [UInt64], schema: FeatureSchema) {
         guard let words = WordFigures.decode(figures, schema: schema) else { return nil }
         self.init(words: words.map(\.word), counts: words.map(\.count))
     }

@@ -3,15 +3,15 @@
 /// thinc's Adam (7.0 and 7.4 `optimizers.pyx`, `ops.pyx`; 8 `optimizers.py`, Adam.v1), per block: the sum's scale, decay in the gradient or
 /// decoupled, clipping to a norm, Adam with the bias correction folded into the learn rate, running averages or none. Two passes over
 /// memory; the gradient is read only.
-public struct AdamOptimizer: Sendable {
+package struct AdamOptimizer: Sendable {
     /// Their floats, in the layout's order.
-    public let layers: [Range<Int>]
+    package let layers: [Range<Int>]
     private let settings: OptimizerSpec
     /// Decay that is part of the gradient.
     private let gradientDecay: Float
 
     /// An optimizer for buffers in the order of `layout`.
-    public init(layout: ParameterLayout, settings: OptimizerSpec) {
+    package init(layout: ParameterLayout, settings: OptimizerSpec) {
         layers = layout.layers.map(\.range)
         self.settings = settings
         gradientDecay = settings.l2IsWeightDecay ? 0 : Float(settings.l2)
@@ -21,7 +21,7 @@ public struct AdamOptimizer: Sendable {
     /// - Parameters:
     ///   - gradient: `state.count` floats, un-normalized sums.
     ///   - words: all tokens of the update, selected or not.
-    public func step(gradient: UnsafePointer<Float>, words: UInt64, state: OptimizerState) {
+    package func step(gradient: UnsafePointer<Float>, words: UInt64, state: OptimizerState) {
         let step = begin(state, words: words)
         let norms = layers.indices.map { norm(step, layer: $0, gradient: gradient, state: state) }
         for layer in layers.indices {
@@ -34,12 +34,12 @@ public struct AdamOptimizer: Sendable {
     /// - Parameters:
     ///   - layer: its index in the layout.
     ///   - gradient: stands for all layers; read in the layer's range.
-    public func norm(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState) -> Double {
+    package func norm(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState) -> Double {
         decayedNorm(gradient, state.parameters, layers[layer], scale: step.scale)
     }
 
     /// Numbers of one update that all layers share.
-    public struct Step: Sendable {
+    package struct Step: Sendable {
         /// Counted from 1.
         let number: UInt64
         let rate: Float
@@ -52,7 +52,7 @@ public struct AdamOptimizer: Sendable {
 
     /// What update `state.step + 1` needs: its norms are looked at, it is applied to every layer and finished. Nothing is changed here.
     /// - Parameter words: all tokens of the update, selected or not.
-    public func begin(_ state: OptimizerState, words: UInt64) -> Step {
+    package func begin(_ state: OptimizerState, words: UInt64) -> Step {
         let learnRate = settings.learnRate.rate(update: state.step)
         let number = state.step + 1
         let time = Double(number)
@@ -65,7 +65,7 @@ public struct AdamOptimizer: Sendable {
     }
 
     /// Every layer has been applied.
-    public func finish(_ step: Step, _ state: OptimizerState) { state.step = step.number }
+    package func finish(_ step: Step, _ state: OptimizerState) { state.step = step.number }
 
     /// Part of a layer in an update. No float touches another: several threads may apply parts at the same time, whatever they are.
     /// - Parameters:
@@ -74,7 +74,7 @@ public struct AdamOptimizer: Sendable {
     ///   - norm: the layer's, a finite number.
     ///   - gradient: stands for all layers; read in the layer's range.
     ///   - next: where the next version of the parameters goes; may be `state.parameters`.
-    public func apply(
+    package func apply(
         _ step: Step, layer: Int, _ range: Range<Int>, norm: Double, gradient: UnsafePointer<Float>, state: OptimizerState,
         next: UnsafeMutablePointer<Float>
     ) {

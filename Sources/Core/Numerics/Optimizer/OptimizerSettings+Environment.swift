@@ -5,7 +5,7 @@ extension OptimizerSettings {
     /// Reads learn_rate, optimizer_B1, optimizer_B2, optimizer_eps, L2_penalty, grad_norm_clip; SPACY_ with the name in capitals counts
     /// too, and wins (spaCy 2.3 `util.env_opt`).
     /// - Throws: `InputError` that names a variable whose value is no number or out of range.
-    public init(environment: [String: String]) throws(InputError) {
+    package init(environment: [String: String]) throws(InputError) {
         self.init()
         func read(_ name: String, _ value: inout Double, _ isLegal: (Double) -> Bool, _ range: String) throws(InputError) {
             for key in Self.keys(name) {
@@ -28,7 +28,7 @@ extension OptimizerSettings {
     private static func keys(_ name: String) -> [String] { ["SPACY_" + name.uppercased(), name] }
 
     /// Those that decide, as "name=value".
-    public static func variables(in environment: [String: String]) -> [String] {
+    package static func variables(in environment: [String: String]) -> [String] {
         ["learn_rate", "optimizer_B1", "optimizer_B2", "optimizer_eps", "L2_penalty", "grad_norm_clip"].compactMap { name in
             keys(name).first { environment[$0] != nil }.flatMap { key in environment[key].map { "\(key)=\($0)" } }
         }

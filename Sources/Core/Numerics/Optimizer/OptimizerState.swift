@@ -4,23 +4,23 @@ import Base
 /// Parameters, Adam's moments and the averages as flat buffers in the order of `ParameterLayout`. Fresh buffers are zero.
 ///
 /// Owned by one thread at a time (the coordinator's); a checkpoint takes a copy.
-public final class OptimizerState: @unchecked Sendable {
+package final class OptimizerState: @unchecked Sendable {
     /// Floats in each buffer.
-    public let count: Int
+    package let count: Int
     /// Updates applied so far: thinc's `nr_update`, which is the same for every layer.
-    public var step: UInt64 = 0
+    package var step: UInt64 = 0
     /// Version `step` of the weights: in own memory, or where `adopt` put it.
-    public private(set) var parameters: UnsafeMutablePointer<Float>
+    package private(set) var parameters: UnsafeMutablePointer<Float>
     private let ownParameters: UnsafeMutablePointer<Float>
     /// Running means of the gradient.
-    public let moment1: UnsafeMutablePointer<Float>
+    package let moment1: UnsafeMutablePointer<Float>
     /// Running means of its square.
-    public let moment2: UnsafeMutablePointer<Float>
+    package let moment2: UnsafeMutablePointer<Float>
     /// What `modelN.bin` holds.
-    public let averages: UnsafeMutablePointer<Float>
+    package let averages: UnsafeMutablePointer<Float>
 
     /// Zeroed buffers of `count` floats, each on a 64-byte boundary.
-    public init(count: Int) {
+    package init(count: Int) {
         self.count = count
         func buffer() -> UnsafeMutablePointer<Float> {
             let bytes = max(count, 1) * MemoryLayout<Float>.stride
@@ -36,7 +36,7 @@ public final class OptimizerState: @unchecked Sendable {
     }
 
     /// From now on the parameters are those at `parameters`, in memory that outlives this use of it.
-    public func adopt(parameters: UnsafeMutablePointer<Float>) { self.parameters = parameters }
+    package func adopt(parameters: UnsafeMutablePointer<Float>) { self.parameters = parameters }
 
     deinit {
         for buffer in [ownParameters, moment1, moment2, averages] { UnsafeMutableRawPointer(buffer).deallocate() }

@@ -28,17 +28,17 @@ enum BFloat16 {
 }
 
 /// Parameters as a frame's body.
-public struct ParameterCoding: Sendable {
+package struct ParameterCoding: Sendable {
     /// Floats of the layout.
-    public let count: Int
-    public let precision: WirePrecision
+    package let count: Int
+    package let precision: WirePrecision
 
-    public init(count: Int, precision: WirePrecision) { (self.count, self.precision) = (count, precision) }
+    package init(count: Int, precision: WirePrecision) { (self.count, self.precision) = (count, precision) }
 
-    public var byteCount: Int { count * precision.bytesPerFloat }
+    package var byteCount: Int { count * precision.bytesPerFloat }
 
     /// Writes floats `range` of `parameters` to their place in `body`.
-    public func encode(_ parameters: UnsafePointer<Float>, _ range: Range<Int>, to body: UnsafeMutableRawPointer) {
+    package func encode(_ parameters: UnsafePointer<Float>, _ range: Range<Int>, to body: UnsafeMutableRawPointer) {
         switch precision {
         case .float32:
             (body.assumingMemoryBound(to: Float.self) + range.lowerBound).update(
@@ -50,7 +50,7 @@ public struct ParameterCoding: Sendable {
     }
 
     /// Writes the floats that `body` (`byteCount` bytes) stands for.
-    public func decode(_ body: UnsafeRawPointer, to parameters: UnsafeMutablePointer<Float>) {
+    package func decode(_ body: UnsafeRawPointer, to parameters: UnsafeMutablePointer<Float>) {
         switch precision {
         case .float32: UnsafeMutableRawPointer(parameters).copyMemory(from: body, byteCount: byteCount)
         case .bf16: BFloat16.widen(body.assumingMemoryBound(to: UInt16.self), to: parameters, count: count)

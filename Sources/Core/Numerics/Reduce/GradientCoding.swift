@@ -6,15 +6,15 @@ import Base
 /// the rows whose bit is set (width float32 each), then every other float of the layout. Rows that are all +0.0 are left out: a small
 /// micro-batch touches few. A row left out decodes to +0.0, so that sparse and dense are the same bits.
 /// With `bf16` the floats are upper halves.
-public struct GradientCoding: Sendable, Equatable {
+package struct GradientCoding: Sendable, Equatable {
     /// Rows of all tables together, and floats of one.
-    public let rows: Int
-    public let width: Int
+    package let rows: Int
+    package let width: Int
     /// Floats of the layout.
-    public let count: Int
-    public let precision: WirePrecision
+    package let count: Int
+    package let precision: WirePrecision
 
-    public init(layout: ParameterLayout, precision: WirePrecision = .float32) {
+    package init(layout: ParameterLayout, precision: WirePrecision = .float32) {
         self.precision = precision
         let tables = layout.tables
         width = tables.first?.shape[1] ?? 1
@@ -29,7 +29,7 @@ public struct GradientCoding: Sendable, Equatable {
     var bitmapBytes: Int { bitmapWords * 8 }
     var restCount: Int { count - rows * width }
     /// Bytes of the longest payload.
-    public var maximumBytes: Int { bitmapBytes + precision.bytesPerFloat * count }
+    package var maximumBytes: Int { bitmapBytes + precision.bytesPerFloat * count }
 
     /// Whether every bit of the row is 0; -0.0 is not: it must arrive as it left.
     func isZero(_ row: UnsafePointer<Float>) -> Bool {
@@ -47,14 +47,14 @@ public struct GradientCoding: Sendable, Equatable {
     }
 
     /// A dense gradient (`count` floats) of which only the rows in `bitmap` (`bitmapWords` words) can be other than +0.0.
-    public func view(dense gradient: UnsafePointer<Float>, bitmap: UnsafePointer<UInt64>) -> GradientView {
+    package func view(dense gradient: UnsafePointer<Float>, bitmap: UnsafePointer<UInt64>) -> GradientView {
         GradientView(bitmap: bitmap, rows: gradient, rest: gradient + rows * width, packing: nil)
     }
 
     /// Reads the bitmap of a payload, of any alignment. - Returns: how many rows are present.
     /// - Throws: `WireError` when the length does not fit the bitmap or a padding bit is set.
     @discardableResult
-    public func check(payload: UnsafeRawBufferPointer) throws(WireError) -> Int {
+    package func check(payload: UnsafeRawBufferPointer) throws(WireError) -> Int {
         guard payload.count >= bitmapBytes else { throw WireError(what: "gradient ends inside its bitmap", offset: payload.count) }
         var (present, last) = (0, UInt64(0))
         for word in 0..<bitmapWords {
@@ -72,7 +72,7 @@ public struct GradientCoding: Sendable, Equatable {
     }
 
     /// Whether every float of a payload that was checked is a finite number.
-    public func isFinite(payload: UnsafeRawBufferPointer) -> Bool {
+    package func isFinite(payload: UnsafeRawBufferPointer) -> Bool {
         // The exponent's bits, all of them: infinity or NaN.
         switch precision {
         case .float32:
@@ -88,7 +88,7 @@ public struct GradientCoding: Sendable, Equatable {
 
     /// The gradient that `payload` encodes; it must be aligned to 8 bytes and outlive the view.
     /// - Throws: as `check(payload:)`.
-    public func view(payload: UnsafeRawBufferPointer) throws(WireError) -> GradientView {
+    package func view(payload: UnsafeRawBufferPointer) throws(WireError) -> GradientView {
         let present = try check(payload: payload)
         guard let base = payload.baseAddress else { throw WireError(what: "gradient is empty", offset: 0) }
         precondition(Int(bitPattern: base) % 8 == 0)

@@ -2,7 +2,7 @@
 import Base
 
 /// A gradient without its zero table rows. It borrows memory that must outlive it.
-public struct GradientView {
+package struct GradientView {
     /// Bit i % 64 of word i / 64: row i of the tables is there; all others are +0.0.
     let bitmap: UnsafePointer<UInt64>
     /// The first row that is there if packed, else row 0.
@@ -24,7 +24,7 @@ public struct GradientView {
 }
 
 /// Adds gradients along the tree, without touching rows that none of them has. The bits are those of the dense sum.
-public struct GradientSum {
+package struct GradientSum {
     private let coding: GradientCoding
     private let program: TreeProgram
     private let views: [GradientView]
@@ -32,7 +32,7 @@ public struct GradientSum {
     private let union: [UInt64]
 
     /// - Returns: nil when everything below the node is absent.
-    public init?(_ coding: GradientCoding, _ tree: ReductionTree, _ node: TreeNode, operand: (TreeNode) -> TreeOperand<GradientView>) {
+    package init?(_ coding: GradientCoding, _ tree: ReductionTree, _ node: TreeNode, operand: (TreeNode) -> TreeOperand<GradientView>) {
         var views: [GradientView] = []
         guard let program = TreeProgram(tree, node, operands: &views, operand) else { return nil }
         (self.coding, self.program, self.views) = (coding, program, views)
@@ -42,7 +42,7 @@ public struct GradientSum {
     /// Writes floats `range` of the sum's layout to `out`, which stands for the whole layout. The range begins and ends at table rows
     /// where it
     /// covers tables. Several threads may write ranges at the same time.
-    public func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
+    package func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
         let tableCount = coding.rows * coding.width
         withScratch { scratch in
             let rows = min(range.lowerBound, tableCount) / coding.width..<min(range.upperBound, tableCount) / coding.width
@@ -62,7 +62,7 @@ public struct GradientSum {
 
     /// Writes the payload of the sum (see `GradientCoding`) to `out`, which has room for `coding.maximumBytes` and is aligned to 8 bytes.
     /// - Returns: the payload's length in bytes.
-    public func encode(into out: UnsafeMutableRawBufferPointer) -> Int {
+    package func encode(into out: UnsafeMutableRawBufferPointer) -> Int {
         precondition(out.count >= coding.maximumBytes)
         guard let base = out.baseAddress else { return 0 }
         let bitmap = base.assumingMemoryBound(to: UInt64.self)

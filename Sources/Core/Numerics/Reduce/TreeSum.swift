@@ -2,7 +2,7 @@
 import Base
 
 /// What stands for a node of the tree in a sum.
-public enum TreeOperand<Value> {
+package enum TreeOperand<Value> {
     /// Its sum has arrived.
     case value(Value)
     /// It has arrived and is empty: it is skipped, not added as zeros.
@@ -104,7 +104,7 @@ struct TreeProgram {
 }
 
 /// Adds dense buffers along the tree.
-public enum TreeSum {
+package enum TreeSum {
     /// Floats summed at a time: an operand is read from memory in pieces of 32 KB, and sums on the stack stay in the second-level cache.
     static let block = 8192
     /// The same where every operand has to be widened first.
@@ -115,7 +115,7 @@ public enum TreeSum {
     /// - Parameter rounds: the sum of every node is rounded to bfloat16; leaves are already.
     /// - Returns: false when every node was absent; `out` is then zero.
     @discardableResult
-    public static func sum(
+    package static func sum(
         _ tree: ReductionTree, _ node: TreeNode, count: Int, into out: UnsafeMutablePointer<Float>, rounds: Bool = false,
         operand: (TreeNode) -> TreeOperand<UnsafePointer<Float>>
     ) -> Bool {

@@ -74,7 +74,7 @@ extension ByteReader {
 
 extension WorkerMessage {
     /// The header frame.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         var out = ByteWriter()
         switch self {
         case .hello(let hello):
@@ -122,7 +122,7 @@ extension WorkerMessage {
     }
 
     /// - Throws: `WireError`; a hello of another protocol version decodes as far as its version, so that it can be refused by name.
-    public init(header: UnsafeRawBufferPointer) throws(WireError) {
+    package init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
         switch try reader.takeKind(ofAnyVersion: 1) {
         case 1: self = .hello(try reader.takeHello())
@@ -146,7 +146,7 @@ extension WorkerMessage {
 
 extension CoordinatorMessage {
     /// The header frame.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         var out = ByteWriter()
         switch self {
         case .welcome(let run, let session, let description):
@@ -188,7 +188,7 @@ extension CoordinatorMessage {
         return out.bytes
     }
 
-    public init(header: UnsafeRawBufferPointer) throws(WireError) {
+    package init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
         switch try reader.takeKind(ofAnyVersion: 66) {
         case 65:

@@ -2,31 +2,31 @@
 import Base
 
 /// Fixed numbers of the wire.
-public enum WireLimits {
+package enum WireLimits {
     /// First bytes of every header frame: "T2V" and the protocol's version.
-    public static let magic: UInt32 = 0x0256_3254
+    package static let magic: UInt32 = 0x0256_3254
     /// The part of it that no version changes.
     static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Raised when a frame or its meaning changes.
-    public static let version: UInt16 = 2
+    package static let version: UInt16 = 2
     /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
-    public static let chunk = 1 << 20
+    package static let chunk = 1 << 20
     /// Most lanes, list elements and text that one header frame carries.
-    public static let list = 1 << 16
-    public static let text = 4096
+    package static let list = 1 << 16
+    package static let text = 4096
     /// Largest header frame, in bytes.
-    public static let header = 1 << 20
+    package static let header = 1 << 20
     /// Chunks one side asks for before the first has come: the back-pressure.
-    public static let window = 8
+    package static let window = 8
     /// Largest text of a shard, and largest plan, in bytes: a worker holds them in memory.
-    public static let shardText: UInt64 = 16 << 20
-    public static let plan: UInt64 = 1 << 30
+    package static let shardText: UInt64 = 16 << 20
+    package static let plan: UInt64 = 1 << 30
     /// Longest frame of all, in bytes: a model whose parameters are longer cannot have workers on other hosts.
-    public static let frame = 1 << 36
+    package static let frame = 1 << 36
 }
 
 /// A thing that is shipped in chunks.
-public enum BlobID: Hashable, Sendable {
+package enum BlobID: Hashable, Sendable {
     /// A file of the vectors model that tokenizing needs, by its number in the welcome.
     case model(UInt32)
     /// The text of a shard.
@@ -65,15 +65,15 @@ public enum BlobID: Hashable, Sendable {
 }
 
 /// Asks for one chunk.
-public struct FetchRequest: Equatable, Sendable {
-    public var blob: BlobID
-    public var offset: UInt64
+package struct FetchRequest: Equatable, Sendable {
+    package var blob: BlobID
+    package var offset: UInt64
     /// Bytes wanted at most.
-    public var length: UInt32
+    package var length: UInt32
     /// Row numbers as UInt32, for `.rows`; else empty.
-    public var rows: [UInt32]
+    package var rows: [UInt32]
 
-    public init(blob: BlobID, offset: UInt64 = 0, length: UInt32 = UInt32(WireLimits.chunk), rows: [UInt32] = []) {
+    package init(blob: BlobID, offset: UInt64 = 0, length: UInt32 = UInt32(WireLimits.chunk), rows: [UInt32] = []) {
         self.blob = blob
         self.offset = offset
         self.length = length
@@ -82,13 +82,13 @@ public struct FetchRequest: Equatable, Sendable {
 }
 
 /// Names one chunk; its bytes are the payload frame.
-public struct Chunk: Equatable, Sendable {
-    public var blob: BlobID
-    public var offset: UInt64
+package struct Chunk: Equatable, Sendable {
+    package var blob: BlobID
+    package var offset: UInt64
     /// Bytes of the whole blob.
-    public var total: UInt64
+    package var total: UInt64
 
-    public init(blob: BlobID, offset: UInt64, total: UInt64) {
+    package init(blob: BlobID, offset: UInt64, total: UInt64) {
         self.blob = blob
         self.offset = offset
         self.total = total
@@ -96,26 +96,26 @@ public struct Chunk: Equatable, Sendable {
 }
 
 /// A worker's introduction.
-public struct Hello: Equatable, Sendable {
-    public var protocolVersion: UInt16 = WireLimits.version
+package struct Hello: Equatable, Sendable {
+    package var protocolVersion: UInt16 = WireLimits.version
     /// The program's version.
-    public var program: String
-    public var host: String
-    public var processID: UInt32
+    package var program: String
+    package var host: String
+    package var processID: UInt32
     /// Lanes it computes at a time.
-    public var threads: UInt16
+    package var threads: UInt16
     /// OpenBLAS core and version.
-    public var blas: String
+    package var blas: String
     /// Hash of whole gradients of canned micro-batches: equal for hosts that give equal bits.
-    public var fingerprint: UInt64
+    package var fingerprint: UInt64
     /// The secret that the coordinator gave a worker it started itself; 0 for others.
-    public var localToken: UInt64
+    package var localToken: UInt64
     /// A random number of this process: a worker that comes back on another connection is known by it. 0: it cannot be.
-    public var instance: UInt64
+    package var instance: UInt64
     /// Counts the worker's introductions: one that was repeated is told from a new one by it. The machine sets it.
-    public var session: UInt32 = 0
+    package var session: UInt32 = 0
 
-    public init(
+    package init(
         program: String, host: String, processID: UInt32, threads: UInt16, blas: String, fingerprint: UInt64, localToken: UInt64 = 0,
         instance: UInt64 = 0
     ) {
@@ -131,23 +131,23 @@ public struct Hello: Equatable, Sendable {
 }
 
 /// The gradient sum of one node for one update. The payload frame holds the encoded gradient, or is missing when `selected` is 0.
-public struct Contribution: Equatable, Sendable {
-    public var run: UInt64
-    public var roster: UInt32
-    public var update: UInt64
+package struct Contribution: Equatable, Sendable {
+    package var run: UInt64
+    package var roster: UInt32
+    package var update: UInt64
     /// Hash of the parameters it was computed from.
-    public var parameterHash: UInt64
-    public var node: TreeNode
+    package var parameterHash: UInt64
+    package var node: TreeNode
     /// Tokens that gave gradient.
-    public var selected: UInt64
+    package var selected: UInt64
     /// All tokens of the micro-batches.
-    public var words: UInt64
+    package var words: UInt64
     /// Loss summed over the selected tokens, per lane below the node in lane order: so that the total does not depend on the grouping.
-    public var losses: [UInt64]
+    package var losses: [UInt64]
     /// Hash of the payload.
-    public var hash: UInt64
+    package var hash: UInt64
 
-    public init(
+    package init(
         run: UInt64, roster: UInt32, update: UInt64, parameterHash: UInt64, node: TreeNode, selected: UInt64, words: UInt64,
         losses: [Double], hash: UInt64
     ) {
@@ -164,21 +164,21 @@ public struct Contribution: Equatable, Sendable {
 }
 
 /// The work of one peer for one update.
-public struct Order: Equatable, Sendable {
-    public var run: UInt64
-    public var roster: UInt32
+package struct Order: Equatable, Sendable {
+    package var run: UInt64
+    package var roster: UInt32
     /// Counted from 0 over the whole run.
-    public var update: UInt64
-    public var epoch: UInt32
+    package var update: UInt64
+    package var epoch: UInt32
     /// Counted from 0 in the epoch.
-    public var updateInEpoch: UInt64
-    public var parameterHash: UInt64
+    package var updateInEpoch: UInt64
+    package var parameterHash: UInt64
     /// Lanes to compute.
-    public var lanes: [UInt16]
+    package var lanes: [UInt16]
     /// Those of them that another worker holds too: sent as leaves.
-    public var leaves: [UInt16]
+    package var leaves: [UInt16]
 
-    public init(
+    package init(
         run: UInt64, roster: UInt32, update: UInt64, epoch: UInt32, updateInEpoch: UInt64, parameterHash: UInt64, lanes: [UInt16],
         leaves: [UInt16]
     ) {
@@ -194,7 +194,7 @@ public struct Order: Equatable, Sendable {
 }
 
 /// From a worker.
-public enum WorkerMessage: Equatable, Sendable {
+package enum WorkerMessage: Equatable, Sendable {
     case hello(Hello)
     /// Nothing else to say; answered with `sayHello` by a coordinator that does not know the worker.
     case alive
@@ -215,7 +215,7 @@ public enum WorkerMessage: Equatable, Sendable {
 }
 
 /// From the coordinator.
-public enum CoordinatorMessage: Equatable, Sendable {
+package enum CoordinatorMessage: Equatable, Sendable {
     /// Answers the hello of this session; `description` is the JSON text of a `RunDescription`.
     case welcome(run: UInt64, session: UInt32, description: String)
     /// The worker cannot take part.

@@ -6,13 +6,13 @@ import Glibc
 import Synchronization
 
 /// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
-public final class PreparedCache: Sendable {
-    public let folder: String
+package final class PreparedCache: Sendable {
+    package let folder: String
     /// Files whose digest was found right by this process.
     private let verified = Mutex<[CacheKey: FileIdentity]>([:])
 
     /// - Throws: `InputError` when the folder cannot be made or written.
-    public init(folder: String) throws(InputError) {
+    package init(folder: String) throws(InputError) {
         self.folder = folder
         do throws(InputError) {
             try Path.makeFolder("\(folder)/prepared")
@@ -25,7 +25,7 @@ public final class PreparedCache: Sendable {
     }
 
     /// $XDG_CACHE_HOME/t2v or ~/.cache/t2v; where neither can be written, a folder of this user's alone at `fallback`.
-    public static func standard(fallback: String) throws(InputError) -> PreparedCache {
+    package static func standard(fallback: String) throws(InputError) -> PreparedCache {
         let environment = ProcessInfo.processInfo.environment
         let home = environment["XDG_CACHE_HOME"] ?? environment["HOME"].map { "\($0)/.cache" }
         if let home, !home.isEmpty, let cache = try? PreparedCache(folder: "\(home)/t2v") { return cache }
@@ -48,7 +48,7 @@ public final class PreparedCache: Sendable {
 
     /// SHA-256 over everything that a prepared shard depends on.
     /// - Parameter text: SHA-256 of the shard's text.
-    public static func key(text: [UInt8], modelDigest: String, schema: FeatureSchema, minLength: Int, maxLength: Int) -> CacheKey {
+    package static func key(text: [UInt8], modelDigest: String, schema: FeatureSchema, minLength: Int, maxLength: Int) -> CacheKey {
         var hasher = SHA256()
         hasher.update(text)
         hasher.update("\(modelDigest) \(schema.digest) \(minLength) \(maxLength) \(PreparedShard.version)")
@@ -56,24 +56,24 @@ public final class PreparedCache: Sendable {
         return key
     }
 
-    public func path(_ key: CacheKey) -> String { "\(folder)/prepared/\(key.hex).t2v" }
+    package func path(_ key: CacheKey) -> String { "\(folder)/prepared/\(key.hex).t2v" }
 
     /// Size and digest of a cached shard, or nil when there is none that is whole.
-    public func entry(_ key: CacheKey, schema: FeatureSchema) -> (size: UInt64, digest: ShardDigest)? {
+    package func entry(_ key: CacheKey, schema: FeatureSchema) -> (size: UInt64, digest: ShardDigest)? {
         guard let (file, digest) = sealed(key), (try? shard(file, key, schema)) != nil else { return nil }
         return (UInt64(Self.body(file).count), digest)
     }
 
     /// What a fetched shard is compared with.
-    public static func digest(_ bytes: UnsafeRawBufferPointer) -> ShardDigest { ShardDigest(Digest64.hash(bytes)) }
+    package static func digest(_ bytes: UnsafeRawBufferPointer) -> ShardDigest { ShardDigest(Digest64.hash(bytes)) }
 
     /// The bytes of a cached shard and what keeps them alive; nil when there is none that is whole.
-    public func contents(_ key: CacheKey) -> (bytes: UnsafeRawBufferPointer, owner: AnyObject)? {
+    package func contents(_ key: CacheKey) -> (bytes: UnsafeRawBufferPointer, owner: AnyObject)? {
         sealed(key).map { (Self.body($0.file), $0.file) }
     }
 
     /// Maps a cached shard that has this size and digest; nil when it is missing, damaged or another one.
-    public func open(_ key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest) -> PreparedShard? {
+    package func open(_ key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest) -> PreparedShard? {
         guard let (file, found) = sealed(key), UInt64(Self.body(file).count) == size, found == digest else { return nil }
         return try? shard(file, key, schema)
     }
@@ -83,7 +83,7 @@ public final class PreparedCache: Sendable {
     }
 
     /// Why nothing can be written, by trying; nil when it can. Less free space than this counts as none.
-    public func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
+    package func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
         do throws(InputError) {
             let file = try IncomingFile(target: "\(folder)/prepared/probe")
             try file.write([UInt8](repeating: 1, count: byteCount), at: 0)
@@ -97,7 +97,7 @@ public final class PreparedCache: Sendable {
 
     /// Writes a shard that was prepared here.
     /// - Throws: `InputError` when the disk is full or fails; no part of the file stays.
-    public func store(_ bytes: [UInt8], key: CacheKey) throws(InputError) {
+    package func store(_ bytes: [UInt8], key: CacheKey) throws(InputError) {
         let incoming = try IncomingFile(target: path(key))
         try incoming.write(bytes, at: 0)
         try seal(incoming, size: UInt64(bytes.count), digest: bytes.withUnsafeBytes(Self.digest))
@@ -105,7 +105,7 @@ public final class PreparedCache: Sendable {
 
     /// Takes a shard into the cache whose pieces have all come.
     /// - Throws: `InputError` when it is not what was announced, no shard, or the disk fails; no part of it stays then.
-    public func take(
+    package func take(
         _ incoming: IncomingFile, key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest, vectorRows: Int
     ) throws(InputError) {
         let contents = try incoming.contents()
@@ -152,14 +152,14 @@ public final class PreparedCache: Sendable {
 }
 
 /// A file that arrives in pieces. It gets its name when it is whole; else nothing of it stays.
-public final class IncomingFile {
-    public let target: String
+package final class IncomingFile {
+    package let target: String
     private let temporary: String
     private var descriptor: Int32
     private var finished = false
 
     /// - Parameter mode: permissions, less the umask.
-    public init(target: String, mode: mode_t = 0o644) throws(InputError) {
+    package init(target: String, mode: mode_t = 0o644) throws(InputError) {
         self.target = target
         let name = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max))"
         temporary = name
@@ -172,7 +172,7 @@ public final class IncomingFile {
             "cannot write: \(String(cString: strerror(errno)))", at: target, remedy: "free space on the disk, or give another --cache")
     }
 
-    public func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(InputError) {
+    package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(InputError) {
         guard let start = off_t(exactly: offset), start <= off_t.max - off_t(bytes.count) else {
             throw InputError("no file is as long as \(offset) bytes", at: target, remedy: "check the peer that sent it")
         }
@@ -191,9 +191,9 @@ public final class IncomingFile {
     }
 
     /// The bytes so far, mapped.
-    public func contents() throws(InputError) -> MappedFile { try MappedFile(temporary) }
+    package func contents() throws(InputError) -> MappedFile { try MappedFile(temporary) }
 
-    public func finish() throws(InputError) {
+    package func finish() throws(InputError) {
         guard rename(temporary, target) == 0 else { throw Self.failure(target) }
         finished = true
     }

@@ -2,12 +2,12 @@
 
 /// Prints documents for `t2v-coordinator features`: all of them, in order, also those whose length the trainer would leave out. Owned by
 /// one thread.
-public final class FeaturesPrinter {
+package final class FeaturesPrinter {
     private let model: VectorsModel
     private let preparer: ShardPreparer
 
     /// A printer that has met no words yet.
-    public init(model: VectorsModel) {
+    package init(model: VectorsModel) {
         self.model = model
         preparer = ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max)
     }
@@ -15,7 +15,7 @@ public final class FeaturesPrinter {
     /// The lines for the records of `jsonl`, each ending in a line feed: {"tokens":[...],"norm":[...],"prefix":[...],"suffix":[...],
     /// "shape":[...],"row":[...]}, compact, with characters beyond ASCII as they are. Empty records give no line.
     /// - Throws: `ShardPreparationError` with the first line that cannot be used; nothing is printed then.
-    public func lines(jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
+    package func lines(jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
         var output: [UInt8] = []
         try preparer.forEachRecord(jsonl) { line, record, tokenizer throws(ShardPreparationError) in
             guard let record else { return }

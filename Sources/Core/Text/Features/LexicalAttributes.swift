@@ -1,7 +1,7 @@
 // Shape, prefix, suffix and lower case of one word. In: its UTF-8 bytes. Out: bytes, or ranges of the word's own bytes.
 
 /// spaCy's lexical attribute functions (spacy/lang/lex_attrs.py, the same in 2.1.9, 2.3.9 and 3.8), on code points, with Python's tables.
-public enum LexicalAttributes {
+package enum LexicalAttributes {
     typealias Bytes = UnsafeBufferPointer<UInt8>
 
     /// The first code point.

@@ -7,11 +7,11 @@ struct StoredLexeme: Sendable, Equatable {
 }
 
 /// A model's lexical attributes (spacy/vocab.pyx `_new_lexeme`, spacy/lang/lex_attrs.py). Immutable, so threads share it.
-public final class Lexicon: Sendable {
+package final class Lexicon: Sendable {
     typealias Bytes = UnsafeBufferPointer<UInt8>
 
     /// Ids of the features. Profile spacy2 trains and is loaded by spaCy 2.x, so 3.x models get 2.3's symbols here.
-    public let ids: StringIDs
+    package let ids: StringIDs
     /// Ids of the folder's own version: the keys of key2row and lookups.bin.
     let folderIDs: StringIDs
     private let norms: LanguageNorms

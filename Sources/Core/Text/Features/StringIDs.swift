@@ -1,7 +1,7 @@
 // String ids. In: UTF-8 bytes. Out: the 64-bit number that spaCy's string store gives them.
 
 /// The symbol numbering of a spaCy version (spacy/symbols.pyx).
-public enum SymbolVersion: String, Sendable {
+package enum SymbolVersion: String, Sendable {
     case spacy21, spacy23, spacy38
 
     /// Names in order of their numbers, from 1 on.
@@ -20,12 +20,12 @@ public enum SymbolVersion: String, Sendable {
 }
 
 /// Turns strings into spaCy's ids (spacy/strings.pyx): 0 for the empty string, a symbol's number for its name, else MurmurHash64A.
-public struct StringIDs: Sendable {
+package struct StringIDs: Sendable {
     /// MurmurHash64A of every symbol's name, to its number.
     private let symbols: [UInt64: UInt64]
 
     /// Ids as the spaCy version gives them.
-    public init(_ version: SymbolVersion) {
+    package init(_ version: SymbolVersion) {
         var symbols: [UInt64: UInt64] = [:]
         for (index, name) in version.names.enumerated() {
             symbols[Array(name.utf8).withUnsafeBufferPointer(Self.murmurHash64A)] = UInt64(index + 1)
@@ -34,14 +34,14 @@ public struct StringIDs: Sendable {
     }
 
     /// The id of `bytes`, which are UTF-8.
-    public func id(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64 {
+    package func id(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64 {
         guard !bytes.isEmpty else { return 0 }
         let hash = Self.murmurHash64A(bytes)
         return symbols[hash] ?? hash
     }
 
     /// The id of a string.
-    public func id(_ string: String) -> UInt64 {
+    package func id(_ string: String) -> UInt64 {
         Array(string.utf8).withUnsafeBufferPointer { id($0) }
     }
 

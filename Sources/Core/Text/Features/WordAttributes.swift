@@ -2,21 +2,21 @@
 
 /// ORTH, NORM, PREFIX, SUFFIX and SHAPE of a word as spaCy's string ids: MurmurHash64A with seed 1 of the UTF-8 bytes, 0 for the empty
 /// string, the symbol's number for a symbol name (spaCy 2.x `strings.pyx`).
-public struct WordAttributes: Hashable, Sendable {
+package struct WordAttributes: Hashable, Sendable {
     /// Id of the verbatim text.
-    public var orth: UInt64
+    package var orth: UInt64
     /// Id of the normalized form (of the token: tokenizer exceptions override the lexeme's).
-    public var norm: UInt64
+    package var norm: UInt64
     /// Id of the first code point.
-    public var prefix: UInt64
+    package var prefix: UInt64
     /// Id of the last three code points.
-    public var suffix: UInt64
+    package var suffix: UInt64
     /// Id of the orthographic shape ("Xxxx").
-    public var shape: UInt64
+    package var shape: UInt64
     /// Row of the word's vector in the vectors table, or -1.
-    public var row: Int32
+    package var row: Int32
 
-    public init(orth: UInt64, norm: UInt64, prefix: UInt64, suffix: UInt64, shape: UInt64, row: Int32) {
+    package init(orth: UInt64, norm: UInt64, prefix: UInt64, suffix: UInt64, shape: UInt64, row: Int32) {
         self.orth = orth
         self.norm = norm
         self.prefix = prefix
@@ -39,7 +39,7 @@ public struct WordAttributes: Hashable, Sendable {
 
     /// The word by a schema's columns.
     /// - Parameter text: the word's UTF-8 bytes, needed if the schema has bytes.
-    public func features(_ schema: FeatureSchema, text: UnsafeBufferPointer<UInt8>) -> WordFeatures {
+    package func features(_ schema: FeatureSchema, text: UnsafeBufferPointer<UInt8>) -> WordFeatures {
         WordFeatures(
             ids: schema.columns.map(id), rows: schema.hasVectors && row >= 0 ? [UInt32(row)] : [],
             bytes: schema.byteCount == 0 ? [] : WordFeatures.selectedBytes(text, count: schema.byteCount))

@@ -5,20 +5,20 @@ import Glibc
 
 /// One measurement of `ShardPreparer` on one thread, to be compared with spaCy's tokenizer on the same core. JSON, features and the shard's
 /// bytes are included; opening the model is not.
-public struct PreparationSpeed: Sendable {
+package struct PreparationSpeed: Sendable {
     /// Documents prepared.
-    public let documents: Int
+    package let documents: Int
     /// Their tokens.
-    public let tokens: Int
+    package let tokens: Int
     /// CPU time of the thread, which other programs on the machine disturb little.
-    public let cpuSeconds: Double
+    package let cpuSeconds: Double
 
     /// Tokens per CPU second.
-    public var tokensPerSecond: Double { Double(tokens) / max(cpuSeconds, 1e-9) }
+    package var tokensPerSecond: Double { Double(tokens) / max(cpuSeconds, 1e-9) }
 
     /// Prepares `jsonl` with a preparer that has seen nothing yet: every distinct word and chunk is new to it.
     /// - Throws: `ShardPreparationError` as `ShardPreparer.prepare`.
-    public static func measure(model: VectorsModel, jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> PreparationSpeed {
+    package static func measure(model: VectorsModel, jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> PreparationSpeed {
         let preparer = ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max)
         let start = ThreadClock.seconds()
         let bytes = try preparer.prepare(jsonl: jsonl)

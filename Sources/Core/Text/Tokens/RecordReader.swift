@@ -4,20 +4,20 @@ import FoundationEssentials
 import Glibc
 
 /// A fault in a line of a shard. The caller knows the file and the shard's first line, and makes an `InputError` of it.
-public struct ShardPreparationError: Error, Equatable, CustomStringConvertible {
+package struct ShardPreparationError: Error, Equatable, CustomStringConvertible {
     /// Counted from 0 at the shard's first line.
-    public var line: Int
+    package var line: Int
     /// What is wrong with the record.
-    public var what: String
+    package var what: String
     /// What the user can do.
-    public var remedy: String
+    package var remedy: String
 
     /// One line; the file's name is the caller's to add.
-    public var description: String { "line \(line + 1) of the shard: \(what); \(remedy)" }
+    package var description: String { "line \(line + 1) of the shard: \(what); \(remedy)" }
 
     /// The same as an error for the user.
     /// - Parameter firstLine: the number, from 1, of the shard's first line in `file`.
-    public func inputError(file: String, firstLine: Int) -> InputError {
+    package func inputError(file: String, firstLine: Int) -> InputError {
         InputError(what, at: "\(file), line \(firstLine + line)", remedy: remedy)
     }
 }

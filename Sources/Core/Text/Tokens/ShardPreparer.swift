@@ -3,7 +3,7 @@ import Base
 import Glibc
 
 /// Tokenizes shards and computes their features. What it learns of words and chunks it keeps for the next shard, within bounds.
-public final class ShardPreparer {
+package final class ShardPreparer {
     private let model: VectorsModel
     private let schema: FeatureSchema
     private let maker: ColumnMaker
@@ -23,7 +23,7 @@ public final class ShardPreparer {
     ///   - schema: the columns that the run's model needs.
     ///   - minLength: documents with fewer tokens are dropped.
     ///   - maxLength: documents with as many tokens or more are dropped, never split.
-    public init(model: VectorsModel, schema: FeatureSchema, minLength: Int, maxLength: Int) {
+    package init(model: VectorsModel, schema: FeatureSchema, minLength: Int, maxLength: Int) {
         self.model = model
         self.schema = schema
         maker = ColumnMaker(schema: schema, lexicon: model.lexicon)
@@ -32,7 +32,7 @@ public final class ShardPreparer {
     }
 
     /// Prepares a shard of what the run's texts are: lines, or pieces.
-    public func prepare(shard text: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
+    package func prepare(shard text: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
         guard let settings = model.text, settings.path == .pieces else { return try prepare(jsonl: text) }
         if let pieces { return try pieces.prepare(text) }
         do {
@@ -51,7 +51,7 @@ public final class ShardPreparer {
     /// Prepares the lines of `jsonl`. Records whose `text` or `tokens` is empty and documents of other lengths are counted and left out.
     /// - Returns: the bytes of a `PreparedShard`; its lines count from the shard's first.
     /// - Throws: `ShardPreparationError` with the line of the first record that cannot be used.
-    public func prepare(jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
+    package func prepare(jsonl: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
         var builder = PreparedShardBuilder(schema: schema)
         for word in shardWords { shardIndex[Int(word)] = Self.absent }
         shardWords.removeAll(keepingCapacity: true)

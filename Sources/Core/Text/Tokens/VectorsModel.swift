@@ -3,40 +3,40 @@ import Base
 import Synchronization
 
 /// A vectors model of spaCy 2.x or 3.x with a rule-based tokenizer. Immutable; threads and lanes share it.
-public final class VectorsModel: Sendable {
+package final class VectorsModel: Sendable {
     /// Raised when the tokenizer's or the features' code gives other results: part of the cache key.
     static let codeVersion = 1
 
     /// The folder that holds meta.json (inside an installed package: the inner folder).
-    public let folder: String
+    package let folder: String
     /// The language code, "en".
-    public let language: String
+    package let language: String
     /// The version whose symbols number the folder's keys.
-    public let symbols: SymbolVersion
+    package let symbols: SymbolVersion
     /// Nil when opened from a bundle, which has the rows' numbers but not the rows.
-    public let vectors: VectorTable?
+    package let vectors: VectorTable?
     /// Lexical attributes of words.
-    public let lexicon: Lexicon
+    package let lexicon: Lexicon
     /// Nil for pieces, which are tokenized.
     let rules: TokenizerRules?
     /// What a job's texts are; nil for a vectors model.
     package let text: TextSettings?
     /// Hex SHA-256 of everything that decides what a text's prepared shard holds: tokenizer file, norm tables, key2row, language, version
     /// of spaCy, of the format and of this code. The same for a model and its bundle.
-    public let digest: String
+    package let digest: String
     /// The files that `init(bundle:)` needs, with names relative to the bundle's folder.
-    public let bundleFiles: [(name: String, path: String)]
+    package let bundleFiles: [(name: String, path: String)]
     private let hashedVectors = Mutex<String?>(nil)
 
     /// Opens a model folder, or the folder of an installed package that holds one. The vectors are mapped, not read.
     /// - Throws: `InputError` that names the folder or file and says what to do: missing or damaged files, no vectors, floret vectors, a
     ///   tokenizer that is not rule-based.
-    public convenience init(folder: String) throws(InputError) {
+    package convenience init(folder: String) throws(InputError) {
         try self.init(folder, withVectors: true)
     }
 
     /// Opens a folder that holds `bundleFiles` only: enough to tokenize and to give vector rows by number.
-    public convenience init(bundle folder: String) throws(InputError) {
+    package convenience init(bundle folder: String) throws(InputError) {
         try self.init(folder, withVectors: false)
     }
 
@@ -107,7 +107,7 @@ public final class VectorsModel: Sendable {
     }
 
     /// Hex SHA-256 of the vectors file; empty for a bundle. Reads the whole file the first time.
-    public var vectorsDigest: String {
+    package var vectorsDigest: String {
         hashedVectors.withLock { known in
             if let known { return known }
             var hash = SHA256()
@@ -121,7 +121,7 @@ public final class VectorsModel: Sendable {
 
 extension VectorsModel {
     /// Lexeme features of a word, as a tokenizer without exceptions would give them.
-    public func features(of word: String, schema: FeatureSchema) -> WordFeatures {
+    package func features(of word: String, schema: FeatureSchema) -> WordFeatures {
         let bytes = Array(word.utf8)
         return bytes.withUnsafeBufferPointer { ColumnMaker(schema: schema, lexicon: lexicon).features($0) }
     }
