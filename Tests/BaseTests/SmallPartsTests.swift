@@ -56,3 +56,12 @@ struct SmallPartsTests {
         #expect(throws: (any Error).self) { try JSONValue.parse(Array("{".utf8)) }
     }
 }
+
+@Suite struct SecretBytesTests {
+    @Test func takeTheBytesAndLeaveNone() throws {
+        var bytes: [UInt8] = [1, 2, 3]
+        let secret = try #require(SecretBytes(taking: &bytes))
+        #expect(bytes == [0, 0, 0])
+        #expect(secret.withBytes { Array($0) } == [1, 2, 3])
+    }
+}

@@ -1,4 +1,5 @@
 // The command line, exit statuses and the display, with the real programs. In: arguments, environments, terminals. Out: what users see.
+import Base
 import CLinux
 import Foundation
 import Numerics

@@ -83,7 +83,7 @@ extension Figures {
     mutating func hello() -> Hello {
         var hello = Hello(
             program: chance(2) ? Version.current : text(), host: text(), processID: u32(), threads: chance(2) ? 1 : u16(), blas: text(),
-            fingerprint: u64(), localToken: u64(), instance: u64())
+            fingerprints: Fingerprints([.blas: u64(), .native: u64(), .bf16: u64()]), localToken: u64(), instance: u64())
         hello.session = u32()
         if chance(4) { hello.protocolVersion = u16() }
         return hello

@@ -59,7 +59,7 @@ struct Forger {
     private mutating func hello() -> Hello {
         var hello = Hello(
             program: number(below: 4) == 0 ? Version.current : "0.0.\(number(below: 9))", host: "stranger", processID: 1, threads: 1,
-            blas: "none", fingerprint: UInt64(number(below: 1000)), instance: UInt64(1 + number(below: 1000)))
+            blas: "none", fingerprints: .some, instance: UInt64(1 + number(below: 1000)))
         if number(below: 4) == 0 { hello.protocolVersion = UInt16(number(below: 9)) }
         return hello
     }
@@ -85,4 +85,9 @@ struct Forger {
                     losses: [.nan], hash: big))
         }
     }
+}
+
+extension Fingerprints {
+    /// Of a host that can do everything, and gives bits of its own.
+    static let some = Fingerprints([.blas: 1, .native: 1, .bf16: 1])
 }

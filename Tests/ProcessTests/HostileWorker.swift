@@ -66,7 +66,7 @@ final class HostileWorker {
         // Another one each time: what the last one did is not held against it.
         (session, instance, order) = (session &+ 1, instance &+ 1, nil)
         var hello = Hello(
-            program: Version.current, host: "hostile", processID: 1, threads: 1, blas: "none", fingerprint: 1, instance: instance)
+            program: Version.current, host: "hostile", processID: 1, threads: 1, blas: "none", fingerprints: .some, instance: instance)
         hello.session = session
         _ = send(.hello(hello), nil)
     }

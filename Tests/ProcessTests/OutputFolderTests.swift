@@ -57,6 +57,14 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 2)))
     }
 
+    @Test func withoutAPlaceForTheCache() throws {
+        let output = Scratch.path("out")
+        let arguments = ["pretrain", Demo.texts, Demo.vectors, output, "--workers", "1", "-i", "1"] + Demo.small
+        let program = try Program("t2v-coordinator", arguments, environment: ["XDG_CACHE_HOME": "/proc/nowhere"])
+        #expect(program.wait() == 0, "\(program.output)")
+        #expect(FileManager.default.fileExists(atPath: "\(output)/t2v/cache/prepared"))
+    }
+
     @Test func filesOfTheUserStay() throws {
         let output = Scratch.path("out")
         try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)

@@ -130,7 +130,7 @@ import Transport
         for (version, name) in [(WireLimits.version, "0.0.1"), (WireLimits.version + 1, Version.current)] {
             let socket = try DealerSocket(context, limits: SocketLimits(), security: .open)
             try socket.connect(endpoint)
-            var hello = Hello(program: name, host: "old", processID: 1, threads: 1, blas: "none", fingerprint: 1, instance: 7)
+            var hello = Hello(program: name, host: "old", processID: 1, threads: 1, blas: "none", fingerprints: .some, instance: 7)
             hello.protocolVersion = version
             let deadline = Date(timeIntervalSinceNow: 20)
             while socket.send(header: WorkerMessage.hello(hello).encoded()) != .sent, Date() < deadline { usleep(5_000) }

@@ -37,6 +37,16 @@ import Testing
         try refuse(path, saying: ["\(path):2", "text", "tokens"])
     }
 
+    @Test func plainTextAndFolders() throws {
+        let path = try file("One two three.\nFour five six.\n")
+        try refuse(path, saying: [path, "plain text, not JSON", "jq -Rc"])
+        try refuse(Scratch.root, saying: ["this is a folder"])
+    }
+
+    @Test func modelNamedAsAPackage() throws {
+        try refuse(try file(good), vectors: "en_core_web_md", saying: ["no such folder", "import en_core_web_md"])
+    }
+
     @Test func everythingFilteredOut() throws {
         try refuse(try file("{\"text\": \"Too short.\"}\n"), saying: ["no document is kept", "1 shorter than 5", "--min-length"])
     }

@@ -44,7 +44,7 @@ import Testing
         hello.program = "2"
         #expect(words(script.hear(1, .hello(hello)))[0] == "1 <- refuse: it is t2v 2, the coordinator 1; install the same version on both")
         hello = CoordinatorScript.hello(1)
-        hello.fingerprint = 8
+        hello.fingerprints[.blas] = 8
         #expect(words(script.hear(1, .hello(hello))).first?.hasPrefix("1 <- refuse: its arithmetic gives other bits") == true)
         hello = CoordinatorScript.hello(1)
         hello.blas = "Zen"
@@ -55,6 +55,21 @@ import Testing
         let effects = lenient.hear(1, .hello(hello))
         #expect(words(effects).first == "1 <- welcome 1")
         #expect(logs(effects).first?.contains("gives other bits (OpenBLAS Zen, here Haswell)") == true)
+    }
+
+    @Test func comparesTheArithmeticOfTheRun() {
+        var hello = CoordinatorScript.hello(1)
+        hello.blas = "Zen"
+        hello.fingerprints[.blas] = 8
+        var script = CoordinatorScript(strictBits: true, arithmetic: .native)
+        #expect(words(script.hear(1, .hello(hello))).first == "1 <- welcome 1", "OpenBLAS takes no part in the run")
+        hello = CoordinatorScript.hello(2)
+        hello.fingerprints[.native] = 8
+        #expect(words(script.hear(2, .hello(hello))).first?.hasPrefix("2 <- refuse: its CPU gives other bits") == true)
+        script = CoordinatorScript(arithmetic: .bf16)
+        #expect(
+            words(script.hear(1, .hello(CoordinatorScript.hello(1)))).first
+                == "1 <- refuse: its CPU cannot compute with bf16, as this run does; use another host, or precision float32")
     }
 
     @Test func aRepeatedHelloChangesNothing() {

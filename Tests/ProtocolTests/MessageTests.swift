@@ -16,7 +16,8 @@ enum Samples {
     ]
     static let hello: Hello = {
         var hello = Hello(
-            program: "0.1.0", host: "knoten-7.åbo", processID: 4711, threads: 8, blas: "Haswell 0.3.21", fingerprint: 1 << 63,
+            program: "0.1.0", host: "knoten-7.åbo", processID: 4711, threads: 8, blas: "Haswell 0.3.21",
+            fingerprints: Fingerprints([.blas: 1 << 63, .native: 5, .bf16: .max]),
             localToken: 5,
             instance: .max)
         hello.session = 3

@@ -13,12 +13,12 @@ struct CoordinatorScript {
     private var nextBuffer: BufferID = 0
 
     /// Without unprepared shards the machine asks for the plan with its first event.
-    init(lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false) {
+    init(lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas) {
         machine = Machine(
             .init(
                 run: Self.run, description: "{}", lanes: lanes,
                 shards: (0..<shards).map { _ in (textBytes: 1_000, key: CacheKey(repeating: 1)) }, minimumWorkers: minimumWorkers,
-                program: "1", blas: "Haswell", fingerprint: 7, strictBits: strictBits))
+                program: "1", arithmetic: arithmetic, blas: "Haswell", fingerprint: 7, strictBits: strictBits))
     }
 
     mutating func tell(_ event: Machine.Event) -> [Machine.Effect] { machine.handle(event, now: now) }
@@ -42,8 +42,8 @@ struct CoordinatorScript {
 
     static func hello(_ peer: PeerID, threads: UInt16 = 1, session: UInt32 = 1, instance: UInt64? = nil) -> Hello {
         var hello = Hello(
-            program: "1", host: "h\(peer)", processID: UInt32(peer), threads: threads, blas: "Haswell", fingerprint: 7,
-            instance: instance ?? peer)
+            program: "1", host: "h\(peer)", processID: UInt32(peer), threads: threads, blas: "Haswell",
+            fingerprints: Fingerprints([.blas: 7, .native: 7]), instance: instance ?? peer)
         hello.session = session
         return hello
     }

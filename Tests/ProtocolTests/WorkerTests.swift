@@ -11,7 +11,8 @@ import Testing
     private static let key = CacheKey(repeating: 3)
 
     private struct Script {
-        var machine = Machine(hello: Hello(program: "1", host: "h", processID: 1, threads: 1, blas: "b", fingerprint: 7))
+        var machine = Machine(
+            hello: Hello(program: "1", host: "h", processID: 1, threads: 1, blas: "b", fingerprints: Fingerprints([.blas: 7])))
         var now: Milliseconds = 0
 
         mutating func tell(_ event: Machine.Event) -> [Machine.Effect] { machine.handle(event, now: now) }

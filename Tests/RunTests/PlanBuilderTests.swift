@@ -34,7 +34,8 @@ import Testing
     func plan() throws {
         var builder = PlanBuilder(lanes: 2, wordsPerUpdate: 3, shuffles: false)
         let keys = try [1, 3].map { try #require(CacheKey([UInt8](repeating: $0, count: 32))) }
-        builder.add(try shard([[0, 1], [1, 1, 2]], words: 4, tooShort: 2), lane: 1, firstLine: 0, key: keys[0],
+        builder.add(
+            try shard([[0, 1], [1, 1, 2]], words: 4, tooShort: 2), lane: 1, firstLine: 0, key: keys[0],
             size: 10, digest: ShardDigest(2))
         builder.add(try shard([[0]], words: 1), lane: 0, firstLine: 5, key: keys[1], size: 11, digest: ShardDigest(4))
         #expect(builder.documents == PlanBuilder.Documents(kept: 3, empty: 0, tooShort: 2, tooLong: 0))

@@ -73,7 +73,8 @@ final class Mutant {
         switch (mutation, event) {
         case (.keepsLeasesOfTheLost, .peerLost): keptLanes = machine.lanes
         case (.admitsStrangers, .message(let peer, .hello(var hello), let payload)):
-            (hello.program, hello.blas, hello.fingerprint) = (machine.setup.program, machine.setup.blas, machine.setup.fingerprint)
+            (hello.program, hello.blas) = (machine.setup.program, machine.setup.blas)
+            hello.fingerprints[machine.setup.arithmetic] = machine.setup.fingerprint
             return [.message(peer, .hello(hello), payload: payload)]
         case (_, .message(let peer, .contribution(let c), let payload)): return rewrite(c, peer, payload, &machine)
         default: break

@@ -35,7 +35,7 @@ final class SimulatedCoordinator: SimulatedProcess {
             shards: (0..<UInt32(scenario.shards)).compactMap { shard in
                 CacheKey([UInt8](repeating: 1, count: CacheKey.byteCount)).map { (scenario.size(of: .text(shard)), $0) }
             },
-            minimumWorkers: scenario.minimumWorkers, program: "1", blas: "Haswell", fingerprint: 7, strictBits: true)
+            minimumWorkers: scenario.minimumWorkers, program: "1", arithmetic: .native, blas: "Haswell", fingerprint: 7, strictBits: true)
         setup.times = scenario.times
         return setup
     }

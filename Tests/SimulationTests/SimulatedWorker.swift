@@ -44,7 +44,7 @@ final class SimulatedWorker: SimulatedProcess {
 
     init(_ world: World, _ number: Int) {
         self.number = number
-        machine = WorkerStateMachine(hello: Hello(program: "", host: "", processID: 0, threads: 1, blas: "", fingerprint: 0))
+        machine = WorkerStateMachine(hello: Hello(program: "", host: "", processID: 0, threads: 1, blas: "", fingerprints: Fingerprints()))
         super.init(world, "worker \(number)")
     }
 
@@ -56,7 +56,7 @@ final class SimulatedWorker: SimulatedProcess {
         let isForeign = scenario.foreigner == number
         var hello = Hello(
             program: "1", host: "host\(number)", processID: UInt32(life), threads: UInt16(scenario.threads[number]), blas: "Haswell",
-            fingerprint: isForeign && number % 2 == 0 ? 8 : 7,
+            fingerprints: Fingerprints([.native: isForeign && number % 2 == 0 ? 8 : 7]),
             instance: world.random.next())
         if isForeign && number % 2 == 1 { hello.program = "2" }
         machine = WorkerStateMachine(hello: hello, times: scenario.times)

@@ -77,7 +77,7 @@ def test_worth_it(place: Path, spacy_command: Any) -> None:
         assert pretrain == "python -m spacy t2v pretrain demo/french/config.cfg out\n"
         (place / "out").mkdir()
         shutil.copy(place / "job" / "tok2vec.bin", place / "out" / "model-last.bin")
-    shown = run(evaluate.replace("--sizes 10,40 --seeds 3", "--sizes 10 --seeds 1"), spacy_command, **FEW).stdout
+    shown = run(evaluate.replace("--sizes 10,20,40,80,all --seeds 3", "--sizes 10 --seeds 1"), spacy_command, **FEW).stdout
     assert "with model-last.bin" in shown
 
 

@@ -123,3 +123,13 @@ def test_pretrains(run: Run, corpus: Path, tmp_path: Path) -> None:
     again = run("t2v", "pretrain", "base.cfg", "again", *arguments, "--workers=1")
     assert again.returncode == 0, again.stdout + again.stderr
     assert (tmp_path / "again/model1.bin").read_bytes() == (tmp_path / "out/model1.bin").read_bytes()
+    assert "finished" in run("t2v", "status", "out").stdout
+
+
+def test_pretrains_for_spacy_2(run: Run, tmp_path: Path) -> None:
+    """Without HOME the cache is made in the output folder, which is not there yet."""
+    demo = BASE.parents[2] / "demo"
+    settings = ["-cw", "32", "-cd", "2", "-er", "200", "-i", "1", "--workers", "1"]
+    done = run("t2v-coordinator", "pretrain", str(demo / "texts.jsonl"), str(demo / "vectors"), "out", *settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out/model0.bin").stat().st_size > 1000 and (tmp_path / "out/t2v/cache").is_dir()

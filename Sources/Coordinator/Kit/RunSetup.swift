@@ -62,9 +62,10 @@ package final class RunSetup {
         try spec.arithmetic.checkHost()
         for line in Self.introduction(options, job, model, spec) { progress.say(line) }
         if checkpoint == nil { try folder.requireRoom(for: [Self.configName(job)]) }
-        (textPaths, spool) = try TextSource.paths(options.texts ?? [options.textsLoc], folder: folder, resuming: checkpoint != nil)
-        index = try CorpusIndex(
-            paths: textPaths, format: job?.text.corpusFormat ?? .jsonl, limit: job?.training.limit ?? 0, lanes: options.settings.lanes)
+        let format = job?.text.corpusFormat ?? .jsonl
+        (textPaths, spool) = try TextSource.paths(
+            options.texts ?? [options.textsLoc], format: format, folder: folder, resuming: checkpoint != nil)
+        index = try CorpusIndex(paths: textPaths, format: format, limit: job?.training.limit ?? 0, lanes: options.settings.lanes)
         lanes = index.lanes(options.settings.lanes)
         var laneOfShard = [Int](repeating: 0, count: index.shards.count)
         for (lane, shards) in lanes.enumerated() { for shard in shards { laneOfShard[shard] = lane } }

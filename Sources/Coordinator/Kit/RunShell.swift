@@ -101,13 +101,14 @@ package final class RunShell {
         writer = try OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
         artifacts = setup.artifacts
         peers = PeerTable(lanes: options.settings.lanes)
-        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
+        let fingerprint = NumericFingerprint.measure(setup.spec.arithmetic)
         machine = CoordinatorStateMachine(
             .init(
                 run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
                 shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
-                program: Version.current, blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash,
-                strictBits: options.strictBits))
+                program: Version.current, arithmetic: setup.spec.arithmetic,
+                blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
+        )
         context = try ZMQContext()
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)

@@ -10,8 +10,13 @@ import Text
 package enum TextSource {
     /// - Parameter resuming: a spool that is there is whole: it got its name at its end.
     /// - Returns: a path that can be read, and the spool behind it where one was made.
-    static func path(_ texts: String, folder: OutputFolder, resuming: Bool) throws -> (path: String, spool: UnnamedFile?) {
-        guard texts == "-" || texts.hasSuffix(".gz") else { return (texts, nil) }
+    static func path(
+        _ texts: String, format: CorpusIndex.Format, folder: OutputFolder, resuming: Bool
+    ) throws -> (path: String, spool: UnnamedFile?) {
+        guard texts == "-" || texts.hasSuffix(".gz") else {
+            try TextKind.check(texts, name: texts, format: format)
+            return (texts, nil)
+        }
         if resuming, access(folder.spoolPath, F_OK) == 0 { return (folder.spoolPath, nil) }
         if texts == "-", resuming, isatty(0) != 0 {
             throw InputError(
@@ -20,38 +25,51 @@ package enum TextSource {
         }
         let spool = try UnnamedFile(for: folder.spoolPath)
         let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
-        try self.spool(from: stream, texts == "-" ? "standard input" : texts, to: spool)
+        try self.spool(from: stream, texts, format: format, to: spool)
         return (spool.path, spool)
     }
 
     /// The same of several texts, one behind the other. Where one of them cannot be read again and again, all are kept in one spool.
-    static func paths(_ texts: [String], folder: OutputFolder, resuming: Bool) throws -> (paths: [String], spool: UnnamedFile?) {
+    static func paths(
+        _ texts: [String], format: CorpusIndex.Format, folder: OutputFolder, resuming: Bool
+    ) throws -> (paths: [String], spool: UnnamedFile?) {
         if texts.count == 1 {
-            let one = try path(texts[0], folder: folder, resuming: resuming)
+            let one = try path(texts[0], format: format, folder: folder, resuming: resuming)
             return ([one.path], one.spool)
         }
-        guard texts.contains(where: { $0 == "-" || $0.hasSuffix(".gz") }) else { return (texts, nil) }
+        guard texts.contains(where: { $0 == "-" || $0.hasSuffix(".gz") }) else {
+            for text in texts { try TextKind.check(text, name: text, format: format) }
+            return (texts, nil)
+        }
         if resuming, access(folder.spoolPath, F_OK) == 0 { return ([folder.spoolPath], nil) }
         let spool = try UnnamedFile(for: folder.spoolPath)
         for text in texts {
             let stream = text == "-" ? gzdopen(dup(0), "rb") : gzopen(text, "rb")
-            try self.spool(from: stream, text == "-" ? "standard input" : text, to: spool, endsLine: true)
+            try self.spool(from: stream, text, format: format, to: spool, endsLine: true)
         }
         return ([spool.path], spool)
     }
 
     /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
-    package static func withPlainFile<Result>(_ texts: String, _ body: (String) throws -> Result) throws -> Result {
-        guard texts == "-" || texts.hasSuffix(".gz") else { return try body(texts) }
+    package static func withPlainFile<Result>(
+        _ texts: String, format: CorpusIndex.Format = .jsonl, _ body: (String) throws -> Result
+    ) throws -> Result {
+        guard texts == "-" || texts.hasSuffix(".gz") else {
+            try TextKind.check(texts, name: texts, format: format)
+            return try body(texts)
+        }
         let file = try UnnamedFile(for: "\(Path.temporaryFolder)/texts")
         let stream = texts == "-" ? gzdopen(dup(0), "rb") : gzopen(texts, "rb")
-        try spool(from: stream, texts == "-" ? "standard input" : texts, to: file)
+        try spool(from: stream, texts, format: format, to: file)
         return try body(file.path)
     }
 
     /// zlib passes plain text through and unpacks gzip.
     /// - Parameter endsLine: ends the last line where the text does not.
-    private static func spool(from stream: gzFile?, _ name: String, to file: UnnamedFile, endsLine: Bool = false) throws {
+    private static func spool(
+        from stream: gzFile?, _ texts: String, format: CorpusIndex.Format, to file: UnnamedFile, endsLine: Bool = false
+    ) throws {
+        let name = texts == "-" ? "standard input" : texts
         guard let stream else {
             throw InputError("cannot open the texts: \(String(cString: strerror(errno)))", at: name, remedy: "check the path")
         }
@@ -69,6 +87,8 @@ package enum TextSource {
                 throw InputError("cannot read the texts: \(what)", at: name, remedy: "check the file: it may be cut short")
             }
             try buffer.withUnsafeBytes {
+                let head = UnsafeRawBufferPointer(rebasing: $0[..<min(Int(count), TextKind.headBytes)])
+                if total == 0, let fault = TextKind.fault(head, name: texts, format: format) { throw fault }
                 try file.append(UnsafeRawBufferPointer(rebasing: $0[..<Int(count)]), place: "the copy of the texts")
             }
             total += UInt64(count)

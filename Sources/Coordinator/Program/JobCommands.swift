@@ -33,7 +33,7 @@ func printFeatures(job path: String, texts: String) throws {
         throw InputError("this job's texts are prepared by Python: \(job.why)", at: job.folder, remedy: "ask Python for their features")
     }
     let printer = JobFeaturesPrinter(model: try VectorsModel(job.textFiles, text: job.text), text: job.text)
-    let (file, index) = try TextSource.withPlainFile(texts) { path in
+    let (file, index) = try TextSource.withPlainFile(texts, format: job.text.corpusFormat) { path in
         (try MappedFile(path), try CorpusIndex(paths: [path], format: job.text.corpusFormat, lanes: 1))
     }
     let name = texts == "-" ? "standard input" : texts

@@ -13,7 +13,7 @@ extension CoordinatorStateMachine {
             return
         }
         guard !isRepeated(hello, from: id, now, &out) else { return }
-        if hello.fingerprint != setup.fingerprint || hello.blas != setup.blas {
+        if givesOtherBits(hello) {
             out.append(.log(.warning, "worker on \(hello.host): \(otherArithmetic(hello))"))
         }
         if peers[id] != nil {
@@ -44,12 +44,23 @@ extension CoordinatorStateMachine {
         if hello.program != setup.program {
             return "it is t2v \(hello.program), the coordinator \(setup.program); install the same version on both"
         }
-        let differs = hello.fingerprint != setup.fingerprint || hello.blas != setup.blas
-        return differs && setup.strictBits ? otherArithmetic(hello) : nil
+        if hello.fingerprints[setup.arithmetic] == 0 {
+            return "its CPU cannot compute with \(setup.arithmetic.rawValue), as this run does; use another host, or precision float32"
+        }
+        return givesOtherBits(hello) && setup.strictBits ? otherArithmetic(hello) : nil
+    }
+
+    /// Of a run with t2v's own kernels the fingerprint tells everything; with OpenBLAS, sizes that it does not try may differ as well.
+    private func givesOtherBits(_ hello: Hello) -> Bool {
+        hello.fingerprints[setup.arithmetic] != setup.fingerprint || (setup.arithmetic == .blas && hello.blas != setup.blas)
     }
 
     private func otherArithmetic(_ hello: Hello) -> String {
-        "its arithmetic gives other bits (OpenBLAS \(hello.blas), here \(setup.blas)); start both with --blas-core to make them equal"
+        guard setup.arithmetic == .blas else {
+            return "its CPU gives other bits than the one that started the run; let CPUs of one kind take part where bits must be equal"
+        }
+        return
+            "its arithmetic gives other bits (OpenBLAS \(hello.blas), here \(setup.blas)); start both with --blas-core to make them equal"
     }
 
     /// A hello that was said before is answered again and changes nothing. One that comes on another connection replaces the worker's last.

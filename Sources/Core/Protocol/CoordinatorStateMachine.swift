@@ -16,7 +16,8 @@ package struct CoordinatorStateMachine: Sendable {
         package var shards: [(textBytes: UInt64, key: CacheKey)]
         package var minimumWorkers: Int
         package var program: String
-        /// BLAS core and fingerprint of the host that started the run; a worker that differs gives other bits.
+        package var arithmetic: Arithmetic
+        /// BLAS core, and fingerprint for the run's arithmetic, of the host that started the run; a worker that differs gives other bits.
         package var blas: String
         package var fingerprint: UInt64
         package var strictBits: Bool
@@ -24,7 +25,7 @@ package struct CoordinatorStateMachine: Sendable {
 
         package init(
             run: UInt64, description: String, lanes: Int, shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1,
-            program: String, blas: String, fingerprint: UInt64, strictBits: Bool = false
+            program: String, arithmetic: Arithmetic, blas: String, fingerprint: UInt64, strictBits: Bool = false
         ) {
             self.run = run
             self.description = description
@@ -32,6 +33,7 @@ package struct CoordinatorStateMachine: Sendable {
             self.shards = shards
             self.minimumWorkers = minimumWorkers
             self.program = program
+            self.arithmetic = arithmetic
             self.blas = blas
             self.fingerprint = fingerprint
             self.strictBits = strictBits

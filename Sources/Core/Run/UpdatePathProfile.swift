@@ -17,7 +17,9 @@ package struct UpdatePathProfile: Sendable {
     /// Medians of the given number of updates, in CPU time of all threads.
     package static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
         let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
-        let settings = { var settings = TrainingSettings(); settings.lanes = max(2, lanes); return settings }()
+        let settings = {
+            var settings = TrainingSettings(); settings.lanes = max(2, lanes); return settings
+        }()
         let training = TrainingState(settings: settings, spec: canned.spec, sharesMemory: true)
         let coding = training.coding
         let engine = GradientEngine(spec: canned.spec, layout: training.layout, vectors: canned)

@@ -30,7 +30,7 @@ package struct DealerSocket: ~Copyable {
         if case .curve(let server, let own) = security {
             try core.set(ZMQ_CURVE_SERVERKEY, server.z85)
             try core.set(ZMQ_CURVE_PUBLICKEY, own.publicKey.z85)
-            try core.set(ZMQ_CURVE_SECRETKEY, own.secretKey.z85)
+            try core.set(ZMQ_CURVE_SECRETKEY, own.secretKey.bytes)
         }
         self.core = core
     }

@@ -115,9 +115,10 @@ package enum KeyFile {
         var status = stat()
         // Of a pipe or a device (process substitution, /dev/stdin) neither mode nor size means anything.
         let isFile = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-        guard status.st_mode & S_IFMT != S_IFDIR, let bytes = readAll(descriptor, limit: maximumBytes + 1) else {
+        guard status.st_mode & S_IFMT != S_IFDIR, var bytes = readAll(descriptor, limit: maximumBytes + 1) else {
             throw InputError("cannot be read", at: path, remedy: "give the path of a key file")
         }
+        defer { SecretBytes.wipe(&bytes) }
         guard bytes.count <= maximumBytes, let text = String(validating: bytes, as: UTF8.self) else {
             throw InputError(
                 "this is not a key file: it is not text, or it is longer than \(maximumBytes) bytes", at: path, remedy: "give a key file")

@@ -25,9 +25,10 @@ package struct PublicKey: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// A CURVE secret key. It does not print itself.
+/// A CURVE secret key. It does not print itself, and its memory is wiped with its last copy.
 package struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-    let z85: String
+    /// The 32 bytes.
+    let bytes: SecretBytes
     /// Never the key.
     package var description: String { "(secret key)" }
     /// Never the key.
@@ -37,7 +38,16 @@ package struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringCo
 
     init?(z85: some StringProtocol) {
         guard isZ85Key(z85) else { return nil }
-        self.z85 = String(z85)
+        var decoded = [UInt8](repeating: 0, count: 32)
+        guard zmq_z85_decode(&decoded, String(z85)) != nil, let bytes = SecretBytes(taking: &decoded) else { return nil }
+        self.bytes = bytes
+    }
+
+    /// The key as a key file holds it: only for writing one.
+    var z85: String {
+        var text = [CChar](repeating: 0, count: 41)
+        bytes.withBytes { _ = zmq_z85_encode(&text, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), 32) }
+        return String(decoding: text.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
 

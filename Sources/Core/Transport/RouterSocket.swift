@@ -59,7 +59,7 @@ package struct RouterSocket: ~Copyable {
     /// Makes it a CURVE server that asks the handler of `domain`.
     static func demandKeys(_ core: SocketCore, _ key: SecretKey, domain: String) throws(InputError) {
         try core.set(ZMQ_CURVE_SERVER, 1)
-        try core.set(ZMQ_CURVE_SECRETKEY, key.z85)
+        try core.set(ZMQ_CURVE_SECRETKEY, key.bytes)
         try core.set(ZMQ_ZAP_DOMAIN, domain)
     }
 

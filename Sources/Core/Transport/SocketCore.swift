@@ -70,6 +70,12 @@ final class SocketCore {
         }
     }
 
+    func set(_ option: Int32, _ secret: SecretBytes) throws(InputError) {
+        guard secret.withBytes({ zmq_setsockopt(raw, option, $0.baseAddress, $0.count) }) == 0 else {
+            throw zmqError("libzmq refuses its option \(option)", at: "socket", remedy: "use a libzmq that is built with CURVE")
+        }
+    }
+
     /// The endpoint that the last bind or connect has led to, with the real port.
     func lastEndpoint() throws(InputError) -> String {
         var buffer = [CChar](repeating: 0, count: 1_024)

@@ -100,11 +100,11 @@ package final class WorkerShell {
         context = try ZMQContext()
         limits.maximumFrameBytes = Int64(WireLimits.frame)
         socket = try DealerSocket(context, limits: limits, security: options.security)
-        let fingerprint = NumericFingerprint.measure(.spacy2(TrainingSettings()))
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
-                blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, localToken: options.localToken,
+                blas: "\(MatrixMultiply.coreName) \(MatrixMultiply.configuration)", fingerprints: NumericFingerprint.all(),
+                localToken: options.localToken,
                 instance: UInt64.random(in: 1 ... .max)))
         try socket.connect(options.endpoint)
         for number in 0..<options.threads { threads.append(try ComputeThread(queue: queue, name: "compute \(number)")) }

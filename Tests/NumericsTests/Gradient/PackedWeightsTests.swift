@@ -1,4 +1,5 @@
 // Weights packed once for several micro-batches against weights packed for each. In: made-up documents. Out: the same bits.
+import Base
 import CKernels
 import Testing
 

@@ -132,7 +132,8 @@ import Testing
                 var parts: [TreeNode: [Float]?] = [:]
                 for worker in 0..<workers {
                     let held = (0..<lanes).filter { holder[$0] == worker }
-                    let nodes = random.bits(300 + round, UInt32(worker)) % 3 == 0
+                    let nodes =
+                        random.bits(300 + round, UInt32(worker)) % 3 == 0
                         ? held.map { TreeNode(lane: $0) } : tree.maximalNodes(covering: held)
                     for node in nodes {
                         let own = tree.lanes(below: node).reduce(into: [:]) { $0[TreeNode(lane: $1)] = .some(leaves[$1]) }

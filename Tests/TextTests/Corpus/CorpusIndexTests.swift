@@ -160,7 +160,7 @@ import Testing
         #expect(throws: InputError.self) { try index([]) }
         #expect(throws: InputError.self) { try CorpusIndex(path: "/nowhere/texts.jsonl", lanes: 1) }
         let error = #expect(throws: InputError.self) { try CorpusIndex(path: "/tmp", lanes: 1) }
-        #expect(error?.description.contains("not a regular file") == true)
+        #expect(error?.description.contains("this is a folder") == true)
     }
 
     @Test func hexadecimal() { #expect([0, 1, 0xAB, 0xFF].hex == "0001abff") }

@@ -3,18 +3,13 @@ import Base
 import CKernels
 import COpenBLAS
 
-/// Who multiplies, and how operands are rounded. It decides the last bits, so it belongs to a run and is part of its spec.
-package enum Arithmetic: String, Codable, Sendable, CaseIterable {
-    /// OpenBLAS's sgemm.
-    case blas
-    /// t2v's own float32 kernels on CPUs with AVX-512, OpenBLAS's sgemm on others.
-    case native
-    /// Operands of matrix products rounded to bf16, sums in float32; everything else as `native`. Needs AVX512-BF16.
-    case bf16
+extension Arithmetic {
+    /// Whether this CPU can compute like that.
+    package var isPossibleHere: Bool { self != .bf16 || t2v_has_avx512_bf16() == 1 }
 
     /// - Throws: `InputError` if this CPU cannot compute like that.
     package func checkHost() throws(InputError) {
-        guard self != .bf16 || t2v_has_avx512_bf16() == 1 else {
+        guard isPossibleHere else {
             throw InputError(
                 "precision bf16 needs a CPU with AVX512-BF16 (Intel Cooper Lake or Sapphire Rapids, AMD Zen 4, or later)", at: "this host",
                 remedy: "use such a host, or float32")
@@ -44,7 +39,7 @@ package struct MatrixMultiply: Sendable {
     }
 
     /// OpenBLAS's version and build options in one line.
-    static var configuration: String {
+    package static var configuration: String {
         guard let text = openblas_get_config() else { return "unknown" }
         return String(cString: text)
     }

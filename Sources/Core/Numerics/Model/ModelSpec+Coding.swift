@@ -1,4 +1,5 @@
 // The parts of a spec whose JSON names their kind. In and out: objects with a "kind"; unknown kinds are errors that name the key.
+import Base
 
 /// Only the kind of a part.
 private struct KindKey: CodingKey {

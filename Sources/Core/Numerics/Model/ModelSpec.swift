@@ -1,5 +1,6 @@
 // The model as data. In: a builder (`ModelSpec.spacy2`) or a compiled job's JSON. Out: everything that decides layers, objective,
 // optimizer.
+import Base
 
 /// A tok2vec, its objective and its optimizer as one value. Layout, features, engine and optimizer are made from it; nothing else says
 /// which spaCy it is. Encoded, it is the "model" of a job folder.

@@ -85,7 +85,7 @@ extension WorkerMessage {
             out.put(hello.processID)
             out.put(hello.threads)
             out.put(hello.blas)
-            out.put(hello.fingerprint)
+            for arithmetic in Arithmetic.allCases { out.put(hello.fingerprints[arithmetic]) }
             out.put(hello.localToken)
             out.put(hello.instance)
             out.put(hello.session)
@@ -240,15 +240,17 @@ extension ByteReader {
     mutating func takeHello() throws(WireError) -> Hello {
         let version: UInt16 = try take()
         guard version == WireLimits.version else {
-            var other = Hello(program: "", host: "", processID: 0, threads: 0, blas: "", fingerprint: 0)
+            var other = Hello(program: "", host: "", processID: 0, threads: 0, blas: "", fingerprints: Fingerprints())
             other.protocolVersion = version
             skipRest()
             return other
         }
         var hello = Hello(
             program: try takeString(limit: WireLimits.text), host: try takeString(limit: WireLimits.text), processID: try take(),
-            threads: try take(), blas: try takeString(limit: WireLimits.text), fingerprint: try take(), localToken: try take(),
-            instance: try take())
+            threads: try take(), blas: try takeString(limit: WireLimits.text), fingerprints: Fingerprints())
+        for arithmetic in Arithmetic.allCases { hello.fingerprints[arithmetic] = try take() }
+        hello.localToken = try take()
+        hello.instance = try take()
         hello.session = try take()
         return hello
     }

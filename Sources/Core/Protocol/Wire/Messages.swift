@@ -106,8 +106,8 @@ package struct Hello: Equatable, Sendable {
     package var threads: UInt16
     /// OpenBLAS core and version.
     package var blas: String
-    /// Hash of whole gradients of canned micro-batches: equal for hosts that give equal bits.
-    package var fingerprint: UInt64
+    /// Hashes of whole gradients of canned micro-batches: equal for hosts that give equal bits.
+    package var fingerprints: Fingerprints
     /// The secret that the coordinator gave a worker it started itself; 0 for others.
     package var localToken: UInt64
     /// A random number of this process: a worker that comes back on another connection is known by it. 0: it cannot be.
@@ -116,7 +116,7 @@ package struct Hello: Equatable, Sendable {
     package var session: UInt32 = 0
 
     package init(
-        program: String, host: String, processID: UInt32, threads: UInt16, blas: String, fingerprint: UInt64, localToken: UInt64 = 0,
+        program: String, host: String, processID: UInt32, threads: UInt16, blas: String, fingerprints: Fingerprints, localToken: UInt64 = 0,
         instance: UInt64 = 0
     ) {
         self.program = program
@@ -124,7 +124,7 @@ package struct Hello: Equatable, Sendable {
         self.processID = processID
         self.threads = threads
         self.blas = blas
-        self.fingerprint = fingerprint
+        self.fingerprints = fingerprints
         self.localToken = localToken
         self.instance = instance
     }

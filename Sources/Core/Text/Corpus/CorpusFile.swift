@@ -20,6 +20,9 @@ final class CorpusFile {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
+            if status.st_mode & S_IFMT == S_IFDIR {
+                throw InputError("this is a folder", at: path, remedy: "give its files, or one of them: \(path)/FILE.jsonl")
+            }
             throw InputError("the texts are not a regular file", at: path, remedy: "give a .jsonl file, or - for standard input")
         }
         (self.path, self.descriptor, byteCount) = (path, descriptor, Int(status.st_size))

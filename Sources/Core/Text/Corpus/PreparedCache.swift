@@ -27,8 +27,9 @@ package final class PreparedCache: Sendable {
     /// $XDG_CACHE_HOME/t2v or ~/.cache/t2v; where neither can be written, a folder of this user's alone at `fallback`.
     package static func standard(fallback: String) throws(InputError) -> PreparedCache {
         let environment = ProcessInfo.processInfo.environment
-        let home = environment["XDG_CACHE_HOME"] ?? environment["HOME"].map { "\($0)/.cache" }
+        let home = environment["XDG_CACHE_HOME"] ?? environment["HOME"].map { $0.isEmpty ? "" : "\($0)/.cache" }
         if let home, !home.isEmpty, let cache = try? PreparedCache(folder: "\(home)/t2v") { return cache }
+        try Path.makeFolder(Path.parent(fallback))
         try makePrivate(fallback)
         return try PreparedCache(folder: fallback)
     }

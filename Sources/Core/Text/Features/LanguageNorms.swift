@@ -72,7 +72,7 @@ struct LanguageNorms: Sendable {
     }
 
     /// The norm of `word` in a table where a plus sign before the norm says that it is also that of the word with a capital first letter.
-    private static func look(up word: Bytes, in table: [[UInt8]: [UInt8]]) -> [UInt8]? {
+    private static func entry(for word: Bytes, in table: [[UInt8]: [UInt8]]) -> [UInt8]? {
         let plus = UInt8(ascii: "+")
         if let norm = table[Array(word)] { return norm.first == plus ? Array(norm.dropFirst()) : norm }
         guard let base = word.baseAddress, !word.isEmpty, let lower = CharacterTables.lowerOf[UTF8Walk.decode(base)] else { return nil }
@@ -87,7 +87,7 @@ struct LanguageNorms: Sendable {
         if word.count <= 16, let norm = base[Array(word)] { return norm }
         switch rule {
         case .lower: return LexicalAttributes.lower(word)
-        case .map(let table): return Self.look(up: word, in: table) ?? LexicalAttributes.lower(word)
+        case .map(let table): return Self.entry(for: word, in: table) ?? LexicalAttributes.lower(word)
         case .stem(let groups, let stopsWhenShort):
             let count = UTF8Walk.count(word)
             for group in groups.reversed() {

@@ -33,7 +33,9 @@ struct ModelFiles {
     init(_ given: String) throws(InputError) {
         var isFolder: Bool = false
         guard FileManager.default.fileExists(atPath: given, isDirectory: &isFolder) else {
-            throw InputError("no such folder", at: given, remedy: Self.remedy)
+            let name = Path.name(given)
+            let package = "if it is an installed package, give `$(python -c 'import \(name); print(\(name).__path__[0])')`"
+            throw InputError("no such folder", at: given, remedy: Self.isPackageName(name) ? package : Self.remedy)
         }
         guard isFolder else { throw InputError("a file, not a folder", at: given, remedy: Self.remedy) }
         folder = try Self.modelFolder(given)
@@ -45,6 +47,13 @@ struct ModelFiles {
         version = Self.version(meta.spacy_version, folder: folder)
         let others: Set<String> = ["ja", "ko", "th", "vi", "zh"]
         if others.contains(language) { throw TokenizerRules.notRuleBased(at: "\(folder) (lang \(language))") }
+    }
+
+    /// As spaCy names its packages: en_core_web_md, en_vectors_web_lg.
+    private static func isPackageName(_ name: String) -> Bool {
+        let parts = name.split(separator: "_", omittingEmptySubsequences: false)
+        return parts.count > 1 && (2...3).contains(parts[0].count)
+            && parts.allSatisfy { !$0.isEmpty && $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) } }
     }
 
     func path(_ name: String) -> String { "\(folder)/\(name)" }
