@@ -46,6 +46,11 @@ def number(value: Any) -> "float | None":
     return float(value) if abs(value) < float("inf") else None
 
 
+def reason(row: Row) -> str:
+    """Why a run has stopped, without the words that its status says already."""
+    return str(row.get("why") or "").replace("stopped early: ", "", 1)
+
+
 class Tail:
     """New rows of a growing file. What is there at the beginning is left out; a file that takes its place is read from its start."""
 

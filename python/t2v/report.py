@@ -151,12 +151,12 @@ def head(run: Run) -> str:
     state = stopped[-1] if stopped and run.events[-1].get("kind") == "stopped" else {}
     words = {
         "done": "finished",
-        "early": "stopped early: no more improvement",
+        "early": "stopped early",
         "interrupted": "stopped; can be resumed",
         "failed": "failed",
     }
     line = words.get(str(state.get("status")), "")
-    why = f" ({state['why']})" if state.get("why") else ""
+    why = f" ({events.reason(state)})" if state.get("why") else ""
     best = min((value for value in (events.number(row.get("loss")) for row in run.of("evaluation")) if value is not None), default=None)
     rows = [
         ("state", line and line + why),
@@ -258,7 +258,7 @@ def sentence(row: events.Row) -> str:
         return f"worker {worker}{place} left: {row.get('reason', 'no reason given')}{count}"
     if kind == "fault":
         return f"fault: {row.get('what', '')}"
-    return f"stopped: {row.get('status', '')}" + (f", {row['why']}" if row.get("why") else "")
+    return f"stopped: {row.get('status', '')}" + (f", {events.reason(row)}" if row.get("why") else "")
 
 
 def files(run: Run) -> str:

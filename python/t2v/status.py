@@ -23,7 +23,7 @@ WORDS = {
     "preparing": "preparing texts",
     "running": "running",
     "done": "finished",
-    "early": "stopped early: the held-out loss gets no better",
+    "early": "stopped early",
     "stopped": "stopped",
     "killed": "ended without a word: killed, or the machine went down",
 }
@@ -70,7 +70,7 @@ def status(out: Path) -> JSON:
         raise InputError(*no_run(out))
     happened = events.read(events.events_path(out))
     log = [row for row in events.read(events.log_path(out)) if events.trained(row)]
-    checkpoint = newest_checkpoint(places.checkpoints)
+    checkpoint = newest_checkpoint(out, places.checkpoints)
     state, why = state_of(running, options, checkpoint, happened)
     found: JSON = {"folder": str(out.absolute()), "state": state, "why": why, "process": owner(places.lock) if running else None}
     found.update(progress(state, options, happened, log, checkpoint))
@@ -99,12 +99,12 @@ def state_of(running: bool, options: JSON, checkpoint: Optional[JSON], happened:
     last = happened[-1] if happened else {}
     told = str(last.get("status", "")) if last.get("kind") == "stopped" else ""
     if told == "early":
-        return "early", str(last.get("why", ""))
+        return "early", events.reason(last) or "the held-out loss gets no better"
     if checkpoint and checkpoint["epoch"] >= last_epoch(options) and checkpoint["epoch_update"] == 0:
         return "done", ""
     if happened and not told:
         return "killed", ""
-    return "stopped", str(last.get("why", "")) if told else ""
+    return "stopped", events.reason(last) if told else ""
 
 
 def last_epoch(options: JSON) -> int:
@@ -161,8 +161,8 @@ def held_out(happened: list[events.Row]) -> Optional[JSON]:
     return {"loss": scored[-1]["loss"], "best_loss": best["loss"], "best_epoch": best.get("epoch")}
 
 
-def newest_checkpoint(folder: Path) -> Optional[JSON]:
-    """The checkpoint that a resumed run would take, as far as its header and length tell."""
+def newest_checkpoint(out: Path, folder: Path) -> Optional[JSON]:
+    """The checkpoint that a resumed run would take, as far as its header and length tell. Its name is relative to `out`."""
     found = []
     for path in folder.glob("checkpoint-*.safetensors"):
         number = path.name[len("checkpoint-") : -len(".safetensors")]
@@ -172,7 +172,7 @@ def newest_checkpoint(folder: Path) -> Optional[JSON]:
         try:
             state = checkpoint_state(path)
             return {
-                "file": f"{folder.name}/{path.name}",
+                "file": str(path.relative_to(out)),
                 "update": int(state["update"]),
                 "epoch": int(state["epoch"]),
                 "epoch_update": int(state["epochUpdate"]),
@@ -239,6 +239,12 @@ def resumption(out: Path, state: str, options: JSON, places: Layout, checkpoint:
     if state == "done":
         more = f"{command} --n-iter {2 * int(options.get('n_iter') or 1)}"
         return {"possible": True, "why": "all epochs are done; more are possible", "command": more}
+    if state == "early":
+        return {
+            "possible": True,
+            "why": "with more patience",
+            "command": f"{command} --patience {2 * max(1, int(options.get('patience') or 1))}",
+        }
     why = missing(options, places, checkpoint)
     return {"possible": not why, "why": why, "command": None if why else command}
 
@@ -281,8 +287,9 @@ def lines(found: JSON) -> list[str]:
         best = found["held_out"]
         rows.append(("held out", f"{best['loss']:.4f}, best {best['best_loss']:.4f} after epoch {best['best_epoch']}"))
     if found["weights"]:
-        count = len(found["weights"])
-        rows.append(("weights", found["weights"][-1] + (f", the latest of {count} files" if count > 1 else "")))
+        count, best = len(found["weights"]), "model-best.bin" in found["weights"]
+        name = "model-best.bin, the best" if best else f"{found['weights'][-1]}, the latest"
+        rows.append(("weights", f"{name} of {count} files" if count > 1 else found["weights"][0]))
     if found["checkpoint"]:
         point = found["checkpoint"]
         ago = duration(time.time() - point["time"])

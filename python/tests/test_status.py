@@ -69,7 +69,7 @@ def test_stopped(out: Path) -> None:
     found = status(out)
     assert (found["state"], found["why"], found["process"]) == ("stopped", "stopped by a signal", None)
     assert (found["epoch"], found["last_epoch"], found["words"], found["total_words"]) == (2, 3, 2500, 4000)
-    assert found["checkpoint"]["file"] == "checkpoints/checkpoint-250.safetensors" and found["loss"] == 2.5
+    assert found["checkpoint"]["file"] == "t2v/checkpoints/checkpoint-250.safetensors" and found["loss"] == 2.5
     assert found["resume"] == {"possible": True, "why": "", "command": f"python -m spacy t2v resume {out}"}
     shown = "\n".join(lines(found))
     assert "stopped by a signal" in shown and "2,500 of 4,000 (62.5%)" in shown and "python -m spacy t2v resume" in shown
@@ -106,10 +106,11 @@ def test_finished_and_early(out: Path) -> None:
     assert (found["state"], found["epoch"], found["words"]) == ("done", 3, 4000)
     assert found["resume"]["command"] == f"python -m spacy t2v resume {out} --n-iter 8"
     scores = [{"kind": "evaluation", "epoch": epoch, "loss": loss} for epoch, loss in enumerate([3.0, 2.0, 2.5])]
-    events(out, {"kind": "started", "words": 1000}, *scores, {"kind": "stopped", "status": "early", "why": "patience 1"})
+    events(out, {"kind": "started", "words": 1000}, *scores, {"kind": "stopped", "status": "early", "why": "stopped early: patience 1"})
     found = status(out)
     assert found["state"] == "early" and found["held_out"] == {"loss": 2.5, "best_loss": 2.0, "best_epoch": 1}
     assert "2.5000, best 2.0000 after epoch 1" in "\n".join(lines(found))
+    assert (found["why"], found["resume"]["command"]) == ("patience 1", f"python -m spacy t2v resume {out} --patience 2")
 
 
 def test_a_damaged_checkpoint_is_passed_over(out: Path) -> None:

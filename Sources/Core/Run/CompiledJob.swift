@@ -38,7 +38,7 @@ package struct CompiledJob: Sendable {
         /// The .npy file and the map from keys to rows; nil where the model needs no vectors. floret has no keys.
         package var vectors: String?
         package var key2row: String?
-        /// What the config's corpus reader reads.
+        /// What the config's corpus reader reads; where Python has read it, the pieces in this very folder, which may be a copy.
         package var sources: [String]
     }
 
@@ -127,7 +127,7 @@ package struct CompiledJob: Sendable {
         files = Files(
             template: path(file.template.file), head: path("head.safetensors"), config: path("config.cfg"), nlp: path("nlp"),
             vectors: file.vectors.map { path($0.file) }, key2row: file.vectors.flatMap { $0.mode == .floret ? nil : $0.key2row.map(path) },
-            sources: file.text.sources ?? [])
+            sources: text.path == .pieces ? [path("texts.pieces")] : file.text.sources ?? [])
         try file.validate(text, place)
         let weights = isWhole ? [files.template, files.head, files.config] : []
         for needed in weights + [files.vectors, files.key2row].compactMap({ $0 }) {
