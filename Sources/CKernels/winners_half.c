@@ -1,8 +1,8 @@
 // Products through the winners of a Maxout layer in bf16, sums in float32.
 //
 // Input gradients take two outputs at a time: weights of a pair of outputs lie side by side, once for every pair of pieces that can win, so
-// that one instruction adds both. Weight gradients are dense: two of three gradients are zeros there, but a block of sums stays in registers
-// while all rows pass by, which a row's own winners would not allow.
+// that one instruction adds both. Weight gradients are dense: two of three gradients are zeros there, but a block of sums stays in
+// registers while all rows pass by, which a row's own winners would not allow.
 #include "panels.h"
 #include "t2v_kernels.h"
 #include <string.h>

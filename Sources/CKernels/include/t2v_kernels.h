@@ -55,8 +55,8 @@ typedef struct {
 /// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. The same bits as `WinnerProducts.inputGradient` in Swift.
 void t2v_winners_input_gradient(const t2v_winners *winners, const float *weights, float *d_input);
 
-/// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k], rows in order; all P * O rows of d_weights are written if there is
-/// a row. The same bits as `WinnerProducts.weightGradient` in Swift.
+/// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k], rows in order; all P * O rows of d_weights are written if there
+/// is a row. The same bits as `WinnerProducts.weightGradient` in Swift.
 void t2v_winners_weight_gradient(const t2v_winners *winners, const float *input, float *d_weights);
 
 /// The first with weights and gradients rounded to bf16, two outputs at a time; sums stay float32.
