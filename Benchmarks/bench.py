@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Compares t2v with the real spaCy, side by side in one run, on pinned cores; writes docs/bench.md and docs/bench-*.svg.
+"""Compares t2v with the real spaCy 3.8 (spacy3.py), then 2.3.9, side by side in one run, on pinned cores; writes docs/bench.md and
+docs/bench-*.svg.
 
     Benchmarks/bench.py [--texts FILE.jsonl] [--vectors FOLDER23] [--vectors3 FOLDER38] [--records 400] [--repeats 3] [--quick]
 
-Every figure is a difference: a program runs N epochs and then M > N, each time as a whole process; the words between the two, over the time
+Against 2.3.9 every figure is a difference: a program runs N epochs and then M > N, each time as a whole process; the words between the two, over the time
 between the two, are its words/s in the steady state. Start-up, preparation and model loading cancel out. Rounds go A B C A B C, so that a machine
 that changes its speed changes it for all. Standard library only.
 """
@@ -22,66 +23,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
 VENVS = Path(os.environ.get("T2V_VENVS", ROOT / ".venvs"))
-
-CONFIG3 = """
-[paths]
-raw = "{texts}"
-vectors = "{vectors}"
-[nlp]
-lang = "en"
-pipeline = ["tok2vec"]
-[components]
-[components.tok2vec]
-factory = "tok2vec"
-[components.tok2vec.model]
-@architectures = "spacy.Tok2Vec.v2"
-[components.tok2vec.model.embed]
-@architectures = "spacy.MultiHashEmbed.v2"
-width = 96
-attrs = ["NORM", "PREFIX", "SUFFIX", "SHAPE"]
-rows = [2000, 1000, 1000, 1000]
-include_static_vectors = false
-[components.tok2vec.model.encode]
-@architectures = "spacy.MaxoutWindowEncoder.v2"
-width = 96
-depth = 4
-window_size = 1
-maxout_pieces = 3
-[training]
-seed = 0
-gpu_allocator = null
-[initialize]
-vectors = ${{paths.vectors}}
-[pretraining]
-max_epochs = 1
-dropout = 0.2
-n_save_every = null
-n_save_epoch = null
-component = "tok2vec"
-layer = ""
-corpus = "corpora.pretrain"
-[pretraining.batcher]
-@batchers = "spacy.batch_by_words.v1"
-size = {words}
-discard_oversize = false
-tolerance = 0.2
-get_length = null
-[pretraining.objective]
-@architectures = "spacy.PretrainVectors.v1"
-maxout_pieces = 3
-hidden_size = 300
-loss = "cosine"
-[pretraining.optimizer]
-@optimizers = "Adam.v1"
-[corpora]
-[corpora.pretrain]
-@readers = "spacy.JsonlCorpus.v1"
-path = ${{paths.raw}}
-min_length = 5
-max_length = 500
-limit = 0
-"""
-
 
 def run(command, cores):
     """Runs a command on `cores`. Returns (seconds, CPU seconds with children, peak MB of one process)."""
@@ -127,18 +68,6 @@ class Bench:
             [VENVS / "spacy-2.3.9/bin/python", "-m", "spacy", "pretrain", self.texts, self.options.vectors, out, "-i", epochs, "-bs",
              records], "0")
 
-    def spacy3(self, epochs, batch):
-        out, config = self.work / "spacy3", self.work / "spacy3.cfg"
-        shutil.rmtree(out, ignore_errors=True)
-        python = VENVS / "spacy-3.8/bin/python"
-        if not config.exists():
-            base = config.with_suffix(".base")
-            base.write_text(CONFIG3.format(texts=self.texts, vectors=self.options.vectors3, words=batch))
-            fill = subprocess.run([python, "-m", "spacy", "init", "fill-config", "--pretraining", base, config], capture_output=True, text=True)
-            if fill.returncode:
-                sys.exit(f"spaCy 3 cannot fill its config: {fill.stdout[-500:]}{fill.stderr[-500:]}")
-        return run([python, "-m", "spacy", "pretrain", config, out, "--pretraining.max_epochs", epochs], "0")
-
     def steady(self, program, few, many):
         """Words/s, CPU seconds a million words, peak MB, of `program(epochs)`."""
         a, b = program(few), program(many)
@@ -158,9 +87,9 @@ def svg(path, title, unit, bars):
              '<rect width="100%" height="100%" fill="white"/>', f'<text x="10" y="22" font-weight="bold">{title}</text>']
     for index, (label, value) in enumerate(bars):
         y = 36 + 26 * index
-        lines.append(f'<text x="250" y="{y + 14}" text-anchor="end">{label}</text>')
-        lines.append(f'<rect x="258" y="{y}" width="{380 * value / top:.1f}" height="18" fill="#3b6ea5"/>')
-        lines.append(f'<text x="{264 + 380 * value / top:.1f}" y="{y + 14}">{value:,.0f} {unit}</text>')
+        lines.append(f'<text x="350" y="{y + 14}" text-anchor="end">{label}</text>')
+        lines.append(f'<rect x="358" y="{y}" width="{280 * value / top:.1f}" height="18" fill="#3b6ea5"/>')
+        lines.append(f'<text x="{364 + 280 * value / top:.1f}" y="{y + 14}">{value:{".1f" if top < 100 else ",.0f"}} {unit}</text>')
     path.write_text("\n".join(lines + ["</svg>"]) + "\n")
 
 
@@ -187,7 +116,8 @@ def main():
 
 
 def compare(bench, options):
-    has2, has3 = (VENVS / "spacy-2.3.9/.ready").exists(), (VENVS / "spacy-3.8/.ready").exists() and options.vectors3
+    has2 = (VENVS / "spacy-2.3.9/.ready").exists()
+    newer = compare3(options)
     report = []
     for batch in (3000, 12000):
         # (program of epochs, fewer epochs, more epochs)
@@ -195,8 +125,6 @@ def compare(bench, options):
                     "t2v, 2 workers, 2 cores": (lambda n, b=batch: bench.t2v(n, cores="0,1", workers=2, batch=b), 1, 5)}
         if has2:
             programs["spaCy 2.3.9, 1 core"] = (lambda n, b=batch: bench.spacy2(n, b), 1, 2)
-        if has3 and batch == 3000:
-            programs["spaCy 3.8.18, 1 core"] = (lambda n, b=batch: bench.spacy3(n, b), 1, 2)
         rows = {name: [] for name in programs}
         for _ in range(options.repeats):
             for name, (program, few, many) in programs.items():
@@ -217,7 +145,19 @@ def compare(bench, options):
         figures = bench.steady(lambda n, e=extra: bench.t2v(n, extra=e), 1, 3)
         scaling.append((label, figures["wps"]))
         print(f"scaling {label:14} {figures['wps']:10,.0f} words/s", flush=True)
-    write(bench, options, report, scaling, preparation(options))
+    write(bench, options, newer, report, scaling, preparation(options))
+
+
+def compare3(options):
+    """What spacy3.py says of each setting: [] where the real spaCy 3.8 or its vectors are missing."""
+    python = VENVS / "spacy-3.8/bin/python"
+    if not options.vectors3 or not python.exists():
+        return []
+    environment = dict(os.environ, PYTHONPATH=str(ROOT / "python"), T2V_BIN=str(ROOT / ".build/release"), PYTHONWARNINGS="ignore")
+    output = subprocess.run(
+        [python, ROOT / "Benchmarks/spacy3.py", "--texts", options.texts, "--vectors", options.vectors3, "--repeats", str(options.repeats)],
+        stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def preparation(options):
@@ -239,14 +179,26 @@ def preparation(options):
     return [ours, fresh, second]
 
 
-def write(bench, options, report, scaling, prepared):
+def write(bench, options, newer, report, scaling, prepared):
     docs = ROOT / "docs"
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    lines = ["# Speed", "", f"Made by `make bench` on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}.",
-             f"Corpus: the first {options.records} records of {Path(options.texts).name}, {bench.words:,} words kept. Medians of "
-             f"{options.repeats} rounds; ratios are medians of ratios within a round. Only ratios carry over to another machine.", "",
-             "| words an update | program | words/s | CPU seconds a million words | peak MB of a process | times spaCy 2.3.9 |",
-             "|---|---|---|---|---|---|"]
+    lines = ["# Speed", "", f"Made by `make bench` on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}. Medians of {options.repeats} rounds; ratios "
+             "are medians of ratios within a round. Only ratios carry over to another machine."]
+    if newer:
+        lines += ["", f"## Against spaCy {newer[0]['spacy']}", "",
+                  f"`spacy t2v bench` with configs of `examples/configs` and the texts of {Path(options.texts).name}, 30 seconds a program.", "",
+                  "| setting | program | cores | words/s | times spaCy | peak MB of all processes |", "|---|---|---|---|---|---|"]
+        for setting in newer:
+            for row in setting["programs"]:
+                lines.append(f"| {setting['setting']} | {row['program']} | {row['cores']} | {row['words_per_second']:,.0f} | {row['times']:.1f} | "
+                             f"{row['memory'] / 1e6:,.0f} |")
+        lines += ["", "![words per second](bench-spacy3.svg)"]
+        svg(docs / "bench-spacy3.svg", "times spaCy's own pretrain, one core each", "x",
+            [(setting["setting"], setting["programs"][1]["times"]) for setting in newer])
+    lines += ["", "## Against spaCy 2.3.9", "",
+              f"The first {options.records} records of {Path(options.texts).name}, {bench.words:,} words kept.", "",
+              "| words an update | program | words/s | CPU seconds a million words | peak MB of a process | times spaCy 2.3.9 |",
+              "|---|---|---|---|---|---|"]
     for batch, name, wps, seconds, mb, ratio in report:
         lines.append(f"| {batch:,} | {name} | {wps:,.0f} | {seconds:.1f} | {mb:.0f} | {f'{ratio:.2f}' if ratio else ''} |")
     lines += ["", "![words per second](bench-compare.svg)", "",

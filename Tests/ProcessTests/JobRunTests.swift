@@ -74,6 +74,14 @@ enum TestJob {
         #expect(loaded == 0 && text.contains("ok: 4 files, 4 lines"), "\(text)")
     }
 
+    @Test("--precision wins over the section") func precision() throws {
+        let (plain, half) = (try TestJob.compile(), try TestJob.compile(["--t2v.precision", "bf16"]))
+        let (one, two) = (Scratch.path("out"), Scratch.path("out"))
+        finish(try TestJob.pretrain(plain, one, ["--workers", "1", "-i", "1"]))
+        finish(try TestJob.pretrain(half, two, ["--workers", "1", "-i", "1", "--precision", "float32"]))
+        #expect(Demo.results(one) == Demo.results(two) && !Demo.results(one).isEmpty)
+    }
+
     @Test("workers elsewhere need only the program")
     func remote() throws {
         let job = try TestJob.compile(["--pretraining.max_epochs", "1"])
@@ -94,7 +102,23 @@ enum TestJob {
         #expect(Demo.results(there) == Demo.results(here))
     }
 
-    /// As the real program trains, so does the real spaCy: five updates from the same weights, nothing hidden, every tensor within 1e-3.
+    private static let cnn = """
+        {"@architectures": "spacy.HashEmbedCNN.v2", "width": 16, "depth": 3, "embed_size": 300, "window_size": 1, "maxout_pieces": 2,
+         "subword_features": true, "pretrained_vectors": null}
+        """
+    private static let characters = """
+        {"@architectures": "spacy.CharacterEmbed.v2", "width": 16, "rows": 300, "nM": 8, "nC": 6, "include_static_vectors": true,
+         "feature": "LOWER"}
+        """
+    private static let mish = """
+        {"@architectures": "spacy.MishWindowEncoder.v2", "width": 16, "window_size": 1, "depth": 2}
+        """
+    private static func vectors(_ loss: String) -> String {
+        #"{"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 3, "hidden_size": 24, "loss": "\#(loss)"}"#
+    }
+
+    /// As the real program trains, so does the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-3 or what
+    /// rounding explains.
     @Test(
         "five updates are the real spaCy's",
         arguments: [
@@ -103,9 +127,24 @@ enum TestJob {
                 "--components.tok2vec.model.embed.attrs", "[\"NORM\", \"ORTH\", \"SPACY\", \"IS_SPACE\"]",
                 "--components.tok2vec.model.embed.rows", "[300, 200, 10, 10]", "--pretraining.optimizer.L2_is_weight_decay", "false",
             ],
+            [
+                "--vectors", "--components.tok2vec.model.embed.include_static_vectors", "true", "--components.tok2vec.model.encode.depth",
+                "4",
+            ],
+            [
+                "--vectors", "--components.tok2vec.model.embed.include_static_vectors", "true", "--pretraining.objective",
+                vectors("cosine"), "--updates", "2",
+            ],
+            ["--vectors", "--pretraining.objective", vectors("L2")],
+            ["--components.tok2vec.model", cnn],
+            [
+                "--vectors", "--records", "1", "--components.tok2vec.model.embed", characters, "--components.tok2vec.model.encode", mish,
+            ],
+            ["--config", "examples/configs/inline-textcat.cfg"],
         ])
     func fiveUpdates(overrides: [String]) throws {
         let program = Program.folder.appending(path: "t2v-coordinator").path
+        let overrides = overrides.map { $0.hasPrefix("examples/") ? Demo.root.appending(path: $0).path : $0 }
         let (status, text) = try TestJob.run([TestJob.script("updates3_check.py"), "--program", program] + overrides)
         #expect(status == 0 && text.contains("worst"), "\(text)")
     }

@@ -36,6 +36,10 @@ if wants spacy-3.8 && [ -f "$venvs/spacy-3.8/.ready" ]; then
   "$venvs/spacy-3.8/bin/python" -c "import matplotlib, mlflow, selenium, tensorboard" 2>/dev/null \
     || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check matplotlib mlflow-skinny selenium tensorboard \
     || echo "Matplotlib, MLflow, Selenium and TensorBoard could not be installed: the tests of reports and loggers are skipped"
+  # Tokenizers that are programs, for the slow path.
+  "$venvs/spacy-3.8/bin/python" -c "import jieba, pythainlp, sudachidict_core, sudachipy" 2>/dev/null \
+    || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check jieba pythainlp sudachidict-core sudachipy \
+    || echo "tokenizers for Japanese, Chinese and Thai could not be installed: their tests are skipped"
 fi
 # These two import only with an older click and typer; 3.5 was compiled against NumPy 1.
 make spacy-3.7 "$python3" spacy==3.7.5 "numpy<2" "click<8.2" "typer<0.16" || echo "spaCy 3.7.5 could not be installed: the tests that need it are skipped"

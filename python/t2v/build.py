@@ -6,6 +6,7 @@ The steps and their order decide which random numbers each weight gets: spacy/tr
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,7 +55,10 @@ def explained(step: str, where: str) -> Iterator[None]:
     except InputError:
         raise
     except ConfigValidationError as error:
-        raise InputError(flatten(error), where, "`python -m spacy init fill-config --pretraining` adds what is missing") from error
+        text = flatten(error)
+        is_missing = "required" in text.lower() or "missing" in text.lower()
+        advice = "`python -m spacy init fill-config --pretraining` adds what is missing" if is_missing else "correct it"
+        raise InputError(text, where, advice) from error
     except Exception as error:
         text = str(error).split("Available names:")[0].strip()
         raise InputError(f"spaCy could not {step}: {type(error).__name__}: {text}", where, remedy(text)) from error
@@ -64,8 +68,12 @@ def remedy(text: str) -> str:
     """What helps with spaCy's more frequent errors."""
     if "[E893]" in text or "Could not find function" in text or "[E002]" in text:
         return "give the file that registers it with --code, or install its package"
-    if "[E955]" in text:
+    if "[E955]" in text and importlib.util.find_spec("spacy_lookups_data") is None:
         return "pip install spacy-lookups-data"
+    if "[E955]" in text:
+        return "spacy-lookups-data has no such table for this language: set [initialize] lookups = null"
+    if "No module named 'torch'" in text:
+        return "t2v trains no layers of PyTorch: use spacy.MaxoutWindowEncoder.v2; if another component needs PyTorch, install it"
     if "[E150]" in text:
         return "give vectors that were made for the language of [nlp]"
     return "fix the config (T2V_TRACEBACK=1 shows where it comes from)"

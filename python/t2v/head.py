@@ -85,8 +85,8 @@ def read_head(nodes: list[Node], walk: Walk) -> tuple[dict[str, Any], list[Tenso
     }
     if kinds[-1] == "multisoftmax":
         outputs = list(output.attrs["nOs"])
-        if any(count != 256 for count in outputs):
-            raise UnknownLayer(output, "it predicts other things than bytes")
+        if not outputs or any(count != 256 for count in outputs):
+            raise UnknownLayer(output, "it predicts other things than bytes, or none: n_characters is 1 or more")
         return {"kind": "characters", "bytes": len(outputs), **settings}, tensors
     return {"kind": "vectors", "width": output.get_dim("nO"), **settings}, tensors
 

@@ -37,9 +37,11 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield fresh
         old = target.parent / f".{target.name}.{os.getpid()}.old"
-        if target.exists():
+        if target.exists() or target.is_symlink():
             os.replace(target, old)
         os.replace(fresh, target)
+        if old.is_symlink():  # what the coordinator left where an earlier job was
+            old.unlink()
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -205,7 +205,7 @@ def from_reader(nlp: Any, corpus: Any, words: Words) -> Iterator[tuple[bytes, in
             kept.append(rows)
             tokens += len(rows)
         count += 1
-        if len(kept) >= records.DOCUMENTS or tokens >= records.BYTES // 4:
+        if len(kept) >= records.most(first) or tokens >= records.BYTES // 4:
             yield words.piece(kept, first), len(kept), tokens
             kept, first, tokens = [], count, 0
     if kept:

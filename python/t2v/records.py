@@ -16,6 +16,12 @@ from .errors import InputError
 
 DOCUMENTS, BYTES = 1000, 1 << 20
 """Of a chunk, at most (one document may be larger)."""
+FEWEST, GROWTH = 50, 16
+
+
+def most(first: int) -> int:
+    """Documents of a chunk that begins with document `first`: few at first, so that a small corpus has chunks for every lane."""
+    return min(DOCUMENTS, max(FEWEST, first // GROWTH))
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def chunks(files: list[str], form: str, limit: int = 0) -> Iterator[Chunk]:
                 numbers.append(number)
                 lines.append(line)
                 size += len(line)
-                if len(lines) >= DOCUMENTS or size >= BYTES:
+                if len(lines) >= most(count) or size >= BYTES:
                     yield Chunk(path, numbers, lines, count)
                     count += len(lines)
                     numbers, lines, size = [], [], 0

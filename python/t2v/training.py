@@ -29,12 +29,19 @@ def read_optimizer(optimizer: Any) -> dict[str, Any]:
     for name in optimizer.schedules:
         if name != "learn_rate":
             raise InputError(f"{name} is a schedule", where, "give a number; only learn_rate may be a schedule")
-    for name, value, low in [("eps", optimizer.eps, 0), ("grad_clip", optimizer.grad_clip, 0), ("L2", optimizer.L2, 0)]:
+    rate = planned(optimizer)
+    rates = [*rate["values"], rate["rest"]] if isinstance(rate, dict) else [rate]
+    for name, value, low in [
+        ("learn_rate", min(rates), 0),
+        ("eps", optimizer.eps, 0),
+        ("grad_clip", optimizer.grad_clip, 0),
+        ("L2", optimizer.L2, 0),
+    ]:
         if value < low:
             raise InputError(f"{name} = {value}", where, f"give {low} or more")
     return {
         "kind": "adam",
-        "learn_rate": planned(optimizer),
+        "learn_rate": rate,
         "beta1": float(optimizer.b1),
         "beta2": float(optimizer.b2),
         "epsilon": float(optimizer.eps),
@@ -97,6 +104,9 @@ def read_training(config: Config, settings: dict[str, Any], reader: dict[str, An
         if value is not None and value < low and not (name != "max_epochs" and value == 0):
             raise InputError(f"{name} = {value}", "[pretraining]", f"give {low} or more")
     longest = min((bound for bound in (reader["max_length"], oversize) if bound > 0), default=0)
+    if longest and reader["min_length"] >= longest:
+        what = f"min_length = {reader['min_length']}, and only documents of fewer than {longest} tokens are kept: none is left"
+        raise InputError(what, f"[{settings['corpus']}]", "give a smaller min_length, or a greater max_length")
     return {
         "seed": int(seed or 0),
         "max_epochs": settings["max_epochs"],

@@ -27,10 +27,14 @@ def fresh_pipeline(nlp: Any, folder: Path) -> Any:
     return fresh.from_disk(folder, exclude=["vectors"])
 
 
+class Refused(Exception):
+    """The program cannot tokenize as this pipeline does, and says why: for example, a pattern has a back reference."""
+
+
 def features(program: Path, job: Path, texts: list[Any], form: str) -> Iterator[dict[str, Any]]:
     """What the trainer sees of texts.
 
-    Raises: InputError when the program refuses them.
+    Raises: Refused, as above; InputError when the program fails.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".txt" if form == "lines" else ".jsonl", encoding="utf8") as file:
         for text in texts:
@@ -38,8 +42,11 @@ def features(program: Path, job: Path, texts: list[Any], form: str) -> Iterator[
             file.write(f"{record}\n")
         file.flush()
         done = subprocess.run([str(program), "features", "--job", str(job), file.name], capture_output=True)
+    said = done.stderr.decode("utf8", "replace").strip()[-500:]
+    if done.returncode == 2:
+        raise Refused(said.split("error: ", 1)[-1])
     if done.returncode != 0:
-        raise InputError(done.stderr.decode("utf8", "replace").strip()[-500:], str(program), "--verify 0 trusts it unseen")
+        raise InputError(said, str(program), "--verify 0 trusts it unseen")
     for line in done.stdout.split(b"\n"):  # str.splitlines would also split at U+2028 and its like within a word
         if line:
             yield json.loads(line)
@@ -58,7 +65,10 @@ def first_difference(program: Path, job: Path, folder: Path, nlp: Any, chunks: l
     fresh.max_length = max([1_000_000, *map(len, texts)])
     docs = [fresh.make_doc(text) if isinstance(text, str) else Doc(fresh.vocab, words=text) for text in texts]
     vectors = nlp.vocab.vectors
-    pairs = [(doc, seen) for doc, seen in zip((doc for doc in docs if len(doc)), features(program, job, texts, form))]
+    try:
+        pairs = list(zip((doc for doc in docs if len(doc)), features(program, job, texts, form)))
+    except Refused as error:
+        return f"it cannot tokenize as this pipeline does ({error})"
     for doc, seen in pairs:
         words = [token.text for token in doc]
         if seen["tokens"] != words:

@@ -84,7 +84,17 @@ def test_yes_and_spacy_train_agrees(weights: Path, trainable: Path, tmp_path: Pa
     assert done.returncode == 0 and f"Loaded pretrained weights from {weights}" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
+MISH = {"@architectures": "spacy.MishWindowEncoder.v2", "width": 16, "window_size": 1, "depth": 2}
+CHARACTERS = {
+    **{"@architectures": "spacy.CharacterEmbed.v2", "width": 16, "rows": 50, "nM": 8, "nC": 4},
+    **{"include_static_vectors": False, "feature": "NORM"},
+}
+THREE = {f"{MODEL}.embed.attrs": ["NORM", "PREFIX", "SUFFIX"], f"{MODEL}.embed.rows": [50, 30, 40]}
+
 NO: list[Any] = [
+    pytest.param({f"{MODEL}.encode": MISH}, "activation .*: the weights have maxout, the config mish", id="activation"),
+    pytest.param({f"{MODEL}.embed": CHARACTERS}, "nC and nM of CharacterEmbed: the weights have none, the config", id="characters"),
+    pytest.param(THREE, "attrs .*: the weights have NORM, PREFIX, SUFFIX, SHAPE, the config NORM, PREFIX, SUFFIX", id="three attributes"),
     pytest.param({f"{MODEL}.encode.width": 32}, "width: the weights have 16, the config 32", id="width"),
     pytest.param({f"{MODEL}.embed.rows": [50, 30, 40, 30]}, "rows: the weights have 50, 30, 40, 20", id="rows"),
     pytest.param({f"{MODEL}.encode.depth": 3}, "depth: the weights have 2, the config 3", id="depth"),
@@ -116,6 +126,45 @@ def test_static_vectors_must_be_the_same(compiled: Callable[..., Any], trainable
     others = write_vectors(tmp_path / "others", seed=1)
     with pytest.raises(InputError, match="not the vectors that the weights were pretrained with"):
         asked(trainable, path, {**included, "paths.vectors": str(others)})
+
+
+def test_vectors_of_another_width(compiled: Callable[..., Any], trainable: Path, tmp_path: Path, vectors: Path) -> None:
+    import numpy
+    import spacy
+    from spacy.vectors import Vectors
+
+    included = {f"{MODEL}.embed.include_static_vectors": True}
+    compiled({**included, "paths.vectors": str(vectors)}, config=trainable)
+    nlp = spacy.blank("en")
+    nlp.vocab.vectors = Vectors(strings=nlp.vocab.strings, data=numpy.ones((2, 6), dtype="f"), keys=["one", "two"])
+    nlp.to_disk(tmp_path / "narrow")
+    with pytest.raises(InputError, match="width of the static vectors .*: the weights have 8, the config 6"):
+        asked(trainable, keep(tmp_path), {**included, "paths.vectors": str(tmp_path / "narrow")})
+
+
+def test_layer_inside_a_tagger(compiled: Callable[..., Any], tmp_path: Path, spacy_command: Callable[..., Any]) -> None:
+    """It is pretrained in place and trained in place: check says yes, and `spacy train` loads it."""
+    import spacy
+    from spacy.tokens import DocBin
+
+    text = BASE.read_text().replace("components.tok2vec.model", "components.tagger.model.tok2vec")
+    text = text.replace('pipeline = ["tok2vec"]', 'pipeline = ["tagger"]').replace("raw_text = null", "raw_text = null\ntrain = null")
+    text = text.replace('[components.tok2vec]\nfactory = "tok2vec"', TAGGER[: TAGGER.index("[components.tagger.model.tok2vec]")].strip())
+    text = text.replace('component = "tok2vec"\nlayer = ""', 'component = "tagger"\nlayer = "tok2vec"')
+    text = text.replace("gpu_allocator = null", "gpu_allocator = null\nmax_steps = 1\neval_frequency = 1")
+    config = tmp_path / "inline.cfg"
+    config.write_text(text + TAGGER[TAGGER.index("[corpora.train]") :])
+    compiled(config=config)
+    path = keep(tmp_path)
+    assert asked(config, path)[0].endswith("into [components.tagger.model] (layer tok2vec)")
+    with pytest.raises(InputError, match="the config"):
+        asked(config, path, {"pretraining.layer": ""})
+    doc = spacy.blank("en").make_doc("Some words that are tagged.")
+    for token in doc:
+        token.tag_ = "A" if token.i % 2 else "B"
+    DocBin(docs=[doc]).to_disk(tmp_path / "train.spacy")
+    done = spacy_command("train", str(config), "--paths.train", f"{tmp_path}/train.spacy", "--paths.init_tok2vec", str(path), "-V")
+    assert done.returncode == 0 and f"Loaded pretrained weights from {path}" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def test_no_block(weights: Path, trainable: Path) -> None:

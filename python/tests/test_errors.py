@@ -11,12 +11,16 @@ import pytest
 from conftest import BASE, HERE, MODEL
 
 from t2v.errors import InputError
+from t2v.pretrain import first_epoch
 
 VECTORS_OBJECTIVE = {"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 2, "hidden_size": 12, "loss": "cosine"}
 WARMUP = {"@schedules": "warmup_linear.v1", "initial_rate": 0.1, "warmup_steps": 2, "total_steps": 4}
 COMPOUNDING = {"@schedules": "compounding.v1", "start": 100, "stop": 1000, "compound": 1.001}
 SEQUENCES = {"@batchers": "spacy.batch_by_sequence.v1", "size": 10, "get_length": None}
 ENCODE = {"@architectures": "spacy.MaxoutWindowEncoder.v2", "width": 16, "maxout_pieces": 3, "depth": 2, "window_size": 2}
+
+BILSTM = {"@architectures": "spacy.TorchBiLSTMEncoder.v1", "width": 16, "depth": 1, "dropout": 0.0}
+LOOKUPS = {"@misc": "spacy.LookupsDataLoader.v1", "tables": ["lexeme_norm"]}
 
 MISTAKES: list[Any] = [
     # spacy3-facts, what goes wrong in `spacy pretrain`
@@ -47,6 +51,16 @@ MISTAKES: list[Any] = [
     pytest.param({f"{MODEL}.embed.@architectures": "nobodys.Embed.v1"}, ["nobodys.Embed.v1", "--code"], id="no function"),
     pytest.param({"pretraining.dropout": 1.0}, ["dropout"], id="dropout"),
     pytest.param({"pretraining.max_epochs": 0}, ["max_epochs = 0"], id="no epochs"),
+    pytest.param({f"{MODEL}.encode": BILSTM}, ["PyTorch", "spacy.MaxoutWindowEncoder.v2"], id="BiLSTM"),
+    pytest.param({f"{MODEL}.encode.heads": 3}, ["heads", "unexpected argument"], id="unknown argument"),
+    pytest.param({"pretraining.optimizer.learn_rate": -0.001}, ["learn_rate = -0.001", "0 or more"], id="learn rate"),
+    pytest.param({"pretraining.objective.n_characters": 0}, ["[pretraining.objective]", "n_characters"], id="no characters"),
+    pytest.param({"corpora.pretrain.min_length": 500}, ["[corpora.pretrain]", "none is left", "min_length"], id="lengths"),
+    pytest.param(
+        {"nlp.pipeline": ["tok2vec", "transformer"], "components.transformer": {"factory": "transformer"}}, ["E002"], id="factory"
+    ),
+    pytest.param({"pretraining.dropout": "0.2 # much"}, ["dropout", "valid number", "correct it"], id="inline comment"),
+    pytest.param({"initialize.lookups": {**LOOKUPS, "lang": "tr"}}, ["E955", "spacy-lookups-data"], id="no table of norms"),
     # the section [t2v]
     pytest.param({"t2v.lane": 4}, ['no key "lane"', 'did you mean "lanes"?'], id="t2v: unknown key"),
     pytest.param({"t2v.lanes": "four"}, ["[t2v]", "lanes", "int"], id="t2v: type"),
@@ -126,14 +140,66 @@ nO = null
 [components.ner.model.tok2vec]"""
 
 
-@pytest.mark.parametrize("layer", ["", "tok2vec"])
-def test_entity_recognizer_with_its_own_layer(compiled: Callable[..., Any], tmp_path: Path, layer: str) -> None:
+@pytest.mark.parametrize(("factory", "layer"), [("ner", ""), ("ner", "tok2vec"), ("parser", "tok2vec")])
+def test_parsers_with_a_layer_of_their_own(compiled: Callable[..., Any], tmp_path: Path, factory: str, layer: str) -> None:
     text = BASE.read_text().replace('pipeline = ["tok2vec"]', 'pipeline = ["ner"]')
     text = text.replace('[components.tok2vec]\nfactory = "tok2vec"\n\n[components.tok2vec.model]', PARSER)
     text = text.replace("components.tok2vec.model", "components.ner.model.tok2vec")
-    (tmp_path / "config.cfg").write_text(text.replace('component = "tok2vec"', 'component = "ner"'))
-    with pytest.raises(InputError, match='component = "ner" with layer = "|no tok2vec layer'):
+    text = text.replace('component = "tok2vec"', 'component = "ner"')
+    text = text.replace('"ner"', f'"{factory}"').replace("components.ner", f"components.{factory}")
+    (tmp_path / "config.cfg").write_text(text)
+    with pytest.raises(InputError, match=f'component = "{factory}" with layer = "|no tok2vec layer'):
         compiled({"pretraining.layer": layer}, config=tmp_path / "config.cfg")
+
+
+BROKEN = [
+    ("max_epochs = 2", "max_epochs = 2\nmax_epochs = 3", "option 'max_epochs' in section 'pretraining' already exists"),
+    ("[training.optimizer]", "[training]\n\n[training.optimizer]", "section 'training' already exists"),
+    ("path = ${paths.raw_text}", "path = ${paths.nothing}", "interpolation key 'paths.nothing'"),
+    ("[nlp]\n", "[nlps]\n", "'nlp' is not defined"),
+    ("[paths]\n", "x = 1\n[paths]\n", "no section headers"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), BROKEN)
+def test_what_is_no_config(compiled: Callable[..., Any], tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = tmp_path / "config.cfg"
+    path.write_text(BASE.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=words) as error:
+        compiled(config=path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value).replace("\\n", "")
+
+
+def test_standard_input_is_no_config(compiled: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match="-: there is no such file"):
+        compiled(config=Path("-"))
+
+
+@pytest.mark.parametrize("goal", ["efficiency", "accuracy"])
+def test_text_classifier_as_spacy_configures_it(
+    compiled: Callable[..., Any], tmp_path: Path, spacy_command: Callable[..., Any], goal: str
+) -> None:
+    """`init config` gives a text classifier with "efficiency" no tok2vec layer at all (E001 in spaCy)."""
+    done = spacy_command("init", "config", str(tmp_path / "textcat.cfg"), "-p", "textcat", "-o", goal, "-pt")
+    assert done.returncode == 0, done.stderr
+    if goal == "efficiency":
+        with pytest.raises(InputError, match='component = "tok2vec" is not in the pipeline .*add a component with a tok2vec layer'):
+            compiled(config=tmp_path / "textcat.cfg")
+    else:
+        with pytest.raises(InputError, match='no vectors "en_core_web_lg"'):
+            compiled(config=tmp_path / "textcat.cfg")
+
+
+@pytest.mark.parametrize(("name", "given", "epoch"), [("model3.bin", None, 4), ("model3.bin", 9, 9), ("weights.bin", 0, 0)])
+def test_epoch_of_weights(name: str, given: int, epoch: int) -> None:
+    assert first_epoch(Path(name), given) == epoch
+
+
+def test_epoch_of_weights_is_not_guessed() -> None:
+    with pytest.raises(InputError, match="not called modelN.bin.*--epoch-resume"):
+        first_epoch(Path("model-last.bin"), None)
+    with pytest.raises(InputError, match="--epoch-resume is -1"):
+        first_epoch(Path("model1.bin"), -1)
 
 
 # What spaCy stumbles over and t2v does as the user meant it.
@@ -143,6 +209,18 @@ def test_compressed_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "raw.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps({"text": "Some words that are not many."}).encode()))
     assert compiled({"paths.raw_text": str(path)})["text"]["sources"] == [str(path)]
+
+
+@pytest.mark.parametrize("attribute", ["SUFFIX", "LIKE_NUM"])
+def test_records_of_tokens_and_texts_of_a_million_characters(compiled: Callable[..., Any], tmp_path: Path, attribute: str) -> None:
+    """KeyError and E088 in spaCy. Here tokens are taken, and the long text goes by its number of tokens, on both paths."""
+    records = [{"tokens": ["Some", "words", "that", "are", "tokens", "."]}, {"text": "many words " * 100_000}]
+    (tmp_path / "raw.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    attributes = ["NORM", "PREFIX", attribute, "SHAPE"]
+    text = compiled({"paths.raw_text": str(tmp_path / "raw.jsonl"), f"{MODEL}.embed.attrs": attributes})["text"]
+    assert text["path"] == ("fast" if attribute == "SUFFIX" else "pieces")
+    if text["path"] == "pieces":
+        assert (text["documents"], text["tokens"]) == (1, 6)
 
 
 def test_folder_of_texts_in_order(compiled: Callable[..., Any], tmp_path: Path) -> None:

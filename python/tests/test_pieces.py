@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from columns_check import decode
 from conftest import HERE, MODEL, SENTENCES
 
 from t2v import pieces, reader, records
 from t2v.errors import InputError
 
 ATTRIBUTES = ["NORM", "LIKE_NUM", "IS_STOP", "SHAPE"]
-
-
-def decode(data: bytes, columns: int) -> list[tuple[int, list[list[tuple[str, bool, tuple[int, ...]]]]]]:
-    """Pieces as (first document's number, documents); a document is a list of (word, a space follows, columns)."""
-    import numpy
-
-    found, place = [], 0
-    while place < len(data):
-        magic, length, docs, tokens, words, count, first, size = struct.unpack_from("<8s7Q", data, place)
-        assert (magic, count, length % 8) == (b"T2VPIEC1", columns, 0)
-        start = place + 64
-
-        def take(kind: str, number: int) -> Any:
-            nonlocal start
-            array = numpy.frombuffer(data, kind, number, start)
-            start += (array.nbytes + 7) // 8 * 8
-            return array
-
-        lengths, ids = take("<u4", docs), take("<u8", words * columns).reshape(columns, words)
-        offsets, text, rows = take("<u4", words + 1), take("u1", size).tobytes(), take("<u4", tokens)
-        assert start == place + length and lengths.sum() == tokens and (lengths > 0).all()
-        assert len({tuple(column) for column in ids.T.tolist()}) == words, "words are distinct"
-        texts = [text[offsets[index] : offsets[index + 1]].decode() for index in range(words)]
-        flat = [(texts[row & 0x7FFFFFFF], bool(row >> 31), tuple(ids[:, row & 0x7FFFFFFF].tolist())) for row in rows.tolist()]
-        ends = lengths.cumsum().tolist()
-        found.append((first, [flat[end - length : end] for end, length in zip(ends, lengths.tolist())]))
-        place += length
-    return found
 
 
 def expected(doc: Any, columns: list[str]) -> list[tuple[str, bool, tuple[int, ...]]]:
@@ -110,10 +82,12 @@ def test_users_reader(compiled: Callable[..., Any], tmp_path: Path) -> None:
 
     job = compiled({"corpora.pretrain": {"@readers": "my.Reader.v1", "count": 2500}}, code=HERE / "user_code.py")
     assert "reader" in job["text"]["why"] and job["text"]["documents"] == 2500
-    found = decode((tmp_path / "job/texts.pieces").read_bytes(), 5)
-    assert [(first, len(docs)) for first, docs in found] == [(0, 1000), (1000, 1000), (2000, 500)]
+    found = list(decode((tmp_path / "job/texts.pieces").read_bytes(), 5))
+    sizes = [(first, len(docs)) for first, docs in found]
+    assert sizes[:3] == [(0, 50), (50, 50), (100, 50)] and 30 < len(sizes) < 50, "a small corpus has pieces for every lane"
+    assert all(first + count == following for (first, count), (following, _) in zip(sizes, sizes[1:])) and sum(sizes[-1]) == 2500
     doc = spacy.blank("en").make_doc("This is document 2499 of 2500, isn't it?")
-    assert found[2][1][-1] == expected(doc, job["text"]["columns"])
+    assert found[-1][1][-1] == expected(doc, job["text"]["columns"])
 
 
 def test_annotated_corpus(compiled: Callable[..., Any], tmp_path: Path) -> None:
@@ -154,9 +128,11 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     preparer.low, preparer.high = longest, longest
     assert preparer(next(records.chunks([str(path)], "jsonl")))[1] == 0
     preparer.high = longest + 1
-    assert preparer(next(records.chunks([str(path)], "jsonl")))[1] == 1000 // 4 * lengths.count(longest)
-    found = decode(b"".join(piece for piece, _, _ in one), 2)
-    assert [first for first, _ in found] == [0, 1000, 2000, 3000]
+    assert preparer(next(records.chunks([str(path)], "jsonl")))[1] == len([n for n in range(50) if lengths[n % 4] == longest])
+    found = list(decode(b"".join(piece for piece, _, _ in one), 2))
+    firsts = [first for first, _ in found]
+    assert firsts[:3] == [0, 50, 100] and all(other - one == records.most(one) for one, other in zip(firsts, firsts[1:]))
+    assert records.most(100_000) == 1000
     limited = list(records.chunks([str(path)], "jsonl", 1500))
     assert sum(len(chunk.lines) for chunk in limited) == 1500
 

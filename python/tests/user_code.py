@@ -1,5 +1,6 @@
 """A user's code: a tokenizer that splits at white space and knows "don't", a reader, and an embedding of their own."""
 
+import re
 from typing import Any, Callable, Iterator
 
 from spacy.attrs import SHAPE
@@ -86,6 +87,8 @@ def change(what: str) -> Any:
             nlp.vocab.vectors.add("a-new-word", row=3)
         if what == "shape":
             nlp.vocab.lex_attr_getters[SHAPE] = lambda text: text[:1]
+        if what == "infix":
+            nlp.tokenizer.infix_finditer = re.compile(r"([a-z])\1").finditer
         return nlp
 
     return callback

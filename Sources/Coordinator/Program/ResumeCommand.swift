@@ -76,6 +76,22 @@ struct RunChanges {
     }
 }
 
+extension RunOptions {
+    /// The output folder may have been moved or copied since: a job and texts that lay in it are looked for where it is now.
+    fileprivate mutating func follow(from old: String) {
+        guard old != outputDir else { return }
+        let new = outputDir
+        func moved(_ path: String) -> String {
+            guard path.hasPrefix("\(old)/") else { return path }
+            let place = new + path.dropFirst(old.count)
+            return access(place, F_OK) == 0 ? place : path
+        }
+        textsLoc = moved(textsLoc)
+        job = job.map(moved)
+        texts = texts?.map(moved)
+    }
+}
+
 /// Goes on from the last whole checkpoint.
 func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChanges) throws {
     let progress = carry.progress
@@ -92,6 +108,7 @@ func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChange
     var options = try RunOptions.decode(remembered ?? checkpoint.configuration, place: folder.runPath)
     let before = options
     options.outputDir = folder.path
+    options.follow(from: before.outputDir)
     try changes.apply(to: &options, progress)
     try carry.apply(to: &options)
     for note in carry.place(&options, lanes: before.settings.lanes, remembered: before) { progress.say(note) }

@@ -14,6 +14,8 @@ package struct CompiledJob: Sendable {
     /// The absolute path of the folder.
     package let folder: String
     package let spec: ModelSpec
+    /// Who multiplies where the precision is float32.
+    package let float32Arithmetic: Arithmetic
     package let training: Training
     package let text: TextSettings
     /// Where things lie on this machine.
@@ -36,7 +38,7 @@ package struct CompiledJob: Sendable {
         /// The .npy file and the map from keys to rows; nil where the model needs no vectors. floret has no keys.
         package var vectors: String?
         package var key2row: String?
-        /// What the config's corpus reader reads.
+        /// What the config's corpus reader reads; where Python has read it, the pieces in this very folder, which may be a copy.
         package var sources: [String]
     }
 
@@ -86,11 +88,6 @@ package struct CompiledJob: Sendable {
             precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .float32
         }
 
-        /// Of the operands of matrix products.
-        package enum Precision: String, Codable, Sendable {
-            case float32, bf16
-        }
-
         enum CodingKeys: String, CodingKey {
             case seed, limit, shuffle, lanes, patience, precision
             case epochStart = "epoch_start", localUpdates = "local_updates"
@@ -118,6 +115,7 @@ package struct CompiledJob: Sendable {
         self.folder = folder
         training = file.training
         var spec = file.spec
+        float32Arithmetic = spec.arithmetic
         if training.precision == .bf16 { spec.arithmetic = .bf16 }
         self.spec = spec
         why = file.text.why ?? ""
@@ -129,7 +127,7 @@ package struct CompiledJob: Sendable {
         files = Files(
             template: path(file.template.file), head: path("head.safetensors"), config: path("config.cfg"), nlp: path("nlp"),
             vectors: file.vectors.map { path($0.file) }, key2row: file.vectors.flatMap { $0.mode == .floret ? nil : $0.key2row.map(path) },
-            sources: file.text.sources ?? [])
+            sources: text.path == .pieces ? [path("texts.pieces")] : file.text.sources ?? [])
         try file.validate(text, place)
         let weights = isWhole ? [files.template, files.head, files.config] : []
         for needed in weights + [files.vectors, files.key2row].compactMap({ $0 }) {

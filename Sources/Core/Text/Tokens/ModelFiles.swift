@@ -30,7 +30,11 @@ struct ModelFiles {
 
     static let remedy = "give the folder of a vectors model: it holds meta.json, tokenizer and vocab/"
 
-    init(_ given: String) throws(InputError) {
+    /// Languages whose own tokenizer is a program, not rules.
+    private static let otherLanguages: Set<String> = ["ja", "ko", "th", "vi", "zh"]
+
+    /// - Parameter isJob: whoever made the job has seen that the tokenizer is rule-based, which a pipeline of any language may have.
+    init(_ given: String, isJob: Bool = false) throws(InputError) {
         var isFolder: Bool = false
         guard FileManager.default.fileExists(atPath: given, isDirectory: &isFolder) else {
             let name = Path.name(given)
@@ -45,8 +49,7 @@ struct ModelFiles {
         }
         language = lang
         version = Self.version(meta.spacy_version, folder: folder)
-        let others: Set<String> = ["ja", "ko", "th", "vi", "zh"]
-        if others.contains(language) { throw TokenizerRules.notRuleBased(at: "\(folder) (lang \(language))") }
+        if !isJob, Self.otherLanguages.contains(language) { throw TokenizerRules.notRuleBased(at: "\(folder) (lang \(language))") }
     }
 
     /// As spaCy names its packages: en_core_web_md, en_vectors_web_lg.
@@ -74,7 +77,7 @@ struct ModelFiles {
             throw InputError("several models lie in it", at: given, remedy: "give one of \(models.joined(separator: ", "))")
         }
         guard isFile("\(given)/meta.json") else { throw InputError("no meta.json in it", at: given, remedy: remedy) }
-        if let meta: Meta = try? decode("\(given)/meta.json"), let lang = meta.lang, ["ja", "ko", "th", "vi", "zh"].contains(lang) {
+        if let meta: Meta = try? decode("\(given)/meta.json"), let lang = meta.lang, otherLanguages.contains(lang) {
             throw TokenizerRules.notRuleBased(at: "\(given) (lang \(lang))")
         }
         throw InputError(

@@ -30,7 +30,7 @@ extension VectorsModel {
         var rules: TokenizerRules?
         var normTable: [UInt64: [UInt8]] = [:]
         if text.path == .fast {
-            let pipeline = try ModelFiles(files.nlp)
+            let pipeline = try ModelFiles(files.nlp, isJob: true)
             guard pipeline.language == text.language, pipeline.version == .spacy38 else {
                 throw InputError(
                     "a pipeline for \(pipeline.language), or of another spaCy, in a job for \(text.language)", at: files.nlp,
