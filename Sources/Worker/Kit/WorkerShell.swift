@@ -368,9 +368,10 @@ package final class WorkerShell {
         guard let work = lanes[lane], let parameters, parameters.update == order.update, let run, let plan = run.plan else { return }
         work.want(order.update)
         let (generation, post, queue, update) = (generation, poster(), queue, order.update)
+        let sharesWeights = lanes.count > threads.count
         queue.add(.gradient) { [weak self] thread in
             guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
-            guard let result = work.compute(order, parameters, builder, engine) else { return }
+            guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights) else { return }
             // A lane that was closed meanwhile has lost its gradient.
             post { self?.lanes[lane] === work ? .computed(update: update, lane: lane, result) : nil }
             let next = order.updateInEpoch + 1

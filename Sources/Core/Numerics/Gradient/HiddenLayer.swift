@@ -42,14 +42,13 @@ final class HiddenLayer {
         let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
         let wide = pieces * outputs
         pass.multiply(.head, m: rows, n: wide, k: width) {
-            pass.products.timesTransposed(
-                m: rows, n: wide, k: width, input, lda: width, parameters + offsets.weights, ldb: width, pass.scratch.activations, ldc: wide
-            )
+            pass.weights.timesTransposed(
+                m: rows, n: wide, k: width, input, lda: width, offset: offsets.weights, ldb: width, pass.scratch.activations, ldc: wide)
         }
         forwardRows(pass)
         pass.multiply(.head, m: rows, n: outputCount, k: outputs) {
-            pass.products.timesTransposed(
-                m: rows, n: outputCount, k: outputs, output, lda: outputs, parameters + outputWeights, ldb: outputs, prediction,
+            pass.weights.timesTransposed(
+                m: rows, n: outputCount, k: outputs, output, lda: outputs, offset: outputWeights, ldb: outputs, prediction,
                 ldc: outputCount)
         }
         let sum = loss(prediction)
@@ -59,16 +58,15 @@ final class HiddenLayer {
                 ldc: outputs)
         }
         pass.multiply(.head, m: rows, n: outputs, k: outputCount) {
-            pass.products.times(
-                m: rows, n: outputs, k: outputCount, prediction, lda: outputCount, parameters + outputWeights, ldb: outputs, dOutput,
+            pass.weights.times(
+                m: rows, n: outputs, k: outputCount, prediction, lda: outputCount, offset: outputWeights, ldb: outputs, dOutput,
                 ldc: outputs)
         }
         backwardRows(pass)
         let products = WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
-            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width)
+            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width, isHalf: pass.products.isHalf)
         pass.multiply(.headBackward, m: outputs, n: width, k: rows) {
-            (gradient + offsets.weights).update(repeating: 0, count: wide * width)
             products.weightGradient(dWeights: gradient + offsets.weights, input: input)
         }
         pass.multiply(.headBackward, m: rows, n: width, k: outputs) {
