@@ -2,10 +2,8 @@
 //
 // B is packed into panels of 32 columns, zero-padded, which stay in the nearest caches while the rows of A pass by, 14 at a time: 28 vectors
 // of sums stay in registers over the whole of k. Float32 rows of A are read where they lie; bf16 ones are rounded once.
-#include "avx512.h"
+#include "panels.h"
 #include "t2v_kernels.h"
-
-enum { block_rows = 14, panel_columns = 32 };
 
 int t2v_has_avx512(void) {
     __builtin_cpu_init();
@@ -69,39 +67,17 @@ FOR_BLOCKS(DEFINE_BLOCK)
 FOR_BLOCKS(DEFINE_HALF_BLOCK)
 
 typedef void (*block_function)(ptrdiff_t, const float *, ptrdiff_t, ptrdiff_t, const float *, float *, ptrdiff_t, __mmask16, __mmask16, int);
-typedef void (*half_block_function)(ptrdiff_t, const uint32_t *, ptrdiff_t, const uint16_t *, float *, ptrdiff_t, __mmask16, __mmask16, int);
 #define NAME(R) block_##R,
 #define HALF_NAME(R) half_block_##R,
 static const block_function blocks[] = {0, FOR_BLOCKS(NAME)};
-static const half_block_function half_blocks[] = {0, FOR_BLOCKS(HALF_NAME)};
+const t2v_half_block t2v_half_blocks[] = {0, FOR_BLOCKS(HALF_NAME)};
 
 // Transposes up to 16 x 16: out[p * stride + j] = in[j * ld + p] for j < rows, p < depth; lanes j >= rows become 0.
 AVX512 static void transpose(const float *in, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t depth, float *out, ptrdiff_t stride) {
-    __m512 r[16], t[16];
+    __m512 r[16];
     __mmask16 mask = lanes(depth);
     UNROLL for (int j = 0; j < 16; j++) r[j] = j < rows ? _mm512_maskz_loadu_ps(mask, in + j * ld) : _mm512_setzero_ps();
-    UNROLL for (int j = 0; j < 16; j += 2) {
-        t[j] = _mm512_unpacklo_ps(r[j], r[j + 1]);
-        t[j + 1] = _mm512_unpackhi_ps(r[j], r[j + 1]);
-    }
-    UNROLL for (int j = 0; j < 16; j += 4) {
-        r[j] = _mm512_shuffle_ps(t[j], t[j + 2], 0x44);
-        r[j + 1] = _mm512_shuffle_ps(t[j], t[j + 2], 0xee);
-        r[j + 2] = _mm512_shuffle_ps(t[j + 1], t[j + 3], 0x44);
-        r[j + 3] = _mm512_shuffle_ps(t[j + 1], t[j + 3], 0xee);
-    }
-    UNROLL for (int j = 0; j < 4; j++) {
-        t[j] = _mm512_shuffle_f32x4(r[j], r[j + 4], 0x88);
-        t[j + 4] = _mm512_shuffle_f32x4(r[j], r[j + 4], 0xdd);
-        t[j + 8] = _mm512_shuffle_f32x4(r[j + 8], r[j + 12], 0x88);
-        t[j + 12] = _mm512_shuffle_f32x4(r[j + 8], r[j + 12], 0xdd);
-    }
-    UNROLL for (int j = 0; j < 4; j++) {
-        r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
-        r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
-        r[j + 4] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0x88);
-        r[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xdd);
-    }
+    transpose_16(r);
     for (ptrdiff_t p = 0; p < depth; p++) _mm512_storeu_ps(out + p * stride, r[p]);
 }
 
@@ -124,19 +100,14 @@ AVX512 static void pack(int transposed, ptrdiff_t columns, ptrdiff_t k, const fl
 
 // A panel (k, 32) rounded to pairs (k / 2, 32, 2); an odd k gets a row of zeros.
 AVX512_BF16 static void halve_panel(ptrdiff_t k, const float *panel, uint16_t *out) {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
-                                           18, 2, 17, 1, 16, 0);
     for (ptrdiff_t p = 0; p < k; p += 2) {
         for (int j = 0; j < panel_columns; j += 16) {
             __m512 first = _mm512_load_ps(panel + p * panel_columns + j);
             __m512 second = p + 1 < k ? _mm512_load_ps(panel + (p + 1) * panel_columns + j) : _mm512_setzero_ps();
-            __m512i both = (__m512i)_mm512_cvtne2ps_pbh(second, first);
-            _mm512_store_si512(out + p * panel_columns + 2 * j, _mm512_permutexvar_epi16(order, both));
+            _mm512_store_si512(out + p * panel_columns + 2 * j, pairs_of(first, second));
         }
     }
 }
-
-AVX512_BF16 static void store_half(uint16_t *out, __m512 value) { _mm256_storeu_si256((__m256i *)out, (__m256i)_mm512_cvtneps_pbh(value)); }
 
 // All rows of A rounded, `stride` (a multiple of 32) apart.
 AVX512_BF16 static void halve_rows(int transposed, ptrdiff_t m, ptrdiff_t k, const float *a, ptrdiff_t lda, uint16_t *out, ptrdiff_t stride) {
@@ -158,6 +129,32 @@ AVX512_BF16 static void halve_rows(int transposed, ptrdiff_t m, ptrdiff_t k, con
 // Floats of a panel: transposing writes 16 rows at a time.
 static ptrdiff_t panel_floats(ptrdiff_t k) { return rounded_up(k, 16) * panel_columns; }
 
+// Bytes of a panel as the blocks read it.
+static size_t panel_bytes(int flags, ptrdiff_t k) { return (size_t)panel_floats(k) * (flags & T2V_BF16 ? sizeof(uint16_t) : sizeof(float)); }
+
+size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k) {
+    return (size_t)((n + panel_columns - 1) / panel_columns) * panel_bytes(flags, k);
+}
+
+// A panel of B from column j on. `floats`: room for it before it is rounded.
+AVX512 static void make_panel(int flags, ptrdiff_t n, ptrdiff_t k, ptrdiff_t j, const float *b, ptrdiff_t ldb, float *floats, void *panel) {
+    int transposed = (flags & T2V_B_TRANSPOSED) != 0;
+    ptrdiff_t columns = n - j < panel_columns ? n - j : panel_columns;
+    const float *source = transposed ? b + j * ldb : b + j;
+    if (!(flags & T2V_BF16)) {
+        pack(transposed, columns, k, source, ldb, panel);
+        return;
+    }
+    pack(transposed, columns, k, source, ldb, floats);
+    halve_panel(k, floats, panel);
+}
+
+void t2v_pack(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, void *packed) {
+    float *floats = t2v_thread_scratch((size_t)panel_floats(k) * sizeof(float));
+    char *panel = packed;
+    for (ptrdiff_t j = 0; j < n; j += panel_columns, panel += panel_bytes(flags, k)) make_panel(flags, n, k, j, b, ldb, floats, panel);
+}
+
 static size_t gemm_scratch(ptrdiff_t m, ptrdiff_t k, int flags) {
     size_t panel = (size_t)panel_floats(k) * sizeof(float);
     return flags & T2V_BF16 ? panel + panel / 2 + (size_t)(m * rounded_up(k, 32)) * sizeof(uint16_t) : panel;
@@ -165,23 +162,24 @@ static size_t gemm_scratch(ptrdiff_t m, ptrdiff_t k, int flags) {
 
 AVX512 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
                      ptrdiff_t ldc) {
-    int a_transposed = (flags & T2V_A_TRANSPOSED) != 0, b_transposed = (flags & T2V_B_TRANSPOSED) != 0;
-    int accumulate = (flags & T2V_ACCUMULATE) != 0, is_half = (flags & T2V_BF16) != 0;
+    int a_transposed = (flags & T2V_A_TRANSPOSED) != 0, accumulate = (flags & T2V_ACCUMULATE) != 0, is_half = (flags & T2V_BF16) != 0;
     ptrdiff_t row_step = a_transposed ? 1 : lda, inner_step = a_transposed ? lda : 1, stride = rounded_up(k, 32);
-    float *panel = t2v_thread_scratch(gemm_scratch(m, k, flags));
-    uint16_t *half_panel = (uint16_t *)(panel + panel_floats(k)), *half_rows = half_panel + panel_floats(k);
+    float *floats = t2v_thread_scratch(gemm_scratch(m, k, flags));
+    void *room = is_half ? (void *)(floats + panel_floats(k)) : floats;
+    uint16_t *half_rows = (uint16_t *)((char *)room + panel_bytes(flags, k));
+    const char *packed = (const char *)b;
     if (is_half) halve_rows(a_transposed, m, k, a, lda, half_rows, stride);
-    for (ptrdiff_t j = 0; j < n; j += panel_columns) {
-        ptrdiff_t columns = n - j < panel_columns ? n - j : panel_columns;
-        __mmask16 low = lanes(columns), high = lanes(columns - 16);
-        pack(b_transposed, columns, k, b_transposed ? b + j * ldb : b + j, ldb, panel);
-        if (is_half) halve_panel(k, panel, half_panel);
+    for (ptrdiff_t j = 0; j < n; j += panel_columns, packed += panel_bytes(flags, k)) {
+        const void *panel = flags & T2V_B_PACKED ? (const void *)packed : room;
+        if (!(flags & T2V_B_PACKED)) make_panel(flags, n, k, j, b, ldb, floats, room);
+        __mmask16 low = lanes(n - j), high = lanes(n - j - 16);
         for (ptrdiff_t i = 0; i < m; i += block_rows) {
             ptrdiff_t rows = m - i < block_rows ? m - i : block_rows;
             float *block = c + i * ldc + j;
+            ask_for_block(c + j, ldc, i + rows, m);
             if (is_half) {
                 const uint32_t *pairs = (const uint32_t *)(half_rows + i * stride);
-                half_blocks[rows]((k + 1) / 2, pairs, stride / 2, half_panel, block, ldc, low, high, accumulate);
+                t2v_half_blocks[rows]((k + 1) / 2, pairs, stride / 2, panel, block, ldc, low, high, accumulate);
             } else {
                 blocks[rows](k, a + i * row_step, row_step, inner_step, panel, block, ldc, low, high, accumulate);
             }

@@ -73,7 +73,8 @@ FOR_TILES(DEFINE_ADD)
 
 static size_t winners_scratch(const t2v_winners *w) {
     ptrdiff_t room = w->pieces > lists ? w->pieces : lists;
-    size_t inputs = (size_t)(w->pieces * tile_outputs * tile_columns) * sizeof(float) + (size_t)w->rows * 16 * sizeof(int32_t);
+    size_t inputs = (size_t)(w->pieces * tile_outputs * tile_columns) * sizeof(float) + (size_t)w->rows * 16 * sizeof(int32_t) +
+                    (size_t)(w->pieces * tile_outputs * tile_columns / 16) * sizeof(float *);
     size_t weights = (size_t)(list_rows * most_vectors * 16) * sizeof(float) + (size_t)(room * list_rows) * 8 + (size_t)room * sizeof(int32_t);
     return inputs > weights ? inputs : weights;
 }
@@ -100,11 +101,12 @@ static ptrdiff_t tile_length(const t2v_winners *w, ptrdiff_t column) {
 // All rows of a tile whose `length` columns begin at d_input: pairs of rows while their targets do not overlap.
 #define DEFINE_ADD_ROWS(V)                                                                                                                 \
     AVX512 static void add_rows_##V(const t2v_winners *w, ptrdiff_t first, int count, ptrdiff_t length, const int32_t *at,                 \
-                                    const float *pack, float *d_input) {                                                                   \
+                                    const float *pack, float *d_input, t2v_ahead *ahead) {                                                 \
         __mmask16 last = lanes(length - 16 * (V - 1));                                                                                     \
         tile_row open = {0};                                                                                                               \
         for (ptrdiff_t row = 0; row < w->rows; row++) {                                                                                    \
             tile_row next = {w->gradients + row * w->outputs + first, at + row * tile_outputs, d_input + input_of(w, row)};               \
+            ahead_ask(ahead);                                                                                                              \
             if (!open.target) {                                                                                                            \
                 open = next;                                                                                                               \
             } else if (next.target - open.target >= length || open.target - next.target >= length) {                                      \
@@ -118,13 +120,28 @@ static ptrdiff_t tile_length(const t2v_winners *w, ptrdiff_t column) {
         if (open.target) add_one_##V(open, count, pack, last);                                                                            \
     }
 FOR_TILES(DEFINE_ADD_ROWS)
-typedef void (*add_rows_function)(const t2v_winners *, ptrdiff_t, int, ptrdiff_t, const int32_t *, const float *, float *);
+typedef void (*add_rows_function)(const t2v_winners *, ptrdiff_t, int, ptrdiff_t, const int32_t *, const float *, float *, t2v_ahead *);
 #define ADD_ROWS_NAME(V) add_rows_##V,
 static const add_rows_function add_rows[] = {0, FOR_TILES(ADD_ROWS_NAME)};
+
+// The weights of a tile, to be asked for.
+static void ask_for_tile(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column, t2v_ahead *ahead) {
+    ahead->count = ahead->next = 0;
+    if (column >= w->inputs) {
+        first += count;
+        column = 0;
+    }
+    for (ptrdiff_t p = 0; p < w->pieces; p++)
+        for (ptrdiff_t o = first; o < first + count && o < w->outputs; o++)
+            ahead_add(ahead, weights + (p * w->outputs + o) * w->weight_stride + column, tile_length(w, column));
+    ahead_spread(ahead, w->rows);
+}
 
 AVX512 void t2v_winners_input_gradient(const t2v_winners *w, const float *weights, float *d_input) {
     float *pack = t2v_thread_scratch(winners_scratch(w));
     int32_t *at = (int32_t *)(pack + w->pieces * tile_outputs * tile_columns);
+    t2v_ahead ahead = {(const float **)(at + w->rows * tile_outputs), 0, 0, 0};
+    if (w->rows == 0) return;
     for (ptrdiff_t first = 0; first < w->outputs; first += tile_outputs) {
         int count = (int)(w->outputs - first < tile_outputs ? w->outputs - first : tile_outputs);
         for (ptrdiff_t row = 0; row < w->rows; row++) {
@@ -134,17 +151,19 @@ AVX512 void t2v_winners_input_gradient(const t2v_winners *w, const float *weight
         for (ptrdiff_t column = 0, length; column < w->inputs; column += length) {
             length = tile_length(w, column);
             pack_tile(w, weights + column, first, count, length, pack);
-            add_rows[(length + 15) / 16](w, first, count, length, at, pack, d_input + column);
+            ask_for_tile(w, weights, first, count, column + length, &ahead);
+            add_rows[(length + 15) / 16](w, first, count, length, at, pack, d_input + column, &ahead);
         }
     }
 }
 
-// V vectors of one row of d_weights: the packed inputs of the rows that it won.
+// V vectors of one row of d_weights: the packed inputs of the rows that it won, added to what earlier blocks of rows gave.
 #define DEFINE_GATHER(V)                                                                                                                   \
     AVX512 static void gather_##V(ptrdiff_t count, const float *gradients, const int32_t *at, const float *pack, float *target,            \
-                                  __mmask16 last) {                                                                                        \
+                                  __mmask16 last, int is_first) {                                                                           \
         __m512 a[V];                                                                                                                       \
-        UNROLL for (int v = 0; v < V; v++) a[v] = _mm512_maskz_loadu_ps(LANES(V), target + 16 * v);                                       \
+        UNROLL for (int v = 0; v < V; v++)                                                                                                 \
+            a[v] = is_first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(LANES(V), target + 16 * v);                                      \
         for (ptrdiff_t i = 0; i < count; i++) {                                                                                            \
             __m512 x = _mm512_set1_ps(gradients[i]);                                                                                      \
             const float *source = pack + at[i];                                                                                            \
@@ -154,7 +173,7 @@ AVX512 void t2v_winners_input_gradient(const t2v_winners *w, const float *weight
     }
 #define FOR_VECTORS(X) FOR_TILES(X) X(7) X(8) X(9) X(10) X(11) X(12)
 FOR_VECTORS(DEFINE_GATHER)
-typedef void (*gather_function)(ptrdiff_t, const float *, const int32_t *, const float *, float *, __mmask16);
+typedef void (*gather_function)(ptrdiff_t, const float *, const int32_t *, const float *, float *, __mmask16, int);
 #define GATHER_NAME(V) gather_##V,
 static const gather_function gather[] = {0, FOR_VECTORS(GATHER_NAME)};
 
@@ -204,9 +223,10 @@ AVX512 void t2v_winners_weight_gradient(const t2v_winners *w, const float *input
                         _mm512_store_ps(pack + (row * wide + v) * 16, _mm512_maskz_loadu_ps(LANES(some), source + 16 * v));
                 }
                 for (ptrdiff_t list = 0; list < w->pieces * count; list++) {
-                    if (won.counts[list] == 0) continue;
+                    if (won.counts[list] == 0 && row0 > 0) continue;
                     float *target = d_weights + ((list / count) * w->outputs + first + list % count) * w->weight_stride + column;
-                    gather[some](won.counts[list], won.gradients + list * list_rows, won.rows + list * list_rows, pack, target, last);
+                    gather[some](won.counts[list], won.gradients + list * list_rows, won.rows + list * list_rows, pack, target, last,
+                                 row0 == 0);
                 }
             }
         }

@@ -1,6 +1,8 @@
 // The command line, exit statuses and the display, with the real programs. In: arguments, environments, terminals. Out: what users see.
+import Base
 import CLinux
 import Foundation
+import Numerics
 import Testing
 
 @Suite(.serialized) struct CommandLineTests {
@@ -11,11 +13,13 @@ import Testing
         return (program.wait(seconds: seconds), program.output)
     }
 
-    private func pretrain(_ more: [String], environment: [String: String] = [:]) throws -> (status: Int32, output: String, folder: String) {
+    private func pretrain(_ more: [String], environment: [String: String] = [:], workers: Int = 2) throws
+        -> (status: Int32, output: String, folder: String)
+    {
         let output = Scratch.path("out")
         let program = try Program(
             "t2v-coordinator",
-            ["pretrain", Demo.texts, Demo.vectors, output, "--cache", Demo.cache, "--workers", "2", "-i", "1"] + Demo.small + more,
+            ["pretrain", Demo.texts, Demo.vectors, output, "--cache", Demo.cache, "--workers", "\(workers)", "-i", "1"] + Demo.small + more,
             environment: environment)
         return (program.wait(), program.output, output)
     }
@@ -37,6 +41,29 @@ import Testing
         let (status, text, folder) = try pretrain(["-sa", "0", "-cW", "1", "-lstm", "0"])
         #expect(status == 0, "\(text)")
         #expect(Demo.results(folder) == (try Demo.reference(epochs: 1)))
+    }
+
+    /// 750 words are a quarter of spaCy's 3,000: half the rate.
+    @Test func aScaledLearningRate() throws {
+        let words = ["-bs", "750"]
+        let scaled = try pretrain(words + ["--scale-learn-rate"])
+        #expect(scaled.status == 0 && scaled.output.contains("learning rate times 0.500"), "\(scaled.output)")
+        let given = try pretrain(words + ["--learn-rate", "0.0005"])
+        #expect(Demo.results(scaled.folder) == Demo.results(given.folder))
+        let config = try String(contentsOfFile: "\(scaled.folder)/config.json", encoding: .utf8)
+        #expect(config.contains("\"scale_learn_rate\" : true") && config.contains("\"learn_rate\" : 0.001"), "\(config)")
+        let other = try shell(
+            "\"$C\" pretrain \"$T\" \"$V\" '\(given.folder)' --resume auto \(Demo.small.joined(separator: " ")) -bs 750 --scale-learn-rate")
+        #expect(other.status == 2 && other.output.contains("--scale-learn-rate (the run does without)"), "\(other.output)")
+    }
+
+    /// Other bits than float32's, and the same however many workers compute them.
+    @Test(.enabled(if: (try? Arithmetic.bf16.checkHost()) != nil, "this CPU has no AVX512-BF16")) func precisionOfProducts() throws {
+        let two = try pretrain(["--precision", "bf16"])
+        let one = try pretrain(["--precision", "bf16"], workers: 1)
+        #expect(two.status == 0 && two.output.contains("matrix products in bf16"), "\(two.output)")
+        #expect(Demo.results(two.folder).count == 2 && Demo.results(one.folder) == Demo.results(two.folder))
+        #expect(Demo.results(two.folder) != (try Demo.reference(epochs: 1)))
     }
 
     @Test func textsAndModelInEitherOrder() throws {

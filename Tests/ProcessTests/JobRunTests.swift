@@ -74,6 +74,14 @@ enum TestJob {
         #expect(loaded == 0 && text.contains("ok: 4 files, 4 lines"), "\(text)")
     }
 
+    @Test("--precision wins over the section") func precision() throws {
+        let (plain, half) = (try TestJob.compile(), try TestJob.compile(["--t2v.precision", "bf16"]))
+        let (one, two) = (Scratch.path("out"), Scratch.path("out"))
+        finish(try TestJob.pretrain(plain, one, ["--workers", "1", "-i", "1"]))
+        finish(try TestJob.pretrain(half, two, ["--workers", "1", "-i", "1", "--precision", "float32"]))
+        #expect(Demo.results(one) == Demo.results(two) && !Demo.results(one).isEmpty)
+    }
+
     @Test("workers elsewhere need only the program")
     func remote() throws {
         let job = try TestJob.compile(["--pretraining.max_epochs", "1"])

@@ -62,6 +62,19 @@ import Testing
         #expect(all(training) == before)
     }
 
+    /// Blocks are hashed as they are made; more than one, with layers that end within them.
+    @Test(arguments: [WirePrecision.float32, .bf16]) func theHashIsThatOfWhatTravels(precision: WirePrecision) throws {
+        var settings = Self.settings
+        (settings.rows, settings.wirePrecision) = (9000, precision)
+        let training = TrainingState(settings: settings, spec: .spacy2(settings))
+        #expect(training.layout.count * 4 > 2 * Digest64.block)
+        for _ in 0..<2 {
+            let broadcast = training.broadcast()
+            #expect(broadcast.hash == Digest64.hash(blocks: broadcast.message.data))
+            try training.apply([])
+        }
+    }
+
     /// Whoever checks a payload beforehand finds what `apply` would.
     @Test func payloadsAreCheckedBeforeTheyCount() throws {
         let coding = GradientCoding(layout: ParameterLayout(spec: .spacy2(Self.settings)))

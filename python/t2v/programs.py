@@ -35,6 +35,8 @@ OPTIONS = {
     "cache": True,
     "metrics": True,
     "wire-precision": True,
+    "precision": True,
+    "scale-learn-rate": False,
     "resume": True,
     "overwrite": False,
     "no-report": False,

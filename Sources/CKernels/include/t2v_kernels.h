@@ -21,12 +21,21 @@ enum {
     T2V_ACCUMULATE = 4,
     /// Rounds both operands to bf16 (to nearest, ties to even); sums stay float32.
     T2V_BF16 = 8,
+    /// B is what t2v_pack made of it, and ldb counts for nothing.
+    T2V_B_PACKED = 16,
 };
 
 /// C (m, n) = A (m, k) B (k, n). Each element is one chain of fused multiply-adds over k in ascending order, so a row's bits depend on
 /// that row and on B alone.
 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
               ptrdiff_t ldc);
+
+/// Bytes that t2v_pack writes. `flags`: T2V_BF16 if the product has it.
+size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k);
+
+/// Brings B into the order in which t2v_gemm reads it, for products of many A with the same B; flags as there.
+/// `packed`: aligned to 64 bytes.
+void t2v_pack(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, void *packed);
 
 /// Products with W (P * O, K) through the winning pieces of a Maxout layer: of the P pieces of an output one has a gradient.
 typedef struct {
@@ -46,5 +55,12 @@ typedef struct {
 /// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. The same bits as `WinnerProducts.inputGradient` in Swift.
 void t2v_winners_input_gradient(const t2v_winners *winners, const float *weights, float *d_input);
 
-/// d_weights(winner of o)[k] += gradient * input(row)[k], rows in order. The same bits as `WinnerProducts.weightGradient` in Swift.
+/// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k], rows in order; all P * O rows of d_weights are written if there
+/// is a row. The same bits as `WinnerProducts.weightGradient` in Swift.
 void t2v_winners_weight_gradient(const t2v_winners *winners, const float *input, float *d_weights);
+
+/// The first with weights and gradients rounded to bf16, two outputs at a time; sums stay float32.
+void t2v_winners_input_gradient_bf16(const t2v_winners *winners, const float *weights, float *d_input);
+
+/// The same with gradients and inputs rounded to bf16; sums stay float32.
+void t2v_winners_weight_gradient_bf16(const t2v_winners *winners, const float *input, float *d_weights);

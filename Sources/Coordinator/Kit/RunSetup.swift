@@ -60,7 +60,7 @@ package final class RunSetup {
         initial = try Self.initialWeights(options, job, template, isResuming: checkpoint != nil)
         spec = Self.spec(options, job, checkpoint, seeds: initial?.seeds)
         try spec.arithmetic.checkHost()
-        for line in Self.introduction(options, job, model) { progress.say(line) }
+        for line in Self.introduction(options, job, model, spec) { progress.say(line) }
         if checkpoint == nil { try folder.requireRoom(for: [Self.configName(job)]) }
         let format = job?.text.corpusFormat ?? .jsonl
         (textPaths, spool) = try TextSource.paths(
@@ -95,25 +95,40 @@ package final class RunSetup {
         return model
     }
 
-    /// What is trained. A resumed run may have been given another learning rate.
+    /// What is trained. A resumed run may have been given another learning rate; else its checkpoint says rate and precision.
     private static func spec(_ options: RunOptions, _ job: CompiledJob?, _ checkpoint: Checkpoint?, seeds: EmbeddingSeeds?) -> ModelSpec {
         var spec = checkpoint?.spec ?? job?.spec ?? .spacy2(options.settings, seeds: seeds ?? EmbeddingSeeds())
+        if checkpoint == nil, let precision = options.precision {
+            spec.arithmetic = precision == .bf16 ? .bf16 : job?.float32Arithmetic ?? spec.arithmetic
+        }
+        let factor = options.learnRateFactor
         if job == nil {
-            spec.optimizer.learnRate = .constant(options.settings.optimizer.learnRate)
+            spec.optimizer.learnRate = .constant(options.settings.optimizer.learnRate * factor)
         } else if let rate = options.learnRate {
-            spec.optimizer.learnRate = .constant(rate)
+            spec.optimizer.learnRate = .constant(rate * factor)
+        } else if checkpoint == nil {
+            spec.optimizer.learnRate = spec.optimizer.learnRate.times(factor)
         }
         return spec
     }
 
     /// What the user is told first.
-    private static func introduction(_ options: RunOptions, _ job: CompiledJob?, _ model: VectorsModel) -> [String] {
+    private static func introduction(_ options: RunOptions, _ job: CompiledJob?, _ model: VectorsModel, _ spec: ModelSpec)
+        -> [String]
+    {
+        var numbers: [String] = []
+        if spec.arithmetic == .bf16 { numbers.append("matrix products in bf16, sums in float32") }
+        if options.scaleLearnRate == true {
+            numbers.append(
+                "learning rate times \(options.learnRateFactor.fixed(3)): the square root of \(options.settings.batchSize) / "
+                    + "\(RunOptions.unscaledWords) words of an update")
+        }
         let table = model.vectors.map { "\($0.rows) rows of \($0.width)" } ?? "none"
-        guard let job else { return ["vectors: \(options.vectorsModel), \(table), \(release(model.symbols.rawValue))"] }
+        guard let job else { return ["vectors: \(options.vectorsModel), \(table), \(release(model.symbols.rawValue))"] + numbers }
         let vectors = job.files.vectors.map { "vectors: \($0), \(table)" }
         let path = job.text.path == .fast ? "t2v tokenizes" : "Python has tokenized"
         return ["job: \(job.folder), spaCy \(job.spacyVersion); \(path)\(job.why.isEmpty ? "" : ": \(job.why)")"]
-            + [vectors].compactMap { $0 }
+            + [vectors].compactMap { $0 } + numbers
     }
 
     private static func initialWeights(

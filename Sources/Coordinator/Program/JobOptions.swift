@@ -9,7 +9,12 @@ extension PretrainCommand {
         try checkJobCommandLine()
         let folder = try OutputFolder(absolute(outputDir))
         if folder.contents != .noRun, resume == "auto" {
-            return try resumeRun(folder, carry: carry, RunChanges(nIter: nIter, learnRate: nil, texts: nil, vectorsModel: nil))
+            var changes = RunChanges(nIter: nIter, learnRate: nil, texts: nil, vectorsModel: nil)
+            changes.conflicts = { run in
+                let given = model.precision.flatMap { $0 == run.precision ? nil : "--precision \($0.rawValue)" }
+                return [given].compactMap { $0 } + optimizer.conflicts(with: run)
+            }
+            return try resumeRun(folder, carry: carry, changes)
         }
         let progress = carry.progress
         let options = try jobOptions(progress)
@@ -63,6 +68,7 @@ extension PretrainCommand {
         options.texts = texts.map { $0 == "-" ? $0 : absolute($0) }
         if let lanes = model.lanes { options.settings.lanes = lanes }
         if let wirePrecision = model.wirePrecision { options.settings.wirePrecision = wirePrecision }
+        apply(to: &options)
         options.nIter = nIter ?? job.training.maxEpochs
         options.nSaveEvery = job.training.saveEvery
         options.epochStart = job.training.epochStart

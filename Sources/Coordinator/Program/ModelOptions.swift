@@ -15,6 +15,7 @@ func names(_ short: String, _ long: String, _ others: String...) -> NameSpecific
 extension LossFunction: ExpressibleByArgument {}
 extension OutOfVocabularyTargets: ExpressibleByArgument {}
 extension WirePrecision: ExpressibleByArgument {}
+extension Precision: ExpressibleByArgument {}
 
 /// What decides a run's numbers. Everything is optional: what is not given is a new run's default, or a resumed run's own.
 struct ModelOptions: ParsableArguments {
@@ -45,6 +46,10 @@ struct ModelOptions: ParsableArguments {
     var oovTargets: OutOfVocabularyTargets?
     @Option(help: "Parameters and gradients on their way: float32 (default), or bf16: half the traffic; results differ slightly.")
     var wirePrecision: WirePrecision?
+    @Option(
+        help: "Operands of matrix products: float32 (default, else what the job says) or bf16, faster on CPUs with AVX512-BF16."
+    )
+    var precision: Precision?
     @Option(name: names("cW", "cnn-window"), parsing: .unconditional, help: .hidden) var window: Int?
     @Option(name: names("sa", "sa-depth"), parsing: .unconditional, help: .hidden) var attentionDepth: Int?
     @Option(name: names("lstm", "bilstm-depth"), parsing: .unconditional, help: .hidden) var recurrentDepth: Int?
@@ -79,6 +84,15 @@ struct ModelOptions: ParsableArguments {
         if let maskProb { settings.maskProbability = maskProb }
         if let oovTargets { settings.outOfVocabularyTargets = oovTargets }
         if let wirePrecision { settings.wirePrecision = wirePrecision }
+    }
+
+    /// Conflicts with what a run was begun with, its precision too.
+    func conflicts(with run: RunOptions) -> [String] {
+        var found = conflicts(with: run.settings)
+        if let precision, precision != run.precision {
+            found.append("--precision \(precision.rawValue) (the run has \(run.precision?.rawValue ?? "its own"))")
+        }
+        return found
     }
 
     /// Options that were given and differ from what a run was begun with: "--width 128 (the run has 96)".
@@ -143,6 +157,7 @@ struct OptimizerOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Decay of the squared gradient's mean (default: 0.999).") var beta2: Double?
     @Option(parsing: .unconditional, help: "Added to the denominator of a step (default: 1e-8).") var eps: Double?
     @Option(parsing: .unconditional, help: "L2 penalty (default: 1e-6); 0: none.") var l2: Double?
+    @Flag(help: "Multiply the learning rate by sqrt(words of an update / 3,000), for larger updates.") var scaleLearnRate = false
     @Option(parsing: .unconditional, help: "Norm at which a layer's gradient is clipped (default: 1); 0: never.") var gradClip: Double?
 
     func apply(to optimizer: inout OptimizerSettings) throws(InputError) {
@@ -161,6 +176,12 @@ struct OptimizerOptions: ParsableArguments {
         try take("--eps", eps, &optimizer.epsilon, { $0 >= 0 }, "of 0 or more")
         try take("--l2", l2, &optimizer.l2, { $0 >= 0 }, "of 0 or more")
         try take("--grad-clip", gradClip, &optimizer.gradientNormClip, { $0 >= 0 }, "of 0 or more")
+    }
+
+    /// Conflicts of what lies beside a run's settings.
+    func conflicts(with run: RunOptions) -> [String] {
+        let found = conflicts(with: run.settings.optimizer)
+        return scaleLearnRate && run.scaleLearnRate != true ? found + ["--scale-learn-rate (the run does without)"] : found
     }
 
     /// As `ModelOptions.conflicts`; the learning rate may change during a run.

@@ -61,9 +61,7 @@ struct PretrainCommand: ParsableCommand {
         let folder = try OutputFolder(absolute(outputDir))
         if folder.contents != .noRun, resume == "auto" {
             var changes = RunChanges(nIter: nIter, learnRate: optimizer.learnRate, texts: texts, vectorsModel: vectorsModel)
-            changes.conflicts = {
-                model.conflicts(with: $0.settings) + optimizer.conflicts(with: $0.settings.optimizer) + evaluation.conflicts(with: $0)
-            }
+            changes.conflicts = { model.conflicts(with: $0) + optimizer.conflicts(with: $0) + evaluation.conflicts(with: $0) }
             try resumeRun(folder, carry: carry, changes)
             return
         }
@@ -115,6 +113,7 @@ struct PretrainCommand: ParsableCommand {
             settings: settings)
         options.nIter = nIter ?? 1000
         options.nSaveEvery = nSaveEvery
+        apply(to: &options)
         options.initTok2vec = initTok2vec.map(absolute)
         options.initCheckpoint = initCheckpoint.map(absolute)
         evaluation.apply(to: &options)
@@ -123,6 +122,12 @@ struct PretrainCommand: ParsableCommand {
         for note in carry.place(&options, lanes: model.lanes, remembered: nil) { progress.say(note) }
         try CarryOptions.validatePlacement(options)
         return options
+    }
+
+    /// Options of the model that lie beside the settings.
+    func apply(to options: inout RunOptions) {
+        options.precision = model.precision
+        options.scaleLearnRate = optimizer.scaleLearnRate ? true : nil
     }
 
     /// As spaCy has it: from the file's name, else from --epoch-start, which counts only here (2.3 `cli/pretrain.py`).

@@ -1,4 +1,4 @@
-// Who multiplies matrices, and what a host's products look like. In: nothing. Out: a name for a run's arithmetic, and hashes to compare hosts.
+// Who multiplies matrices, and what a host's products look like. In: nothing. Out: a run's arithmetic, and hashes to compare hosts.
 
 /// Who multiplies, and how operands are rounded. It decides the last bits, so it belongs to a run and is part of its spec.
 public enum Arithmetic: String, Codable, Sendable, CaseIterable {

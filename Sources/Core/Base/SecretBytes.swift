@@ -1,7 +1,7 @@
 // Secrets in memory. In: bytes. Out: the same bytes, in memory that is not swapped out or dumped, and that is wiped when it is let go.
 import CSodium
 
-/// Bytes that must not outlive their use. They lie in libsodium's guarded memory: locked, left out of core dumps, zeroed before it is freed.
+/// Bytes that must not outlive their use. They lie in libsodium's guarded memory: locked, left out of core dumps, zeroed when freed.
 package final class SecretBytes: @unchecked Sendable {
     // Written once, before anyone else can see it.
     private let memory: UnsafeMutableRawBufferPointer

@@ -1,13 +1,18 @@
-// What a thread has computed so far. Out: seconds of CPU time.
+// What has been computed so far. Out: seconds of CPU time.
 import CLinux
 import Glibc
 
 /// CPU time: what a quiet core would show, also on a busy one.
 package enum ThreadClock {
     /// Seconds that the calling thread has run.
-    package static func seconds() -> Double {
+    package static func seconds() -> Double { read(CLOCK_THREAD_CPUTIME_ID) }
+
+    /// Seconds that all threads of this process have run.
+    package static func processSeconds() -> Double { read(CLOCK_PROCESS_CPUTIME_ID) }
+
+    private static func read(_ clock: clockid_t) -> Double {
         var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        clock_gettime(clock, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 }

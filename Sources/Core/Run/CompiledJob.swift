@@ -14,6 +14,8 @@ package struct CompiledJob: Sendable {
     /// The absolute path of the folder.
     package let folder: String
     package let spec: ModelSpec
+    /// Who multiplies where the precision is float32.
+    package let float32Arithmetic: Arithmetic
     package let training: Training
     package let text: TextSettings
     /// Where things lie on this machine.
@@ -86,11 +88,6 @@ package struct CompiledJob: Sendable {
             precision = try values.decodeIfPresent(Precision.self, forKey: .precision) ?? .float32
         }
 
-        /// Of the operands of matrix products.
-        package enum Precision: String, Codable, Sendable {
-            case float32, bf16
-        }
-
         enum CodingKeys: String, CodingKey {
             case seed, limit, shuffle, lanes, patience, precision
             case epochStart = "epoch_start", localUpdates = "local_updates"
@@ -118,6 +115,7 @@ package struct CompiledJob: Sendable {
         self.folder = folder
         training = file.training
         var spec = file.spec
+        float32Arithmetic = spec.arithmetic
         if training.precision == .bf16 { spec.arithmetic = .bf16 }
         self.spec = spec
         why = file.text.why ?? ""

@@ -12,6 +12,10 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var texts: [String]?
     /// A constant rate that a resumed job goes on with, instead of its own.
     package var learnRate: Double?
+    /// Of the operands of matrix products; nil: what the job says, else float32.
+    package var precision: Precision?
+    /// Every learning rate is multiplied by `learnRateFactor`; nil: it is not.
+    package var scaleLearnRate: Bool?
     package var vectorsModel: String
     package var outputDir: String
     package var settings: TrainingSettings
@@ -47,6 +51,14 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var allowFile: String?
     package var cache: String?
     package var metrics: String?
+
+    /// Words of an update for which learning rates are meant: spaCy's default.
+    package static let unscaledWords = 3000
+
+    /// What learning rates are multiplied with: the square root of the words of an update over 3,000, or 1.
+    package var learnRateFactor: Double {
+        scaleLearnRate == true ? (Double(settings.batchSize) / Double(Self.unscaledWords)).squareRoot() : 1
+    }
 
     package init(textsLoc: String, vectorsModel: String, outputDir: String, settings: TrainingSettings) {
         self.textsLoc = textsLoc
@@ -127,6 +139,11 @@ package struct RunOptions: Codable, Sendable, Equatable {
             throw damaged
         }
     }
+}
+
+/// Of the operands of matrix products; sums are float32.
+package enum Precision: String, Codable, Sendable, CaseIterable {
+    case float32, bf16
 }
 
 /// The program's version: both programs of a run must have the same.

@@ -25,6 +25,8 @@ package final class TrainingState {
     private var halves: MessageBufferPool
     /// Holds the present version of the parameters, once one was broadcast.
     private var current: MessageBuffer?
+    /// Digests of its blocks, where it travels as it is.
+    private var digests: [UInt64]?
     /// Layers are stepped by that many threads.
     private let threads: Int
 
@@ -45,7 +47,7 @@ package final class TrainingState {
         coding = GradientCoding(layout: layout, precision: settings.wirePrecision)
         buffers = OptimizerState(count: layout.count)
         optimizer = AdamOptimizer(layout: layout, settings: spec.optimizer)
-        gradient = .allocate(capacity: layout.count)
+        gradient = LargeMemory.allocate(byteCount: layout.count * 4).bindMemory(to: Float.self, capacity: layout.count)
         gradient.initialize(repeating: 0, count: layout.count)
         parameterCoding = ParameterCoding(count: layout.count, precision: settings.wirePrecision)
         let byteCount = parameterCoding.byteCount
@@ -106,7 +108,7 @@ package final class TrainingState {
             buffer = pool.next()
             shared?.withdraw(buffer)
             buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.parameters, count: layout.count * 4))
-            current = buffer
+            (current, digests) = (buffer, nil)
         }
         return broadcast(encoded(buffer))
     }
@@ -136,11 +138,8 @@ package final class TrainingState {
 
     private func broadcast(_ buffer: MessageBuffer) -> Broadcast {
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
-        let digests = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: Digest64.blockCount(bytes.count))
-        digests.initialize(repeating: 0)
-        defer { digests.deallocate() }
-        inParallel(digests.count) { digests[$0] = Digest64.hash(block: $0, of: bytes) }
-        let hash = Digest64.combine(Array(digests))
+        let hash = Digest64.combine(
+            digests ?? inParallel(Digest64.blockCount(bytes.count)) { Digest64.hash(block: $0, of: bytes) })
         return Broadcast(message: ZMQMessage(sharing: buffer), hash: hash, reference: shared?.publish(buffer, update: update))
     }
 
@@ -152,6 +151,15 @@ package final class TrainingState {
         }
         nonisolated(unsafe) let body = body
         DispatchQueue.concurrentPerform(iterations: count) { body($0) }
+    }
+
+    /// What parts that touch nothing in common give.
+    private func inParallel<Value>(_ count: Int, _ body: @escaping (Int) -> Value) -> [Value] {
+        [Value](unsafeUninitializedCapacity: count) { values, initialized in
+            nonisolated(unsafe) let base = values.baseAddress
+            inParallel(count) { index in if let base { (base + index).initialize(to: body(index)) } }
+            initialized = count
+        }
     }
 
     /// What a worker sent for a node of the tree.
@@ -186,33 +194,45 @@ package final class TrainingState {
         let tree = ReductionTree(lanes: settings.lanes)
         let sum = GradientSum(coding, tree, tree.root) { found[$0] ?? .children }
         let step = optimizer.begin(buffers, words: nodes.reduce(0) { $0 &+ $1.contribution.words })
-        let norms = UnsafeMutableBufferPointer<Double>.allocate(capacity: optimizer.layers.count)
-        norms.initialize(repeating: 0)
-        defer { norms.deallocate() }
-        inParallel(norms.count) { [self] layer in
+        let norms = inParallel(optimizer.layers.count) { [self] layer in
             let range = optimizer.layers[layer]
             if let sum {
                 sum.write(range, to: gradient)
             } else {
                 (gradient + range.lowerBound).update(repeating: 0, count: range.count)
             }
-            norms[layer] = optimizer.norm(step, layer: layer, gradient: gradient, state: buffers)
+            return optimizer.norm(step, layer: layer, gradient: gradient, state: buffers)
         }
         // Before anything is written: else the next checkpoints hold what no smaller learning rate can mend.
         guard norms.allSatisfy(\.isFinite), nodes.allSatisfy({ $0.contribution.losses.allSatisfy { Double(bitPattern: $0).isFinite } })
         else { throw .notFinite(nodes: nodes.filter { !isFinite($0) }.map(\.node)) }
         let next = pool.next()
         shared?.withdraw(next)
+        digests = nil
         if let base = next.bytes.assumingMemoryBound(to: Float.self).baseAddress {
-            inParallel(norms.count) { [self] layer in
-                optimizer.apply(step, layer: layer, norm: norms[layer], gradient: gradient, state: buffers, next: base)
-            }
+            let bytes = next.bytes
+            let hashes = inParallel(Digest64.blockCount(bytes.count)) { [self] in stepBlock($0, step, norms, bytes, base) }
+            if parameterCoding.precision == .float32 { digests = hashes }
             optimizer.finish(step, buffers)
             buffers.adopt(parameters: base)
         }
         current = next
         withExtendedLifetime((nodes, copies)) {}
         count(nodes.map(\.contribution))
+    }
+
+    /// Steps the floats of one block of the next version, and hashes them while they are near.
+    private func stepBlock(
+        _ index: Int, _ step: AdamOptimizer.Step, _ norms: [Double], _ bytes: UnsafeMutableRawBufferPointer,
+        _ next: UnsafeMutablePointer<Float>
+    ) -> UInt64 {
+        let length = Digest64.block / MemoryLayout<Float>.stride
+        let block = index * length..<min(layout.count, (index + 1) * length)
+        for (layer, range) in optimizer.layers.enumerated() where range.overlaps(block) {
+            optimizer.apply(
+                step, layer: layer, range.clamped(to: block), norm: norms[layer], gradient: gradient, state: buffers, next: next)
+        }
+        return parameterCoding.precision == .float32 ? Digest64.hash(block: index, of: UnsafeRawBufferPointer(bytes)) : 0
     }
 
     private func isFinite(_ entry: ReceivedNode) -> Bool {

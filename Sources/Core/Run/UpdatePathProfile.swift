@@ -14,7 +14,7 @@ package struct UpdatePathProfile: Sendable {
     package var stepSeconds: Double
     package var parameterCount: Int
 
-    /// Medians of the given number of updates, in wall time: the coordinator steps layers on all cores that it may use.
+    /// Medians of the given number of updates, in CPU time of all threads.
     package static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
         let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
         let settings = {
@@ -77,8 +77,9 @@ package struct UpdatePathProfile: Sendable {
     private static func blackHole(_ value: UInt64) {}
 
     private static func seconds(_ body: () -> Void) -> Double {
-        let time = ContinuousClock().measure(body)
-        return Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+        let start = ThreadClock.processSeconds()
+        body()
+        return ThreadClock.processSeconds() - start
     }
 
     private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }

@@ -85,14 +85,16 @@ final class LaneWork: @unchecked Sendable {
     }
 
     /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when it is not wanted any more.
-    func compute(_ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine)
-        -> WorkerStateMachine.LaneResult?
-    {
+    /// - Parameter sharesWeights: the calling thread computes other lanes of this update too.
+    func compute(
+        _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool
+    ) -> WorkerStateMachine.LaneResult? {
         lock.lock()
         defer { lock.unlock() }
         guard isWanted(order.update) else { return nil }
         build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
-        let statistics = engine.gradient(of: batch, parameters: parameters.floats, into: gradient)
+        let statistics = engine.gradient(
+            of: batch, parameters: parameters.floats, version: sharesWeights ? order.update : nil, into: gradient)
         gradient.round()
         guard parameters.areWhole else { return nil }
         hasGradient = statistics.selectedCount > 0

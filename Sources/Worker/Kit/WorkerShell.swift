@@ -369,9 +369,10 @@ package final class WorkerShell {
         if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
         work.want(order.update)
         let (generation, post, queue, update) = (generation, poster(), queue, order.update)
+        let sharesWeights = lanes.count > threads.count
         queue.add(.gradient) { [weak self] thread in
             guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
-            guard let result = work.compute(order, parameters, builder, engine) else { return }
+            guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights) else { return }
             // A lane that was closed meanwhile has lost its gradient.
             post { self?.lanes[lane] === work ? .computed(order.round, lane: lane, result) : nil }
             let next = order.updateInEpoch + 1

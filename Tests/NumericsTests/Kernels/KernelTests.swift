@@ -187,7 +187,8 @@ import Testing
         let winners = (0..<rows * outputs).map { _ in Int.random(in: 0..<pieces, using: &random) }
         let winnerStarts = winners.enumerated().map { Int32(($1 * outputs + $0 % outputs) * inputs) }
         var (dInput, dWeights) = (values(space), values(weights.count))
-        var (expectedInput, expectedWeights) = (dInput.map(Double.init), dWeights.map(Double.init))
+        // Gradients of the weights overwrite what was there.
+        var (expectedInput, expectedWeights) = (dInput.map(Double.init), dWeights.map { _ in 0.0 })
         for row in 0..<rows {
             for output in 0..<outputs {
                 let (gradient, start) = (Double(dMax[row * outputs + output]), Int(winnerStarts[row * outputs + output]))

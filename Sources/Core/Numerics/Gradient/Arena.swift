@@ -1,4 +1,5 @@
 // Memory of one compute thread. In: sizes of a micro-batch. Out: buffers that live until the next one.
+import Base
 
 /// One block of memory that a step carves into buffers; it grows with the largest micro-batch and is never given back.
 final class Arena {
@@ -14,7 +15,7 @@ final class Arena {
         if counter.used > capacity {
             block.deallocate()
             capacity = counter.used + counter.used / 4
-            block = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
+            block = LargeMemory.allocate(byteCount: capacity)
         }
         var carver = Carver(base: block, isCounting: false)
         carve(&carver)

@@ -1,4 +1,5 @@
 // One lane's gradient. In: what the engine adds. Out: a view that knows which table rows were touched.
+import Base
 
 /// A dense gradient of `layout.count` floats that remembers the table rows a micro-batch touched, so that the others need be neither
 /// zeroed nor read.
@@ -10,7 +11,7 @@ package final class GradientBuffer: @unchecked Sendable {
     /// A gradient of zeros.
     package init(coding: GradientCoding) {
         self.coding = coding
-        floats = UnsafeMutableRawPointer.allocate(byteCount: max(1, coding.count) * 4, alignment: 64).assumingMemoryBound(to: Float.self)
+        floats = LargeMemory.allocate(byteCount: coding.count * 4).assumingMemoryBound(to: Float.self)
         floats.initialize(repeating: 0, count: coding.count)
         bitmap = .allocate(capacity: coding.bitmapWords)
         bitmap.initialize(repeating: 0, count: coding.bitmapWords)

@@ -42,6 +42,7 @@ package final class GradientEngine {
     /// Tensors that are added to, tables that travel by row apart.
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
+    private let packed = PackedWeights()
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
@@ -67,8 +68,11 @@ package final class GradientEngine {
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; what none of them
     /// reaches is +0.0. The same bits for the same arguments, on hosts of one numeric fingerprint.
+    /// - Parameter version: of the parameters: their weights are then packed once for all micro-batches with the same number, which pays
+    ///   from two on. Nil: for this one alone.
     package func gradient(
-        of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, into gradient: UnsafeMutablePointer<Float>
+        of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil,
+        into gradient: UnsafeMutablePointer<Float>
     ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else {
             gradient.update(repeating: 0, count: layout.count)
@@ -77,14 +81,14 @@ package final class GradientEngine {
         account.measure(.clear, bytes: layout.tables.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in layout.tables { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
-        return run(batch, parameters, gradient)
+        return run(batch, parameters, version, gradient)
     }
 
     /// The same, into a buffer that this engine or another has filled before: only rows that were touched are zeroed. Without a selected
     /// token the buffer stays as it is.
-    package func gradient(of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, into buffer: GradientBuffer)
-        -> ContributionStatistics
-    {
+    package func gradient(
+        of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil, into buffer: GradientBuffer
+    ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
         let parts = batch.content.parts
         account.measure(.clear, bytes: tableRows.indices.reduce(0) { $0 + 4 * spec.width * parts[$1].touched.count }) {
@@ -93,7 +97,7 @@ package final class GradientEngine {
                 for row in parts[index].touched { buffer.touch(row: first + Int(row)) }
             }
         }
-        return run(batch, parameters, buffer.floats)
+        return run(batch, parameters, version, buffer.floats)
     }
 
     /// The loss of the micro-batch's selected tokens, forward only. The same bits as `gradient` gives for the same batch.
@@ -101,9 +105,10 @@ package final class GradientEngine {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
         let content = batch.content
         let scratch = carve(content)
-        // Nothing on the way forward writes a gradient.
+        // Nothing on the way forward writes a gradient; packed weights are training's.
         let pass = Pass(
-            batch: content, parameters: parameters, gradient: scratch.row, scratch: scratch, products: products, account: nil)
+            batch: content, parameters: parameters, gradient: scratch.row, scratch: scratch, products: products,
+            weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
         mixer.forward(pass)
         guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
         let loss = objective.loss(pass, input: encoder.forward(pass, embedded: embedded))
@@ -111,10 +116,13 @@ package final class GradientEngine {
     }
 
     /// The tables are zero where they are not touched.
-    private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ gradient: MutableFloats) -> ContributionStatistics {
+    private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats)
+        -> ContributionStatistics
+    {
         let content = batch.content
+        let weights = WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) })
         let pass = Pass(
-            batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), products: products,
+            batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), products: products, weights: weights,
             account: account)
         clear(gradient)
         mixer.forward(pass)

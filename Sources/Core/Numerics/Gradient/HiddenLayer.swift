@@ -39,17 +39,16 @@ final class HiddenLayer {
     /// Writes the predictions. - Returns: (T, O), without the bias.
     func predict(_ pass: Pass, input: Floats) -> MutableFloats? {
         guard let output, let prediction else { return nil }
-        let (parameters, rows) = (pass.parameters, pass.batch.selectedCount)
+        let rows = pass.batch.selectedCount
         let wide = pieces * outputs
         pass.multiply(.head, m: rows, n: wide, k: width) {
-            pass.products.timesTransposed(
-                m: rows, n: wide, k: width, input, lda: width, parameters + offsets.weights, ldb: width, pass.scratch.activations, ldc: wide
-            )
+            pass.weights.timesTransposed(
+                m: rows, n: wide, k: width, input, lda: width, offset: offsets.weights, ldb: width, pass.scratch.activations, ldc: wide)
         }
         forwardRows(pass)
         pass.multiply(.head, m: rows, n: outputCount, k: outputs) {
-            pass.products.timesTransposed(
-                m: rows, n: outputCount, k: outputs, output, lda: outputs, parameters + outputWeights, ldb: outputs, prediction,
+            pass.weights.timesTransposed(
+                m: rows, n: outputCount, k: outputs, output, lda: outputs, offset: outputWeights, ldb: outputs, prediction,
                 ldc: outputCount)
         }
         return prediction
@@ -59,7 +58,6 @@ final class HiddenLayer {
     func run(_ pass: Pass, input: Floats, dInput: MutableFloats, loss: (_ prediction: MutableFloats) -> Double) -> Double {
         guard let prediction = predict(pass, input: input), let output, let dOutput else { return 0 }
         let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
-        let wide = pieces * outputs
         let sum = loss(prediction)
         pass.multiply(.head, m: outputCount, n: outputs, k: rows) {
             pass.products.transposedTimes(
@@ -67,16 +65,15 @@ final class HiddenLayer {
                 ldc: outputs)
         }
         pass.multiply(.head, m: rows, n: outputs, k: outputCount) {
-            pass.products.times(
-                m: rows, n: outputs, k: outputCount, prediction, lda: outputCount, parameters + outputWeights, ldb: outputs, dOutput,
+            pass.weights.times(
+                m: rows, n: outputs, k: outputCount, prediction, lda: outputCount, offset: outputWeights, ldb: outputs, dOutput,
                 ldc: outputs)
         }
         backwardRows(pass)
         let products = WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
-            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width)
+            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width, isHalf: pass.products.isHalf)
         pass.multiply(.headBackward, m: outputs, n: width, k: rows) {
-            (gradient + offsets.weights).update(repeating: 0, count: wide * width)
             products.weightGradient(dWeights: gradient + offsets.weights, input: input)
         }
         pass.multiply(.headBackward, m: rows, n: width, k: outputs) {

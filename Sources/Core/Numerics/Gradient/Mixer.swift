@@ -66,9 +66,9 @@ final class Mixer {
         let wide = pieces * width
         for (part, buffer) in zip(parts, buffers) {
             pass.multiply(.mixerProduct, m: buffer.count, n: wide, k: part.width) {
-                pass.products.timesTransposed(
-                    m: buffer.count, n: wide, k: part.width, buffer.output, lda: part.width,
-                    pass.parameters + offsets.weights + part.column, ldb: columns, buffer.product, ldc: wide)
+                pass.weights.timesTransposed(
+                    m: buffer.count, n: wide, k: part.width, buffer.output, lda: part.width, offset: offsets.weights + part.column,
+                    ldb: columns, buffer.product, ldc: wide)
             }
         }
         mixWords(pass)
@@ -171,9 +171,9 @@ final class Mixer {
                     pass.gradient + weights, ldc: columns)
             }
             pass.multiply(.mixerBackward, m: buffer.count, n: part.width, k: wide) {
-                pass.products.times(
-                    m: buffer.count, n: part.width, k: wide, buffer.dProduct, lda: wide, pass.parameters + weights, ldb: columns,
-                    buffer.dOutput, ldc: part.width)
+                pass.weights.times(
+                    m: buffer.count, n: part.width, k: wide, buffer.dProduct, lda: wide, offset: weights, ldb: columns, buffer.dOutput,
+                    ldc: part.width)
             }
         }
         // Vectors before tables: the order of the measurements, nothing depends on it.
@@ -195,9 +195,9 @@ final class Mixer {
         pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
             let products = WinnerProducts(
                 outputs: width, pieces: pieces, inputs: part.width, weightStride: columns, rows: unique, dMax: dEmbedded,
-                winnerStarts: pass.scratch.winnerStarts, rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width)
+                winnerStarts: pass.scratch.winnerStarts, rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width,
+                isHalf: pass.products.isHalf)
             pass.multiply(.mixerBackward, m: width, n: part.width, k: unique) {
-                for row in 0..<pieces * width { (pass.gradient + weights + row * columns).update(repeating: 0, count: part.width) }
                 products.weightGradient(dWeights: pass.gradient + weights, input: buffer.output)
             }
             pass.multiply(.mixerBackward, m: unique, n: part.width, k: width) {

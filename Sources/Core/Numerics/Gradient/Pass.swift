@@ -10,6 +10,8 @@ struct Pass {
     let gradient: MutableFloats
     let scratch: Scratch
     let products: MatrixMultiply
+    /// Products with the parameters.
+    let weights: WeightProducts
     let account: KernelAccount?
 }
 

@@ -27,9 +27,8 @@ final class StaticVectors: InputLayer {
             }
         }
         pass.multiply(.vectorsProduct, m: buffer.count, n: part.width, k: size) {
-            pass.products.timesTransposed(
-                m: buffer.count, n: part.width, k: size, rows, lda: size, pass.parameters + weights, ldb: size, buffer.output,
-                ldc: part.width)
+            pass.weights.timesTransposed(
+                m: buffer.count, n: part.width, k: size, rows, lda: size, offset: weights, ldb: size, buffer.output, ldc: part.width)
         }
         mask(buffer.output, rows: buffer.count, factors: feature.factors)
     }

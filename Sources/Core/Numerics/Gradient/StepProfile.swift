@@ -67,7 +67,8 @@ package struct StepProfile: Sendable {
                 engine.account.measure(.prepare, bytes: 0) {
                     builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
                 }
-                words += engine.gradient(of: batch, parameters: state.parameters, into: gradients[lane]).wordCount
+                let version = lanes.count > 1 ? UInt64(update) : nil
+                words += engine.gradient(of: batch, parameters: state.parameters, version: version, into: gradients[lane]).wordCount
                 needed += engine.neededOperations(batch.content)
             }
             return (words, needed)

@@ -14,9 +14,9 @@ extension WindowEncoder {
             }
         }
         pass.multiply(.convolution, m: rows, n: wide, k: window) {
-            pass.products.timesTransposed(
-                m: rows, n: wide, k: window, columns, lda: window, pass.parameters + layer.offsets.weights, ldb: window,
-                pass.scratch.activations, ldc: wide)
+            pass.weights.timesTransposed(
+                m: rows, n: wide, k: window, columns, lda: window, offset: layer.offsets.weights, ldb: window, pass.scratch.activations,
+                ldc: wide)
         }
         pass.measure(.convolutionRows, bytes: rows * 4 * (wide + 4 * width)) {
             withPlanes(batch.levels[level].kept) { kept in
@@ -59,7 +59,7 @@ extension WindowEncoder {
         let (batch, gradient) = (pass.batch, pass.gradient)
         let layer = layers[level - 1]
         let rows = batch.rowCount(level: level)
-        let (wide, window) = (layer.pieces * width, 3 * width)
+        let window = 3 * width
         let (dHidden, dBelow) = (dHidden(level: level), dHidden(level: level - 1))
         for row in batch.levels[level].outside { (dHidden + Int(row) * width).update(repeating: 0, count: width) }
         // The residual path first: the pass below overwrites dHidden.
@@ -87,9 +87,8 @@ extension WindowEncoder {
         batch.levels[level].starts.withUnsafeBufferPointer { starts in
             let products = WinnerProducts(
                 outputs: width, pieces: layer.pieces, inputs: window, weightStride: window, rows: rows, dMax: dHidden,
-                winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width)
+                winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width, isHalf: pass.products.isHalf)
             pass.multiply(.convolutionBackward, m: width, n: window, k: rows) {
-                (gradient + layer.offsets.weights).update(repeating: 0, count: wide * window)
                 products.weightGradient(dWeights: gradient + layer.offsets.weights, input: hidden[level - 1])
             }
             pass.multiply(.convolutionBackward, m: rows, n: window, k: width) {

@@ -8,8 +8,8 @@ extension WindowEncoder {
         let (unique, rows) = (batch.uniqueCount, batch.rowCount(level: 1))
         let (wide, all) = (layer.pieces * width, 3 * layer.pieces * width)
         pass.multiply(.firstConvolution, m: unique, n: all, k: width) {
-            pass.products.timesTransposed(
-                m: unique, n: all, k: width, embedded, lda: width, pass.parameters + layer.offsets.weights, ldb: width, windowed, ldc: all)
+            pass.weights.timesTransposed(
+                m: unique, n: all, k: width, embedded, lda: width, offset: layer.offsets.weights, ldb: width, windowed, ldc: all)
         }
         let kernel = layer.offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
         let (trace, out) = (traces[0], hidden[1])
@@ -72,12 +72,11 @@ extension WindowEncoder {
                 add(dHidden + row * width, to: dEmbedded + Int(batch.windows[1][row]) * width, count: width)
             }
         }
-        (gradient + offsets.weights).update(repeating: 0, count: 3 * block)
         for slot in 0..<3 {
             batch.windows[slot].withUnsafeBufferPointer { words in
                 let products = WinnerProducts(
                     outputs: width, pieces: layers[0].pieces, inputs: width, weightStride: width, rows: rows, dMax: dMax,
-                    winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width)
+                    winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width, isHalf: pass.products.isHalf)
                 pass.multiply(.firstConvolutionBackward, m: width, n: width, k: rows) {
                     products.weightGradient(dWeights: gradient + offsets.weights + slot * block, input: embedded)
                 }
@@ -102,8 +101,8 @@ extension WindowEncoder {
                 m: all, n: width, k: unique, windowed, lda: all, embedded, ldb: width, pass.gradient + offsets.weights, ldc: width)
         }
         pass.multiply(.firstConvolutionBackward, m: unique, n: width, k: all) {
-            pass.products.times(
-                m: unique, n: width, k: all, windowed, lda: all, pass.parameters + offsets.weights, ldb: width, dEmbedded, ldc: width,
+            pass.weights.times(
+                m: unique, n: width, k: all, windowed, lda: all, offset: offsets.weights, ldb: width, dEmbedded, ldc: width,
                 accumulate: true)
         }
     }

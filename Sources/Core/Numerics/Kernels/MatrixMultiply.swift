@@ -26,6 +26,9 @@ package struct MatrixMultiply: Sendable {
         kernelFlags = arithmetic == .blas || t2v_has_avx512() == 0 ? nil : arithmetic == .bf16 ? Int32(T2V_BF16) : 0
     }
 
+    /// Operands are rounded to bf16.
+    var isHalf: Bool { kernelFlags.map { $0 & Int32(T2V_BF16) != 0 } ?? false }
+
     /// Set once, before the first product: two BLAS threads on a busy core cost more than they give, and they change bits.
     private static let ready: Void = openblas_set_num_threads(1)
 
@@ -61,6 +64,19 @@ package struct MatrixMultiply: Sendable {
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
     ) {
         product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
+    }
+
+    /// C (m, n) = A (m, k) B, where B (k, n) was packed with `flags(ofTransposed:)`. The same bits as without packing.
+    func timesPacked(
+        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ panels: UnsafeRawPointer, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
+    ) {
+        let flags = (kernelFlags ?? 0) | Int32(T2V_B_PACKED) | Int32(accumulate ? T2V_ACCUMULATE : 0)
+        t2v_gemm(flags, m, n, k, a, lda, panels.assumingMemoryBound(to: Float.self), 0, c, ldc)
+    }
+
+    /// What t2v_pack has to know of B; nil with OpenBLAS, which packs for itself.
+    func flags(ofTransposed isTransposed: Bool) -> Int32? {
+        kernelFlags.map { $0 | Int32(isTransposed ? T2V_B_TRANSPOSED : 0) }
     }
 
     private func product(

@@ -54,8 +54,7 @@ struct MaxoutLayerNorm {
         let mean = Float8(repeating: sum / count)
         var squares = Float8.zero
         forChunks(outputs) { start, length in
-            var distance = load(normalized, start, length) - mean
-            if length < 8 { for lane in length..<8 { distance[lane] = 0 } }
+            let distance = first(length, of: load(normalized, start, length) - mean)
             squares.addProduct(distance, distance)
         }
         let inverse = 1 / (laneSum(squares) / count + epsilon).squareRoot()
@@ -248,7 +247,11 @@ struct MaxoutLayerNorm {
             // The first piece comes last.
             guard piece == 0 else { return }
             let target = UnsafeMutableRawPointer(starts + start).assumingMemoryBound(to: UInt32.self)
-            if length == 8 { storeBits(place, target) } else { for lane in 0..<length { target[lane] = place[lane] } }
+            if length == 8 {
+                storeBits(place, target)
+            } else {
+                store(unsafeBitCast(place, to: Float8.self), UnsafeMutableRawPointer(target).assumingMemoryBound(to: Float.self), 0, length)
+            }
             place = .zero
         }
     }

@@ -43,8 +43,7 @@ struct MishLayerNorm {
             let two = Float8(repeating: 2)
             let w: Float8 = n * (n + two)
             let curve: Float8 = x * (w / (w + two))
-            var y = curve.replacing(with: x, where: x .>= Float8(repeating: 20))
-            if length < 8 { for lane in length..<8 { y[lane] = 0 } }
+            let y = first(length, of: curve.replacing(with: x, where: x .>= Float8(repeating: 20)))
             store(y, normalized, start, length)
             sum += y
         }

@@ -33,9 +33,8 @@ struct VectorsLoss {
     private func cosine(_ row: MutableFloats, _ bias: Floats, _ target: Floats) -> Float {
         var (yy, tt, yt) = (Float8.zero, Float8.zero, Float8.zero)
         forChunks(width) { start, length in
-            var y = load(row, start, length) + load(bias, start, length) + 1e-8
-            var t = load(target, start, length) + 1e-8
-            if length < 8 { for lane in length..<8 { (y[lane], t[lane]) = (0, 0) } }
+            let y = first(length, of: load(row, start, length) + load(bias, start, length) + 1e-8)
+            let t = first(length, of: load(target, start, length) + 1e-8)
             store(y, row, start, length)
             yy.addProduct(y, y)
             tt.addProduct(t, t)

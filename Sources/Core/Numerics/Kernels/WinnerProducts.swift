@@ -2,7 +2,7 @@
 //
 // Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
 // kernels skip them. Tiles of weights stay in the nearest cache while rows pass by, twelve vectors of accumulators stay in registers.
-// CPUs with AVX-512 have kernels of their own (CKernels/winners.c), which give the same bits.
+// CPUs with AVX-512 have kernels of their own (CKernels/winners.c), which give the same bits, and others in bf16 (winners_half.c).
 
 import CKernels
 
@@ -22,6 +22,8 @@ struct WinnerProducts {
     /// Row r's input begins at rowStarts[r] * rowStride, or at r * rowStride if nil. Inputs of different rows may overlap.
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
+    /// Gradients, weights and inputs are rounded to bf16, sums stay float32.
+    var isHalf = false
     /// Whether CKernels does the work; tests compare both ways.
     var usesAVX512 = WinnerProducts.hasAVX512
 
@@ -33,7 +35,7 @@ struct WinnerProducts {
     /// dInput(row)[k] += sum over o of dMax * W(winner of o)[k]; rows in order.
     func inputGradient(weights: Floats, dInput: MutableFloats) {
         if usesAVX512 {
-            withWinners { t2v_winners_input_gradient($0, weights, dInput) }
+            withWinners { isHalf ? t2v_winners_input_gradient_bf16($0, weights, dInput) : t2v_winners_input_gradient($0, weights, dInput) }
             return
         }
         forTiles { outputs, column, length in
@@ -45,12 +47,15 @@ struct WinnerProducts {
         }
     }
 
-    /// dWeights(winner of o)[k] += dMax * input(row)[k].
+    /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k], rows in order; all P * O rows of dWeights are written.
     func weightGradient(dWeights: MutableFloats, input: Floats) {
-        if usesAVX512 {
-            withWinners { t2v_winners_weight_gradient($0, input, dWeights) }
+        if usesAVX512, rows > 0 {
+            withWinners {
+                isHalf ? t2v_winners_weight_gradient_bf16($0, input, dWeights) : t2v_winners_weight_gradient($0, input, dWeights)
+            }
             return
         }
+        for row in 0..<pieces * outputs { (dWeights + row * weightStride).update(repeating: 0, count: inputs) }
         forTiles { outputs, column, length in
             if length == Self.columns {
                 spreadWide(input + column, dWeights + column, outputs.lowerBound, outputs.upperBound)

@@ -231,6 +231,14 @@ package struct OptimizerSpec: Codable, Sendable, Equatable {
         case constant(Double)
         case planned(values: [Double], rest: Double)
 
+        /// The same plan with every rate times `factor`.
+        package func times(_ factor: Double) -> LearnRate {
+            switch self {
+            case .constant(let rate): .constant(rate * factor)
+            case .planned(let values, let rest): .planned(values: values.map { $0 * factor }, rest: rest * factor)
+            }
+        }
+
         /// Of update `number`, counted from 0.
         package func rate(update number: UInt64) -> Double {
             switch self {

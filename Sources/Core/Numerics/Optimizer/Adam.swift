@@ -25,7 +25,7 @@ package struct AdamOptimizer: Sendable {
         let step = begin(state, words: words)
         let norms = layers.indices.map { norm(step, layer: $0, gradient: gradient, state: state) }
         for layer in layers.indices {
-            apply(step, layer: layer, norm: norms[layer], gradient: gradient, state: state, next: state.parameters)
+            apply(step, layer: layer, layers[layer], norm: norms[layer], gradient: gradient, state: state, next: state.parameters)
         }
         finish(step, state)
     }
@@ -67,16 +67,17 @@ package struct AdamOptimizer: Sendable {
     /// Every layer has been applied.
     package func finish(_ step: Step, _ state: OptimizerState) { state.step = step.number }
 
-    /// One layer of an update. Layers do not touch each other: several threads may apply them at the same time.
+    /// Part of a layer in an update. No float touches another: several threads may apply parts at the same time, whatever they are.
     /// - Parameters:
     ///   - layer: its index in the layout.
+    ///   - range: floats of the layout that lie in the layer.
     ///   - norm: the layer's, a finite number.
     ///   - gradient: stands for all layers; read in the layer's range.
     ///   - next: where the next version of the parameters goes; may be `state.parameters`.
     package func apply(
-        _ step: Step, layer: Int, norm: Double, gradient: UnsafePointer<Float>, state: OptimizerState, next: UnsafeMutablePointer<Float>
+        _ step: Step, layer: Int, _ range: Range<Int>, norm: Double, gradient: UnsafePointer<Float>, state: OptimizerState,
+        next: UnsafeMutablePointer<Float>
     ) {
-        let range = layers[layer]
         let clip = settings.gradClip
         let clipping = clip > 0 && norm >= clip ? Float(clip / norm) : 1
         switch (settings.l2IsWeightDecay, settings.averages) {

@@ -1,4 +1,5 @@
 // What the optimizer carries from update to update. In: initial parameters or a checkpoint. Out: parameters, moments, averages.
+import Base
 
 /// Parameters, Adam's moments and the averages as flat buffers in the order of `ParameterLayout`. Fresh buffers are zero.
 ///
@@ -23,8 +24,7 @@ package final class OptimizerState: @unchecked Sendable {
         self.count = count
         func buffer() -> UnsafeMutablePointer<Float> {
             let bytes = max(count, 1) * MemoryLayout<Float>.stride
-            let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64).bindMemory(
-                to: Float.self, capacity: max(count, 1))
+            let memory = LargeMemory.allocate(byteCount: bytes).bindMemory(to: Float.self, capacity: max(count, 1))
             memory.initialize(repeating: 0, count: count)
             return memory
         }

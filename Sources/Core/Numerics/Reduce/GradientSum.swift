@@ -153,7 +153,7 @@ package struct GradientSum {
     private func forRest(_ range: Range<Int>, _ scratch: Scratch, _ body: (Int, Int) -> Void) {
         var start = range.lowerBound
         while start < range.upperBound {
-            let length = min(TreeSum.block, range.upperBound - start)
+            let length = min(scratch.stride, range.upperBound - start)
             for index in views.indices {
                 let view = views[index]
                 scratch.pointers[index] = view.floats(
@@ -165,7 +165,7 @@ package struct GradientSum {
     }
 
     private func withScratch(_ body: (Scratch) -> Void) {
-        let stride = max(TreeSum.block, coding.width)
+        let stride = max(coding.precision == .bf16 ? TreeSum.halfBlock : TreeSum.block, coding.width)
         // Only halves need room: floats are added where they are.
         let places = program.depth + (coding.precision == .bf16 ? views.count + 1 : 0)
         withUnsafeTemporaryAllocation(of: Floats.self, capacity: views.count) { pointers in

@@ -105,8 +105,10 @@ struct TreeProgram {
 
 /// Adds dense buffers along the tree.
 package enum TreeSum {
-    /// Floats summed at a time: all operands of one block stay in the first-level cache.
-    static let block = 2048
+    /// Floats summed at a time: an operand is read from memory in pieces of 32 KB, and sums on the stack stay in the second-level cache.
+    static let block = 8192
+    /// The same where every operand has to be widened first.
+    static let halfBlock = 2048
 
     /// Writes the sum of the given nodes, which cover `node`, to `out` (count floats each). Additions follow the tree, so that the bits
     /// depend on neither the order nor the grouping of what was sent.

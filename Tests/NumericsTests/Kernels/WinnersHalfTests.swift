@@ -1,0 +1,60 @@
+// The winners' products in bf16 against plain sums of rounded operands.
+import CKernels
+import TestSupport
+import Testing
+
+@testable import Numerics
+
+@Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct WinnersHalfTests {
+    /// Windows that overlap, rows that share an input, rows apart; odd outputs, rests of tiles, more rows than are multiplied at a time.
+    @Test(arguments: [
+        (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 51), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33), (20, 3, 100, 40, 1101),
+        (1, 3, 33, 33, 1),
+    ])
+    func equalSumsOfRoundedProducts(outputs: Int, pieces: Int, inputs: Int, stride: Int, rows: Int) {
+        var random = SplitMix64(state: UInt64(outputs * inputs))
+        func values(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
+        let weightStride = inputs + 3
+        let rowStarts = (0..<rows).map { Int32(stride == inputs ? Int.random(in: 0..<rows, using: &random) : $0) }
+        let space = rows * stride + inputs
+        let (dMax, weights, input) = (values(rows * outputs), values(pieces * outputs * weightStride), values(space))
+        let starts = (0..<rows * outputs).map {
+            Int32((Int.random(in: 0..<pieces, using: &random) * outputs + $0 % outputs) * weightStride)
+        }
+        // What was there is added to in the one, overwritten in the other; what lies between the rows of weights stays.
+        var (dInput, dWeights) = (values(space), values(weights.count))
+        var (expectedInput, expectedWeights) = (dInput.map(Double.init), dWeights.map(Double.init))
+        for row in 0..<pieces * outputs { for k in 0..<inputs { expectedWeights[row * weightStride + k] = 0 } }
+        for place in starts.indices {
+            let (gradient, start, first) = (half(dMax[place]), Int(starts[place]), Int(rowStarts[place / outputs]) * stride)
+            for k in 0..<inputs {
+                expectedInput[first + k] += gradient * half(weights[start + k])
+                expectedWeights[start + k] += gradient * half(input[first + k])
+            }
+        }
+        dMax.withUnsafeBufferPointer { dMax in
+            starts.withUnsafeBufferPointer { starts in
+                rowStarts.withUnsafeBufferPointer { rowStarts in
+                    guard let dMax = dMax.baseAddress, let starts = starts.baseAddress else { return }
+                    let products = WinnerProducts(
+                        outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows, dMax: dMax,
+                        winnerStarts: starts, rowStarts: rowStarts.baseAddress, rowStride: stride, isHalf: true)
+                    products.inputGradient(weights: weights, dInput: &dInput)
+                    products.weightGradient(dWeights: &dWeights, input: input)
+                }
+            }
+        }
+        #expect(largestDifference(dInput, expectedInput) < 2e-5)
+        #expect(largestDifference(dWeights, expectedWeights) < 2e-5)
+    }
+
+    private func largestDifference(_ values: [Float], _ wanted: [Double]) -> Double {
+        zip(values, wanted).map { abs(Double($0) - $1) }.max() ?? .infinity
+    }
+
+    /// To the nearest bf16, ties to even.
+    private func half(_ value: Float) -> Double {
+        let bits = value.bitPattern
+        return Double(Float(bitPattern: (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000))
+    }
+}
