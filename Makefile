@@ -72,7 +72,7 @@ wheel-test: wheel ## install the wheel as users do, and run it
 wheel-matrix: wheel ## the same with every Python that is here, spaCy 3.5 to 3.8
 	deploy/wheel-matrix.sh
 
-wheel-root: wheel ## install and run it in a minimal Debian 11 without compilers (needs root and debootstrap)
+wheel-root: wheel ## follow docs/getting-started.md in a minimal Debian 11 without compilers (needs root and debootstrap)
 	deploy/wheel-root.sh
 
 cluster: dist build ## a disturbed run on hosts of network namespaces: the same bytes (needs root): SEED=n HOSTS=n

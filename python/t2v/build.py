@@ -109,13 +109,14 @@ def build(raw: Config) -> Built:
     section = f"[components.{settings['component']}.model]"
     walked(tok2vec, nlp, section, config, settings)
     check_static_vectors(tok2vec, nlp, section)
-    document = [nlp.make_doc(SHAPES)]
+    with explained("tokenize a text", "[nlp.tokenizer]"):
+        document = [nlp.make_doc(SHAPES)]
     with explained("initialize the layer", section):
         tok2vec.initialize(X=document)
     with objective_errors(nlp):
         model = settings["objective"](nlp.vocab, tok2vec)
     with explained("initialize the objective", "[pretraining.objective]"):
-        model.initialize(X=[nlp.make_doc(SHAPES)])
+        model.initialize(X=document)
     set_dropout(model, settings["dropout"])
     walk = walked(tok2vec, nlp, section, config, settings)
     objective, mask_probability, head = read_objective(model, tok2vec, walk, nlp.vocab.vectors)

@@ -189,11 +189,23 @@ def in_processes(preparer: Preparer, chunks: Iterator[records.Chunk], processes:
             pool.shutdown(cancel_futures=True)
 
 
-def from_reader(nlp: Any, corpus: Any, words: Words) -> Iterator[tuple[bytes, int, int]]:
+def items(nlp: Any, corpus: Any, where: str) -> Iterator[Any]:
+    """What a reader gives; its faults are told with its section of the config.
+
+    Raises: InputError.
+    """
+    try:
+        yield from corpus(nlp)
+    except Exception as error:
+        what = " ".join(str(error).split())
+        raise InputError(f"the reader fails: {type(error).__name__}: {what}", where, "fix the texts, or the reader") from error
+
+
+def from_reader(nlp: Any, corpus: Any, words: Words, where: str) -> Iterator[tuple[bytes, int, int]]:
     """Pieces of any reader, in this process: documents, or the references of examples, as spaCy's `ensure_docs`."""
     kept: list[Any] = []
     first, count, tokens = 0, 0, 0
-    for item in corpus(nlp):
+    for item in items(nlp, corpus, where):
         reference = getattr(item, "reference", item)
         rows = words.token_rows(reference)
         predicted = getattr(item, "predicted", reference)
@@ -243,7 +255,7 @@ def prepare(nlp: Any, corpus: Any, columns: list[str], where: str, path: Path) -
     refresh_norms(nlp.vocab)
     form = reader.kind(corpus)
     if form is None:
-        return write(path, from_reader(nlp, corpus, Words(nlp.vocab, columns)))
+        return write(path, from_reader(nlp, corpus, Words(nlp.vocab, columns), where))
     bounds = reader.bounds(corpus)
     chunks = records.chunks(reader.sources(corpus, where), form, bounds["limit"])
     preparer = Preparer(nlp, columns, form, bounds)

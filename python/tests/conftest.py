@@ -122,7 +122,7 @@ def spacy_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
             env={**os.environ, "PYTHONPATH": path, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     return run

@@ -86,7 +86,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spacy_command: Callab
                 done = spacy_command(*words[3:], SPACY_CONFIG_OVERRIDES=short)
             else:
                 program = programs.find(Path(words[0]).name)
-                done = subprocess.run([str(program), *words[1:]], capture_output=True, text=True, timeout=120)
+                done = subprocess.run([str(program), *words[1:]], capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, line + "\n" + done.stdout + done.stderr
             told += done.stdout + done.stderr
         return told
@@ -169,7 +169,7 @@ def test_several_hosts(place: Callable[..., str], built: Path, tmp_path: Path) -
     coordinator = subprocess.Popen([sys.executable, *words[1:], "--workers", "0", "--no-report"], env=environment, stdout=subprocess.PIPE)
     try:
         place(worker.replace("COORDINATOR:5599", f"127.0.0.1:{port}"))
-        assert b"done:" in coordinator.communicate(timeout=60)[0] and coordinator.returncode == 0
+        assert b"done:" in coordinator.communicate(timeout=300)[0] and coordinator.returncode == 0
     finally:
         coordinator.kill()
         coordinator.wait()
@@ -192,7 +192,7 @@ def test_spacy_2(place: Callable[..., str], built: Path) -> None:
     for name in ("train.json", "dev.json"):
         Path(name).write_text(json.dumps([{"id": 0, "paragraphs": [{"raw": "Dogs bark .", "sentences": [{"tokens": tokens}]}]}] * 3))
     words = train.replace("model4.bin", "model0.bin").split()
-    done = subprocess.run([str(python), *words[1:], "-n", "1"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(python), *words[1:], "-n", "1"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and "Loaded pretrained tok2vec" in done.stdout, done.stdout + done.stderr
 
 

@@ -99,6 +99,11 @@ def test_users_objective(compiled: Callable[..., Any]) -> None:
         compiled({"pretraining.objective": {"@architectures": "my.Objective.v1"}}, code=HERE / "user_code.py")
 
 
+def test_tokenizer_that_fails(compiled: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match=r"\[nlp.tokenizer\]: spaCy could not tokenize a text: AttributeError"):
+        compiled({"initialize.after_init": {"@callbacks": "my.change.v1", "what": "tokenizer"}}, code=HERE / "user_code.py")
+
+
 def test_missing_key(compiled: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "config.cfg").write_text(BASE.read_text().replace("n_save_epoch = null\n", ""))
     with pytest.raises(InputError, match="n_save_epoch.*fill-config"):

@@ -26,6 +26,12 @@ PAGES = [
     "bench-command.md",
     "events.md",
     "getting-started.md",
+    "status.md",
+    "hosts.md",
+    "install.md",
+    "elastic.md",
+    "operations.md",
+    "config.md",
     "from-spacy-pretrain.md",
     "troubleshooting.md",
     "spacy2.md",
@@ -64,6 +70,10 @@ def test_evaluate(place: Path, spacy_command: Any) -> None:
     shown = run(block.replace("--sizes 20,all --seeds 2", "--sizes 20 --seeds 1"), spacy_command, **FEW).stdout
     assert "with model-best.bin" in shown and "documents  without" in shown
     assert json.loads((place / "out" / "t2v" / "evaluate" / "summary.json").read_text())["cells"]
+    again = block.replace("--sizes 20,all --seeds 2", "--sizes 20 --seeds 1").rstrip("\n")
+    assert run(f"{again} --quiet\n", spacy_command, **FEW).stdout == ""
+    lines = run(f"{again} --json-progress\n", spacy_command, **FEW).stdout.splitlines()
+    assert "2 done before" in lines[0] and all(json.loads(line)["event"] == "message" for line in lines)
 
 
 @pytest.mark.programs

@@ -113,6 +113,16 @@ def test_annotated_corpus(compiled: Callable[..., Any], tmp_path: Path) -> None:
     assert all(ids[3] == 0 for _, _, ids in found[-1])
 
 
+@pytest.mark.parametrize(("content", "words"), [(None, "FileNotFoundError"), (b"nonsense", "E1014")])
+def test_a_reader_that_fails(compiled: Callable[..., Any], tmp_path: Path, content: Any, words: str) -> None:
+    path = tmp_path / "train.spacy"
+    if content is not None:
+        path.write_bytes(content)
+    reader = {"@readers": "spacy.Corpus.v1", "path": str(path), "gold_preproc": False}
+    with pytest.raises(InputError, match=rf"\[corpora.pretrain\]: the reader fails: .*{words}"):
+        compiled({"corpora.pretrain": reader})
+
+
 def test_processes_give_what_one_gives(tmp_path: Path) -> None:
     import spacy
 

@@ -26,7 +26,7 @@ def older(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-        return subprocess.run([str(python), "-m", "t2v", *args], env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run([str(python), "-m", "t2v", *args], env=environment, capture_output=True, text=True, timeout=300)
 
     return run
 

@@ -87,6 +87,8 @@ def change(what: str) -> Any:
             nlp.vocab.vectors.add("a-new-word", row=3)
         if what == "shape":
             nlp.vocab.lex_attr_getters[SHAPE] = lambda text: text[:1]
+        if what == "tokenizer":
+            nlp.tokenizer = lambda text: text.no_such_method()
         if what == "infix":
             nlp.tokenizer.infix_finditer = re.compile(r"([a-z])\1").finditer
         return nlp
