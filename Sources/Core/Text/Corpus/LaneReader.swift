@@ -4,15 +4,19 @@
 public final class LaneReader {
     /// A shard and the corpus line of its first record.
     public struct Source {
+        /// The documents.
         public var shard: PreparedShard
+        /// Number of the shard's first line in the corpus, from 0.
         public var firstLine: UInt64
 
+        /// - Parameter firstLine: counted from 0 over all files.
         public init(shard: PreparedShard, firstLine: UInt64) {
             self.shard = shard
             self.firstLine = firstLine
         }
     }
 
+    /// The lane's number.
     public let lane: Int
     private let sources: [Source]
     private let seed: UInt64
@@ -24,6 +28,7 @@ public final class LaneReader {
     private var ahead: DocumentPlace?
     private var wordsBefore: UInt64 = 0
 
+    /// - Parameter sources: the lane's shards, in the order of the corpus.
     public init(lane: Int, sources: [Source], seed: UInt64, plan: UpdatePlan) {
         self.lane = lane
         self.sources = sources
