@@ -26,13 +26,22 @@ enum Samples {
     static let contribution = Contribution(
         run: 1, roster: 2, update: 3, parameterHash: 4, node: TreeNode(level: 2, index: 1), selected: 5, words: 6,
         losses: [1.5, -0.0, .infinity, .nan], hash: 7)
+    static let scores: Contribution = {
+        var scores = contribution
+        (scores.purpose, scores.hash) = (.evaluate, 0)
+        return scores
+    }()
     static let order = Order(
         run: .max, roster: .max, update: .max, epoch: .max, updateInEpoch: .max, parameterHash: .max, lanes: [0, 1, 4095], leaves: [1])
+
+    static let evaluation = Order(
+        run: 1, roster: 2, update: 3, purpose: .evaluate, epoch: 1, updateInEpoch: 1, parameterHash: 4, lanes: [0], leaves: [])
 
     static let worker: [WorkerMessage] =
         [
             .hello(hello), .alive, .prepared(shard: 9, size: 10, digest: ShardDigest(.max)),
             .prepareFailed(shard: 1, line: -1, what: "no text", remedy: ""), .laneReady(4095), .contribution(contribution),
+            .contribution(scores),
             .trouble("disk full"), .leaving,
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
 
@@ -40,7 +49,8 @@ enum Samples {
         [
             .welcome(run: 1, session: 2, description: "{\"a\": \"é\"}"), .refuse("another version"), .sayHello,
             .prepare(shard: 1, textBytes: 1 << 40, key: CacheKey(repeating: 255)), .lease(lane: 0, planBytes: 100),
-            .withdraw(lane: 65535), .begin(order), .finish(reason: "done", final: true), .finish(reason: "", final: false), .probe,
+            .withdraw(lane: 65535), .begin(order), .begin(evaluation), .finish(reason: "done", final: true),
+            .finish(reason: "", final: false), .probe,
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
 }
 
@@ -62,13 +72,13 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
     }
 
     @Test func aFrameIsSpelledAsPROTOCOLSays() {
-        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x02, 2])
-        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x02, 72, 2, 1])
+        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x03, 2])
+        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x03, 72, 2, 1])
         #expect(
-            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x02, 9, 2, 0, 0, 0, 0xC3, 0xA9])
+            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x03, 9, 2, 0, 0, 0, 0xC3, 0xA9])
         #expect(
             WorkerMessage.fetch(FetchRequest(blob: .rows(5), offset: 1, length: 2, rows: [7])).encoded()
-                == [0x54, 0x32, 0x56, 0x02, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
+                == [0x54, 0x32, 0x56, 0x03, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
     }
 
     @Test func everyTruncationAndEveryByteTooManyIsRefused() {
@@ -152,7 +162,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
 
     @Test func countsBeyondTheirLimitsAreRefusedBeforeAnythingIsMade() {
         let error = #expect(throws: WireError.self) {
-            try ([0x54, 0x32, 0x56, 0x02, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
+            try ([0x54, 0x32, 0x56, 0x03, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
         }
         #expect(error?.description == "a count of 4294967295 is larger than its limit 4096 or than the frame at byte 5 of the frame")
         let tooMuch = WorkerMessage.fetch(FetchRequest(blob: .plan, length: UInt32(WireLimits.chunk) + 1)).encoded()
@@ -164,7 +174,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
         let decoded = try WorkerMessage.trouble(text).encoded().withUnsafeBytes { try WorkerMessage(header: $0) }
         guard case .trouble(let cut) = decoded else { return #expect(Bool(false)) }
         #expect(cut.utf8.count == 4_095 && text.hasPrefix(cut))
-        #expect(again([0x54, 0x32, 0x56, 0x02, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
+        #expect(again([0x54, 0x32, 0x56, 0x03, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
     }
 }
 

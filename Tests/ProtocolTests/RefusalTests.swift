@@ -44,6 +44,19 @@ import Testing
         refuses(Self.contribution())
     }
 
+    @Test func impossibleFiguresOfEvaluations() {
+        func scores(selected: UInt64 = 3, words: UInt64 = 9) -> WorkerMessage {
+            var contribution = Contribution(
+                run: CoordinatorScript.run, roster: 0, update: 0, purpose: .evaluate, parameterHash: 1_000, node: Self.root,
+                selected: selected, words: words, losses: [1, 2, 3, 4], hash: 0)
+            contribution.hash = 5
+            return .contribution(contribution)
+        }
+        refuses(scores(), bytes: 8)
+        refuses(scores(words: 201))
+        refuses(scores(selected: 10))
+    }
+
     @Test func newsOfWhatIsNotThere() {
         refuses(.laneReady(4))
         refuses(.prepared(shard: 2, size: 1, digest: ShardDigest(0)))

@@ -58,11 +58,12 @@ struct CoordinatorScript {
         }
     }
 
-    mutating func plan(first: UInt64 = 0, end: UInt64 = 100) -> [Machine.Effect] {
+    mutating func plan(first: UInt64 = 0, end: UInt64 = 100, evaluation: UInt64? = nil) -> [Machine.Effect] {
         tell(
             .planned(
-                planBytes: 50, updatesPerEpoch: 10, laneWords: [UInt64](repeating: 100, count: machine.lanes.count), first: first, end: end,
-                parameterHash: 1_000 + first))
+                planBytes: 50, updatesPerEpoch: 10, laneWords: [UInt64](repeating: 100, count: machine.lanes.count),
+                heldOutWords: [UInt64](repeating: 50, count: machine.lanes.count), first: first, end: end, parameterHash: 1_000 + first,
+                evaluation: evaluation))
     }
 
     /// A run in its first update with these workers, whose lanes are open. - Returns: the orders.
@@ -89,20 +90,34 @@ struct CoordinatorScript {
             losses: machine.tree.contains(node) ? machine.tree.lanes(below: node).map { Double($0) } : [0], hash: hash)
     }
 
-    mutating func stepped(_ update: UInt64 = 0) -> [Machine.Effect] { tell(.stepped(parameterHash: 1_001 + update)) }
+    mutating func stepped(_ update: UInt64 = 0, evaluation: UInt64? = nil) -> [Machine.Effect] {
+        tell(.stepped(parameterHash: 1_001 + update, evaluation: evaluation))
+    }
+
+    /// Figures of an evaluation, from parameters with hash `scored`.
+    mutating func score(_ peer: PeerID, _ node: TreeNode, update: UInt64, scored: UInt64, losses: [Double]? = nil) -> [Machine.Effect] {
+        var contribution = Self.contribution(machine, node, update: update, hash: 0, parameterHash: scored)
+        contribution.purpose = .evaluate
+        if let losses { contribution.losses = losses.map(\.bitPattern) }
+        return hear(peer, .contribution(contribution))
+    }
 }
 
 /// One effect in a few words: "3 <- lease 1", "3 <- order 0 [0, 1] leaves [1] +parameters", "step 0 [lanes 0..<2, 2..<4]".
 func words(_ effects: [CoordinatorStateMachine.Effect], lanes: Int = 4) -> [String] {
     effects.compactMap { effect in
         switch effect {
-        case .log: nil
+        case .log, .notice: nil
         case .order(let peer, let order, let withParameters):
-            "\(peer) <- order \(order.update) \(order.lanes)" + (order.leaves.isEmpty ? "" : " leaves \(order.leaves)")
+            "\(peer) <- \(order.purpose == .train ? "order" : "score") \(order.update) \(order.lanes)"
+                + (order.leaves.isEmpty ? "" : " leaves \(order.leaves)")
                 + (withParameters ? " +parameters" : "")
         case .send(let peer, let message): "\(peer) <- \(words(message))"
         case .step(let update, let received):
             "step \(update) \(received.map { "\(ReductionTree(lanes: lanes).lanes(below: $0.node)) of \($0.peer)" })"
+        case .judge(let update, let received):
+            "judge \(update) \(received.map { "\(ReductionTree(lanes: lanes).lanes(below: $0.node)) of \($0.peer)" })"
+        case .endEarly: "end early"
         case .locate(let shard, let peer): "locate shard \(shard) of \(peer)"
         case .expect(let shard, let peer, let size, _): "expect shard \(shard) of \(peer), \(size) bytes"
         case .confirmFault(let peer, let shard, let line): "confirm the fault of shard \(shard), line \(line), by \(peer)"

@@ -32,16 +32,18 @@ import Testing
         }
 
         mutating func order(
-            _ lanes: [UInt16], leaves: [UInt16] = [], update: UInt64 = 0, roster: UInt32 = 1, buffer: BufferID? = nil, hash: UInt64 = 1_000
+            _ lanes: [UInt16], leaves: [UInt16] = [], update: UInt64 = 0, _ purpose: Purpose = .train, roster: UInt32 = 1,
+            buffer: BufferID? = nil, hash: UInt64 = 1_000
         ) -> [Machine.Effect] {
             let order = Order(
-                run: WorkerTests.run, roster: roster, update: update, epoch: 0, updateInEpoch: update, parameterHash: 1_000, lanes: lanes,
+                run: WorkerTests.run, roster: roster, update: update, purpose: purpose, epoch: 0, updateInEpoch: update,
+                parameterHash: 1_000, lanes: lanes,
                 leaves: leaves)
             return hear(.begin(order), payload: buffer.map { .init(buffer: $0, count: 4, hash: hash) })
         }
 
-        mutating func computed(_ lane: UInt16, update: UInt64 = 0) -> [Machine.Effect] {
-            tell(.computed(update: update, lane: lane, .init(selected: UInt64(lane), words: 10, loss: Double(lane))))
+        mutating func computed(_ lane: UInt16, update: UInt64 = 0, _ purpose: Purpose = .train) -> [Machine.Effect] {
+            tell(.computed(Round(update, purpose), lane: lane, .init(selected: UInt64(lane), words: 10, loss: Double(lane))))
         }
     }
 
@@ -59,16 +61,39 @@ import Testing
             case .store(let chunk, let buffer): "store \(chunk.offset) from buffer \(buffer)"
             case .perform(let job): "perform \(job)"
             case .closeLane(let lane): "close \(lane)"
-            case .useParameters(let update, let buffer): "parameters of \(update) in buffer \(buffer)"
-            case .compute(let order, let lane): "compute \(order.update) lane \(lane)"
-            case .contribute(let c): "contribute \(c.update) \(ReductionTree(lanes: 4).lanes(below: c.node)) selected \(c.selected)"
-            case .forget(let update): "forget before \(update)"
+            case .useParameters(let round, let buffer): "parameters of \(round.update) in buffer \(buffer)"
+            case .compute(let order, let lane): "\(order.purpose == .train ? "compute" : "score") \(order.update) lane \(lane)"
+            case .contribute(let c):
+                "\(c.purpose == .train ? "contribute" : "scores of") \(c.update) \(ReductionTree(lanes: 4).lanes(below: c.node)) "
+                    + "selected \(c.selected)"
+            case .forget(let round): "forget before \(round.purpose == .train ? "" : "scoring ")\(round.update)"
             case .serve(let request): "serve \(request.blob)"
             case .release(let buffer): "release \(buffer)"
             case .log(let text): text
             case .leave(let reason, let departure): "leave \(departure): \(reason)"
             }
         }
+    }
+
+    @Test func scoresAVersionBeforeItTrainsIt() {
+        var script = Script()
+        script.open([0, 1])
+        _ = script.order([0, 1], buffer: 1)
+        for lane in [0, 1] as [UInt16] { _ = script.computed(lane) }
+        #expect(
+            words(script.order([0, 1], update: 1, .evaluate, buffer: 2)) == [
+                "forget before scoring 1", "parameters of 1 in buffer 2", "score 1 lane 0", "score 1 lane 1",
+            ])
+        #expect(words(script.order([0, 1], buffer: 3)) == ["release 3"], "that update is over")
+        #expect(words(script.computed(0, update: 1)) == [], "a gradient is no score")
+        #expect(words(script.computed(0, update: 1, .evaluate)) == [])
+        #expect(words(script.computed(1, update: 1, .evaluate)) == ["scores of 1 0..<2 selected 1"])
+        #expect(words(script.order([0, 1], update: 1, .evaluate)) == ["scores of 1 0..<2 selected 1"], "asked again, said again")
+        #expect(
+            words(script.order([0, 1], update: 1, buffer: 4)) == [
+                "forget before 1", "parameters of 1 in buffer 4", "compute 1 lane 0", "compute 1 lane 1",
+            ])
+        #expect(words(script.order([0, 1], update: 1, .evaluate, buffer: 5)) == ["release 5"], "that evaluation is over")
     }
 
     @Test func joinsPreparesAndComputes() {

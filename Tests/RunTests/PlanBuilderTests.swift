@@ -41,12 +41,29 @@ import Testing
         #expect(builder.documents == PlanBuilder.Documents(kept: 3, empty: 0, tooShort: 2, tooLong: 0))
         #expect(builder.laneWords == [1, 5])
         let plan = try #require(builder.plan(maskWord: mask))
+        let encoded = String(decoding: try plan.encoded(), as: UTF8.self)
+        #expect(plan.heldOut == nil && !encoded.contains("heldOut"))
         #expect(plan.updates.laneWords == [1, 5] && plan.updates.updatesPerEpoch == 2 && !plan.updates.shuffles)
         #expect(plan.shards.map(\.lane) == [1, 0] && plan.shards.map(\.firstLine) == [0, 5] && plan.shards.map(\.key) == keys)
         let words = try plan.words(schema: Self.schema, vectorRows: 0)
         // ORTH 1 twice, 2 three times, 3 once; 4 never occurs.
         #expect(words.random.words.map(\.orth) == [2, 1, 3] && words.random.counts == [3, 2, 1])
         #expect(words.mask.ids == mask.ids)
+    }
+
+    @Test("held-out documents are neither trained on nor counted, and the plan names them")
+    func heldOut() throws {
+        let held = HeldOutDocuments(parts: [.init(shard: 0, documents: [1])])
+        var builder = PlanBuilder(lanes: 2, wordsPerUpdate: 3, heldOut: held)
+        let key = try #require(CacheKey([UInt8](repeating: 1, count: 32)))
+        builder.add(try shard([[0, 1], [1, 1, 2]], words: 4), lane: 1, firstLine: 0, key: key, size: 10, digest: ShardDigest(2))
+        builder.add(try shard([[0]], words: 1), lane: 0, firstLine: 5, key: key, size: 11, digest: ShardDigest(4))
+        #expect(builder.documents == PlanBuilder.Documents(kept: 2, heldOut: 1))
+        #expect(builder.laneWords == [1, 2] && builder.heldOutWords == [0, 3])
+        let plan = try #require(builder.plan(maskWord: mask))
+        #expect(plan.heldOut == held && plan.updates.words == 3)
+        let words = try plan.words(schema: Self.schema, vectorRows: 0)
+        #expect(words.random.words.map(\.orth) == [1, 2] && words.random.counts == [2, 1])
     }
 
     @Test("without a document there is no plan")

@@ -121,8 +121,18 @@ import Testing
     }
 
     @Test func rowsAndNumbers() {
-        #expect(ProgressFigures.columns == "  #      # Words     Total Loss     Loss       w/s")
+        #expect(figures.columns == "  #      # Words     Total Loss     Loss       w/s")
         #expect(figures.row == "  3  12345678901        98765.4   0.5124    123456")
+        #expect(!figures.json(event: "epoch").contains("held_out"))
+        var scored = figures
+        scored.holdsOut = true
+        #expect(scored.columns == "  #      # Words     Total Loss     Loss       w/s  Held-out")
+        #expect(scored.row == "  3  12345678901        98765.4   0.5124    123456         -")
+        #expect(scored.json(event: "epoch").contains(",\"held_out_loss\":null,"))
+        scored.heldOutLoss = 0.50006
+        #expect(scored.row == "  3  12345678901        98765.4   0.5124    123456    0.5001")
+        #expect(scored.json(event: "epoch").contains(",\"held_out_loss\":0.50006,"))
+        #expect(scored.liveLine(width: 120).contains("held-out 0.5001"))
         #expect(ProgressText.fixed(-0.00001, 2) == "0.00" && ProgressText.fixed(-1.005, 1) == "-1.0" && ProgressText.fixed(0.5, 0) == "1")
         #expect(ProgressText.fixed(.nan, 2) == "nan" && ProgressText.fixed(1e300, 2) == "1e+300")
         #expect(ProgressText.grouped(1_234_567) == "1,234,567" && ProgressText.grouped(12) == "12")

@@ -54,6 +54,9 @@ import Testing
         #expect(try refused { $0.shards[2].firstLine = .max })
         #expect(try refused { $0.shards[1].byteCount = 0 })
         #expect(try refused { $0.shards[1].byteCount = .max })
+        #expect(try !refused { $0.heldOut = HeldOutDocuments(parts: [.init(shard: 2, documents: [0, 7])]) })
+        #expect(try refused { $0.heldOut = HeldOutDocuments(parts: [.init(shard: 3, documents: [0])]) })
+        #expect(try refused { $0.heldOut = HeldOutDocuments(parts: [.init(shard: 1, documents: [1, 0])]) })
         #expect(try refused { $0.randomWordFigures.removeLast() })
         // Per word: count, five ids, the number of its rows, the rows.
         #expect(try refused { $0.randomWordFigures[7] = 50 })

@@ -66,6 +66,17 @@ struct FakeMath {
         return (selected, selected * 5 + bits >> 32 % 9, selected == 0 ? 0 : Double(bits >> 40) / 1000)
     }
 
+    /// What of a version is scored.
+    static func averages(_ parameters: [Float]) -> [Float] { parameters.map { $0 * 0.5 + 3 } }
+
+    /// What a lane's held-out documents give: the same words in every evaluation, a loss that depends on the parameters.
+    func score(lane: Int, _ averages: [Float]) -> (selected: UInt64, words: UInt64, loss: Double) {
+        let bits = SeededGenerator.mix(seed ^ SeededGenerator.mix(0x4E1D << 16 | UInt64(lane)))
+        let selected = bits % 3 == 0 ? 0 : bits >> 8 % 40 + 1
+        let loss = Double(SeededGenerator.mix(bits ^ Self.hash(averages)) >> 40) / 1000
+        return (selected, selected * 5 + bits >> 32 % 9, selected == 0 ? 0 : loss)
+    }
+
     /// nil when nothing is selected. Sizes differ wildly, so that a sum in another order has other bits.
     func gradient(update: UInt64, lane: Int, _ parameters: [Float]) -> [Float]? {
         guard figures(update: update, lane: lane).selected > 0 else { return nil }

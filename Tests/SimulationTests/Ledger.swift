@@ -16,20 +16,22 @@ final class Ledger {
     private var ordered: [PeerID: Set<UInt16>] = [:]
     /// Nodes of it that were accepted.
     private var seen: Set<TreeNode> = []
-    private var begun: UInt64?
-    /// Hashes of what was accepted, by update and node.
-    private var accepted: [UInt64: [TreeNode: UInt64]] = [:]
+    private var begun: Round?
+    /// Evidence of what was accepted, by round and node.
+    private var accepted: [Round: [TreeNode: UInt64]] = [:]
+    /// The last version that was scored, as far as the coordinator knows.
+    private var scored: UInt64 = 0
     private var mismatches: UInt64 = 0
     private var mustReport = false
-    private var openBefore: UInt64?
+    private var openBefore: Round?
 
     init(_ world: World) { self.world = world }
 
     private var math: FakeMath { world.math }
 
-    func restarted(_ run: UInt64, at version: UInt64) {
+    func restarted(_ run: UInt64, at version: UInt64, scored: UInt64) {
         if version < acknowledged { world.violate("the run goes on from version \(version) although \(acknowledged) was durable") }
-        (self.run, nextUpdate) = (run, version)
+        (self.run, nextUpdate, self.scored) = (run, version, scored)
         (told, sessions, ordered, begun, accepted, mismatches) = ([:], [:], [:], nil, [:], 0)
     }
 
@@ -48,25 +50,34 @@ final class Ledger {
     func before(_ event: CoordinatorStateMachine.Event, _ machine: CoordinatorStateMachine) {
         mismatches = machine.counters.mismatches
         mustReport = false
-        openBefore = machine.open?.number
+        openBefore = machine.open?.round
         guard case .message(let peer, .contribution(let c), let payload) = event, machine.peers[peer] != nil, c.run == run,
             payload?.hash ?? c.hash == c.hash, machine.phase != .ended
         else { return }
-        if c.node.level == 0, let leaving = machine.lanes[Int(c.node.index)].leaving, leaving.peer == peer, leaving.update == c.update {
-            mustReport = leaving.hash != c.hash
+        if c.node.level == 0, let leaving = machine.lanes[Int(c.node.index)].leaving, leaving.peer == peer, leaving.round == c.round {
+            mustReport = leaving.hash != c.evidence
         }
         let first =
-            machine.open.flatMap { $0.number == c.update ? $0.received[c.node]?.contribution.hash : nil } ?? accepted[c.update]?[c.node]
-        if let first, first != c.hash, c.update + 6 > nextUpdate { mustReport = true }
+            machine.open.flatMap { $0.round == c.round ? $0.received[c.node]?.contribution.evidence : nil } ?? accepted[c.round]?[c.node]
+        if let first, first != c.evidence, c.update + 6 > nextUpdate { mustReport = true }
     }
 
     func note(_ effect: CoordinatorStateMachine.Effect, _ machine: CoordinatorStateMachine) {
         switch effect {
         case .send(let peer, let message): note(peer, message)
         case .order(let peer, let order, _): note(peer, order)
-        case .step(let update, let received): note(update, received)
+        case .step(let update, let received): note(Round(update, .train), received)
+        case .judge(let update, let received):
+            note(Round(update, .evaluate), received)
+            scored = update
+            world.coverage.evaluations += 1
+        case .endEarly:
+            world.coverage.earlyEnds += 1
+            if world.scenario.earlyEnd != nextUpdate { world.violate("the run ends early after \(nextUpdate) updates") }
         case .complete where nextUpdate < UInt64(world.scenario.updates):
             world.violate("the run is called complete after \(nextUpdate) of \(world.scenario.updates) updates")
+        case .complete where isUnscored(nextUpdate): world.violate("the run is called complete and its last version is not scored")
+        case .complete where world.scenario.earlyEnd != nil: world.violate("the run goes on although an evaluation has ended it")
         default: break
         }
     }
@@ -96,12 +107,17 @@ final class Ledger {
         }
     }
 
+    private func isUnscored(_ version: UInt64) -> Bool { world.scenario.isScored(version) && scored < version }
+
     private func note(_ peer: PeerID, _ order: Order) {
-        if begun != order.update {
-            begun = order.update
+        if begun != order.round {
+            begun = order.round
             ordered = [:]
             seen = []
-            world.began(order.update)
+            world.began(order.round)
+            if isUnscored(order.update) != (order.purpose == .evaluate) {
+                world.violate("\(order.round) is ordered, and version \(scored) was the last that was scored")
+            }
         }
         if order.run != run || order.update != nextUpdate { world.violate("update \(order.update) is ordered when \(nextUpdate) is next") }
         if !(told[peer] ?? []).isSuperset(of: order.lanes) {
@@ -110,16 +126,21 @@ final class Ledger {
         ordered[peer, default: []].formUnion(order.lanes)
     }
 
-    private func note(_ update: UInt64, _ received: [CoordinatorStateMachine.Received]) {
+    private func note(_ round: Round, _ received: [CoordinatorStateMachine.Received]) {
+        let update = round.update
         if update != nextUpdate { world.violate("update \(update) is stepped when \(nextUpdate) is next") }
         var covered: [Int] = []
         for entry in received {
             let lanes = math.tree.lanes(below: entry.node)
             covered += lanes
             let c = entry.contribution
-            if c.update != update || c.run != run { world.violate("a contribution of update \(c.update) is counted in update \(update)") }
+            if c.round != round || c.run != run { world.violate("a contribution to \(c.round) is counted in \(round)") }
             accept(entry)
-            let figures = lanes.map { math.figures(update: update, lane: $0) }
+            if round.purpose == .evaluate, world.scenario.brokenWorker != nil { continue }
+            let averages = FakeMath.averages(math.versions[Int(update)])
+            let figures = lanes.map {
+                round.purpose == .train ? math.figures(update: update, lane: $0) : math.score(lane: $0, averages)
+            }
             if c.losses != figures.map(\.loss.bitPattern) || c.words != figures.reduce(0, { $0 + $1.words })
                 || c.selected != figures.reduce(0, { $0 + $1.selected })
             {
@@ -127,7 +148,7 @@ final class Ledger {
             }
         }
         if covered.sorted() != Array(0..<math.tree.lanes) { world.violate("update \(update) adds lanes \(covered)") }
-        accepted[update] = received.reduce(into: [:]) { $0[$1.node] = $1.contribution.hash }
+        accepted[round] = received.reduce(into: [:]) { $0[$1.node] = $1.contribution.evidence }
     }
 
     /// Nobody's answer counts but that of a worker whose duty it is when it comes.
@@ -186,7 +207,7 @@ final class Ledger {
                     world.violate("peer \(holder.peer) has lane \(index) ready in update \(open.number) and no order for it")
                 }
             }
-            if open.number != openBefore, lane.incoming?.ready == true {
+            if open.round != openBefore, lane.incoming?.ready == true {
                 world.violate("update \(open.number) begins while a ready worker waits for lane \(index)")
             }
         }

@@ -36,6 +36,14 @@ enum Mutation: String, CaseIterable, Sendable {
     case neverSendsAgain
     /// A holder that has its lane open gets no order before the next update.
     case letsHeirsWait
+    /// An evaluation that is due is left out.
+    case forgetsEvaluations
+    /// An evaluation is judged without one of the answers.
+    case judgesWithoutALane
+    /// Training goes on although an evaluation has ended it.
+    case doesNotEndEarly
+    /// The parameters are scored, and not their averages.
+    case scoresTheParameters
 }
 
 /// Stands between a machine and its shell. Without a mutation everything passes as it is.
@@ -77,6 +85,9 @@ final class Mutant {
             hello.fingerprints[machine.setup.arithmetic] = machine.setup.fingerprint
             return [.message(peer, .hello(hello), payload: payload)]
         case (_, .message(let peer, .contribution(let c), let payload)): return rewrite(c, peer, payload, &machine)
+        case (.forgetsEvaluations, .stepped(let hash, _)): return [.stepped(parameterHash: hash, evaluation: nil)]
+        case (.scoresTheParameters, .stepped(let hash, .some)): return [.stepped(parameterHash: hash, evaluation: hash)]
+        case (.doesNotEndEarly, .judged): return [.judged(goesOn: true)]
         default: break
         }
         return [event]
@@ -89,7 +100,9 @@ final class Mutant {
         switch mutation {
         case .trustsDamagedGradients: payload?.hash = c.hash
         case .countsLateAnswers:
-            if let open = machine.open, c.update < open.number { (c.update, c.parameterHash) = (open.number, machine.parameterHash) }
+            if let open = machine.open, c.purpose == .train, open.round.purpose == .train, c.update < open.number {
+                (c.update, c.parameterHash) = (open.number, machine.parameterHash)
+            }
         case .countsUnorderedAnswers:
             if let open = machine.open, machine.peers[peer] != nil {
                 keptOrder = (peer, open.orders[peer])
@@ -97,13 +110,15 @@ final class Mutant {
                     (0..<UInt16(machine.lanes.count)))
             }
         case .comparesNothing:
-            if let first = machine.open?.received[c.node] ?? nil, c.update == machine.open?.number {
+            if c.purpose == .evaluate {
+                if let first = machine.open?.received[c.node]?.contribution, c.round == machine.open?.round { c.losses = first.losses }
+            } else if let first = machine.open?.received[c.node] ?? nil, c.round == machine.open?.round {
                 c.hash = first.contribution.hash
                 payload?.hash = c.hash
             } else if c.node.level == 0, let first = machine.lanes[Int(c.node.index)].leaving {
                 c.hash = first.hash
                 payload?.hash = c.hash
-            } else if let first = machine.history[c.update]?.nodes[c.node] {
+            } else if let first = machine.history[c.round]?.nodes[c.node] {
                 c.hash = first.hash
                 payload?.hash = c.hash
             }
@@ -158,6 +173,8 @@ final class Mutant {
             if let last = received.last, received.count > 1 {
                 return [.step(update: update, received.dropLast())] + (last.buffer.map { [.release($0)] } ?? [])
             }
+        case (.judgesWithoutALane, .judge(let update, let received)):
+            if received.count > 1 { return [.judge(update: update, received.dropLast())] }
         case (.appliesAnUpdateTwice, .step(let update, let received)):
             let again = received.map { entry in
                 var copy = entry

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct MutationTests {
     @Test(arguments: Mutation.allCases) func mutationIsCaught(_ mutation: Mutation) {
-        let seeds: UInt64 = 2_000
+        let seeds: UInt64 = 4_000
         for seed in 0..<seeds {
             if let violation = World(Scenario(seed: seed), mutation: mutation).run() {
                 print("mutation \(mutation) is caught by seed \(seed) \(violation)")

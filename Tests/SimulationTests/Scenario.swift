@@ -34,12 +34,19 @@ struct Scenario {
     var faults: [(time: Milliseconds, fault: Fault)] = []
     /// Faults that strike so many milliseconds after the first order of an update.
     var faultsInUpdates: [UInt64: [(delay: Int, fault: Fault)]] = [:]
+    /// The same for evaluations, by the version that is scored.
+    var faultsInEvaluations: [UInt64: [(delay: Int, fault: Fault)]] = [:]
     var faultsEnd: Milliseconds = 0
+    /// Updates between two evaluations; nil: none.
+    var evaluateEvery: Int?
+    /// The version whose evaluation ends the run.
+    var earlyEnd: UInt64?
 
     /// Once faults have stopped, the run must be done within this time: the longest pause, partition, silence, retry and deadline one after
     /// the other, and all the work done by the slowest worker alone.
     var patience: Milliseconds {
-        let work = shards * 400 + updates * (lanes * 120 + 3 * latency.upperBound + 100)
+        let rounds = updates + (evaluateEvery.map { updates / $0 } ?? 0)
+        let work = shards * 400 + rounds * (lanes * 120 + 3 * latency.upperBound + 100)
         return 150_000 + Milliseconds(work * (slowness.max() ?? 1))
     }
 
@@ -77,6 +84,27 @@ struct Scenario {
         }
         if seed % 5 == 0 { damage = Double(random.pick(1...5)) / 100 }
         drawFaults(&random)
+        drawEvaluations()
+    }
+
+    /// Two of three seeds score versions. Draws of its own, so that the rest of a seed's scenario is what it is without.
+    private mutating func drawEvaluations() {
+        guard seed % 3 != 1 else { return }
+        var random = SeededGenerator(seed: seed ^ 0x5C0_2E)
+        let every = random.pick(1...4)
+        evaluateEvery = every
+        if random.chance(0.2) { earlyEnd = UInt64(random.pick(1...max(1, updates / every)) * every) }
+        guard seed % 8 != 1 else { return }
+        for version in (1...updates).map(UInt64.init) where isScored(version) && random.chance(0.4) {
+            guard let fault = random.pick(Fault.allCases) else { continue }
+            faultsInEvaluations[version] = [(random.pick(0...150), fault)]
+        }
+    }
+
+    /// Whether the evaluation of a version is due: after so many updates, and at the end.
+    func isScored(_ version: UInt64) -> Bool {
+        guard let evaluateEvery, version > 0 else { return false }
+        return version % UInt64(evaluateEvery) == 0 || version == UInt64(updates)
     }
 
     private mutating func drawFaults(_ random: inout SeededGenerator) {
@@ -121,6 +149,9 @@ struct Scenario {
         for shard in prepared { server.add(preparedShard: shard, byteCount: size(of: .prepared(shard))) }
         return server
     }
+
+    /// Words of each lane's held-out documents.
+    var heldOutWords: [UInt64] { [UInt64](repeating: evaluateEvery == nil ? 0 : 1_000, count: lanes) }
 
     /// More than any lane has in an epoch, by `FakeMath.figures`.
     var laneWords: [UInt64] { [UInt64](repeating: 1_000 * UInt64(updates), count: lanes) }

@@ -7,7 +7,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     struct Disk {
         var prepared: Set<UInt32> = []
         /// The last checkpoint: a version and its parameters.
-        var checkpoint: (version: UInt64, parameters: [Float])?
+        var checkpoint: (version: UInt64, parameters: [Float], scored: UInt64)?
     }
 
     var machine: CoordinatorStateMachine
@@ -18,6 +18,8 @@ final class SimulatedCoordinator: SimulatedProcess {
     private var artifacts: ArtifactServer
     private(set) var version: UInt64 = 0
     private(set) var parameters: [Float] = []
+    /// The last version that was scored.
+    private var scored: UInt64 = 0
     private(set) var isComplete = false
     private var arriving: [PeerID: [UInt32: (offsets: Set<UInt64>, isDamaged: Bool)]] = [:]
 
@@ -48,8 +50,8 @@ final class SimulatedCoordinator: SimulatedProcess {
         (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
         artifacts = scenario.artifacts(prepared: disk.prepared)
         arriving = [:]
-        (version, parameters) = disk.checkpoint ?? (0, world.math.versions[0])
-        world.restarted(run, at: version)
+        (version, parameters, scored) = disk.checkpoint ?? (0, world.math.versions[0], 0)
+        world.restarted(run, at: version, scored: scored)
         tick()
     }
 
@@ -98,8 +100,9 @@ final class SimulatedCoordinator: SimulatedProcess {
         switch effect {
         case .send(let peer, let message): send(peer, message)
         case .order(let peer, let order, let withParameters):
-            if order.parameterHash != FakeMath.hash(parameters) { world.violate("an order names other parameters than the current ones") }
-            send(peer, .begin(order), withParameters ? Parcel(values: parameters) : nil)
+            let values = order.purpose == .train ? parameters : FakeMath.averages(parameters)
+            if order.parameterHash != FakeMath.hash(values) { world.violate("an order names other parameters than the current ones") }
+            send(peer, .begin(order), withParameters ? Parcel(values: values) : nil)
         case .serve(let peer, let request): serve(peer, request)
         case .locate(let shard, let peer): locate(shard, peer)
         case .expect(let shard, let peer, _, _): arriving[peer, default: [:]][shard] = ([], false)
@@ -107,9 +110,11 @@ final class SimulatedCoordinator: SimulatedProcess {
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, letGo(buffer), last)
         case .makePlan: makePlan()
         case .step(let update, let received): step(update, received)
+        case .judge(let update, _): judge(update)
+        case .endEarly: end(isComplete: true)
         case .release(let buffer): _ = letGo(buffer)
         case .drop(let peer): forget(peer)
-        case .log: break
+        case .log, .notice: break
         case .fail(_, _, let what, _): world.violate("the run failed: \(what)")
         case .stop: end(isComplete: false)
         case .complete: end(isComplete: true)
@@ -183,8 +188,8 @@ final class SimulatedCoordinator: SimulatedProcess {
             handle(
                 .planned(
                     planBytes: scenario.size(of: .plan), updatesPerEpoch: UInt64(scenario.updatesPerEpoch),
-                    laneWords: scenario.laneWords, first: version,
-                    end: UInt64(scenario.updates), parameterHash: FakeMath.hash(parameters)))
+                    laneWords: scenario.laneWords, heldOutWords: scenario.heldOutWords, first: version,
+                    end: UInt64(scenario.updates), parameterHash: FakeMath.hash(parameters), evaluation: evaluation))
         }
     }
 
@@ -197,24 +202,38 @@ final class SimulatedCoordinator: SimulatedProcess {
             version = update + 1
             world.ledger.applied(update, parameters)
             checkpoint()
-            handle(.stepped(parameterHash: FakeMath.hash(parameters)))
+            handle(.stepped(parameterHash: FakeMath.hash(parameters), evaluation: evaluation))
+        }
+    }
+
+    /// Hash of what is to be scored now.
+    private var evaluation: UInt64? {
+        scenario.isScored(version) && scored < version ? FakeMath.hash(FakeMath.averages(parameters)) : nil
+    }
+
+    /// The score is in the next checkpoint.
+    private func judge(_ update: UInt64) {
+        later(world.random.pick(0...20)) { [unowned self] in
+            scored = update
+            checkpoint()
+            handle(.judged(goesOn: scenario.earlyEnd != update))
         }
     }
 
     /// A helper writes a copy; it counts when it is whole.
     private func checkpoint() {
         guard version % UInt64(scenario.checkpointEvery) == 0 else { return }
-        let copy = (version, parameters)
+        let copy = (version, parameters, scored)
         if world.mutant.mutation == .acknowledgesBeforeWriting { world.ledger.acknowledge(copy.0) }
         later(world.random.pick(0...300)) { [unowned self] in
-            if let newest = disk.checkpoint?.version, newest >= copy.0 { return }
+            if let newest = disk.checkpoint, (newest.version, newest.scored) >= (copy.0, copy.2) { return }
             disk.checkpoint = copy
             world.ledger.acknowledge(copy.0)
         }
     }
 
     private func end(isComplete: Bool) {
-        disk.checkpoint = (version, parameters)
+        disk.checkpoint = (version, parameters, scored)
         world.ledger.acknowledge(version)
         self.isComplete = isComplete
         for connection in peers.peers.keys.sorted().compactMap(connection(of:)) where connection.isOpen {

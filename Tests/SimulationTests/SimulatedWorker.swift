@@ -9,6 +9,8 @@ final class SimulatedWorker: SimulatedProcess {
         var wanted: UInt64?
         var update: UInt64?
         var gradient: [Float]?
+        /// The version whose parameters its held-out documents were scored with last.
+        var scored: UInt64?
     }
 
     private enum Rank { case gradient, other }
@@ -38,7 +40,7 @@ final class SimulatedWorker: SimulatedProcess {
     /// Raised when a run is joined: work begun before is not reported.
     private var membership = 0
     private(set) var lanes: [UInt16: LaneWork] = [:]
-    private var parameters: (update: UInt64, values: [Float])?
+    private var parameters: (round: Round, values: [Float])?
     private var jobs: [(rank: Rank, duration: Int, work: () -> Void)] = []
     private var busy = 0
 
@@ -139,7 +141,7 @@ final class SimulatedWorker: SimulatedProcess {
         case .store(let chunk, let buffer): store(chunk, letGo(buffer))
         case .perform(let job): start(job)
         case .closeLane(let lane): lanes[lane] = nil
-        case .useParameters(let update, let buffer): parameters = (update, letGo(buffer).values)
+        case .useParameters(let round, let buffer): parameters = (round, letGo(buffer).values)
         case .compute(let order, let lane): compute(order, lane)
         case .contribute(let contribution): contribute(contribution)
         case .forget: jobs.removeAll { $0.rank == .gradient }
@@ -268,7 +270,8 @@ final class SimulatedWorker: SimulatedProcess {
 
     private func compute(_ order: Order, _ lane: UInt16) {
         guard let work = lanes[lane] else { return world.violate("\(name) computes lane \(lane), which is not open") }
-        guard let parameters, parameters.update == order.update else { return world.violate("\(name) computes without the parameters") }
+        guard let parameters, parameters.round == order.round else { return world.violate("\(name) computes without the parameters") }
+        if order.purpose == .evaluate { return score(order.round, lane, work, parameters.values) }
         let figures = world.math.figures(update: order.update, lane: Int(lane))
         var values = world.math.gradient(update: order.update, lane: Int(lane), parameters.values)
         if scenario.brokenWorker == number, let first = values?.first { values?[0] = first + 1 }
@@ -280,12 +283,29 @@ final class SimulatedWorker: SimulatedProcess {
             guard membership == self.membership, lanes[lane] === work else { return }
             handle(
                 .computed(
-                    update: order.update, lane: lane,
-                    .init(selected: figures.selected, words: figures.words, loss: figures.loss)))
+                    order.round, lane: lane, .init(selected: figures.selected, words: figures.words, loss: figures.loss)))
+        }
+    }
+
+    private func score(_ round: Round, _ lane: UInt16, _ work: LaneWork, _ values: [Float]) {
+        var figures = world.math.score(lane: Int(lane), values)
+        if scenario.brokenWorker == number, figures.selected > 0 { figures.loss += 1 }
+        let membership = membership
+        enqueue(.gradient, world.random.pick(20...120)) { [unowned self] in
+            guard membership == self.membership, lanes[lane] === work else { return }
+            work.scored = round.update
+            handle(.computed(round, lane: lane, .init(selected: figures.selected, words: figures.words, loss: figures.loss)))
         }
     }
 
     private func contribute(_ contribution: Contribution) {
+        if contribution.purpose == .evaluate {
+            let lanes = world.math.tree.lanes(below: contribution.node)
+            if lanes.contains(where: { self.lanes[UInt16($0)]?.scored != contribution.update }) {
+                world.violate("\(name) contributes scores of lanes \(lanes) that it has not")
+            }
+            return send(.contribution(contribution))
+        }
         var contribution = contribution
         var leaves: [Int: [Float]?] = [:]
         for lane in world.math.tree.lanes(below: contribution.node) {

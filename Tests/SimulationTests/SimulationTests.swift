@@ -50,6 +50,9 @@ import Testing
         #expect(coverage.moves > 1_000)
         #expect(coverage.mismatches > 10)
         #expect(coverage.refusals > 100)
+        #expect(coverage.evaluations > 1_000)
+        #expect(coverage.evaluationFaults > 300)
+        #expect(coverage.earlyEnds > 100)
     }
 
     @Test func aSeedIsTheSameEveryTime() {

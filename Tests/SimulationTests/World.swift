@@ -1,10 +1,12 @@
 // A cluster in a box. In: a scenario. Out: a finished run, or the first thing that went wrong; the same for the same seed.
 @testable import Base
+@testable import Protocol
 
 /// What a run met: a simulation in which nothing happens proves nothing.
 struct Coverage {
     var lost = 0, doubleLeases = 0, duplicates = 0, moves = 0, mismatches = 0, refusals = 0
     var faults: [Fault: Int] = [:]
+    var evaluations = 0, evaluationFaults = 0, earlyEnds = 0
     var events = 0
     /// Time from the end of the faults to the end of the run, in milliseconds.
     var recovery = 0
@@ -15,6 +17,8 @@ struct Coverage {
             moves: a.moves + b.moves,
             mismatches: a.mismatches + b.mismatches, refusals: a.refusals + b.refusals,
             faults: a.faults.merging(b.faults, uniquingKeysWith: +),
+            evaluations: a.evaluations + b.evaluations, evaluationFaults: a.evaluationFaults + b.evaluationFaults,
+            earlyEnds: a.earlyEnds + b.earlyEnds,
             events: a.events + b.events, recovery: max(a.recovery, b.recovery))
     }
 }
@@ -31,7 +35,7 @@ final class World {
     private(set) var lines: [String]?
     private var queue = EventQueue()
     private var isComplete = false
-    private var newest: UInt64 = 0
+    private var newest: Round?
     var coverage = Coverage()
     private(set) lazy var coordinator = SimulatedCoordinator(self)
     private(set) lazy var ledger = Ledger(self)
@@ -80,16 +84,22 @@ final class World {
         return violation
     }
 
-    func restarted(_ run: UInt64, at version: UInt64) {
+    func restarted(_ run: UInt64, at version: UInt64, scored: UInt64) {
         trace("coordinator starts run \(run) at version \(version)")
-        ledger.restarted(run, at: version)
+        ledger.restarted(run, at: version, scored: scored)
     }
 
-    /// Faults that a scenario has for an update strike the first time that it is ordered.
-    func began(_ update: UInt64) {
-        guard update >= newest else { return }
-        newest = update + 1
-        for (delay, fault) in scenario.faultsInUpdates[update] ?? [] { schedule(after: delay) { [unowned self] in strike(fault) } }
+    /// Faults that a scenario has for an update, or an evaluation, strike the first time that it is ordered.
+    func began(_ round: Round) {
+        guard newest.map({ round > $0 }) ?? true else { return }
+        newest = round
+        let faults = round.purpose == .train ? scenario.faultsInUpdates : scenario.faultsInEvaluations
+        for (delay, fault) in faults[round.update] ?? [] {
+            schedule(after: delay) { [unowned self] in
+                if faultsAreOn, round.purpose == .evaluate { coverage.evaluationFaults += 1 }
+                strike(fault)
+            }
+        }
     }
 
     /// The coordinator left by itself: what it sent last still arrives.

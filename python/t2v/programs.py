@@ -21,6 +21,8 @@ OPTIONS = {
     "lanes": True,
     "checkpoint-every": True,
     "keep-checkpoints": True,
+    "keep-models": True,
+    "patience": True,
     "strict-bits": False,
     "no-strict-bits": False,
     "blas-core": True,

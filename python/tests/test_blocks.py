@@ -28,7 +28,7 @@ COVERED = {
     "docs/hosts.md": (4, "test_blocks"),
     "docs/install.md": (3, "test_blocks, test_wheel"),
     "docs/report.md": (1, "test_pages"),
-    "docs/spacy2.md": (2, "test_blocks"),
+    "docs/spacy2.md": (3, "test_blocks"),
     "docs/status.md": (2, "test_blocks"),
     "docs/worth-it.md": (2, "test_pages"),
     "examples/project/README.md": (1, "test_project"),
@@ -180,8 +180,10 @@ def test_several_hosts(place: Callable[..., str], built: Path, tmp_path: Path) -
 @pytest.mark.programs
 def test_spacy_2(place: Callable[..., str], built: Path) -> None:
     """With spaCy 2.3.9 to the end, where it is installed."""
-    programs_block, train = blocks("docs/spacy2.md")
+    programs_block, train, held_out = blocks("docs/spacy2.md")
     place(programs_block.replace("-i 5", "-i 1").replace("model4.bin", "model0.bin"))
+    place(held_out.replace("-i 5", "-i 1"))
+    assert Path("demo/out3/model-best.bin").is_file()
     python = Path(os.environ.get("T2V_VENVS", ROOT / ".venvs")) / "spacy-2.3.9/bin/python"
     if not python.exists():
         pytest.skip("spaCy 2.3.9 is not here: its training is left out")

@@ -64,14 +64,17 @@ package final class ProgressDisplay {
         if isLive { show(String(text.prefix(width))) } else { say(text) }
     }
 
-    /// Called after every update. - Parameter figures: all but the speed.
-    func training(_ figures: ProgressFigures, endsEpoch: Bool) {
+    /// Called after every update.
+    /// - Parameters:
+    ///   - figures: all but the speed.
+    ///   - isScored: the held-out documents were scored after it.
+    func training(_ figures: ProgressFigures, endsEpoch: Bool, isScored: Bool = false) {
         let now = Startup.milliseconds()
         var figures = figures
         if endsEpoch || now >= lastShown + Self.liveMilliseconds { speed.add(words: figures.words, at: now) }
         figures.wordsPerSecond = speed.wordsPerSecond
-        if endsEpoch {
-            if style == .json { write(figures.json(event: "epoch") + "\n") } else { row(figures) }
+        if endsEpoch || isScored {
+            if style == .json { write(figures.json(event: endsEpoch ? "epoch" : "evaluation") + "\n") } else { row(figures) }
         } else if isDue(now) {
             if style == .json { write(figures.json(event: "progress") + "\n") } else if isLive { show(figures.liveLine(width: width)) }
         }
@@ -90,7 +93,7 @@ package final class ProgressDisplay {
         lastRow = Startup.milliseconds()
         if !saidColumns {
             saidColumns = true
-            say(ProgressFigures.columns)
+            say(figures.columns)
         }
         say(figures.row)
     }

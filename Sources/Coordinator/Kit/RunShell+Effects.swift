@@ -14,7 +14,7 @@ extension RunShell {
         switch effect {
         case .send(let peer, let message): send(peer, message)
         case .order(let peer, let order, let withParameters):
-            send(peer, .begin(order), payload: withParameters ? parameters(for: peer) : nil)
+            send(peer, .begin(order), payload: withParameters ? parameters(for: peer, order.purpose) : nil)
         case .serve(let peer, let request): serve(peer, request, &events)
         case .locate(let shard, let peer): locate(shard, peer, &events)
         case .expect(let shard, let peer, let size, let digest): expect(shard, peer, size, digest)
@@ -23,19 +23,22 @@ extension RunShell {
         case .makePlan:
             do { try makePlan(&events) } catch { failure = error }
         case .step(let update, let nodes): step(update, nodes, &events)
+        case .judge(_, let nodes): judge(nodes, &events)
         case .release(let buffer): buffers[buffer] = nil
         case .drop(let peer): drop(peer)
         case .log(let level, let text): say(level == .info ? .info : level == .warning ? .warning : .error, text)
+        case .notice(let notice): note(notice)
         case .fail(let shard, let line, let what, let remedy):
             failure = InputError(what, at: setup.place(shard: shard, line: line), remedy: remedy)
         case .stop: end = .stopped("stopped by a signal")
         case .complete: end = .complete
+        case .endEarly: end = .early(reasonForEnd)
         }
     }
 
     /// A worker that shares memory with this process finds the parameters where they were made.
-    private func parameters(for peer: PeerID) -> ZMQMessage? {
-        guard let parameters else { return nil }
+    private func parameters(for peer: PeerID, _ purpose: Purpose) -> ZMQMessage? {
+        guard let parameters = purpose == .train ? parameters : evaluation?.broadcast else { return nil }
         guard let known = peers[peer], known.isLocal, let reference = parameters.reference,
             workers?.memory(ofProcess: known.processID) != nil
         else { return parameters.message }
@@ -178,18 +181,26 @@ extension RunShell {
 
     // MARK: Plan
 
+    /// A prepared shard that lies in the cache, as it is in the plan.
+    func openShard(_ index: Int) throws -> PreparedShard {
+        let key = setup.keys[index]
+        guard let entry = entries[UInt32(index)],
+            let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
+            shard.fits(vectorRows: setup.options.settings.vectorRows)
+        else {
+            throw StoppedEarly(InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
+        }
+        return shard
+    }
+
     private func makePlan(_ events: inout [CoordinatorStateMachine.Event]) throws {
         let settings = setup.options.settings
         var builder = PlanBuilder(
-            lanes: settings.lanes, wordsPerUpdate: settings.batchSize, shuffles: setup.job?.training.shuffle ?? true)
+            lanes: settings.lanes, wordsPerUpdate: settings.batchSize, shuffles: setup.job?.training.shuffle ?? true,
+            heldOut: try chooseHeldOut())
         for (index, key) in setup.keys.enumerated() {
-            guard let entry = entries[UInt32(index)],
-                let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
-                shard.fits(vectorRows: setup.options.settings.vectorRows)
-            else {
-                throw StoppedEarly(
-                    InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
-            }
+            let shard = try openShard(index)
+            guard let entry = entries[UInt32(index)] else { continue }
             builder.add(
                 shard, lane: setup.laneOfShard[index], firstLine: setup.index.shards[index].firstLine, key: key, size: entry.size,
                 digest: entry.digest)
@@ -213,18 +224,21 @@ extension RunShell {
         artifacts.add(planOf: UInt64(encoded.count))
         words = updates.words
         progress.say(
-            "corpus: \(ProgressText.count(documents.kept, "document")), \(updates.words) words kept (\(skipped)); "
+            "corpus: \(ProgressText.count(documents.kept, "document")), \(updates.words) words kept (\(skipped)"
+                + "\(documents.heldOut > 0 ? ", \(documents.heldOut) held out" : "")); "
                 + "\(ProgressText.count(updates.updatesPerEpoch, "update")) an epoch in \(ProgressText.count(settings.lanes, "lane"))")
         warnAboutLanes(laneWords)
         try begin(updates)
+        prepareEvaluation(updates)
+        startEvents(updates, documents: documents.kept)
         let broadcast = training.broadcast()
         parameters = broadcast
         let end = UInt64(setup.options.epochStart + setup.options.nIter) * updates.updatesPerEpoch
         events.append(
             .planned(
-                planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords, first: training.update,
-                end: end,
-                parameterHash: broadcast.hash))
+                planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords,
+                heldOutWords: builder.heldOutWords, first: training.update, end: end, parameterHash: broadcast.hash,
+                evaluation: evaluation?.broadcast?.hash))
     }
 
     /// A new run enters the output folder here, and its version 0 is on disk before the first update.
@@ -256,110 +270,6 @@ extension RunShell {
         if let most = laneWords.max(), let least = laneWords.min(), Double(most) > 1.1 * Double(max(1, least)) {
             say(.warning, "lanes are uneven (\(least) to \(most) words): the corpus is small for --lanes \(options.settings.lanes)")
         }
-    }
-
-    // MARK: Updates
-
-    private func step(
-        _ update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ events: inout [CoordinatorStateMachine.Event]
-    ) {
-        do {
-            try training.apply(
-                nodes.map { node in (node.node, node.contribution, node.buffer.flatMap { buffers[$0] }) })
-        } catch {
-            stop(before: update, nodes, error)
-            return
-        }
-        for node in nodes { if let buffer = node.buffer { buffers[buffer] = nil } }
-        // The old message's buffer can be used again when no socket holds it.
-        parameters = nil
-        let broadcast = training.broadcast()
-        parameters = broadcast
-        guard let plan else { return }
-        let (perEpoch, done) = (plan.updates.updatesPerEpoch, update + 1)
-        if let every = setup.options.nSaveEvery, (update % perEpoch) % UInt64(every) == 0 {
-            addModel(epoch: update / perEpoch, temporary: true)
-        }
-        if done % perEpoch == 0 {
-            if savesModel(ofEpoch: update / perEpoch) { addModel(epoch: update / perEpoch, temporary: false) }
-        }
-        progress.training(figures(update / perEpoch), endsEpoch: done % perEpoch == 0)
-        if done % perEpoch == 0 {
-            training.endEpoch()
-            addCheckpoint(.required)
-        }
-        figuresForMetrics.lastUpdate = Date()
-        events.append(.stepped(parameterHash: broadcast.hash))
-    }
-
-    /// An update that cannot be applied ends the run where it can be resumed: before that update.
-    private func stop(before update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ error: TrainingState.UpdateError) {
-        switch error {
-        case .undecodable(let error): say(.error, "a contribution to update \(update) cannot be decoded: \(error)")
-        case .notFinite(let faulty):
-            let tree = ReductionTree(lanes: setup.options.settings.lanes)
-            let places = nodes.filter { faulty.contains($0.node) }.map { entry in
-                "\(words(tree.lanes(below: entry.node), entry.contribution)) of \(machine.name(of: entry.peer))"
-            }
-            let place = places.isEmpty ? "in the sum of all lanes" : "in " + places.joined(separator: ", ")
-            say(
-                .error,
-                "the gradient or loss of update \(update) is not a finite number (\(place)): resume with --learn-rate "
-                    + "\(setup.options.settings.optimizer.learnRate / 2), or look for a broken machine")
-        }
-        end = .stopped("stopped before update \(update), with nothing of it applied")
-    }
-
-    /// The lanes below a node, or those of them whose losses tell that they are to blame.
-    private func words(_ lanes: Range<Int>, _ contribution: Contribution) -> String {
-        let faulty = zip(lanes, contribution.losses).filter { !Double(bitPattern: $1).isFinite }.map(\.0)
-        let named = faulty.isEmpty ? Array(lanes) : faulty
-        return named.count == 1 ? "lane \(named[0])" : "lanes \(named.map(String.init).joined(separator: ", "))"
-    }
-
-    private func figures(_ epoch: UInt64) -> ProgressFigures {
-        var figures = ProgressFigures()
-        (figures.epoch, figures.lastEpoch) = (epoch, UInt64(setup.options.epochStart + setup.options.nIter) - 1)
-        (figures.words, figures.totalWords) = (training.wordCount, words * UInt64(setup.options.nIter))
-        (figures.totalLoss, figures.epochLoss) = (training.loss, training.epochLossPerWord)
-        figures.workers = machine.workerCount
-        return figures
-    }
-
-    // MARK: Files
-
-    func checkpointWhenDue(_ now: Milliseconds) {
-        guard plan != nil, cadence.isDue(at: now, filesWaiting: writer.pending) else { return }
-        addCheckpoint(.optional)
-    }
-
-    func addCheckpoint(_ importance: OutputWriter.Importance) {
-        guard let plan else { return }
-        cadence.taken(at: Startup.milliseconds())
-        let snapshot = training.snapshot()
-        snapshot.state.corpusHash = setup.index.digest
-        snapshot.state.vectorsHash = setup.model.vectorsDigest
-        snapshot.state.extra["model"] = setup.model.digest
-        if let digest = setup.jobDigest { snapshot.state.extra["job"] = digest }
-        snapshot.state.epoch = Int(training.update / plan.updates.updatesPerEpoch)
-        snapshot.state.epochUpdate = Int(training.update % plan.updates.updatesPerEpoch)
-        let tables = [
-            NamedWords(name: "random_words", shape: [plan.randomWordFigures.count], values: plan.randomWordFigures)
-        ]
-        let news = noteCheckpoint
-        let (folder, options) = (setup.folder, setup.options)
-        writer.add("checkpoint of update \(training.update)", importance) { (logByteCount) throws(InputError) in
-            snapshot.state.logByteCount = logByteCount
-            try folder.save(snapshot.checkpoint(configuration: try options.encoded(), tables: tables), keep: options.keepCheckpoints)
-            news()
-            return logByteCount
-        }
-    }
-
-    /// Called by the helper thread.
-    private var noteCheckpoint: @Sendable () -> Void {
-        let clock = checkpointClock
-        return { clock.date.withLock { $0 = Date() } }
     }
 }
 

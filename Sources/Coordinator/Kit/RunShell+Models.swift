@@ -12,16 +12,22 @@ extension RunShell {
     }
 
     func addModel(epoch: UInt64, temporary: Bool) {
-        let (folder, bytes, line) = (setup.folder, modelFile(), logLine(epoch: epoch))
+        let (folder, bytes, line, record) = (setup.folder, modelFile(), logLine(epoch: epoch), record)
+        let kept = setup.options.keepModels
+        let event = temporary ? nil : epochEvent(epoch, file: OutputFolder.modelName(epoch: Int(epoch)))
         writer.add("the weights of epoch \(epoch)", .required) { (logByteCount) throws(InputError) in
             try folder.writeModel(try bytes(), epoch: Int(epoch), temporary: temporary)
-            return try folder.appendLog(line, after: logByteCount)
+            let length = try folder.appendLog(line, after: logByteCount)
+            if let event { record.append(event) }
+            if let kept, !temporary { try folder.removeModels(before: Int(epoch), keep: kept) }
+            return length
         }
     }
 
-    /// What spaCy 3 writes when it ends, however it ends.
+    /// What spaCy 3 writes when it ends, however it ends; and what a run leaves that an evaluation may end at any time.
     func addLastModel() {
-        guard let job = setup.job, !job.training.skipLast, let plan, setup.folder.contents == .run else { return }
+        let isWanted = setup.job.map { !$0.training.skipLast } ?? (setup.options.heldOut != nil)
+        guard isWanted, let plan, setup.folder.contents == .run else { return }
         let line = logLine(epoch: training.update / plan.updates.updatesPerEpoch)
         let (folder, bytes) = (setup.folder, modelFile())
         writer.add("model-last.bin", .required) { (logByteCount) throws(InputError) in
@@ -31,7 +37,7 @@ extension RunShell {
     }
 
     /// The present weights as a file; made by the thread that writes it.
-    private func modelFile() -> () throws(InputError) -> [UInt8] {
+    func modelFile() -> () throws(InputError) -> [UInt8] {
         let (snapshot, template) = (training.snapshot(), setup.template)
         return { () throws(InputError) in
             guard let template else { return try snapshot.modelFile() }
@@ -40,10 +46,11 @@ extension RunShell {
     }
 
     private func logLine(epoch: UInt64) -> String {
-        guard setup.job != nil else { return training.logLine(epoch: epoch) }
+        let heldOut = heldOutLoss.map { [("held_out_loss", $0)] } ?? []
+        guard setup.job != nil else { return training.logLine(epoch: epoch, more: heldOut) }
         return SpacyLogLine(
             words: training.wordCount, loss: training.loss, epochLoss: training.epochLoss, epoch: epoch,
-            more: [("loss_per_selected_word", SpacyLogLine.number(training.epochLossPerWord))]
+            more: [("loss_per_selected_word", SpacyLogLine.number(training.epochLossPerWord))] + heldOut
         ).text
     }
 }

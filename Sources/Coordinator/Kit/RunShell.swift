@@ -14,7 +14,9 @@ import Transport
 /// How a run ends.
 package enum RunEnd {
     case complete
-    /// Stopped early; a checkpoint of the last complete version is written.
+    /// An evaluation has ended it.
+    case early(String)
+    /// Stopped by a signal, say; a checkpoint of the last complete version is written.
     case stopped(String)
 }
 
@@ -46,6 +48,8 @@ package final class RunShell {
     let training: TrainingState
     var machine: CoordinatorStateMachine
     let writer: OutputWriter
+    let record = EventLog()
+    var pace = EventPace()
     private(set) var listeners: [Listener] = []
     private let context: ZMQContext
     private let signals: SignalWatcher
@@ -69,6 +73,8 @@ package final class RunShell {
     /// The plan as it is fetched.
     var planBuffer: MessageBuffer?
     var parameters: TrainingState.Broadcast?
+    /// nil where nothing is held out, and before the plan.
+    var evaluation: RunEvaluation?
     var end: RunEnd?
     /// What the process ends with: `InputError` for what the user gave, `StoppedEarly` for what can be resumed.
     var failure: (any Error)?
@@ -168,8 +174,23 @@ package final class RunShell {
         }
     }
 
-    /// Runs to the end.
+    /// Runs to the end, and notes how it ended.
     package func run() throws -> RunEnd {
+        do {
+            let end = try loop()
+            switch end {
+            case .complete: endEvents("done", "every epoch is done")
+            case .early(let reason): endEvents("early", reason)
+            case .stopped(let reason): endEvents("interrupted", reason)
+            }
+            return end
+        } catch {
+            endEvents(error is StoppedEarly ? "interrupted" : "failed", "\(error)")
+            throw error
+        }
+    }
+
+    private func loop() throws -> RunEnd {
         defer {
             workers?.stop()
             socketFolder?.remove()
@@ -235,6 +256,7 @@ package final class RunShell {
         if let failure = news.failure {
             throw stopped(by: failure)
         }
+        if let failure = record.takeFailure() { say(.warning, "t2v/events.jsonl cannot be written and ends here: \(failure)") }
         probe(now)
         if let gate {
             for refusal in gate.handler.drainRefusals() {
@@ -436,15 +458,21 @@ package final class RunShell {
         guard let text = budget.admit(text, now: Startup.milliseconds()) else { return }
         progress.clearLine()
         logger.log(level: level, "\(text)")
+        if level >= .warning { record.append(RunEvent("fault", [("what", .text(text))])) }
     }
 
     /// Writes what is due, says goodbye and waits for the files.
     private func finish(_ end: RunEnd) throws -> RunEnd {
-        if case .stopped = end { addCheckpoint(.required) }
+        // At an epoch's end there is one already.
+        switch end {
+        case .stopped: addCheckpoint(.required)
+        case .early: if training.update % max(1, plan?.updates.updatesPerEpoch ?? 1) != 0 { addCheckpoint(.required) }
+        case .complete: break
+        }
         addLastModel()
         let (reason, final): (String, Bool)
         switch end {
-        case .complete: (reason, final) = ("the run is complete", true)
+        case .complete, .early: (reason, final) = ("the run is complete", true)
         case .stopped: (reason, final) = ("the coordinator was stopped", false)
         }
         for id in peers.peers.keys { send(id, .finish(reason: reason, final: final)) }

@@ -26,6 +26,11 @@ struct CarryOptions: ParsableArguments {
     @Option(help: "Wait for this many workers before training starts (default: 1).") var minWorkers: Int?
     @Option(help: "Seconds between checkpoints within an epoch (default: 300).") var checkpointEvery: Int?
     @Option(help: "Checkpoints that are kept (default: 3).") var keepCheckpoints: Int?
+    @Option(help: "Weights of epochs that are kept: the last so many modelN.bin (default, or none: all).") var keepModels: Forgettable?
+    @Option(
+        parsing: .unconditional,
+        help: "End the run after so many evaluations of the held-out documents without a better one (default: 0, never).")
+    var patience: Int?
     @Flag(inversion: .prefixedNo, help: "Refuse workers whose arithmetic gives other bits.") var strictBits: Bool?
     @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits; none: the CPU's own.")
     var blasCore: Forgettable?
@@ -43,6 +48,9 @@ struct CarryOptions: ParsableArguments {
         if let minWorkers { options.minWorkers = minWorkers }
         if let checkpointEvery { options.checkpointEvery = checkpointEvery }
         if let keepCheckpoints { options.keepCheckpoints = keepCheckpoints }
+        if let keepModels { options.keepModels = try count(keepModels) }
+        if let patience { options.patience = patience == 0 ? nil : patience }
+        try options.validateEvaluation()
         if let strictBits { options.strictBits = strictBits }
         if let blasCore { options.blasCore = blasCore.value }
         if let key { options.keyFile = key.value.map(absolute) }
@@ -51,6 +59,14 @@ struct CarryOptions: ParsableArguments {
         if let cache { options.cache = cache.value.map(absolute) }
         if let metrics { options.metrics = metrics.value }
         try validate(options)
+    }
+
+    private func count(_ given: Forgettable) throws(InputError) -> Int? {
+        guard let text = given.value else { return nil }
+        guard let number = Int(text) else {
+            throw InputError("--keep-models is \(text)", at: "", remedy: "give a number of files, or none")
+        }
+        return number
     }
 
     /// The workers that are to be started: as asked for now, else as the run remembers.

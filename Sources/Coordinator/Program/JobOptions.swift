@@ -41,7 +41,7 @@ extension PretrainCommand {
             throw InputError("--resume auto and --overwrite cannot be combined", at: "", remedy: "give one of them")
         }
         try requireEpochs(nIter)
-        var given = model.givenBesidesLanes + optimizer.given
+        var given = model.givenBesidesLanes + optimizer.given + evaluation.given
         if nSaveEvery != nil { given.append("--n-save-every") }
         if initTok2vec != nil { given.append("--init-tok2vec") }
         if epochStart != nil { given.append("--epoch-start") }
@@ -72,6 +72,9 @@ extension PretrainCommand {
         options.nIter = nIter ?? job.training.maxEpochs
         options.nSaveEvery = job.training.saveEvery
         options.epochStart = job.training.epochStart
+        options.heldOut = job.training.heldOut > 0 ? job.training.heldOut : nil
+        (options.evaluateEvery, options.keepModels) = (job.training.evaluateEvery, job.training.keepModels)
+        options.patience = job.training.patience > 0 ? job.training.patience : nil
         try carry.apply(to: &options)
         for note in carry.place(&options, lanes: model.lanes ?? job.training.lanes, remembered: nil) { progress.say(note) }
         try CarryOptions.validatePlacement(options)

@@ -120,6 +120,36 @@ struct ModelOptions: ParsableArguments {
     }
 }
 
+/// Documents that are scored and never trained on. A run keeps to what it began with.
+struct EvaluationOptions: ParsableArguments {
+    @Option(
+        parsing: .unconditional,
+        help: "Fraction of the documents that are not trained on but scored (at most 2000 of them; default: 0, none); see --patience.")
+    var heldOut: Double?
+    @Option(
+        parsing: .unconditional,
+        help: "Updates between two evaluations within an epoch (default: only its end; 20 times in epochs of more than 50 million words).")
+    var evaluateEvery: Int?
+
+    func apply(to options: inout RunOptions) {
+        if let heldOut { options.heldOut = heldOut == 0 ? nil : heldOut }
+        if let evaluateEvery { options.evaluateEvery = evaluateEvery }
+    }
+
+    /// Options that were given.
+    var given: [String] { [heldOut.map { _ in "--held-out" }, evaluateEvery.map { _ in "--evaluate-every" }].compactMap { $0 } }
+
+    /// As `ModelOptions.conflicts`.
+    func conflicts(with run: RunOptions) -> [String] {
+        var found: [String] = []
+        if let heldOut, heldOut != run.heldOut ?? 0 { found.append("--held-out \(heldOut) (the run has \(run.heldOut ?? 0))") }
+        if let evaluateEvery, evaluateEvery != run.evaluateEvery {
+            found.append("--evaluate-every \(evaluateEvery) (the run has \(run.evaluateEvery.map(String.init) ?? "none"))")
+        }
+        return found
+    }
+}
+
 /// The optimizer's constants, which spaCy 2 reads from the environment alone.
 struct OptimizerOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Learning rate of Adam (default: 0.001).") var learnRate: Double?

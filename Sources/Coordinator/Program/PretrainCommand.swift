@@ -31,6 +31,7 @@ struct PretrainCommand: ParsableCommand {
 
     @OptionGroup(title: "Model") var model: ModelOptions
     @OptionGroup(title: "Optimizer") var optimizer: OptimizerOptions
+    @OptionGroup(title: "Evaluation") var evaluation: EvaluationOptions
     @Option(name: names("i", "n-iter"), parsing: .unconditional, help: "Epochs (default: 1000, or a resumed run's own).") var nIter: Int?
     @Option(name: names("se", "n-save-every"), parsing: .unconditional, help: "Save modelN.temp.bin every so many updates.") var nSaveEvery:
         Int?
@@ -60,7 +61,7 @@ struct PretrainCommand: ParsableCommand {
         let folder = try OutputFolder(absolute(outputDir))
         if folder.contents != .noRun, resume == "auto" {
             var changes = RunChanges(nIter: nIter, learnRate: optimizer.learnRate, texts: texts, vectorsModel: vectorsModel)
-            changes.conflicts = { model.conflicts(with: $0) + optimizer.conflicts(with: $0) }
+            changes.conflicts = { model.conflicts(with: $0) + optimizer.conflicts(with: $0) + evaluation.conflicts(with: $0) }
             try resumeRun(folder, carry: carry, changes)
             return
         }
@@ -115,6 +116,7 @@ struct PretrainCommand: ParsableCommand {
         apply(to: &options)
         options.initTok2vec = initTok2vec.map(absolute)
         options.initCheckpoint = initCheckpoint.map(absolute)
+        evaluation.apply(to: &options)
         if let initTok2vec { options.epochStart = try firstEpoch(initTok2vec) }
         try carry.apply(to: &options)
         for note in carry.place(&options, lanes: model.lanes, remembered: nil) { progress.say(note) }
@@ -162,6 +164,7 @@ func carryOut(_ options: RunOptions, _ folder: OutputFolder, checkpoint: Checkpo
         let shell = try RunShell(setup, progress: progress, logger: progress.logger)
         switch try shell.run() {
         case .complete: progress.say("done: \(folder.path)")
+        case .early(let reason): progress.say("\(reason): \(folder.path)")
         case .stopped(let reason):
             if folder.contents == .run {
                 progress.say("\(reason); resume with `t2v-coordinator resume \(folder.path)`")

@@ -114,11 +114,19 @@ func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChange
     for note in carry.place(&options, lanes: before.settings.lanes, remembered: before) { progress.say(note) }
     try CarryOptions.validatePlacement(options)
     let (end, state) = (options.epochStart + options.nIter, checkpoint.state)
-    if state.epoch == end, state.epochUpdate == 0 {
+    // A run that was stopped while its last version was being scored has that still to do.
+    let isScored = options.heldOut == nil || state.evaluations?.last?.update == state.update
+    if let scored = state.evaluations, isScored, scored.isOver(patience: options.patience ?? 0) {
+        progress.say(
+            "the run has stopped early: \(ProgressText.count(scored.sinceBest, "evaluation")) brought nothing better; --patience "
+                + "\(2 * scored.sinceBest), say, would go on")
+        return
+    }
+    if state.epoch == end, state.epochUpdate == 0, isScored {
         progress.say("the run is complete: \(ProgressText.count(options.nIter, "epoch")); --n-iter \(options.nIter * 2), say, would go on")
         return
     }
-    guard state.epoch < end else {
+    guard state.epoch < end || state.epoch == end && state.epochUpdate == 0 else {
         throw InputError(
             "the run has done \(ProgressText.count(state.epoch - options.epochStart, "epoch")) already, and --n-iter is \(options.nIter)",
             at: folder.path, remedy: "give more epochs, or none to keep the run's own number")

@@ -5,7 +5,7 @@ public struct Philox: Sendable {
     /// What a draw is for; part of the key, so that no two uses share numbers.
     public enum Purpose: UInt32, Sendable {
         case initialValues = 1, shuffleShards, shuffleDocuments, select, replacement, randomWord
-        case embeddingMask, mixerMask, convolutionMask, headMask
+        case embeddingMask, mixerMask, convolutionMask, headMask, evaluate
     }
 
     let key0: UInt32

@@ -26,7 +26,7 @@ extension CoordinatorStateMachine {
 
     /// Gives every lane an owner and evens the loads out, moving as few lanes as possible.
     mutating func assign(_ now: Milliseconds, _ out: inout [Effect]) {
-        guard phase == .training || phase == .stepping, !peers.isEmpty else { return }
+        guard phase == .training || phase == .stepping || phase == .judging, !peers.isEmpty else { return }
         guard startedTraining || peers.count >= setup.minimumWorkers else {
             if !saidWaiting {
                 saidWaiting = true

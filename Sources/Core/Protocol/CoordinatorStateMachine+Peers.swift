@@ -28,10 +28,15 @@ extension CoordinatorStateMachine {
             // A suspension is over for one who comes anew; its host is the same.
             if before.standing.isQuarantined(now) { peer.standing = before.standing }
         }
+        let isNew = peers[id] == nil
         peers[id] = peer
         saidWaiting = false
         out.append(.send(id, .welcome(run: setup.run, session: hello.session, description: setup.description)))
         out.append(.log(.info, "\(peer.name) joined"))
+        if isNew {
+            out.append(
+                .notice(.joined(worker: peer.number, host: hello.host, threads: Int(hello.threads), workers: peers.count)))
+        }
         handOut(now, &out)
     }
 
@@ -83,6 +88,7 @@ extension CoordinatorStateMachine {
         out.append(.log(.warning, "lost \(peer.name): \(reason)"))
         reclaim(from: id, now, &out)
         peers[id] = nil
+        out.append(.notice(.left(worker: peer.number, host: peer.hello.host, reason: reason, workers: peers.count)))
         handOut(now, &out)
         if peers.isEmpty && phase != .ended && !saidWaiting {
             saidWaiting = true

@@ -2,10 +2,13 @@
 import Base
 
 extension CoordinatorStateMachine {
-    /// Opens the next update when every lane has a holder that is ready.
+    /// Whether there is an update to do, or an evaluation.
+    var hasWork: Bool { nextUpdate < endUpdate || evaluation != nil }
+
+    /// Opens the next round when every lane has a holder that is ready: an evaluation that is due, else the next update.
     mutating func beginUpdate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard open == nil else { return }
-        if nextUpdate >= endUpdate {
+        if !hasWork {
             finish(.complete, &out)
             return
         }
@@ -17,7 +20,9 @@ extension CoordinatorStateMachine {
         promote(now, &out)
         guard lanes.allSatisfy({ $0.active?.ready == true }) else { return }
         startedTraining = true
-        var update = OpenUpdate(number: nextUpdate, begun: now, covered: LaneSet(lanes: lanes.count))
+        var update = OpenUpdate(
+            round: Round(nextUpdate, evaluation == nil ? .train : .evaluate), parameterHash: evaluation ?? parameterHash, begun: now,
+            covered: LaneSet(lanes: lanes.count))
         for (index, lane) in lanes.enumerated() {
             guard let active = lane.active else { return }
             update.orders[active.peer, default: PeerOrder(now: now)]
@@ -36,9 +41,10 @@ extension CoordinatorStateMachine {
             .order(
                 id,
                 Order(
-                    run: setup.run, roster: roster, update: open.number, epoch: UInt32(clamping: open.number / updatesPerEpoch),
-                    updateInEpoch: open.number % updatesPerEpoch, parameterHash: parameterHash, lanes: order.lanes.sorted(),
-                    leaves: order.leaves.sorted()), withParameters: withParameters))
+                    run: setup.run, roster: roster, update: open.number, purpose: open.round.purpose,
+                    epoch: UInt32(clamping: open.number / updatesPerEpoch), updateInEpoch: open.number % updatesPerEpoch,
+                    parameterHash: open.parameterHash, lanes: order.lanes.sorted(), leaves: order.leaves.sorted()),
+                withParameters: withParameters))
     }
 
     mutating func resendParameters(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
@@ -85,18 +91,18 @@ extension CoordinatorStateMachine {
             expel(id, "a gradient that cannot be decoded: \(fault)", now, &out)
             return false
         }
-        guard let current = open, contribution.update == current.number else {
+        guard let current = open, contribution.round == current.round else {
             compareLate(contribution, id, &out)
             return false
         }
-        guard contribution.parameterHash == parameterHash else {
-            return refuse(id, "a gradient of update \(contribution.update) computed from other parameters", &out)
+        guard contribution.parameterHash == current.parameterHash else {
+            return refuse(id, "a contribution to update \(contribution.update) computed from other parameters", &out)
         }
         let ordered = current.orders[id]?.lanes ?? []
         open?.answered[node, default: []].insert(id)
         if let first = current.received[node] {
             counters.duplicates += 1
-            compare(node, first.contribution.hash, first.peer, contribution.hash, id, &out)
+            compare(node, first.contribution.evidence, first.peer, contribution.evidence, id, &out)
             return false
         }
         guard tree.lanes(below: node).allSatisfy({ ordered.contains(UInt16($0)) }) else {
@@ -108,7 +114,8 @@ extension CoordinatorStateMachine {
         open?.covered.insert(tree.lanes(below: node))
         if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered(Int($0)) }) {
             open?.orders[id]?.isDone = true
-            latencies = (latencies + [now - order.begun]).suffix(Self.latencyWindow)
+            latencies[current.round.purpose] = (latencies[current.round.purpose, default: []] + [now - order.begun])
+                .suffix(Self.latencyWindow)
         }
         finishUpdate(now, &out)
         return true
@@ -123,17 +130,17 @@ extension CoordinatorStateMachine {
     private mutating func compareLate(_ contribution: Contribution, _ id: PeerID, _ out: inout [Effect]) {
         counters.duplicates += 1
         let index = Int(contribution.node.index)
-        if contribution.node.level == 0, let leaving = lanes[index].leaving, leaving.peer == id, leaving.update == contribution.update {
+        if contribution.node.level == 0, let leaving = lanes[index].leaving, leaving.peer == id, leaving.round == contribution.round {
             if leaving.parameterHash == contribution.parameterHash {
-                compare(contribution.node, leaving.hash, leaving.winner, contribution.hash, id, &out)
+                compare(contribution.node, leaving.hash, leaving.winner, contribution.evidence, id, &out)
             }
             endLeaving(index, &out)
             return
         }
-        if let past = history[contribution.update], past.parameterHash == contribution.parameterHash,
+        if let past = history[contribution.round], past.parameterHash == contribution.parameterHash,
             let first = past.nodes[contribution.node]
         {
-            compare(contribution.node, first.hash, first.peer, contribution.hash, id, &out)
+            compare(contribution.node, first.hash, first.peer, contribution.evidence, id, &out)
         }
     }
 
@@ -153,12 +160,20 @@ extension CoordinatorStateMachine {
         let chosen = cover.compactMap { current.received[$0] }
         let rest = current.received.keys.filter { !cover.contains($0) }.sorted()
         for node in rest { if let buffer = current.received[node]?.buffer { out.append(.release(buffer)) } }
-        history[current.number] = (parameterHash, current.received.mapValues { ($0.contribution.hash, $0.peer) })
-        if current.number >= Self.historyLength { history[current.number - Self.historyLength] = nil }
+        history[current.round] = (current.parameterHash, current.received.mapValues { ($0.contribution.evidence, $0.peer) })
+        if current.number >= Self.historyLength {
+            for purpose in [Purpose.train, .evaluate] { history[Round(current.number - Self.historyLength, purpose)] = nil }
+        }
         decideRaces(current, chosen, now, &out)
         open = nil
-        phase = .stepping
-        out.append(.step(update: current.number, chosen))
+        switch current.round.purpose {
+        case .train:
+            phase = .stepping
+            out.append(.step(update: current.number, chosen))
+        case .evaluate:
+            phase = .judging
+            out.append(.judge(update: current.number, chosen))
+        }
     }
 
     /// Where two workers held a lane, the one whose answer counted keeps it.
@@ -190,26 +205,39 @@ extension CoordinatorStateMachine {
             update.answered[leaf]?.contains(loser.peer) != true
         else { return withdraw(index, from: loser.peer, &out) }
         lanes[index].leaving = Leaving(
-            peer: loser.peer, update: update.number, parameterHash: parameterHash, hash: winner.contribution.hash, winner: winner.peer,
-            deadline: now + setup.times.opening)
+            peer: loser.peer, round: update.round, parameterHash: update.parameterHash, hash: winner.contribution.evidence,
+            winner: winner.peer, deadline: now + setup.times.opening)
     }
 
-    mutating func stepped(_ hash: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
+    mutating func stepped(_ hash: UInt64, _ evaluation: UInt64?, _ now: Milliseconds, _ out: inout [Effect]) {
         guard phase == .stepping else { return }
         phase = .training
-        parameterHash = hash
+        (parameterHash, self.evaluation) = (hash, evaluation)
         nextUpdate += 1
         counters.updates += 1
         assign(now, &out)
     }
 
+    mutating func judged(_ goesOn: Bool, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard phase == .judging else { return }
+        phase = .training
+        evaluation = nil
+        counters.evaluations += 1
+        if goesOn { assign(now, &out) } else { finish(.endEarly, &out) }
+    }
+
+    /// What is usual from an order to its answer; nil when nobody has ever answered.
+    private func usualLatency(_ purpose: Purpose) -> Milliseconds? {
+        guard let known = latencies[purpose], !known.isEmpty else { return nil }
+        // The lower median: of two workers, the one that never answers must not say what is usual. Held-out documents lie in the lanes as
+        // it happens, in many perhaps none: there the longest time counts.
+        return purpose == .train ? known.sorted()[(known.count - 1) / 2] : known.max()
+    }
+
     /// Gives a lane that is late against the others to a second worker.
     mutating func watchLate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard let current = open else { return }
-        // The lower median: of two workers, the one that never answers must not say what is usual. When nobody has ever answered, nothing
-        // does.
-        let usual = latencies.isEmpty ? nil : latencies.sorted()[(latencies.count - 1) / 2]
-        let limit = max(setup.times.late, usual.map { setup.times.lateFactor * $0 } ?? setup.times.opening)
+        let limit = max(setup.times.late, usualLatency(current.round.purpose).map { setup.times.lateFactor * $0 } ?? setup.times.opening)
         for index in lanes.indices where !isCovered(index) {
             guard let late = lanes[index].active, late.ready, lanes[index].backup == nil,
                 let order = current.orders[late.peer], order.lanes.contains(UInt16(index)), now >= order.begun + limit

@@ -56,11 +56,15 @@ package struct CoordinatorStateMachine: Sendable {
         case faultConfirmed(shard: UInt32, line: Int64, what: String, remedy: String)
         /// The peer said what no honest worker could have said; for what only the shell can tell.
         case misbehaved(PeerID, String)
-        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: kept words of each lane.
+        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: words of each lane that
+        /// are trained on; `heldOutWords`: that are held out. `evaluation`: hash of what is to be scored before the first update, if it is.
         case planned(
-            planBytes: UInt64, updatesPerEpoch: UInt64, laneWords: [UInt64], first: UInt64, end: UInt64, parameterHash: UInt64)
-        /// The open update is applied; the hash of the new parameters.
-        case stepped(parameterHash: UInt64)
+            planBytes: UInt64, updatesPerEpoch: UInt64, laneWords: [UInt64], heldOutWords: [UInt64], first: UInt64, end: UInt64,
+            parameterHash: UInt64, evaluation: UInt64?)
+        /// The open update is applied; the hash of the new parameters. `evaluation`: hash of what is to be scored now, if it is.
+        case stepped(parameterHash: UInt64, evaluation: UInt64?)
+        /// The evaluation is judged. `goesOn`: false if it ends the run.
+        case judged(goesOn: Bool)
         case stopRequested
     }
 
@@ -79,10 +83,14 @@ package struct CoordinatorStateMachine: Sendable {
         case makePlan
         /// Add these nodes along the tree, apply the update, say `.stepped`. Then let the buffers go.
         case step(update: UInt64, [Received])
+        /// Add up the losses in the tree's order, judge them, say `.judged`.
+        case judge(update: UInt64, [Received])
         case release(BufferID)
         /// Forget the connection.
         case drop(PeerID)
         case log(LogLevel, String)
+        /// For the record of the run: nothing depends on it.
+        case notice(Notice)
         /// A worker says that the text of this shard is at fault. Look, and say `.faultConfirmed` or `.misbehaved`.
         case confirmFault(PeerID, shard: UInt32, line: Int64)
         /// The input is at fault: the run ends with status 2.
@@ -91,11 +99,19 @@ package struct CoordinatorStateMachine: Sendable {
         case stop
         /// Every update is done.
         case complete
+        /// An evaluation has ended the run.
+        case endEarly
     }
 
     package enum LogLevel: Sendable, Equatable { case info, warning, error }
 
-    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes.
+    /// Who came and went, with the number of workers after it. `worker` counts them in order of arrival.
+    package enum Notice: Sendable, Equatable {
+        case joined(worker: Int, host: String, threads: Int, workers: Int)
+        case left(worker: Int, host: String, reason: String, workers: Int)
+    }
+
+    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes, or it is one to an evaluation.
     package struct Received: Sendable, Equatable {
         package var node: TreeNode
         package var contribution: Contribution
@@ -103,7 +119,7 @@ package struct CoordinatorStateMachine: Sendable {
         package var peer: PeerID
     }
 
-    enum Phase: Sendable, Equatable { case preparing, planning, training, stepping, ended }
+    enum Phase: Sendable, Equatable { case preparing, planning, training, stepping, judging, ended }
 
     struct Peer: Sendable {
         var hello: Hello
@@ -146,16 +162,18 @@ package struct CoordinatorStateMachine: Sendable {
 
     struct Leaving: Sendable, Equatable {
         var peer: PeerID
-        var update: UInt64
+        var round: Round
         var parameterHash: UInt64
-        /// What counted.
+        /// The evidence of what counted.
         var hash: UInt64
         var winner: PeerID
         var deadline: Milliseconds
     }
 
+    /// The update, or the evaluation, that is under way.
     struct OpenUpdate: Sendable {
-        var number: UInt64
+        var round: Round
+        var parameterHash: UInt64
         var begun: Milliseconds
         var received: [TreeNode: Received] = [:]
         /// Lanes below the nodes that were received.
@@ -163,6 +181,7 @@ package struct CoordinatorStateMachine: Sendable {
         /// Who has answered for a lane that two workers hold.
         var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
+        var number: UInt64 { round.update }
     }
 
     struct PeerOrder: Sendable {
@@ -197,10 +216,12 @@ package struct CoordinatorStateMachine: Sendable {
     var nextUpdate: UInt64 = 0
     var endUpdate: UInt64 = 0
     var parameterHash: UInt64 = 0
+    /// Hash of what is to be scored before the next update.
+    var evaluation: UInt64?
     /// Times from an order to its last answer, newest last.
-    var latencies: [Milliseconds] = []
-    /// Hashes of the nodes of recent updates, for late second answers.
-    var history: [UInt64: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
+    var latencies: [Purpose: [Milliseconds]] = [:]
+    /// Evidence of the nodes of recent rounds, for late second answers.
+    var history: [Round: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
     var startedTraining = false
     private var lastTick: Milliseconds?
     var saidWaiting = false
@@ -216,6 +237,7 @@ package struct CoordinatorStateMachine: Sendable {
         package var duplicates: UInt64 = 0
         package var mismatches: UInt64 = 0
         package var updates: UInt64 = 0
+        package var evaluations: UInt64 = 0
     }
 
     package init(_ setup: Setup, prepared: Set<UInt32> = []) {
@@ -230,6 +252,12 @@ package struct CoordinatorStateMachine: Sendable {
     package func name(of peer: PeerID) -> String { peers[peer]?.name ?? "a worker that has left" }
     /// Workers that have been greeted.
     package var workerCount: Int { peers.count }
+    /// The workers that are here, as if they came one after the other.
+    package var present: [Notice] {
+        peers.values.sorted { $0.number < $1.number }.enumerated().map { index, peer in
+            .joined(worker: peer.number, host: peer.hello.host, threads: Int(peer.hello.threads), workers: index + 1)
+        }
+    }
     /// Shards that are not prepared yet.
     package var unpreparedCount: Int { unprepared.count }
     /// Lanes each greeted worker holds, in order of arrival: for the display.
@@ -253,13 +281,15 @@ package struct CoordinatorStateMachine: Sendable {
         case .faultConfirmed(let shard, let line, let what, let remedy):
             finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
         case .misbehaved(let peer, let what): expel(peer, what, now, &out)
-        case .planned(let planBytes, let perEpoch, let laneWords, let first, let end, let hash):
+        case .planned(let planBytes, let perEpoch, let laneWords, let heldOutWords, let first, let end, let hash, let evaluation):
             guard phase == .planning else { break }
-            bounds.laneWords = laneWords
+            (bounds.laneWords, bounds.heldOutWords) = (laneWords, heldOutWords)
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
+            self.evaluation = evaluation
             phase = .training
-            if nextUpdate < endUpdate { assign(now, &out) }
-        case .stepped(let hash): stepped(hash, now, &out)
+            if hasWork { assign(now, &out) }
+        case .stepped(let hash, let evaluation): stepped(hash, evaluation, now, &out)
+        case .judged(let goesOn): judged(goesOn, now, &out)
         case .stopRequested: requestStop(now, &out)
         }
         if phase == .preparing && unprepared.isEmpty {
@@ -287,7 +317,7 @@ package struct CoordinatorStateMachine: Sendable {
         case .preparing, .planning: finish(.stop, &out)
         case .training where open == nil: finish(.stop, &out)
         case .training: stopDeadline = now + setup.times.stop
-        case .stepping, .ended: break
+        case .stepping, .judging, .ended: break
         }
     }
 

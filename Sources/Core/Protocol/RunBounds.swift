@@ -13,6 +13,8 @@ package struct RunBounds: Sendable, Equatable {
     let textBytes: [UInt64]
     /// Kept words of each lane, once the plan is made.
     var laneWords: [UInt64]?
+    /// Words of each lane's held-out documents, once the plan is made.
+    var heldOutWords: [UInt64]?
 
     package init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil) {
         tree = ReductionTree(lanes: lanes)
@@ -71,11 +73,13 @@ package struct RunBounds: Sendable, Equatable {
         guard tree.contains(c.node) else { return "a contribution for a node that the tree has not" }
         let lanes = tree.lanes(below: c.node)
         guard c.losses.count == lanes.count else { return "a contribution with \(c.losses.count) losses for \(lanes.count) lanes" }
-        guard (payload == nil) == (c.selected == 0) else { return "a contribution of \(c.selected) words with the wrong payload" }
+        guard (payload == nil) == (c.selected == 0 || c.purpose == .evaluate) else {
+            return "a contribution of \(c.selected) words with the wrong payload"
+        }
         guard c.selected <= c.words else { return "a contribution of \(c.selected) of \(c.words) words" }
-        guard let laneWords else { return nil }
+        guard let perLane = c.purpose == .train ? laneWords : heldOutWords else { return nil }
         // No lane has more words in an update than in an epoch.
-        let most = laneWords[lanes].reduce(UInt64(0)) { $0.addingSaturated($1) }
+        let most = perLane[lanes].reduce(UInt64(0)) { $0.addingSaturated($1) }
         return c.words <= most ? nil : "a contribution of \(c.words) words from lanes of \(most)"
     }
 

@@ -30,12 +30,12 @@ package struct WorkerStateMachine: Sendable {
         case failed(Job, String)
         /// A chunk could not be written: the blob is given up, and every job that waits for it.
         case notStored(BlobID, String)
-        case computed(update: UInt64, lane: UInt16, LaneResult)
+        case computed(Round, lane: UInt16, LaneResult)
         /// The user wants the worker to stop.
         case stopRequested
     }
 
-    /// Figures of one lane's gradient.
+    /// Figures of one lane's gradient, or of its evaluation.
     package struct LaneResult: Sendable, Equatable {
         package var selected: UInt64
         package var words: UInt64
@@ -59,13 +59,14 @@ package struct WorkerStateMachine: Sendable {
         /// Everything the job asked for is here.
         case perform(Job)
         case closeLane(UInt16)
-        /// The buffer holds the parameters of this update.
-        case useParameters(update: UInt64, BufferID)
+        /// The buffer holds the parameters of this round.
+        case useParameters(Round, BufferID)
+        /// Compute the lane's gradient, or score its held-out documents, as the order's purpose says.
         case compute(Order, lane: UInt16)
-        /// Sum the lanes below the node and send it; the hash is the shell's to fill in.
+        /// Training: sum the lanes below the node and send it; the hash is the shell's to fill in. An evaluation is sent as it is.
         case contribute(Contribution)
-        /// Results and queued work of updates before this one can go.
-        case forget(before: UInt64)
+        /// Results and queued work of rounds before this one can go.
+        case forget(before: Round)
         /// Send bytes of a prepared shard.
         case serve(FetchRequest)
         case release(BufferID)
@@ -150,10 +151,10 @@ package struct WorkerStateMachine: Sendable {
             out.append(.send(.laneReady(lane)))
             startLanes(&out)
         case .failed(let job, let what): fail(job, what, &out)
-        case .computed(let update, let lane, let result):
-            if owed?.order.update == update {
+        case .computed(let round, let lane, let result):
+            if owed?.order.round == round {
                 answerLate(lane, result, &out)
-            } else if work?.order.update == update, work?.results[lane] == nil {
+            } else if work?.order.round == round, work?.results[lane] == nil {
                 work?.results[lane] = result
                 contribute(&out)
             }
@@ -321,16 +322,16 @@ package struct WorkerStateMachine: Sendable {
 
     /// - Returns: whether the payload was kept.
     private mutating func take(_ order: Order, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
-        if let work, order.update < work.order.update { return false }
+        if let work, order.round < work.order.round { return false }
         guard planOpen || planBytes != nil else {
             // An order without a lease: the two sides disagree about this worker. It introduces itself anew.
             introduce(now, &out)
             return false
         }
-        if work?.order.update != order.update {
+        if work?.order.round != order.round {
             if let old = work, old.order.leaves.contains(where: { old.started.contains($0) && old.results[$0] == nil }) { owed = old }
             work = Work(order: order, hasParameters: false)
-            out.append(.forget(before: order.update))
+            out.append(.forget(before: order.round))
         } else if let old = work, order.roster >= old.order.roster {
             work?.order = order
             // The same order again: something that was sent has not arrived. A changed one: only what is new is missing.
@@ -345,7 +346,7 @@ package struct WorkerStateMachine: Sendable {
                     return false
                 }
                 work?.hasParameters = true
-                out.append(.useParameters(update: order.update, payload.buffer))
+                out.append(.useParameters(order.round, payload.buffer))
                 kept = true
             } else {
                 out.append(.send(.fetch(FetchRequest(blob: .parameters))))
@@ -380,8 +381,9 @@ package struct WorkerStateMachine: Sendable {
         out.append(
             .contribute(
                 Contribution(
-                    run: order.run, roster: order.roster, update: order.update, parameterHash: order.parameterHash,
-                    node: TreeNode(lane: Int(lane)), selected: result.selected, words: result.words, losses: [result.loss], hash: 0)))
+                    run: order.run, roster: order.roster, update: order.update, purpose: order.purpose,
+                    parameterHash: order.parameterHash, node: TreeNode(lane: Int(lane)), selected: result.selected, words: result.words,
+                    losses: [result.loss], hash: 0)))
     }
 
     /// Sends each node whose lanes are all computed: leaves where another holds the lane too, else the largest nodes.
@@ -399,7 +401,8 @@ package struct WorkerStateMachine: Sendable {
                 .contribute(
                     Contribution(
                         run: current.order.run, roster: current.order.roster, update: current.order.update,
-                        parameterHash: current.order.parameterHash, node: node, selected: done.reduce(0) { $0 + $1.selected },
+                        purpose: current.order.purpose, parameterHash: current.order.parameterHash, node: node,
+                        selected: done.reduce(0) { $0 + $1.selected },
                         words: done.reduce(0) { $0 + $1.words }, losses: done.map(\.loss), hash: 0)))
         }
     }

@@ -170,8 +170,7 @@ package struct CompiledJob: Sendable {
     /// - Throws: `InputError` for settings that this version does not have.
     package func requireBuilt() throws(InputError) {
         let unbuilt: [(String, Bool)] = [
-            ("held_out", training.heldOut > 0), ("evaluate_every", training.evaluateEvery != nil), ("patience", training.patience > 0),
-            ("keep_models", training.keepModels != nil), ("local_updates", training.localUpdates > 1),
+            ("local_updates", training.localUpdates > 1)
         ]
         if let first = unbuilt.first(where: { $0.1 }) {
             throw InputError(

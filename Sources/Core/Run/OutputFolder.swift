@@ -33,8 +33,14 @@ package final class OutputFolder: @unchecked Sendable {
     enum Name {
         static let own = "t2v", lock = "t2v/lock", manifest = "t2v/manifest.json", run = "t2v/run.json"
         static let checkpoints = "t2v/checkpoints", spool = "t2v/texts.spool.jsonl", previous = "t2v/previous"
-        static let log = "log.jsonl"
+        static let log = "log.jsonl", events = "t2v/events.jsonl"
         static func model(_ epoch: Int, temporary: Bool) -> String { "model\(epoch)\(temporary ? ".temp" : "").bin" }
+
+        /// The epoch of weights with this name; nil for other files.
+        static func epoch(ofModel name: String, temporary: Bool) -> Int? {
+            guard let epoch = Int(name.dropFirst(5).prefix { $0.isNumber }), model(epoch, temporary: temporary) == name else { return nil }
+            return epoch
+        }
     }
 
     /// Looks at the folder, which need not exist. One that holds a run is locked, and cleared of what a killed process left half done.
@@ -96,6 +102,9 @@ package final class OutputFolder: @unchecked Sendable {
     /// Standard input or compressed texts, kept for later epochs and for resuming.
     package var spoolPath: String { full(contents == .earlierLayout ? "texts.spool.jsonl" : Name.spool) }
     package var checkpointFolder: String { full(contents == .earlierLayout ? "checkpoints" : Name.checkpoints) }
+    package static func modelName(epoch: Int) -> String { Name.model(epoch, temporary: false) }
+    /// Relative to the folder.
+    package func checkpointName(update: Int) -> String { "\(Name.checkpoints)/\(CheckpointStore.name(update: update))" }
     package func modelPath(epoch: Int, temporary: Bool = false) -> String { full(Name.model(epoch, temporary: temporary)) }
     /// Options of the run, as it was last carried out.
     package var runPath: String { full(contents == .earlierLayout ? "config.json" : Name.run) }
@@ -206,6 +215,12 @@ package final class OutputFolder: @unchecked Sendable {
         try saveManifest()
     }
 
+    /// - Returns: the path of events.jsonl, which the run appends to.
+    package func claimEvents() throws(InputError) -> String {
+        try claim(Name.events)
+        return full(Name.events)
+    }
+
     /// Writes a whole file.
     package func write(_ bytes: [UInt8], to name: String) throws(InputError) {
         try claim(name)
@@ -245,6 +260,23 @@ package final class OutputFolder: @unchecked Sendable {
         for name in own { unlink(full(name)) }
         try AtomicFile.syncFolder(store.folder)
         manifest.withLock { manifest in for name in own { manifest.remove(name) } }
+        try saveManifest()
+    }
+
+    /// Removes weights of this run that are no longer kept: modelN.bin up to `epoch` but for the last `keep`, and modelN.temp.bin before
+    /// them.
+    /// Those of later epochs, which a run has left that went on from before them, are written again.
+    package func removeModels(before epoch: Int, keep: Int) throws(InputError) {
+        let names = manifest.withLock { $0.files }
+        let kept = names.compactMap { Name.epoch(ofModel: $0, temporary: false) }.filter { $0 <= epoch }.sorted().suffix(keep)
+        guard let first = kept.first else { return }
+        let stale = names.filter { name in
+            [false, true].contains { temporary in Name.epoch(ofModel: name, temporary: temporary).map { $0 < first } ?? false }
+        }
+        guard !stale.isEmpty else { return }
+        for name in stale { unlink(full(name)) }
+        try AtomicFile.syncFolder(path)
+        manifest.withLock { manifest in for name in stale { manifest.remove(name) } }
         try saveManifest()
     }
 

@@ -7,20 +7,23 @@ import Text
 package struct PlanBuilder {
     /// Documents by what became of them.
     package struct Documents: Equatable, Sendable {
-        package var kept = 0, empty = 0, tooShort = 0, tooLong = 0
+        package var kept = 0, heldOut = 0, empty = 0, tooShort = 0, tooLong = 0
     }
 
     private let wordsPerUpdate: Int
     private let shuffles: Bool
     private var counts = WordCounts()
     package private(set) var documents = Documents()
-    /// Kept words of each lane.
+    /// Words of each lane that are trained on, and that are held out.
     package private(set) var laneWords: [UInt64]
+    package private(set) var heldOutWords: [UInt64]
+    private let heldOut: HeldOutDocuments
     private var planned: [RunPlan.PlannedShard] = []
 
-    package init(lanes: Int, wordsPerUpdate: Int, shuffles: Bool = true) {
-        (self.wordsPerUpdate, self.shuffles) = (wordsPerUpdate, shuffles)
+    package init(lanes: Int, wordsPerUpdate: Int, shuffles: Bool = true, heldOut: HeldOutDocuments = HeldOutDocuments()) {
+        (self.wordsPerUpdate, self.shuffles, self.heldOut) = (wordsPerUpdate, shuffles, heldOut)
         laneWords = [UInt64](repeating: 0, count: lanes)
+        heldOutWords = laneWords
     }
 
     /// Adds the next shard of the corpus.
@@ -29,9 +32,13 @@ package struct PlanBuilder {
     ///   - key: cache key.
     ///   - size: bytes of the prepared shard, with their digest.
     package mutating func add(_ shard: PreparedShard, lane: Int, firstLine: Int, key: CacheKey, size: UInt64, digest: ShardDigest) {
-        counts.add(shard)
-        laneWords[lane] += UInt64(shard.tokens.count)
-        documents.kept += shard.documentCount
+        let left = heldOut.documents(ofShard: planned.count)
+        let leftWords = left.reduce(UInt64(0)) { $0 + UInt64(shard.starts[Int($1) + 1] - shard.starts[Int($1)]) }
+        counts.add(shard, without: left)
+        laneWords[lane] += UInt64(shard.tokens.count) - leftWords
+        heldOutWords[lane] += leftWords
+        documents.kept += shard.documentCount - left.count
+        documents.heldOut += left.count
         documents.empty += shard.emptyCount
         documents.tooShort += shard.tooShortCount
         documents.tooLong += shard.tooLongCount
@@ -44,6 +51,6 @@ package struct PlanBuilder {
         let frequent = counts.mostFrequent(RandomWordTable.limit)
         let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
         let updates = UpdatePlan(laneWords: laneWords, batchSize: wordsPerUpdate, shuffles: shuffles)
-        return RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: maskWord)
+        return RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: maskWord, heldOut: heldOut)
     }
 }

@@ -14,6 +14,9 @@ package struct ProgressFigures: Sendable, Equatable {
     /// The open epoch's mean for each selected word.
     package var epochLoss = 0.0
     package var workers = 0
+    /// Whether documents are held out, and their last loss for each selected word.
+    package var holdsOut = false
+    package var heldOutLoss: Double?
 
     package init() {}
 
@@ -29,9 +32,10 @@ package struct ProgressFigures: Sendable, Equatable {
             ("epoch \(epoch)/\(lastEpoch)", 0), ("loss \(ProgressText.fixed(epochLoss, 4))", 3),
             ("\(ProgressText.grouped(UInt64(max(0, min(wordsPerSecond, 1e15))))) words/s", 2),
         ]
-        if let left { parts.append((left, 5)) }
+        if let left { parts.append((left, 6)) }
         parts.append(("\(ProgressText.grouped(words)) words", 1))
-        parts.append((ProgressText.count(workers, "worker"), 4))
+        if let heldOutLoss { parts.append(("held-out \(ProgressText.fixed(heldOutLoss, 4))", 4)) }
+        parts.append((ProgressText.count(workers, "worker"), 5))
         while true {
             let line = parts.sorted { $0.place < $1.place }.map(\.text).joined(separator: "  ")
             if line.count <= width { return line }
@@ -40,8 +44,10 @@ package struct ProgressFigures: Sendable, Equatable {
         }
     }
 
-    /// spaCy's columns: epoch, words, total loss, loss, words per second.
-    package static let columns = ProgressText.row("#", "# Words", "Total Loss", "Loss", "w/s")
+    /// spaCy's columns: epoch, words, total loss, loss, words per second; then ours.
+    package var columns: String {
+        ProgressText.row("#", "# Words", "Total Loss", "Loss", "w/s") + (holdsOut ? "  Held-out" : "")
+    }
 
     /// A row under them.
     package var row: String {
@@ -49,15 +55,17 @@ package struct ProgressFigures: Sendable, Equatable {
             "\(epoch)", "\(words)", ProgressText.fixed(totalLoss, 1), ProgressText.fixed(epochLoss, 4),
             // Nothing is known of the speed before the second update.
             wordsPerSecond > 0 ? "\(UInt64(min(wordsPerSecond, 1e15)))" : "-")
+            + (holdsOut ? "  " + ProgressText.right(heldOutLoss.map { ProgressText.fixed($0, 4) } ?? "-", 8) : "")
     }
 
     /// - Parameter event: "progress" or "epoch".
     package func json(event: String) -> String {
         let left = secondsLeft.map { ",\"seconds_left\":\(UInt64(min($0, 1e15)))" } ?? ""
         func number(_ value: Double) -> String { value.isFinite ? "\(value)" : "null" }
+        let heldOut = holdsOut ? ",\"held_out_loss\":\(number(heldOutLoss ?? .nan))" : ""
         return "{\"event\":\"\(event)\",\"epoch\":\(epoch),\"last_epoch\":\(lastEpoch),\"words\":\(words),\"total_words\":\(totalWords),"
             + "\"words_per_second\":\(UInt64(max(0, min(wordsPerSecond, 1e15)))),\"loss\":\(number(totalLoss)),"
-            + "\"loss_per_selected_word\":\(number(epochLoss)),\"workers\":\(workers)\(left)}"
+            + "\"loss_per_selected_word\":\(number(epochLoss))\(heldOut),\"workers\":\(workers)\(left)}"
     }
 }
 
@@ -119,8 +127,9 @@ package enum ProgressText {
         return out + "\""
     }
 
+    static func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
+
     static func row(_ a: String, _ b: String, _ c: String, _ d: String, _ e: String) -> String {
-        func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
         return [right(a, 3), right(b, 11), right(c, 13), right(d, 7), right(e, 8)].joined(separator: "  ")
     }
 }

@@ -132,10 +132,16 @@ package struct RunPlan: Codable, Sendable {
     package var randomWordFigures: [UInt64]
     /// The same of the literal word `[MASK]`, with count 0.
     package var maskWordFigures: [UInt64]
+    /// Documents that are scored and never trained on; nil: none.
+    package var heldOut: HeldOutDocuments?
 
-    package init(updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures) {
+    package init(
+        updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures,
+        heldOut: HeldOutDocuments = HeldOutDocuments()
+    ) {
         self.updates = updates
         self.shards = shards
+        self.heldOut = heldOut.count == 0 ? nil : heldOut
         randomWordFigures = randomWords.figures
         var mask = WordFigures()
         mask.append(maskWord, count: 0)
@@ -186,6 +192,7 @@ package struct RunPlan: Codable, Sendable {
             }
             nextLine = shard.firstLine + 1
         }
+        guard plan.heldOut?.isSound(shards: plan.shards.count) ?? true else { throw refuse("its held-out documents are out of order") }
         return plan
     }
 

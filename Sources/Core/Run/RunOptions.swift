@@ -21,6 +21,14 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var settings: TrainingSettings
     package var nIter = 1000
     package var nSaveEvery: Int?
+    /// The fraction of documents that are scored and never trained on; nil: none.
+    package var heldOut: Double?
+    /// Updates between two evaluations; nil: see `EvaluationSchedule`.
+    package var evaluateEvery: Int?
+    /// Evaluations in a row without a better one that end the run; nil: none do.
+    package var patience: Int?
+    /// The last modelN.bin that are kept; nil: all.
+    package var keepModels: Int?
     package var initTok2vec: String?
     package var initCheckpoint: String?
     package var epochStart = 0
@@ -57,6 +65,21 @@ package struct RunOptions: Codable, Sendable, Equatable {
         self.vectorsModel = vectorsModel
         self.outputDir = outputDir
         self.settings = settings
+    }
+
+    /// - Throws: `InputError` that names the setting. Names are those of a command line; a config has them without the dashes.
+    package func validateEvaluation() throws(InputError) {
+        func require(_ good: Bool, _ what: String, _ remedy: String) throws(InputError) {
+            guard good else { throw InputError(what, at: "", remedy: remedy) }
+        }
+        try require(
+            heldOut.map { $0 > 0 && $0 <= 0.5 } ?? true, "held-out is \(heldOut ?? 0)", "give a fraction of the documents, 0 to 0.5")
+        try require(evaluateEvery ?? 1 >= 1, "evaluate-every is \(evaluateEvery ?? 0)", "give 1 or more updates")
+        try require(patience ?? 1 >= 1, "patience is \(patience ?? 0)", "give 0 or more evaluations")
+        try require(keepModels ?? 1 >= 1, "keep-models is \(keepModels ?? 0)", "give 1 or more files")
+        try require(
+            heldOut != nil || evaluateEvery == nil && patience == nil, "patience and evaluate-every need held-out documents",
+            "give a held-out fraction, 0.01 say, or leave them out")
     }
 
     /// JSON text, keys sorted, in snake case: `settings` stands in one level with the rest, as in spaCy's file.

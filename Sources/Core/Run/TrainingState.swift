@@ -83,7 +83,11 @@ package final class TrainingState {
         (loss, epochLoss) = (state.loss, state.epochLoss)
         (selectedCount, epochSelectedCount) = (UInt64(state.selectedWords), UInt64(state.epochSelectedWords))
         wordCount = UInt64(state.wordCount)
+        lastEpochLossPerWord = state.extra[Self.lastEpochKey].flatMap(Double.init)
     }
+
+    /// What a checkpoint calls `lastEpochLossPerWord`.
+    private static let lastEpochKey = "last_epoch_loss_per_word"
 
     /// One version of the parameters, ready to be sent.
     package struct Broadcast {
@@ -106,6 +110,15 @@ package final class TrainingState {
             buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.parameters, count: layout.count * 4))
             (current, digests) = (buffer, nil)
         }
+        return broadcast(encoded(buffer))
+    }
+
+    /// What of the present version is scored, and saved: the averages, or without averages the parameters.
+    package func broadcastForEvaluation() -> Broadcast {
+        guard spec.optimizer.averages else { return broadcast() }
+        let buffer = pool.next()
+        shared?.withdraw(buffer)
+        buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.averages, count: layout.count * 4))
         return broadcast(encoded(buffer))
     }
 
@@ -245,21 +258,30 @@ package final class TrainingState {
     /// Loss per selected word of the last update.
     package private(set) var lastLossPerWord = 0.0
 
-    /// Loss per selected word of the open epoch.
-    package var epochLossPerWord: Double { epochSelectedCount == 0 ? 0 : epochLoss / Double(epochSelectedCount) }
+    /// Loss per selected word of the open epoch; before its first update, of the epoch that ended last.
+    package var epochLossPerWord: Double {
+        epochSelectedCount == 0 ? lastEpochLossPerWord ?? 0 : epochLoss / Double(epochSelectedCount)
+    }
+    /// nil before the end of an epoch.
+    private var lastEpochLossPerWord: Double?
 
     /// Numbers the first update of a fresh run: `--epoch-start` epochs are behind it, so that nothing is drawn twice.
     package func start(at update: UInt64) { self.update = update }
 
     /// A line of log.jsonl: spaCy's keys (2.3 `cli/pretrain.py`), and the epoch's loss per selected word.
-    package func logLine(epoch: UInt64) -> String {
+    /// - Parameter more: keys behind these, with JSON values.
+    package func logLine(epoch: UInt64, more: [(key: String, value: String)] = []) -> String {
         let perWord = epochLossPerWord
+        let rest = more.map { ",\"\($0.key)\":\($0.value)" }.joined()
         return "{\"nr_word\":\(wordCount),\"loss\":\(loss),\"epoch_loss\":\(epochLoss),\"epoch\":\(epoch),"
-            + "\"loss_per_selected_word\":\(perWord)}"
+            + "\"loss_per_selected_word\":\(perWord)\(rest)}"
     }
 
     /// Called after an epoch's last update has been logged.
-    package func endEpoch() { (epochLoss, epochSelectedCount) = (0, 0) }
+    package func endEpoch() {
+        lastEpochLossPerWord = epochLossPerWord
+        (epochLoss, epochSelectedCount) = (0, 0)
+    }
 
     /// A copy of this version, for the helper thread.
     package func snapshot() -> Snapshot { Snapshot(self) }
@@ -287,6 +309,7 @@ package final class TrainingState {
             (state.loss, state.epochLoss) = (training.loss, training.epochLoss)
             (state.selectedWords, state.epochSelectedWords) = (Int(training.selectedCount), Int(training.epochSelectedCount))
             state.wordCount = Int(training.wordCount)
+            if let last = training.lastEpochLossPerWord { state.extra[TrainingState.lastEpochKey] = "\(last)" }
         }
 
         deinit { floats.deallocate() }

@@ -54,6 +54,7 @@ final class ComputeThread: @unchecked Sendable {
     let queue: JobQueue
     var engine: GradientEngine?
     var builder: MicroBatchBuilder?
+    var evaluator: Evaluator?
     var preparer: ShardPreparer?
     /// Raised when a run is joined: what belongs to an earlier one is made anew.
     var generation = 0

@@ -5,9 +5,9 @@ import Protocol
 import Text
 import Transport
 
-/// The parameters of one update, as they came: the message's own bytes, or the coordinator's memory. Halves are made floats here.
+/// The parameters of one round, as they came: the message's own bytes, or the coordinator's memory. Halves are made floats here.
 final class ReceivedParameters: @unchecked Sendable {
-    let update: UInt64
+    let round: Round
     let floats: UnsafePointer<Float>
     private let bytes: any PayloadBytes
     private let shared: (reference: SharedReference, memory: SharedMemory)?
@@ -16,10 +16,10 @@ final class ReceivedParameters: @unchecked Sendable {
     /// - Parameter shared: where `bytes` are, if they are not a message's.
     /// - Returns: nil when the bytes are no parameters of this layout.
     init?(
-        update: UInt64, bytes: any PayloadBytes, coding: ParameterCoding, shared: (reference: SharedReference, memory: SharedMemory)?
+        round: Round, bytes: any PayloadBytes, coding: ParameterCoding, shared: (reference: SharedReference, memory: SharedMemory)?
     ) {
         guard bytes.count == coding.byteCount, let base = bytes.data.baseAddress, Int(bitPattern: base) % 4 == 0 else { return nil }
-        self.update = update
+        self.round = round
         self.bytes = bytes
         self.shared = shared
         guard coding.precision != .float32 else {
@@ -48,6 +48,7 @@ final class LaneWork: @unchecked Sendable {
     private let wantedLock = ThreadLock()
     private var wanted: UInt64?
     private let reader: LaneReader
+    private let heldOut: [DocumentView]
     private let batch = MicroBatch()
     /// (epoch, update in it) of what `batch` holds.
     private var batchIs: (epoch: UInt64, update: UInt64)?
@@ -58,6 +59,7 @@ final class LaneWork: @unchecked Sendable {
     init(lane: UInt16, reader: LaneReader, coding: GradientCoding) {
         self.lane = lane
         self.reader = reader
+        heldOut = reader.heldOut
         gradient = GradientBuffer(coding: coding)
     }
 
@@ -96,6 +98,14 @@ final class LaneWork: @unchecked Sendable {
         gradient.round()
         guard parameters.areWhole else { return nil }
         hasGradient = statistics.selectedCount > 0
+        return .init(
+            selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
+    }
+
+    /// Scores the lane's held-out documents. It leaves the lane's gradient and micro-batch alone.
+    func score(_ parameters: ReceivedParameters, _ evaluator: Evaluator) -> WorkerStateMachine.LaneResult? {
+        let statistics = evaluator.score(heldOut, parameters: parameters.floats)
+        guard parameters.areWhole else { return nil }
         return .init(
             selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
     }

@@ -8,12 +8,29 @@ import Run
 import Text
 
 extension ComputeThread {
+    /// Forgets what belongs to an earlier run.
+    private func begin(_ generation: Int) {
+        guard self.generation != generation else { return }
+        (engine, builder, evaluator, preparer) = (nil, nil, nil, nil)
+        self.generation = generation
+    }
+
+    /// What scores held-out documents, made once.
+    func evaluator(for run: RunContext, _ plan: RunPlan, _ generation: Int) -> Evaluator? {
+        guard let (engine, _) = ready(for: run, plan, generation), let words = run.words else { return nil }
+        if let evaluator { return evaluator }
+        let settings = run.description.settings
+        // As many words at a time as a micro-batch of training has.
+        let made = Evaluator(
+            engine: engine, spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
+            vectorRows: settings.vectorRows, wordsAtATime: max(1, settings.batchSize / settings.lanes))
+        evaluator = made
+        return made
+    }
+
     /// The thread's engine and builder for this run, made once.
     func ready(for run: RunContext, _ plan: RunPlan, _ generation: Int) -> (GradientEngine, MicroBatchBuilder)? {
-        if self.generation != generation {
-            (engine, builder, preparer) = (nil, nil, nil)
-            self.generation = generation
-        }
+        begin(generation)
         guard let words = run.words, run.vectors != nil || run.description.spec.vectorWidth == nil else { return nil }
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
@@ -28,10 +45,7 @@ extension ComputeThread {
     }
 
     func preparer(for run: RunContext, _ generation: Int) throws(InputError) -> ShardPreparer {
-        if self.generation != generation {
-            (engine, builder, preparer) = (nil, nil, nil)
-            self.generation = generation
-        }
+        begin(generation)
         if let preparer { return preparer }
         let settings = run.description.settings
         let made = ShardPreparer(model: try run.model(), schema: run.schema, minLength: settings.minLength, maxLength: settings.maxLength)
@@ -175,16 +189,21 @@ extension WorkerShell {
                     post { .failed(.lane(lane), "prepared shard \(index) arrived damaged") }
                     return
                 }
-                sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine))
+                let heldOut = plan.heldOut?.documents(ofShard: index) ?? []
+                guard heldOut.allSatisfy({ Int($0) < shard.documentCount }) else {
+                    post { .failed(.lane(lane), "the plan holds documents out that shard \(index) has not") }
+                    return
+                }
+                sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine, heldOut: heldOut))
             }
+            let reader = LaneReader(
+                lane: Int(lane), sources: sources, seed: run.description.settings.seed, plan: plan.updates)
             // Else documents would not end where the plan says that the lane does.
-            guard sources.reduce(0, { $0 + UInt64($1.shard.tokens.count) }) == plan.updates.laneWords[Int(lane)] else {
+            guard reader.words == plan.updates.laneWords[Int(lane)] else {
                 post { .failed(.lane(lane), "lane \(lane) has other words than the plan says") }
                 return
             }
             let needed = run.isLocal ? [] : run.neededRows(sources.map(\.shard), plan)
-            let reader = LaneReader(
-                lane: Int(lane), sources: sources, seed: run.description.settings.seed, plan: plan.updates)
             let work = LaneWork(lane: lane, reader: reader, coding: run.coding)
             post { self?.opened(work, needed) }
         }

@@ -279,7 +279,7 @@ package final class WorkerShell {
         case .store(let chunk, let buffer): store(chunk, buffer, &events)
         case .perform(let job): start(job, &events)
         case .closeLane(let lane): lanes[lane] = nil
-        case .useParameters(let update, let buffer): use(buffer, update)
+        case .useParameters(let round, let buffer): use(buffer, round)
         case .compute(let order, let lane): compute(order, lane)
         case .contribute(let contribution): contribute(contribution)
         case .forget: queue.drop(.gradient)
@@ -353,19 +353,20 @@ package final class WorkerShell {
         return try PreparedCache.standard(fallback: "/tmp/t2v-cache-\(getuid())")
     }
 
-    private func use(_ buffer: BufferID, _ update: UInt64) {
+    private func use(_ buffer: BufferID, _ round: Round) {
         guard let message = buffers.removeValue(forKey: buffer), let run else { return }
         let coding = ParameterCoding(count: run.layout.count, precision: run.coding.precision)
         if let memory = parameterMemory, let reference = reference(in: message), let bytes = memory.payload(reference) {
-            parameters = ReceivedParameters(update: update, bytes: bytes, coding: coding, shared: (reference, memory))
+            parameters = ReceivedParameters(round: round, bytes: bytes, coding: coding, shared: (reference, memory))
         } else {
-            parameters = ReceivedParameters(update: update, bytes: message, coding: coding, shared: nil)
+            parameters = ReceivedParameters(round: round, bytes: message, coding: coding, shared: nil)
         }
-        if parameters == nil { say(.error, "the parameters of update \(update) do not fit this model's layout") }
+        if parameters == nil { say(.error, "the parameters of update \(round.update) do not fit this model's layout") }
     }
 
     private func compute(_ order: Order, _ lane: UInt16) {
-        guard let work = lanes[lane], let parameters, parameters.update == order.update, let run, let plan = run.plan else { return }
+        guard let work = lanes[lane], let parameters, parameters.round == order.round, let run, let plan = run.plan else { return }
+        if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
         work.want(order.update)
         let (generation, post, queue, update) = (generation, poster(), queue, order.update)
         let sharesWeights = lanes.count > threads.count
@@ -373,7 +374,7 @@ package final class WorkerShell {
             guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
             guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights) else { return }
             // A lane that was closed meanwhile has lost its gradient.
-            post { self?.lanes[lane] === work ? .computed(update: update, lane: lane, result) : nil }
+            post { self?.lanes[lane] === work ? .computed(order.round, lane: lane, result) : nil }
             let next = order.updateInEpoch + 1
             let wraps = next >= plan.updates.updatesPerEpoch
             queue.add(.ahead) { thread in
@@ -384,9 +385,22 @@ package final class WorkerShell {
         }
     }
 
+    private func score(
+        _ round: Round, _ lane: UInt16, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
+    ) {
+        let (generation, post) = (generation, poster())
+        queue.add(.gradient) { [weak self] thread in
+            guard let evaluator = thread.evaluator(for: run, plan, generation), let result = work.score(parameters, evaluator) else {
+                return
+            }
+            post { self?.lanes[lane] === work ? .computed(round, lane: lane, result) : nil }
+        }
+    }
+
     /// Sums the lanes below the node along the tree, encodes the sum and sends it, or says where it lies.
     private func contribute(_ contribution: Contribution) {
         guard let run else { return }
+        guard contribution.purpose == .train else { return post(.contribution(contribution)) }
         var contribution = contribution
         let (node, update) = (contribution.node, contribution.update)
         if let place = contributionMemory?.place(of: node, update: update) {

@@ -35,6 +35,8 @@ package struct CheckpointState: Codable, Equatable, Sendable {
     package var corpusHash = ""
     /// SHA-256 of the vectors, hexadecimal.
     package var vectorsHash = ""
+    /// What the evaluations have said; nil where nothing is held out.
+    package var evaluations: EvaluationHistory?
     /// Whatever else the run must remember.
     package var extra: [String: String] = [:]
 

@@ -5,6 +5,8 @@
 final class CharactersHead: ObjectiveLayer {
     private let hidden: HiddenLayer
     private let objective: ModelSpec.CharactersObjective
+    /// (O): the output's bias gradient, where nobody wants it.
+    private var unused: MutableFloats?
 
     init(spec: ModelSpec, objective: ModelSpec.CharactersObjective, layout: ParameterLayout) {
         hidden = HiddenLayer(spec: spec, layout: layout)
@@ -13,16 +15,22 @@ final class CharactersHead: ObjectiveLayer {
 
     func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
         hidden.carve(batch, &sizes, &carver)
+        unused = carver.floats(256 * objective.bytes)
+    }
+
+    func loss(_ pass: Pass, input: Floats) -> Double {
+        guard let unused, let prediction = hidden.predict(pass, input: input) else { return 0 }
+        return turn(pass, prediction, dBias: unused)
     }
 
     func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double {
-        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0) }
+        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0, dBias: pass.gradient + hidden.outputBias) }
     }
 
     /// loss = sum (p - y)^2, gradient = p - y; p is the prediction, or its softmax over the 256 values of each byte.
-    private func turn(_ pass: Pass, _ prediction: MutableFloats) -> Double {
+    private func turn(_ pass: Pass, _ prediction: MutableFloats, dBias: MutableFloats) -> Double {
         let (batch, bytes) = (pass.batch, objective.bytes)
-        let (bias, dBias) = (pass.parameters + hidden.outputBias, pass.gradient + hidden.outputBias)
+        let bias = pass.parameters + hidden.outputBias
         let isSoftmax = objective.loss == .softmax
         var sum = 0.0
         pass.measure(.loss, bytes: batch.selectedCount * bytes * 256 * 4 * 5) {

@@ -100,6 +100,21 @@ package final class GradientEngine {
         return run(batch, parameters, version, buffer.floats)
     }
 
+    /// The loss of the micro-batch's selected tokens, forward only. The same bits as `gradient` gives for the same batch.
+    package func loss(of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>) -> ContributionStatistics {
+        guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
+        let content = batch.content
+        let scratch = carve(content)
+        // Nothing on the way forward writes a gradient; packed weights are training's.
+        let pass = Pass(
+            batch: content, parameters: parameters, gradient: scratch.row, scratch: scratch, products: products,
+            weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
+        mixer.forward(pass)
+        guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
+        let loss = objective.loss(pass, input: encoder.forward(pass, embedded: embedded))
+        return ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
+    }
+
     /// The tables are zero where they are not touched.
     private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats)
         -> ContributionStatistics

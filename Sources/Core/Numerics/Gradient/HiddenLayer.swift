@@ -36,10 +36,10 @@ final class HiddenLayer {
         sizes.need(row: pieces * outputs, activations: rows * pieces * outputs, winnerStarts: rows * outputs)
     }
 
-    /// Writes the predictions, lets `loss` turn them into their gradients, and goes back.
-    func run(_ pass: Pass, input: Floats, dInput: MutableFloats, loss: (_ prediction: MutableFloats) -> Double) -> Double {
-        guard let output, let dOutput, let prediction else { return 0 }
-        let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
+    /// Writes the predictions. - Returns: (T, O), without the bias.
+    func predict(_ pass: Pass, input: Floats) -> MutableFloats? {
+        guard let output, let prediction else { return nil }
+        let rows = pass.batch.selectedCount
         let wide = pieces * outputs
         pass.multiply(.head, m: rows, n: wide, k: width) {
             pass.weights.timesTransposed(
@@ -51,6 +51,13 @@ final class HiddenLayer {
                 m: rows, n: outputCount, k: outputs, output, lda: outputs, offset: outputWeights, ldb: outputs, prediction,
                 ldc: outputCount)
         }
+        return prediction
+    }
+
+    /// Writes the predictions, lets `loss` turn them into their gradients, and goes back.
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats, loss: (_ prediction: MutableFloats) -> Double) -> Double {
+        guard let prediction = predict(pass, input: input), let output, let dOutput else { return 0 }
+        let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
         let sum = loss(prediction)
         pass.multiply(.head, m: outputCount, n: outputs, k: rows) {
             pass.products.transposedTimes(

@@ -105,6 +105,10 @@ protocol ObjectiveLayer: AnyObject {
     ///   - dInput: (T, W), written.
     /// - Returns: the sum of the losses.
     func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double
+    /// Forward only; writes no gradient.
+    /// - Parameter input: (T, W).
+    /// - Returns: the sum of the losses.
+    func loss(_ pass: Pass, input: Floats) -> Double
     func neededProducts(_ batch: MicroBatchContent) -> Int
 }
 

@@ -7,6 +7,8 @@ final class VectorsHead: ObjectiveLayer {
     private let vectors: any VectorRows
     /// (M): the mean of many rows, or zeros.
     private var target: MutableFloats?
+    /// (M): the output's bias gradient, where nobody wants it.
+    private var unused: MutableFloats?
 
     init(spec: ModelSpec, objective: ModelSpec.VectorsObjective, layout: ParameterLayout, vectors: any VectorRows) {
         hidden = HiddenLayer(spec: spec, layout: layout)
@@ -17,17 +19,23 @@ final class VectorsHead: ObjectiveLayer {
     func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
         hidden.carve(batch, &sizes, &carver)
         target = carver.floats(loss.width)
+        unused = carver.floats(loss.width)
+    }
+
+    func loss(_ pass: Pass, input: Floats) -> Double {
+        guard let unused, let prediction = hidden.predict(pass, input: input) else { return 0 }
+        return turn(pass, prediction, dBias: unused)
     }
 
     func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double {
-        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0) }
+        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0, dBias: pass.gradient + hidden.outputBias) }
     }
 
     /// Turns predictions into their gradients and sums the output's bias gradient.
-    private func turn(_ pass: Pass, _ prediction: MutableFloats) -> Double {
+    private func turn(_ pass: Pass, _ prediction: MutableFloats, dBias: MutableFloats) -> Double {
         guard let target else { return 0 }
         let (batch, size) = (pass.batch, loss.width)
-        let (bias, dBias) = (pass.parameters + hidden.outputBias, pass.gradient + hidden.outputBias)
+        let bias = pass.parameters + hidden.outputBias
         var sum = 0.0
         pass.measure(.loss, bytes: batch.selectedCount * size * 4 * 6) {
             for row in 0..<batch.selectedCount {

@@ -26,8 +26,8 @@ struct Masking {
     private let randomWords: RandomWordTable
     private var words: [UInt32] = []
 
-    init(seed: UInt64, probability: Float, epoch: UInt64, randomWords: RandomWordTable) {
-        philox = Philox(seed: seed, purpose: .select, update: epoch)
+    init(seed: UInt64, probability: Float, epoch: UInt64, randomWords: RandomWordTable, purpose: Philox.Purpose = .select) {
+        philox = Philox(seed: seed, purpose: purpose, update: epoch)
         hidesNothing = probability <= 0
         selectBelow = UInt64((Double(probability) * 4294967296.0).rounded())
         self.randomWords = randomWords

@@ -13,9 +13,13 @@ package final class MicroBatchBuilder {
     ///   - seed: of the run.
     ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
     ///   - vectorRows: rows of the vectors table; its last one may be a target.
-    package init(spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int) {
+    ///   - selects: what the selection of tokens is drawn for: training's differs from that of evaluations.
+    package init(
+        spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int,
+        selects: Philox.Purpose = .select
+    ) {
         assembler = MicroBatchAssembler(
-            spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
+            spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows, selects: selects)
     }
 
     /// Fills `batch` from `documents`. `epoch` and the documents' keys decide what is hidden; `update`, counted over the whole run,
@@ -34,6 +38,7 @@ struct MicroBatchAssembler {
     let parts: [InputPart]
     let dropout: Dropout
     private let randomWords: RandomWordTable
+    private let selects: Philox.Purpose
     /// `[MASK]`, padding, then the random words.
     private let extras: WordBlock
     private static let (maskPlace, paddingPlace, randomPlace) = (0, 1, 2)
@@ -61,8 +66,11 @@ struct MicroBatchAssembler {
     var fill: [Int32] = []
     var plane: [UInt32] = []
 
-    init(spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int) {
+    init(
+        spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int, selects: Philox.Purpose
+    ) {
         (self.spec, self.seed, self.randomWords, self.vectorRows) = (spec, seed, randomWords, vectorRows)
+        self.selects = selects
         let schema = spec.schema
         parts = spec.parts
         schemaBytes = schema.byteCount
@@ -89,7 +97,8 @@ struct MicroBatchAssembler {
         (batch.epoch, batch.update) = (epoch, update)
         batch.documentCount = documents.count
         unique.clear(first: WordPointers(extras))
-        var masking = Masking(seed: seed, probability: spec.maskProbability, epoch: epoch, randomWords: randomWords)
+        var masking = Masking(
+            seed: seed, probability: spec.maskProbability, epoch: epoch, randomWords: randomWords, purpose: selects)
         let convolutions = (0...depth).map { Philox(seed: seed, purpose: .convolutionMask, layer: $0, update: update) }
         let head = Philox(seed: seed, purpose: .headMask, update: update)
         let mixer = Philox(seed: seed, purpose: .mixerMask, update: update)

@@ -46,6 +46,12 @@ extension ByteReader {
         return byte == 1
     }
 
+    mutating func takePurpose() throws(WireError) -> Purpose {
+        let start = offset
+        guard let purpose = Purpose(rawValue: try take()) else { throw WireError(what: "an unknown purpose", offset: start) }
+        return purpose
+    }
+
     mutating func takeBlob() throws(WireError) -> BlobID {
         let start = offset
         guard let blob = BlobID(code: try take(), number: try take()) else { throw WireError(what: "unknown kind of blob", offset: start) }
@@ -215,6 +221,7 @@ extension ByteWriter {
         put(c.run)
         put(c.roster)
         put(c.update)
+        put(c.purpose.rawValue)
         put(c.parameterHash)
         put(c.node.level)
         put(c.node.index)
@@ -228,6 +235,7 @@ extension ByteWriter {
         put(order.run)
         put(order.roster)
         put(order.update)
+        put(order.purpose.rawValue)
         put(order.epoch)
         put(order.updateInEpoch)
         put(order.parameterHash)
@@ -257,8 +265,8 @@ extension ByteReader {
 
     mutating func takeContribution() throws(WireError) -> Contribution {
         var c = Contribution(
-            run: try take(), roster: try take(), update: try take(), parameterHash: try take(), node: try takeNode(),
-            selected: try take(), words: try take(), losses: [], hash: 0)
+            run: try take(), roster: try take(), update: try take(), purpose: try takePurpose(), parameterHash: try take(),
+            node: try takeNode(), selected: try take(), words: try take(), losses: [], hash: 0)
         c.losses = try takeList(limit: ReductionTree.maximumLanes)
         c.hash = try take()
         return c
@@ -266,8 +274,8 @@ extension ByteReader {
 
     mutating func takeOrder() throws(WireError) -> Order {
         Order(
-            run: try take(), roster: try take(), update: try take(), epoch: try take(), updateInEpoch: try take(),
-            parameterHash: try take(), lanes: try takeList(limit: ReductionTree.maximumLanes),
+            run: try take(), roster: try take(), update: try take(), purpose: try takePurpose(), epoch: try take(),
+            updateInEpoch: try take(), parameterHash: try take(), lanes: try takeList(limit: ReductionTree.maximumLanes),
             leaves: try takeList(limit: ReductionTree.maximumLanes))
     }
 }

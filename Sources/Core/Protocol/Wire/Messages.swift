@@ -4,11 +4,11 @@ import Base
 /// Fixed numbers of the wire.
 package enum WireLimits {
     /// First bytes of every header frame: "T2V" and the protocol's version.
-    package static let magic: UInt32 = 0x0256_3254
+    package static let magic: UInt32 = 0x0356_3254
     /// The part of it that no version changes.
     static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Raised when a frame or its meaning changes.
-    package static let version: UInt16 = 2
+    package static let version: UInt16 = 3
     /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
     package static let chunk = 1 << 20
     /// Most lanes, list elements and text that one header frame carries.
@@ -130,11 +130,34 @@ package struct Hello: Equatable, Sendable {
     }
 }
 
-/// The gradient sum of one node for one update. The payload frame holds the encoded gradient, or is missing when `selected` is 0.
+/// What an order wants of its lanes.
+package enum Purpose: UInt8, Sendable {
+    /// The gradient of an update.
+    case train = 0
+    /// The loss of the held-out documents, as the version of the parameters before the update has it.
+    case evaluate = 1
+}
+
+/// What is ordered at a time. A version is scored, if it is, before the update that changes it.
+package struct Round: Hashable, Sendable, Comparable {
+    /// Counted from 0 over the whole run.
+    package var update: UInt64
+    package var purpose: Purpose
+
+    package init(_ update: UInt64, _ purpose: Purpose) { (self.update, self.purpose) = (update, purpose) }
+
+    package static func < (a: Round, b: Round) -> Bool {
+        a.update == b.update ? a.purpose == .evaluate && b.purpose == .train : a.update < b.update
+    }
+}
+
+/// What the lanes below one node give in one round. In training the payload frame holds the encoded sum of their gradients, or is missing
+/// when `selected` is 0; in an evaluation there is none.
 package struct Contribution: Equatable, Sendable {
     package var run: UInt64
     package var roster: UInt32
     package var update: UInt64
+    package var purpose: Purpose
     /// Hash of the parameters it was computed from.
     package var parameterHash: UInt64
     package var node: TreeNode
@@ -148,12 +171,13 @@ package struct Contribution: Equatable, Sendable {
     package var hash: UInt64
 
     package init(
-        run: UInt64, roster: UInt32, update: UInt64, parameterHash: UInt64, node: TreeNode, selected: UInt64, words: UInt64,
-        losses: [Double], hash: UInt64
+        run: UInt64, roster: UInt32, update: UInt64, purpose: Purpose = .train, parameterHash: UInt64, node: TreeNode, selected: UInt64,
+        words: UInt64, losses: [Double], hash: UInt64
     ) {
         self.run = run
         self.roster = roster
         self.update = update
+        self.purpose = purpose
         self.parameterHash = parameterHash
         self.node = node
         self.selected = selected
@@ -161,14 +185,23 @@ package struct Contribution: Equatable, Sendable {
         self.losses = losses.map(\.bitPattern)
         self.hash = hash
     }
+
+    package var round: Round { Round(update, purpose) }
+
+    /// What two answers for the same lanes are compared by: in an evaluation their figures.
+    package var evidence: UInt64 {
+        guard purpose == .evaluate else { return hash }
+        return ([selected, words] + losses).withUnsafeBytes { Digest64.hash($0) }
+    }
 }
 
-/// The work of one peer for one update.
+/// The work of one peer in one round.
 package struct Order: Equatable, Sendable {
     package var run: UInt64
     package var roster: UInt32
     /// Counted from 0 over the whole run.
     package var update: UInt64
+    package var purpose: Purpose
     package var epoch: UInt32
     /// Counted from 0 in the epoch.
     package var updateInEpoch: UInt64
@@ -179,18 +212,21 @@ package struct Order: Equatable, Sendable {
     package var leaves: [UInt16]
 
     package init(
-        run: UInt64, roster: UInt32, update: UInt64, epoch: UInt32, updateInEpoch: UInt64, parameterHash: UInt64, lanes: [UInt16],
-        leaves: [UInt16]
+        run: UInt64, roster: UInt32, update: UInt64, purpose: Purpose = .train, epoch: UInt32, updateInEpoch: UInt64,
+        parameterHash: UInt64, lanes: [UInt16], leaves: [UInt16]
     ) {
         self.run = run
         self.roster = roster
         self.update = update
+        self.purpose = purpose
         self.epoch = epoch
         self.updateInEpoch = updateInEpoch
         self.parameterHash = parameterHash
         self.lanes = lanes
         self.leaves = leaves
     }
+
+    package var round: Round { Round(update, purpose) }
 }
 
 /// From a worker.

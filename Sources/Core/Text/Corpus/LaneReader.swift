@@ -2,18 +2,26 @@
 
 /// Reads a lane. Going on to the next update is quick; any other jump reads the epoch's order from its start.
 public final class LaneReader {
-    /// A shard and the corpus line of its first record.
+    /// A shard, the corpus line of its first record, and the documents of it that are held out.
     public struct Source {
         /// The documents.
         public var shard: PreparedShard
         /// Number of the shard's first line in the corpus, from 0.
         public var firstLine: UInt64
+        let heldOut: Set<UInt32>
 
-        /// - Parameter firstLine: counted from 0 over all files.
-        public init(shard: PreparedShard, firstLine: UInt64) {
+        /// - Parameter heldOut: indices of documents that the shard has.
+        public init(shard: PreparedShard, firstLine: UInt64, heldOut: [UInt32] = []) {
             self.shard = shard
             self.firstLine = firstLine
+            self.heldOut = Set(heldOut)
         }
+
+        func view(_ document: Int) -> DocumentView {
+            DocumentView(key: firstLine + UInt64(shard.lines[document]), shard: shard, index: document)
+        }
+
+        fileprivate func words(_ document: Int) -> UInt64 { UInt64(shard.starts[document + 1] - shard.starts[document]) }
     }
 
     /// The lane's number.
@@ -43,8 +51,15 @@ public final class LaneReader {
             shuffles: plan.shuffles)
     }
 
-    /// Kept words of the lane.
-    public var words: UInt64 { sources.reduce(0) { $0 + UInt64($1.shard.tokens.count) } }
+    /// Words of the lane that are trained on.
+    public var words: UInt64 {
+        sources.reduce(0) { sum, source in
+            sum + UInt64(source.shard.tokens.count) - source.heldOut.reduce(0) { $0 + source.words(Int($1)) }
+        }
+    }
+
+    /// The documents of the lane that are held out, in the corpus's order.
+    package var heldOut: [DocumentView] { sources.flatMap { source in source.heldOut.sorted().map { source.view(Int($0)) } } }
 
     /// The documents that end in the update's part of the lane; none is legal.
     public func documents(epoch: UInt64, update: UInt64) -> [DocumentView] {
@@ -66,14 +81,15 @@ public final class LaneReader {
         while let place = ahead ?? order.next(documents: { sources[$0].shard.documentCount }) {
             let source = sources[Int(place.shard)]
             let document = Int(place.document)
-            let length = UInt64(source.shard.starts[document + 1] - source.shard.starts[document])
+            if source.heldOut.contains(place.document) { continue }
+            let length = source.words(document)
             guard plan.update(ofDocumentEndingAt: wordsBefore + length, lane: lane) == position else {
                 ahead = place
                 break
             }
             ahead = nil
             wordsBefore += length
-            body?(DocumentView(key: source.firstLine + UInt64(source.shard.lines[document]), shard: source.shard, index: document))
+            body?(source.view(document))
         }
         position += 1
     }

@@ -9,10 +9,16 @@ public struct WordCounts {
     /// - Parameter limit: distinct words that are counted exactly.
     public init(limit: Int = 1_000_000) { self.limit = limit }
 
-    /// Adds one shard's counts.
-    public mutating func add(_ shard: PreparedShard) {
-        for index in 0..<shard.wordCount where shard.counts[index] > 0 {
-            counts[shard.word(index), default: 0] += UInt64(shard.counts[index])
+    /// Adds one shard's counts, without those of some documents.
+    public mutating func add(_ shard: PreparedShard, without heldOut: [UInt32] = []) {
+        var left: [UInt32: UInt32] = [:]
+        for document in heldOut {
+            for place in Int(shard.starts[Int(document)])..<Int(shard.starts[Int(document) + 1]) {
+                left[UInt32(shard.word(ofToken: place)), default: 0] += 1
+            }
+        }
+        for index in 0..<shard.wordCount where shard.counts[index] > left[UInt32(index), default: 0] {
+            counts[shard.word(index), default: 0] += UInt64(shard.counts[index] - left[UInt32(index), default: 0])
         }
         guard counts.count > limit else { return }
         let kept = mostFrequent(limit / 2)

@@ -1,0 +1,50 @@
+// What the evaluations of a run have said so far. In: one score after the other. Out: the best, and how long there was none better.
+
+/// Part of a checkpoint: a run that goes on judges as if it had never stopped.
+package struct EvaluationHistory: Codable, Equatable, Sendable {
+    /// One evaluation.
+    package struct Score: Codable, Equatable, Sendable {
+        /// The version of the parameters that was scored: updates before it.
+        package var update: Int
+        /// Words trained on until then.
+        package var words: Int
+        /// Loss of a selected word; nil where no word of the held-out documents was selected.
+        package var loss: Double?
+
+        package init(update: Int, words: Int, loss: Double?) { (self.update, self.words, self.loss) = (update, words, loss) }
+    }
+
+    /// Scores that are kept.
+    package static let length = 1_000
+
+    /// The last ones, newest last.
+    package private(set) var scores: [Score] = []
+    package private(set) var best: Score?
+    /// Evaluations since the best.
+    package private(set) var sinceBest = 0
+
+    package init() {}
+
+    package var last: Score? { scores.last }
+
+    /// - Returns: whether it is the best so far. A loss that is no number is worse than any; without a loss nothing is judged.
+    package mutating func add(_ score: Score) -> Bool {
+        var score = score
+        let isNumber = score.loss?.isFinite ?? true
+        if !isNumber { score.loss = nil }
+        scores = (scores + [score]).suffix(Self.length)
+        guard let loss = score.loss else {
+            if !isNumber { sinceBest += 1 }
+            return false
+        }
+        guard loss < best?.loss ?? .infinity else {
+            sinceBest += 1
+            return false
+        }
+        (best, sinceBest) = (score, 0)
+        return true
+    }
+
+    /// Whether so many evaluations in a row brought nothing better; 0: never.
+    package func isOver(patience: Int) -> Bool { patience > 0 && sinceBest >= patience }
+}

@@ -1,0 +1,116 @@
+// Which documents are scored and never trained on. In: prepared shards. Out: places of the documents whose content has the smallest hashes.
+import Base
+
+/// The places of held-out documents: by shard, the indices of documents, ascending. Shards without any are left out.
+package struct HeldOutDocuments: Codable, Equatable, Sendable {
+    /// Of one shard.
+    package struct Part: Codable, Equatable, Sendable {
+        package var shard: Int
+        package var documents: [UInt32]
+
+        package init(shard: Int, documents: [UInt32]) { (self.shard, self.documents) = (shard, documents) }
+    }
+
+    package var parts: [Part]
+
+    package init(parts: [Part] = []) { self.parts = parts }
+
+    package var count: Int { parts.reduce(0) { $0 + $1.documents.count } }
+
+    /// The documents of a shard.
+    package func documents(ofShard shard: Int) -> [UInt32] { parts.first { $0.shard == shard }?.documents ?? [] }
+
+    /// Whether every shard is one of so many, once and in order, and the documents of each ascend.
+    package func isSound(shards: Int) -> Bool {
+        guard count <= HeldOutChooser.mostDocuments * 2, zip(parts, parts.dropFirst()).allSatisfy({ $0.shard < $1.shard }) else {
+            return false
+        }
+        return parts.allSatisfy { part in
+            (0..<shards).contains(part.shard) && zip(part.documents, part.documents.dropFirst()).allSatisfy { $0 < $1 }
+        }
+    }
+}
+
+/// Chooses the documents to hold out: those with the smallest hashes of their content, so that neither shards, lanes nor workers have a
+/// say.
+/// Documents of equal content stay together: none is trained on while its copy is scored. Memory is bounded whatever the corpus.
+package struct HeldOutChooser {
+    /// Most documents that are held out.
+    package static let mostDocuments = 2_000
+    /// Different contents that are remembered: more than are needed, since one that is there too often is passed over.
+    private static let mostContents = 2 * mostDocuments
+
+    private struct Place {
+        var shard: UInt32
+        var document: UInt32
+    }
+
+    private struct Copies {
+        var count = 0
+        /// The first ones.
+        var places: [Place] = []
+    }
+
+    private let fraction: Double
+    private var documents = 0
+    private var copies: [UInt64: Copies] = [:]
+    /// Contents with greater hashes are of no account any more.
+    private var largest = UInt64.max
+
+    /// - Parameter fraction: of the documents, 0 to 1.
+    package init(fraction: Double) { self.fraction = fraction }
+
+    /// Adds the shard with number `shard`. Shards come in the corpus's order.
+    package mutating func add(_ prepared: PreparedShard, shard: Int) {
+        documents += prepared.documentCount
+        for document in 0..<prepared.documentCount {
+            let hash = Self.hash(prepared, document)
+            guard hash <= largest else { continue }
+            copies[hash, default: Copies()].count += 1
+            if let known = copies[hash], known.places.count < Self.mostDocuments {
+                copies[hash]?.places.append(Place(shard: UInt32(shard), document: UInt32(document)))
+            }
+            if copies.count >= 2 * Self.mostContents { forgetLargest() }
+        }
+    }
+
+    /// What is forgotten is greater than all that stays, so the counts of what stays are right.
+    private mutating func forgetLargest() {
+        let kept = copies.sorted { $0.key < $1.key }.prefix(Self.mostContents)
+        largest = kept.last?.key ?? largest
+        copies = Dictionary(uniqueKeysWithValues: kept.map { ($0.key, $0.value) })
+    }
+
+    /// Hash of what a document says: its words (the ids of their texts) and the spaces between them.
+    static func hash(_ shard: PreparedShard, _ document: Int) -> UInt64 {
+        var hash = Philox.mix(0x6865_6C64_206F_7574)
+        for place in Int(shard.starts[document])..<Int(shard.starts[document + 1]) {
+            let space: UInt64 = shard.tokens[place] & PreparedShard.spaceBit == 0 ? 0 : 1
+            // ORTH is the first column of every schema.
+            hash = Philox.mix(hash &+ 0x9E37_79B9_7F4A_7C15 ^ shard.words.ids[shard.word(ofToken: place)])
+            hash = Philox.mix(hash &+ space)
+        }
+        return hash
+    }
+
+    /// The documents to hold out: the fraction rounded, at least 1, at most `mostDocuments`. Contents are gone through from the smallest
+    /// hash on; one that is there more often than there is room for is passed over. If none fits, the one with the fewest copies is taken.
+    /// - Returns: nil where nothing would be left to train on.
+    package func choose() -> HeldOutDocuments? {
+        guard documents > 1 else { return nil }
+        let wanted = min(Self.mostDocuments, max(1, Int((fraction * Double(documents)).rounded())))
+        var chosen: [Place] = []
+        let sorted = copies.sorted { $0.key < $1.key }
+        for (_, group) in sorted where chosen.count + group.count <= min(wanted, documents - 1) { chosen += group.places }
+        if chosen.isEmpty {
+            let rarest = sorted.min { ($0.value.count, $0.key) < ($1.value.count, $1.key) }
+            guard let group = rarest?.value, group.count < documents, group.count <= Self.mostDocuments else { return nil }
+            chosen = group.places
+        }
+        let byShard = Dictionary(grouping: chosen, by: \.shard)
+        return HeldOutDocuments(
+            parts: byShard.sorted { $0.key < $1.key }.map { shard, places in
+                .init(shard: Int(shard), documents: places.map(\.document).sorted())
+            })
+    }
+}
