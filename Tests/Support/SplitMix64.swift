@@ -5,8 +5,10 @@ import Base
 public struct SplitMix64: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
+    /// - Parameter state: the seed.
     public init(state: UInt64) { self.state = state }
 
+    /// The next 64 bits.
     public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         return Philox.mix(state)

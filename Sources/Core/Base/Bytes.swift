@@ -2,25 +2,32 @@
 
 /// Why a frame was refused.
 public struct WireError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// What is wrong with the frame.
     public var what: String
     /// Byte offset in the header frame.
     public var offset: Int
 
+    /// - Parameter offset: in bytes from the frame's start.
     public init(what: String, offset: Int) { (self.what, self.offset) = (what, offset) }
 
+    /// One line for a log.
     public var description: String { "\(what) at byte \(offset) of the frame" }
 }
 
 /// Appends fields to a frame.
 public struct ByteWriter: Sendable {
+    /// What has been written.
     public private(set) var bytes: [UInt8] = []
 
+    /// - Parameter reserve: bytes that will probably be written.
     public init(reserve: Int = 64) { bytes.reserveCapacity(reserve) }
 
+    /// Writes an integer, little-endian.
     public mutating func put<T: FixedWidthInteger>(_ value: T) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
+    /// Writes a number as its 64 bits.
     public mutating func put(_ value: Double) { put(value.bitPattern) }
 
     /// Bytes whose number both sides know.
@@ -42,10 +49,14 @@ public struct ByteWriter: Sendable {
 /// Takes fields from a frame.
 public struct ByteReader {
     let bytes: UnsafeRawBufferPointer
+    /// Bytes that have been read.
     public private(set) var offset = 0
 
+    /// - Parameter bytes: a whole frame; it must outlive the reader.
     public init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
+    /// Reads an integer, little-endian.
+    /// - Throws: `WireError` when the frame ends before it does.
     public mutating func take<T: FixedWidthInteger>(_ type: T.Type = T.self) throws(WireError) -> T {
         let size = MemoryLayout<T>.size
         guard bytes.count - offset >= size else { throw WireError(what: "frame ends inside a field", offset: offset) }
@@ -68,6 +79,8 @@ public struct ByteReader {
         return Array(bytes[offset..<offset + count])
     }
 
+    /// Reads a text behind its length in bytes.
+    /// - Throws: `WireError` when it is longer than `limit`, cut off or not UTF-8.
     public mutating func takeString(limit: Int) throws(WireError) -> String {
         let start = offset
         guard let text = String(validating: try take(raw: try takeCount(elementSize: 1, limit: limit)), as: UTF8.self) else {
@@ -76,6 +89,8 @@ public struct ByteReader {
         return text
     }
 
+    /// Reads integers behind their number.
+    /// - Throws: `WireError` when there are more than `limit`, or the frame ends before they do.
     public mutating func takeList<T: FixedWidthInteger>(_ type: T.Type = T.self, limit: Int) throws(WireError) -> [T] {
         let count = try takeCount(elementSize: MemoryLayout<T>.size, limit: limit)
         var list: [T] = []

@@ -3,6 +3,7 @@
 /// Four independent lanes of multiply and fold over 32 bytes a step: the memory's speed, so that every parameter broadcast and
 /// every contribution can carry its hash.
 public enum Digest64 {
+    /// The hash of all bytes and of their number.
     public static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
         var (a, b, c, d): (UInt64, UInt64, UInt64, UInt64) = (prime, prime &* 3, prime &* 5, prime &* 7)
@@ -38,11 +39,14 @@ public enum Digest64 {
         combine((0..<blockCount(bytes.count)).map { hash(block: $0, of: bytes) })
     }
 
+    /// Blocks of a buffer of that many bytes.
     public static func blockCount(_ byteCount: Int) -> Int { (byteCount + block - 1) / block }
 
+    /// The hash of one block, for a thread of its own.
     public static func hash(block index: Int, of bytes: UnsafeRawBufferPointer) -> UInt64 {
         hash(UnsafeRawBufferPointer(rebasing: bytes[index * block..<min(bytes.count, (index + 1) * block)]))
     }
 
+    /// What `hash(blocks:)` makes of the blocks' digests, in their order.
     public static func combine(_ digests: [UInt64]) -> UInt64 { digests.map(\.littleEndian).withUnsafeBytes { hash($0) } }
 }

@@ -2,7 +2,9 @@
 
 /// Names a prepared shard in every cache: SHA-256 over everything that it depends on.
 public struct CacheKey: Hashable, Sendable {
+    /// Of SHA-256.
     public static let byteCount = 32
+    /// The 32 bytes.
     public let bytes: [UInt8]
 
     /// - Returns: nil when there are not 32 bytes.
@@ -17,13 +19,16 @@ public struct CacheKey: Hashable, Sendable {
         self.init(bytes)
     }
 
+    /// 64 digits.
     public var hex: String { bytes.hex }
 }
 
 /// `Digest64` of a prepared shard's bytes: tells a whole shard from a damaged one.
 public struct ShardDigest: Hashable, Sendable {
+    /// The digest.
     public let value: UInt64
 
+    /// - Parameter value: what `Digest64` gave.
     public init(_ value: UInt64) { self.value = value }
 
     /// - Parameter hex: as `hex` writes it.
@@ -37,6 +42,7 @@ public struct ShardDigest: Hashable, Sendable {
 }
 
 extension CacheKey: Codable {
+    /// Reads 64 hexadecimal digits.
     public init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         guard let key = CacheKey(hex: try container.decode(String.self)) else {
@@ -45,6 +51,7 @@ extension CacheKey: Codable {
         self = key
     }
 
+    /// Writes `hex`.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         try container.encode(hex)
@@ -52,6 +59,7 @@ extension CacheKey: Codable {
 }
 
 extension ShardDigest: Codable {
+    /// Reads 16 hexadecimal digits.
     public init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         guard let digest = ShardDigest(hex: try container.decode(String.self)) else {
@@ -60,6 +68,7 @@ extension ShardDigest: Codable {
         self = digest
     }
 
+    /// Writes `hex`.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         try container.encode(hex)

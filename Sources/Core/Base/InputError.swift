@@ -9,12 +9,14 @@ public struct InputError: Error, CustomStringConvertible, Equatable, Sendable {
     /// What the user can do.
     public var remedy: String
 
+    /// - Parameter place: empty where there is nothing to name.
     public init(_ what: String, at place: String, remedy: String) {
         self.what = what
         self.place = place
         self.remedy = remedy
     }
 
+    /// One line: where, what is wrong, what to do.
     public var description: String {
         let line = place.isEmpty ? what : "\(place): \(what)"
         let whole = remedy.isEmpty ? line : "\(line); \(remedy)"
@@ -28,16 +30,21 @@ public struct StoppedEarly: Error, CustomStringConvertible, Equatable, Sendable 
     /// What stopped it; nil when that has been said.
     public var reason: InputError?
 
+    /// - Parameter reason: nil when it has been said.
     public init(_ reason: InputError? = nil) { self.reason = reason }
 
+    /// The reason, if it has not been said.
     public var description: String { reason?.description ?? "stopped early" }
 }
 
 /// A fault that is neither the user's input nor mended by repeating the command. The programs exit 1.
 public struct ProgramFailure: Error, CustomStringConvertible, Equatable, Sendable {
+    /// What went wrong.
     public var reason: InputError
 
+    /// - Parameter reason: what the user is told.
     public init(_ reason: InputError) { self.reason = reason }
 
+    /// The reason.
     public var description: String { reason.description }
 }

@@ -15,9 +15,11 @@ public struct FileIdentity: Hashable, Sendable {
 
 /// A whole file mapped read-only and shared. Pages are clean page cache: they count as the kernel's, not as the process's own memory.
 public final class MappedFile: @unchecked Sendable {
+    /// Where it was found.
     public let path: String
     /// The file's bytes; empty for an empty file.
     public let bytes: UnsafeRawBufferPointer
+    /// Tells whether the path still names this file, unchanged.
     public let identity: FileIdentity
 
     /// - Throws: `InputError` when the file is missing, no regular file or cannot be mapped.

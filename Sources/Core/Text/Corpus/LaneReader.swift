@@ -4,7 +4,9 @@
 public final class LaneReader {
     /// A shard, the corpus line of its first record, and the documents of it that are held out.
     public struct Source {
+        /// The documents.
         public var shard: PreparedShard
+        /// Number of the shard's first line in the corpus, from 0.
         public var firstLine: UInt64
         let heldOut: Set<UInt32>
 
@@ -22,6 +24,7 @@ public final class LaneReader {
         fileprivate func words(_ document: Int) -> UInt64 { UInt64(shard.starts[document + 1] - shard.starts[document]) }
     }
 
+    /// The lane's number.
     public let lane: Int
     private let sources: [Source]
     private let seed: UInt64
@@ -33,6 +36,7 @@ public final class LaneReader {
     private var ahead: DocumentPlace?
     private var wordsBefore: UInt64 = 0
 
+    /// - Parameter sources: the lane's shards, in the order of the corpus.
     public init(lane: Int, sources: [Source], seed: UInt64, plan: UpdatePlan) {
         self.lane = lane
         self.sources = sources

@@ -8,6 +8,7 @@ import Base
 /// UInt32[V] (vector rows of all words), bytes UInt8[W * B], counts UInt32[W] (occurrences in kept documents). Distinct words stand in
 /// order of first occurrence.
 public final class PreparedShard: @unchecked Sendable {
+    /// The first eight bytes.
     public static let magic: UInt64 = 0x3150_4552_5056_3254  // "T2VPREP1"
     /// Raised when this layout, the tokenizer's code or the features' code changes: part of the cache key.
     public static let version: UInt64 = 2
@@ -17,21 +18,27 @@ public final class PreparedShard: @unchecked Sendable {
 
     /// Keeps the mapping or the array alive.
     private let owner: AnyObject
+    /// The whole shard.
     public let bytes: UnsafeRawBufferPointer
     /// Records whose `text` or `tokens` was empty, documents below min_length, documents of max_length or more.
     public let emptyCount, tooShortCount, tooLongCount: Int
+    /// The line of each document, counted from the shard's first.
     public let lines: UnsafeBufferPointer<UInt32>
+    /// Where each document begins in `tokens`; documents + 1 places.
     public let starts: UnsafeBufferPointer<UInt32>
     /// Indices of distinct words with `spaceBit`.
     public let tokens: UnsafeBufferPointer<UInt32>
     /// The distinct words.
     public let words: WordBlock
+    /// How often each distinct word occurs in kept documents.
     public let counts: UnsafeBufferPointer<UInt32>
     private let columns: Int
     /// Vector rows of all words.
     private let rowCount: Int
 
+    /// Kept documents.
     public var documentCount: Int { lines.count }
+    /// Distinct words.
     public var wordCount: Int { words.count }
 
     /// Features of distinct word `index` of this shard.
@@ -137,6 +144,7 @@ public final class PreparedShard: @unchecked Sendable {
 
 /// Collects documents and gives the bytes of a `PreparedShard`.
 public struct PreparedShardBuilder {
+    /// The columns of words.
     public let schema: FeatureSchema
     var lines: [UInt32] = []
     var starts: [UInt32] = [0]
@@ -146,9 +154,11 @@ public struct PreparedShardBuilder {
     private var rowStarts: [UInt32] = [0]
     private var rows: [UInt32] = []
     private var wordBytes: [UInt8] = []
+    /// Distinct words so far.
     public private(set) var wordCount = 0
     public var emptyCount = 0, tooShortCount = 0, tooLongCount = 0
 
+    /// - Parameter schema: the columns of every word that will be added.
     public init(schema: FeatureSchema) { self.schema = schema }
 
     /// Adds a kept document. `documentWords` are indices that `add(word:)` returned, with `PreparedShard.spaceBit`; `line` counts from the

@@ -18,6 +18,7 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
     /// Whether each epoch has an order of its own; else every epoch has that of the files.
     public var shuffles: Bool
 
+    /// - Parameter batchSize: words of an update, in the mean.
     public init(laneWords: [UInt64], batchSize: Int, shuffles: Bool = true) {
         self.laneWords = laneWords
         self.shuffles = shuffles
@@ -39,7 +40,9 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
 
 /// A document's place: a shard of the lane's list and a document of that shard.
 public struct DocumentPlace: Equatable, Sendable {
+    /// Its place in the lane's list.
     public var shard: UInt32
+    /// Counted from the shard's first kept document.
     public var document: UInt32
 }
 

@@ -6,6 +6,7 @@ public struct WordCounts {
     private var counts: [WordFeatures: UInt64] = [:]
     private let limit: Int
 
+    /// - Parameter limit: distinct words that are counted exactly.
     public init(limit: Int = 1_000_000) { self.limit = limit }
 
     /// Adds one shard's counts, without those of some documents.

@@ -9,6 +9,7 @@ public struct WordFeatures: Hashable, Sendable {
     /// The schema's `byteCount` bytes of the word's text (`selectedBytes`).
     public var bytes: [UInt8]
 
+    /// - Parameter ids: one for each column of the schema; the first is ORTH's.
     public init(ids: [UInt64], rows: [UInt32] = [], bytes: [UInt8] = []) {
         (self.ids, self.rows, self.bytes) = (ids, rows, bytes)
     }
@@ -16,7 +17,9 @@ public struct WordFeatures: Hashable, Sendable {
     /// Id of the verbatim text.
     public var orth: UInt64 { ids[0] }
 
+    /// Compares the ids.
     public static func == (a: WordFeatures, b: WordFeatures) -> Bool { a.ids == b.ids }
+    /// Takes in the ids.
     public func hash(into hasher: inout Hasher) { hasher.combine(ids) }
 
     /// The first `count` bytes of a UTF-8 text in the order first, last, second, last but one ...; 255 where none is left (spaCy 3
@@ -33,13 +36,17 @@ public struct WordFeatures: Hashable, Sendable {
 ///
 /// Column-major: id c of word w is ids[c * count + w].
 public struct WordBlock: @unchecked Sendable {
+    /// Distinct words.
     public let count: Int
+    /// count ids for each column.
     public let ids: UnsafePointer<UInt64>
     /// count + 1 places in `rows`.
     public let rowStarts: UnsafePointer<UInt32>
+    /// Vector rows, word by word.
     public let rows: UnsafePointer<UInt32>
     /// `byteCount` bytes a word.
     public let bytes: UnsafePointer<UInt8>
+    /// Bytes that the schema keeps of a word's text.
     public let byteCount: Int
     private let owner: AnyObject
 
