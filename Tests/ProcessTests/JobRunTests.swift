@@ -117,10 +117,10 @@ enum TestJob {
         #"{"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 3, "hidden_size": 24, "loss": "\#(loss)"}"#
     }
 
-    /// As the real program trains, so does the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-3 or what
-    /// rounding explains.
+    /// As the real program trains, so does the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-4. In
+    /// wide and deep shapes rounding decides too much in five updates: there two must do.
     @Test(
-        "five updates are the real spaCy's",
+        "updates are the real spaCy's",
         arguments: [
             [],
             [
@@ -140,9 +140,10 @@ enum TestJob {
             [
                 "--vectors", "--records", "1", "--components.tok2vec.model.embed", characters, "--components.tok2vec.model.encode", mish,
             ],
-            ["--config", "examples/configs/inline-textcat.cfg"],
+            ["--config", "examples/configs/inline-textcat.cfg", "--updates", "2"],
+            ["--config", "examples/configs/vectors-256.cfg", "--vectors", "--records", "2", "--updates", "2"],
         ])
-    func fiveUpdates(overrides: [String]) throws {
+    func updates(overrides: [String]) throws {
         let program = Program.folder.appending(path: "t2v-coordinator").path
         let overrides = overrides.map { $0.hasPrefix("examples/") ? Demo.root.appending(path: $0).path : $0 }
         let (status, text) = try TestJob.run([TestJob.script("updates3_check.py"), "--program", program] + overrides)

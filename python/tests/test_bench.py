@@ -111,3 +111,8 @@ def test_an_override_may_stand_where_texts_may(spacy_command: Any, tmp_path: Pat
 
 def test_the_first_update_does_not_count() -> None:
     assert bench.speed([(10.0, 5000.0), (11.0, 6000.0), (12.0, 7000.0)]) == 1000.0
+
+
+def test_keeps_our_section_from_spacy():
+    arguments = ["--paths.raw_text", "a", "--t2v.precision", "bf16", "--t2v.lanes=2", "--training.seed", "1"]
+    assert bench.without_t2v(arguments) == ["--paths.raw_text", "a", "--training.seed", "1"]
