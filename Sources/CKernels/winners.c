@@ -2,8 +2,7 @@
 //
 // The order of additions is that of WinnerProducts.swift, so CPUs with and without AVX-512 compute the same bits: input gradients go by
 // 16 outputs, then by 96 columns (8, then fewer, at the end), then by row; weight gradients go by row.
-#include "avx512.h"
-#include "t2v_kernels.h"
+#include "winners.h"
 #include <string.h>
 
 enum {
@@ -14,8 +13,6 @@ enum {
     lists = 96,
     most_vectors = 12,
 };
-
-static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (w->row_starts ? w->row_starts[row] : row) * w->row_stride; }
 
 // For up to 16 outputs: lane * unit + winning piece * step.
 AVX512 static inline __m512i places(const t2v_winners *w, const int32_t *starts, ptrdiff_t count, int unit, int step) {
@@ -37,7 +34,6 @@ typedef struct {
 } tile_row;
 
 // V vectors of one row, or of two rows whose targets do not overlap; the last vector has the lanes of `last`.
-#define LANES(V) (v == V - 1 ? last : 0xffff)
 #define DEFINE_ADD(V)                                                                                                                      \
     AVX512 static inline void add_one_##V(tile_row r, int count, const float *weights, __mmask16 last) {                                         \
         __m512 a[V];                                                                                                                       \
@@ -68,7 +64,6 @@ typedef struct {
             _mm512_mask_storeu_ps(s.target + 16 * v, LANES(V), b[v]);                                                                     \
         }                                                                                                                                  \
     }
-#define FOR_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)
 FOR_TILES(DEFINE_ADD)
 
 static size_t winners_scratch(const t2v_winners *w) {
@@ -98,44 +93,19 @@ static ptrdiff_t tile_length(const t2v_winners *w, ptrdiff_t column) {
     return w->inputs <= w->row_stride || left < 8 ? left : 8;
 }
 
-// All rows of a tile whose `length` columns begin at d_input: pairs of rows while their targets do not overlap.
+// All rows of a tile whose `length` columns begin at d_input.
 #define DEFINE_ADD_ROWS(V)                                                                                                                 \
     AVX512 static void add_rows_##V(const t2v_winners *w, ptrdiff_t first, int count, ptrdiff_t length, const int32_t *at,                 \
                                     const float *pack, float *d_input, t2v_ahead *ahead) {                                                 \
         __mmask16 last = lanes(length - 16 * (V - 1));                                                                                     \
-        tile_row open = {0};                                                                                                               \
-        for (ptrdiff_t row = 0; row < w->rows; row++) {                                                                                    \
-            tile_row next = {w->gradients + row * w->outputs + first, at + row * tile_outputs, d_input + input_of(w, row)};               \
-            ahead_ask(ahead);                                                                                                              \
-            if (!open.target) {                                                                                                            \
-                open = next;                                                                                                               \
-            } else if (next.target - open.target >= length || open.target - next.target >= length) {                                      \
-                add_two_##V(open, next, count, pack, last);                                                                               \
-                open.target = 0;                                                                                                           \
-            } else {                                                                                                                       \
-                add_one_##V(open, count, pack, last);                                                                                     \
-                open = next;                                                                                                               \
-            }                                                                                                                              \
-        }                                                                                                                                  \
-        if (open.target) add_one_##V(open, count, pack, last);                                                                            \
+        PAIR_ROWS(                                                                                                                         \
+            tile_row, ((tile_row){w->gradients + row * w->outputs + first, at + row * tile_outputs, d_input + input_of(w, row)}),          \
+            add_two_##V(open, next, count, pack, last), add_one_##V(open, count, pack, last));                                             \
     }
 FOR_TILES(DEFINE_ADD_ROWS)
 typedef void (*add_rows_function)(const t2v_winners *, ptrdiff_t, int, ptrdiff_t, const int32_t *, const float *, float *, t2v_ahead *);
 #define ADD_ROWS_NAME(V) add_rows_##V,
 static const add_rows_function add_rows[] = {0, FOR_TILES(ADD_ROWS_NAME)};
-
-// The weights of a tile, to be asked for.
-static void ask_for_tile(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column, t2v_ahead *ahead) {
-    ahead->count = ahead->next = 0;
-    if (column >= w->inputs) {
-        first += count;
-        column = 0;
-    }
-    for (ptrdiff_t p = 0; p < w->pieces; p++)
-        for (ptrdiff_t o = first; o < first + count && o < w->outputs; o++)
-            ahead_add(ahead, weights + (p * w->outputs + o) * w->weight_stride + column, tile_length(w, column));
-    ahead_spread(ahead, w->rows);
-}
 
 AVX512 void t2v_winners_input_gradient(const t2v_winners *w, const float *weights, float *d_input) {
     float *pack = t2v_thread_scratch(winners_scratch(w));
@@ -151,7 +121,8 @@ AVX512 void t2v_winners_input_gradient(const t2v_winners *w, const float *weight
         for (ptrdiff_t column = 0, length; column < w->inputs; column += length) {
             length = tile_length(w, column);
             pack_tile(w, weights + column, first, count, length, pack);
-            ask_for_tile(w, weights, first, count, column + length, &ahead);
+            ptrdiff_t next = column + length < w->inputs ? column + length : 0;
+            ask_for_weights(w, weights, next ? first : first + count, count, next, tile_length(w, next), &ahead);
             add_rows[(length + 15) / 16](w, first, count, length, at, pack, d_input + column, &ahead);
         }
     }

@@ -4,8 +4,7 @@
 // that one instruction adds both. Weight gradients are dense: two of three gradients are zeros there, but a block of sums stays in
 // registers while all rows pass by, which a row's own winners would not allow.
 #include "panels.h"
-#include "t2v_kernels.h"
-#include <string.h>
+#include "winners.h"
 
 enum {
     tile_pairs = 8,
@@ -16,8 +15,6 @@ enum {
     // Rows of a weight gradient that are multiplied at a time: their gradients, all pieces, stay in the second cache.
     depth_block = 512,
 };
-
-static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (w->row_starts ? w->row_starts[row] : row) * w->row_stride; }
 
 // The winning pieces of up to 16 outputs.
 AVX512 static inline __m512i pieces_of(const t2v_winners *w, const int32_t *starts, ptrdiff_t count) {
@@ -66,7 +63,6 @@ typedef struct {
     float *target;
 } pair_row;
 
-#define LANES(V) (v == V - 1 ? last : 0xffff)
 #define DEFINE_ADD(V)                                                                                                                      \
     AVX512_BF16 static inline void add_one_##V(pair_row r, ptrdiff_t pairs, const uint32_t *pack, __mmask16 last) {                        \
         __m512 a[V];                                                                                                                       \
@@ -97,45 +93,23 @@ typedef struct {
             _mm512_mask_storeu_ps(s.target + 16 * v, LANES(V), b[v]);                                                                     \
         }                                                                                                                                  \
     }                                                                                                                                      \
-    /* All rows of a tile whose `length` columns begin at d_input: pairs of rows while their targets do not overlap. */                    \
+    /* All rows of a tile whose `length` columns begin at d_input. */                                                                      \
     AVX512_BF16 static void add_rows_##V(const t2v_winners *w, ptrdiff_t pairs, ptrdiff_t length, const uint32_t *gradients,               \
                                          ptrdiff_t stride, const int32_t *at, const uint32_t *pack, float *d_input, t2v_ahead *ahead) {    \
         __mmask16 last = lanes(length - 16 * (V - 1));                                                                                     \
-        pair_row open = {0};                                                                                                               \
-        for (ptrdiff_t row = 0; row < w->rows; row++) {                                                                                    \
-            pair_row next = {gradients + row * stride, at + row * tile_pairs, d_input + input_of(w, row)};                                \
-            ahead_ask(ahead);                                                                                                              \
-            if (!open.target) {                                                                                                            \
-                open = next;                                                                                                               \
-            } else if (next.target - open.target >= length || open.target - next.target >= length) {                                      \
-                add_two_##V(open, next, pairs, pack, last);                                                                               \
-                open.target = 0;                                                                                                           \
-            } else {                                                                                                                       \
-                add_one_##V(open, pairs, pack, last);                                                                                     \
-                open = next;                                                                                                               \
-            }                                                                                                                              \
-        }                                                                                                                                  \
-        if (open.target) add_one_##V(open, pairs, pack, last);                                                                            \
+        PAIR_ROWS(                                                                                                                         \
+            pair_row, ((pair_row){gradients + row * stride, at + row * tile_pairs, d_input + input_of(w, row)}),                           \
+            add_two_##V(open, next, pairs, pack, last), add_one_##V(open, pairs, pack, last));                                             \
     }
-#define FOR_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)
 FOR_TILES(DEFINE_ADD)
 typedef void (*add_rows_function)(const t2v_winners *, ptrdiff_t, ptrdiff_t, const uint32_t *, ptrdiff_t, const int32_t *, const uint32_t *,
                                   float *, t2v_ahead *);
 #define ADD_ROWS_NAME(V) add_rows_##V,
 static const add_rows_function add_rows[] = {0, FOR_TILES(ADD_ROWS_NAME)};
 
-// The weights of a tile, to be asked for.
-static void ask_for_tile(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column, t2v_ahead *ahead) {
-    ahead->count = ahead->next = 0;
-    if (column >= w->inputs) {
-        first += count;
-        column = 0;
-    }
-    ptrdiff_t length = w->inputs - column < tile_columns ? w->inputs - column : tile_columns;
-    for (ptrdiff_t p = 0; p < w->pieces; p++)
-        for (ptrdiff_t o = first; o < first + count && o < w->outputs; o++)
-            ahead_add(ahead, weights + (p * w->outputs + o) * w->weight_stride + column, length);
-    ahead_spread(ahead, w->rows);
+// Columns of the tile that begins at `column`.
+static ptrdiff_t tile_length(const t2v_winners *w, ptrdiff_t column) {
+    return w->inputs - column < tile_columns ? w->inputs - column : tile_columns;
 }
 
 // Where the weights of a row's pairs begin in a packed tile: ((pair * P + piece of the first) * P + piece of the second) * 96.
@@ -168,9 +142,9 @@ AVX512_BF16 void t2v_winners_input_gradient_bf16(const t2v_winners *w, const flo
         ptrdiff_t count = w->outputs - first < 2 * per_tile ? w->outputs - first : 2 * per_tile, pairs = (count + 1) / 2;
         place_pairs(w, first, count, at);
         for (ptrdiff_t column = 0; column < w->inputs; column += tile_columns) {
-            ptrdiff_t length = w->inputs - column < tile_columns ? w->inputs - column : tile_columns;
+            ptrdiff_t length = tile_length(w, column), next = column + length < w->inputs ? column + length : 0;
             pack_pairs(w, weights + column, first, pairs, length, second, pack);
-            ask_for_tile(w, weights, first, count, column + tile_columns, &ahead);
+            ask_for_weights(w, weights, next ? first : first + count, count, next, tile_length(w, next), &ahead);
             add_rows[(length + 15) / 16](
                 w, pairs, length, (const uint32_t *)(gradients + first), stride / 2, at, pack, d_input + column, &ahead);
         }

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy
 import spacy
+from probe import cosine, score
 from spacy._ml import Tok2Vec, flatten
 from spacy.tokens import Doc
 from srsly.msgpack._unpacker import unpackb
 from thinc.api import chain
 
-HIDDEN, PENALTIES = 0.15, (10.0, 100.0, 1000.0, 10000.0, 100000.0)
+HIDDEN = 0.15
 
 
 def hide(nlp, texts, seed, lexeme_norms):
@@ -80,28 +81,6 @@ def outputs(model, hidden):
     return numpy.vstack(found).astype("f8")
 
 
-def ridge(inputs, targets, penalty):
-    """Weights and intercept of a ridge regression; inputs are standardized, the intercept is free."""
-    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-8
-    x, centre = (inputs - mean) / scale, targets.mean(axis=0)
-    weights = numpy.linalg.solve(x.T @ x + penalty * numpy.eye(x.shape[1]), x.T @ (targets - centre))
-    return lambda new: (new - mean) / scale @ weights + centre
-
-
-def cosine(predicted, true):
-    norms = numpy.linalg.norm(predicted, axis=1) * numpy.linalg.norm(true, axis=1)
-    return float(((predicted * true).sum(axis=1) / numpy.maximum(norms, 1e-12)).mean())
-
-
-def score(model, hidden, table):
-    inputs, targets = outputs(model, hidden), table[numpy.concatenate([rows for _, _, rows in hidden])].astype("f8")
-    counts = numpy.cumsum([len(rows) for _, _, rows in hidden])
-    half, fifth = counts[len(hidden) // 2 - 1], counts[len(hidden) * 2 // 5 - 1]
-    choices = [(cosine(ridge(inputs[:fifth], targets[:fifth], p)(inputs[fifth:half]), targets[fifth:half]), p) for p in PENALTIES]
-    penalty = max(choices)[1]
-    return cosine(ridge(inputs[:half], targets[:half], penalty)(inputs[half:]), targets[half:]), penalty, counts[-1] - half
-
-
 def baseline(folder, vectors, texts, documents, epochs):
     """The last file of `spacy pretrain -bs 12`, made where it is not there yet."""
     last = folder / ("model%d.bin" % (epochs - 1))
@@ -148,7 +127,9 @@ def main():
         else:
             # thinc draws a layer's weights when its sizes are known; the first batch settles them.
             model.begin_training([nlp.make_doc("Give it a doc to infer shapes")])
-        result, penalty, scored = score(model, hidden, table)
+        targets = table[numpy.concatenate([rows for _, _, rows in hidden])].astype("f8")
+        ends = numpy.cumsum([len(rows) for _, _, rows in hidden])
+        result, penalty, scored = score(outputs(model, hidden), targets, cosine, ends)
         print("%-24s %7.4f %9g %8d" % (label, result, penalty, scored), flush=True)
 
 

@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 
 import numpy
+from probe import cosine, score
 from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "Tests/GoldenTests/reference/job_small.cfg"
 HIDDEN, BYTES, TOLERANCE = 0.15, 4, 0.005
-PENALTIES = (10.0, 100.0, 1000.0, 10000.0, 100000.0)
 MODEL = "components.tok2vec.model"
 OBJECTIVES = {
     "characters": {"@architectures": "spacy.PretrainCharacters.v1", "maxout_pieces": 3, "hidden_size": 300, "n_characters": BYTES},
@@ -80,27 +80,9 @@ def outputs(layer, hidden):
     return numpy.vstack(found).astype("f8")
 
 
-def ridge(inputs, targets, penalty):
-    mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-8
-    x, centre = (inputs - mean) / scale, targets.mean(axis=0)
-    weights = numpy.linalg.solve(x.T @ x + penalty * numpy.eye(x.shape[1]), x.T @ (targets - centre))
-    return lambda new: (new - mean) / scale @ weights + centre
-
-
-def cosine(predicted, true):
-    norms = numpy.linalg.norm(predicted, axis=1) * numpy.linalg.norm(true, axis=1)
-    return float(((predicted * true).sum(axis=1) / numpy.maximum(norms, 1e-12)).mean())
-
-
 def right_bytes(predicted, true):
     shape = (len(predicted), BYTES, 256)
     return float((predicted.reshape(shape).argmax(axis=2) == true.reshape(shape).argmax(axis=2)).mean())
-
-
-def score(inputs, targets, measure, ends):
-    half, fifth = ends[len(ends) // 2 - 1], ends[len(ends) * 2 // 5 - 1]
-    choices = [(measure(ridge(inputs[:fifth], targets[:fifth], p)(inputs[fifth:half]), targets[fifth:half]), p) for p in PENALTIES]
-    return measure(ridge(inputs[:half], targets[:half], max(choices)[1])(inputs[half:]), targets[half:])
 
 
 def scores(folder, path, given, texts):
@@ -118,7 +100,8 @@ def scores(folder, path, given, texts):
     ids = Doc(nlp.vocab, words=words).to_utf8_array(nr_char=BYTES).astype(int)
     bytes_ = (ids[:, :, None] == numpy.arange(256)).reshape(len(words), -1).astype("f8")
     inputs = outputs(layer, hidden)
-    return score(inputs, vectors, cosine, ends), score(inputs, bytes_, right_bytes, ends), len(words) - ends[len(ends) // 2 - 1]
+    (words_told, _, scored), (bytes_told, _, _) = score(inputs, vectors, cosine, ends), score(inputs, bytes_, right_bytes, ends)
+    return words_told, bytes_told, scored
 
 
 def main():

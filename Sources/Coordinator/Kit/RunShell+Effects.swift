@@ -181,8 +181,8 @@ extension RunShell {
 
     // MARK: Plan
 
-    /// A prepared shard that lies in the cache, as it is in the plan.
-    func openShard(_ index: Int) throws -> PreparedShard {
+    /// A prepared shard that lies in the cache, and what the plan says of it.
+    func openShard(_ index: Int) throws -> (shard: PreparedShard, size: UInt64, digest: ShardDigest) {
         let key = setup.keys[index]
         guard let entry = entries[UInt32(index)],
             let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
@@ -190,7 +190,7 @@ extension RunShell {
         else {
             throw StoppedEarly(InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
         }
-        return shard
+        return (shard, entry.size, entry.digest)
     }
 
     private func makePlan(_ events: inout [CoordinatorStateMachine.Event]) throws {
@@ -199,10 +199,9 @@ extension RunShell {
             lanes: settings.lanes, wordsPerUpdate: settings.batchSize, shuffles: setup.job?.training.shuffle ?? true,
             heldOut: try chooseHeldOut())
         for (index, key) in setup.keys.enumerated() {
-            let shard = try openShard(index)
-            guard let entry = entries[UInt32(index)] else { continue }
+            let entry = try openShard(index)
             builder.add(
-                shard, lane: setup.laneOfShard[index], firstLine: setup.index.shards[index].firstLine, key: key, size: entry.size,
+                entry.shard, lane: setup.laneOfShard[index], firstLine: setup.index.shards[index].firstLine, key: key, size: entry.size,
                 digest: entry.digest)
         }
         let documents = builder.documents

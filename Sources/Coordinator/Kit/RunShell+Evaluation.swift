@@ -20,7 +20,7 @@ extension RunShell {
     func chooseHeldOut() throws -> HeldOutDocuments {
         guard let fraction = setup.options.heldOut else { return HeldOutDocuments() }
         var chooser = HeldOutChooser(fraction: fraction)
-        for index in setup.keys.indices { chooser.add(try openShard(index), shard: index) }
+        for index in setup.keys.indices { chooser.add(try openShard(index).shard, shard: index) }
         guard let chosen = chooser.choose() else {
             throw InputError(
                 "no document can be held out: nothing would be left to train on", at: setup.options.textsLoc,

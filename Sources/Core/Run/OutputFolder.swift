@@ -105,7 +105,6 @@ package final class OutputFolder: @unchecked Sendable {
     package static func modelName(epoch: Int) -> String { Name.model(epoch, temporary: false) }
     /// Relative to the folder.
     package func checkpointName(update: Int) -> String { "\(Name.checkpoints)/\(CheckpointStore.name(update: update))" }
-    package func modelPath(epoch: Int, temporary: Bool = false) -> String { full(Name.model(epoch, temporary: temporary)) }
     /// Options of the run, as it was last carried out.
     package var runPath: String { full(contents == .earlierLayout ? "config.json" : Name.run) }
 

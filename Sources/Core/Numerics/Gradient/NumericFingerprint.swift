@@ -5,20 +5,13 @@ import Base
 ///
 /// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words are hashed: small matrix products
 /// alone miss differences between kernels, because a row's bits depend on the number of rows.
-package struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible {
+package struct NumericFingerprint: Sendable, Equatable {
     /// Hash over the bits of all gradients and losses.
     package let hash: UInt64
     /// OpenBLAS's kernel family.
     package let coreName: String
     /// OpenBLAS's version and build options.
     package let configuration: String
-
-    /// One that another host sent.
-    package init(hash: UInt64, coreName: String, configuration: String) {
-        self.hash = hash
-        self.coreName = coreName
-        self.configuration = configuration
-    }
 
     /// This host's hashes for every arithmetic that its CPU can do.
     package static func all() -> Fingerprints {
@@ -57,7 +50,4 @@ package struct NumericFingerprint: Sendable, Equatable, CustomStringConvertible 
         }
         return NumericFingerprint(hash: hash, coreName: MatrixMultiply.coreName, configuration: MatrixMultiply.configuration)
     }
-
-    /// One line for messages.
-    package var description: String { String(hash, radix: 16) + " \(coreName) \(configuration)" }
 }

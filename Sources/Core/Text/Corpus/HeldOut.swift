@@ -17,8 +17,15 @@ package struct HeldOutDocuments: Codable, Equatable, Sendable {
 
     package var count: Int { parts.reduce(0) { $0 + $1.documents.count } }
 
-    /// The documents of a shard.
-    package func documents(ofShard shard: Int) -> [UInt32] { parts.first { $0.shard == shard }?.documents ?? [] }
+    /// The documents of a shard; parts are in the order of the shards.
+    package func documents(ofShard shard: Int) -> [UInt32] {
+        var (low, high) = (0, parts.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if parts[middle].shard < shard { low = middle + 1 } else { high = middle }
+        }
+        return low < parts.count && parts[low].shard == shard ? parts[low].documents : []
+    }
 
     /// Whether every shard is one of so many, once and in order, and the documents of each ascend.
     package func isSound(shards: Int) -> Bool {
