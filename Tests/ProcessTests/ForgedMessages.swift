@@ -96,7 +96,7 @@ extension Figures {
             node: TreeNode(lane: Int(order.lanes.first ?? 0)), selected: 3, words: 9, losses: [1], hash: 0)
         // Too short for any gradient; its hash is right unless it is a lie too.
         var payload: [UInt8]? = bytes(pick([0, 8, 100, 3_000]))
-        c.hash = payload?.withUnsafeBytes { Digest64.hash($0) } ?? 0
+        c.hash = payload?.withUnsafeBytes { Digest64.hash(blocks: $0) } ?? 0
         for _ in 0..<below(3) {
             switch below(11) {
             case 0: c.run = u64()

@@ -6,7 +6,7 @@ import Transport
 
 /// Time of one update's way from the lanes' gradients to the next parameters, without the wire: two workers, each with half of the lanes.
 package struct UpdatePathProfile: Sendable {
-    /// Of one worker: sum its lanes along the tree, encode, hash.
+    /// Of one worker: the last additions of its lanes, encoding, hash. What is added as lanes finish is part of the step's profile.
     package var contributionSeconds: Double
     /// Bytes of its payload.
     package var contributionBytes: Int
@@ -26,27 +26,28 @@ package struct UpdatePathProfile: Sendable {
         let builder = MicroBatchBuilder(
             spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord, vectorRows: CannedCorpus.vectorRows)
         let batch = MicroBatch()
-        let gradients = (0..<settings.lanes).map { _ in GradientBuffer(coding: coding) }
-        for (lane, gradient) in gradients.enumerated() {
-            builder.build(Array(canned.documents(words: wordsPerLane + 375).dropFirst(4)), epoch: UInt64(lane), update: 0, into: batch)
-            _ = engine.gradient(of: batch, parameters: training.buffers.parameters, into: gradient)
-        }
         let tree = ReductionTree(lanes: settings.lanes)
         let (left, right) = tree.children(of: tree.root)
+        let pool = GradientPool(coding: coding)
+        let sums = LaneSums(tree: tree, pool: pool)
+        sums.expect([left, right].compactMap { $0 })
+        for lane in 0..<settings.lanes {
+            let gradient = pool.take()
+            builder.build(Array(canned.documents(words: wordsPerLane + 375).dropFirst(4)), epoch: UInt64(lane), update: 0, into: batch)
+            _ = engine.gradient(of: batch, parameters: training.buffers.parameters, into: gradient)
+            sums.add(lane: lane, batch.selectedCount > 0 ? gradient : nil)
+        }
         var nodes: [(node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)] = []
         var contributionTimes: [Double] = []
         var bytes = 0
         for node in [left, right].compactMap({ $0 }) {
-            let sum = GradientSum(coding, tree, node) { node in
-                node.level > 0 ? .children : .value(gradients[Int(node.index)].view)
-            }
-            guard let sum else { continue }
+            guard case .sum(let sum) = sums.sum(of: node) else { continue }
             let buffer = MessageBuffer(byteCount: coding.maximumBytes)
             for _ in 0..<updates {
                 contributionTimes.append(
                     seconds {
                         bytes = sum.encode(into: buffer.bytes)
-                        blackHole(Digest64.hash(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
+                        blackHole(Digest64.hash(blocks: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
                     })
             }
             let contribution = Contribution(
@@ -66,6 +67,7 @@ package struct UpdatePathProfile: Sendable {
                 })
             if let failure { throw InputError("\(failure)", at: "profile", remedy: "") }
         }
+        withExtendedLifetime(sums) {}
         blackHole(broadcast.hash)
         return UpdatePathProfile(
             contributionSeconds: median(contributionTimes), contributionBytes: bytes, stepSeconds: median(stepTimes),
@@ -88,7 +90,7 @@ package struct UpdatePathProfile: Sendable {
     package var description: String {
         func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e3).fixed(2)) ms" }
         return """
-            worker, per update: sum of its lanes, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB
+            worker, per update: last sum of its lanes, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB
             coordinator, per update: 2 contributions added, clip, Adam, averages, next broadcast and hash \(milliseconds(stepSeconds)), \
             \(parameterCount) parameters
             """

@@ -5,38 +5,43 @@ import Transport
 /// Places for the payloads of one update's contributions in memory shared with the coordinator.
 ///
 /// The coordinator reads a payload after it has come and before it opens the next update. So a place is written once in an update; a node
-/// that
-/// is sent again is the same place again.
+/// that is sent again is the same place again.
 final class ContributionMemory {
-    struct Place {
-        let reference: SharedReference
-        /// Of the payload's bytes.
-        let hash: UInt64
+    /// Room for a payload that is being written.
+    struct Room {
+        fileprivate let offset: Int
+        fileprivate let update: UInt64
+        let bytes: UnsafeMutableRawBufferPointer
     }
 
     private let memory: SharedMemory
     private var update: UInt64?
     private var used = 0
-    private var places: [TreeNode: Place] = [:]
+    /// Rooms that are being written.
+    private var open = 0
 
     init(_ memory: SharedMemory) { self.memory = memory }
 
-    /// Where the node's payload is, if it was written in this update.
-    func place(of node: TreeNode, update: UInt64) -> Place? { self.update == update ? places[node] : nil }
+    /// Room for a payload of at most so many bytes.
+    /// - Returns: nil when there is none, or when one of another update is still being written.
+    func room(update: UInt64, byteCount: Int) -> Room? {
+        if let present = self.update, update < present { return nil }
+        if self.update != update {
+            guard open == 0 else { return nil }
+            (self.update, used) = (update, 0)
+        }
+        guard used + byteCount <= memory.bytes.count else { return nil }
+        let target = UnsafeMutableRawBufferPointer(rebasing: memory.bytes[used..<used + byteCount])
+        defer { used += (byteCount + 63) / 64 * 64 }
+        open += 1
+        return Room(offset: used, update: update, bytes: target)
+    }
 
-    /// Writes a payload.
-    /// - Parameter encode: fills the room it is given and returns the payload's length.
-    /// - Returns: nil when there is no room, or the update is over and its places are not to be touched.
-    func write(_ node: TreeNode, update: UInt64, room: Int, _ encode: (UnsafeMutableRawBufferPointer) -> Int) -> Place? {
-        if let open = self.update, update < open { return nil }
-        if self.update != update { (self.update, used, places) = (update, 0, [:]) }
-        guard used + room <= memory.bytes.count else { return nil }
-        let target = UnsafeMutableRawBufferPointer(rebasing: memory.bytes[used..<used + room])
-        let length = encode(target)
-        let hash = Digest64.hash(UnsafeRawBufferPointer(rebasing: target[..<length]))
-        let place = Place(reference: SharedReference(offset: UInt64(used), length: UInt64(length), stamp: update + 1), hash: hash)
-        places[node] = place
-        used += (length + 63) / 64 * 64
-        return place
+    /// The payload is written: so many bytes of the room.
+    func close(_ room: Room, byteCount: Int) -> SharedReference {
+        open -= 1
+        // The rest can be used again, if nothing lies behind it.
+        if update == room.update, used == room.offset + (room.bytes.count + 63) / 64 * 64 { used = room.offset + (byteCount + 63) / 64 * 64 }
+        return SharedReference(offset: UInt64(room.offset), length: UInt64(byteCount), stamp: room.update + 1)
     }
 }

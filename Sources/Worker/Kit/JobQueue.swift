@@ -6,19 +6,21 @@ import Protocol
 import Text
 import Transport
 
-/// Jobs by rank: gradients before preparation, preparation before work ahead of time.
+/// Jobs by rank: sums that others wait for before gradients, gradients before preparation, preparation before work ahead of time.
 final class JobQueue: @unchecked Sendable {
-    enum Rank: Int, CaseIterable { case gradient, prepare, ahead }
+    enum Rank: Int, CaseIterable { case sum, gradient, prepare, ahead }
 
     typealias Work = (ComputeThread) -> Void
 
     private let condition = ThreadLock()
-    private var queues = [[Work]](repeating: [], count: Rank.allCases.count)
+    private var queues = [[(cost: Int, work: Work)]](repeating: [], count: Rank.allCases.count)
     private var ended = false
 
-    func add(_ rank: Rank, _ work: @escaping Work) {
+    /// - Parameter cost: what costs more goes before what costs less; equals keep their order.
+    func add(_ rank: Rank, cost: Int = 0, _ work: @escaping Work) {
         condition.lock()
-        queues[rank.rawValue].append(work)
+        let place = queues[rank.rawValue].lastIndex { $0.cost >= cost }.map { $0 + 1 } ?? 0
+        queues[rank.rawValue].insert((cost, work), at: place)
         condition.signal()
         condition.unlock()
     }
@@ -35,7 +37,7 @@ final class JobQueue: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         while !ended {
-            if let rank = queues.firstIndex(where: { !$0.isEmpty }) { return queues[rank].removeFirst() }
+            if let rank = queues.firstIndex(where: { !$0.isEmpty }) { return queues[rank].removeFirst().work }
             condition.wait()
         }
         return nil

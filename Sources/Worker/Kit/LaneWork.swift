@@ -2,6 +2,7 @@
 import Base
 import Numerics
 import Protocol
+import Synchronization
 import Text
 import Transport
 
@@ -45,23 +46,21 @@ final class ReceivedParameters: @unchecked Sendable {
 final class LaneWork: @unchecked Sendable {
     let lane: UInt16
     private let lock = ThreadLock()
-    private let wantedLock = ThreadLock()
-    private var wanted: UInt64?
     private let reader: LaneReader
     private let heldOut: [DocumentView]
     private let batch = MicroBatch()
     /// (epoch, update in it) of what `batch` holds.
     private var batchIs: (epoch: UInt64, update: UInt64)?
-    let gradient: GradientBuffer
-    /// Some token of the last micro-batch was selected.
-    private(set) var hasGradient = false
+    private let words = Atomic<Int>(0)
 
-    init(lane: UInt16, reader: LaneReader, coding: GradientCoding) {
+    init(lane: UInt16, reader: LaneReader) {
         self.lane = lane
         self.reader = reader
         heldOut = reader.heldOut
-        gradient = GradientBuffer(coding: coding)
     }
+
+    /// Words of the micro-batch that was built last: what the next gradient costs, where that was built ahead.
+    var wordCount: Int { words.load(ordering: .relaxed) }
 
     /// Builds the micro-batch of an update: nothing in it depends on parameters.
     private func build(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
@@ -69,35 +68,24 @@ final class LaneWork: @unchecked Sendable {
         let documents = reader.documents(epoch: epoch, update: updateInEpoch)
         builder.build(documents, epoch: epoch, update: update, into: batch)
         batchIs = (epoch, updateInEpoch)
+        words.store(batch.wordCount, ordering: .relaxed)
     }
 
-    /// From now on gradients of this update are wanted: one of an older update that has not begun would overwrite them.
-    func want(_ update: UInt64) {
-        wantedLock.lock()
-        wanted = update
-        wantedLock.unlock()
-    }
-
-    private func isWanted(_ update: UInt64) -> Bool {
-        wantedLock.lock()
-        defer { wantedLock.unlock() }
-        return wanted == update
-    }
-
-    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when it is not wanted any more.
-    /// - Parameter sharesWeights: the calling thread computes other lanes of this update too.
+    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when the parameters are gone.
+    /// - Parameters:
+    ///   - sharesWeights: the calling thread computes other lanes of this update too.
+    ///   - gradient: is written if some token was selected.
     func compute(
-        _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool
+        _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,
+        into gradient: GradientBuffer
     ) -> WorkerStateMachine.LaneResult? {
         lock.lock()
         defer { lock.unlock() }
-        guard isWanted(order.update) else { return nil }
         build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
         let statistics = engine.gradient(
             of: batch, parameters: parameters.floats, version: sharesWeights ? order.update : nil, into: gradient)
         gradient.round()
         guard parameters.areWhole else { return nil }
-        hasGradient = statistics.selectedCount > 0
         return .init(
             selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
     }

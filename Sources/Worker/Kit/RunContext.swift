@@ -11,6 +11,7 @@ final class RunContext: @unchecked Sendable {
     let description: RunDescription
     let layout: ParameterLayout
     let coding: GradientCoding
+    let gradients: GradientPool
     let cache: PreparedCache
     /// Where the model's tokenizing files are: the coordinator's folder on its own host, else below the cache.
     let modelFolder: String
@@ -31,6 +32,7 @@ final class RunContext: @unchecked Sendable {
         schema = description.spec.schema
         layout = ParameterLayout(spec: description.spec)
         coding = GradientCoding(layout: layout, precision: description.settings.wirePrecision)
+        gradients = GradientPool(coding: coding)
         modelFolder = isLocal ? description.local?.vectorsModel ?? "" : "\(cache.folder)/models/\(description.modelDigest)"
     }
 

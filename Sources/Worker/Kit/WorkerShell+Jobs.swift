@@ -204,7 +204,7 @@ extension WorkerShell {
                 return
             }
             let needed = run.isLocal ? [] : run.neededRows(sources.map(\.shard), plan)
-            let work = LaneWork(lane: lane, reader: reader, coding: run.coding)
+            let work = LaneWork(lane: lane, reader: reader)
             post { self?.opened(work, needed) }
         }
     }

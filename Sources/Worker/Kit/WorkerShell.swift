@@ -52,9 +52,9 @@ package final class WorkerShell {
     private let context: ZMQContext
     private let options: WorkerOptions
     private let logger: Logger
-    private let inbox: EventInbox
+    let inbox: EventInbox
     let queue = JobQueue()
-    private var threads: [ComputeThread] = []
+    private(set) var threads: [ComputeThread] = []
     private let signals: SignalWatcher
     private var machine: WorkerStateMachine
     var buffers: [BufferID: any PayloadBytes] = [:]
@@ -63,19 +63,22 @@ package final class WorkerShell {
     var run: RunContext?
     var generation = 0
     /// Counts welcomes: work that was begun before the last one reports nothing.
-    private var membership = 0
+    private(set) var membership = 0
     var lanes: [UInt16: LaneWork] = [:]
     var parameters: ReceivedParameters?
+    /// The sums of the last update that was ordered, and of the one before if lanes of it are still being computed.
+    var update: OpenUpdate?
+    var lateUpdate: OpenUpdate?
     /// Keys of shards that were prepared or looked up here.
     var preparedKeys: [UInt32: CacheKey] = [:]
     /// Vector rows that were asked for, with the lane that waits for them.
     var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
     /// Payloads that go by messages.
-    private var pool = MessageBufferPool(byteCount: 0)
+    var pool = MessageBufferPool(byteCount: 0)
     /// Memory shared with the coordinator that started this worker.
     private let parameterMemory: SharedMemory?
-    private let contributionMemory: ContributionMemory?
+    let contributionMemory: ContributionMemory?
     /// What waits for a connection: beyond the limit only the newest messages are kept.
     private static let (outboxLimit, outboxRest) = (64, 16)
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
@@ -298,6 +301,7 @@ package final class WorkerShell {
         case .finished, .paused:
             say(.info, "\(reason); waiting for \(departure == .paused ? "the coordinator to come back" : "another run")")
             run = nil
+            (update, lateUpdate) = (nil, nil)
             lanes = [:]
         }
     }
@@ -306,7 +310,7 @@ package final class WorkerShell {
         blobs.removeAll()
         membership += 1
         lanes = [:]
-        parameters = nil
+        (parameters, update, lateUpdate) = (nil, nil, nil)
         rowLists = [:]
         queue.drop(.gradient)
         queue.drop(.prepare)
@@ -362,73 +366,6 @@ package final class WorkerShell {
             parameters = ReceivedParameters(round: round, bytes: message, coding: coding, shared: nil)
         }
         if parameters == nil { say(.error, "the parameters of update \(round.update) do not fit this model's layout") }
-    }
-
-    private func compute(_ order: Order, _ lane: UInt16) {
-        guard let work = lanes[lane], let parameters, parameters.round == order.round, let run, let plan = run.plan else { return }
-        if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
-        work.want(order.update)
-        let (generation, post, queue, update) = (generation, poster(), queue, order.update)
-        let sharesWeights = lanes.count > threads.count
-        queue.add(.gradient) { [weak self] thread in
-            guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
-            guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights) else { return }
-            // A lane that was closed meanwhile has lost its gradient.
-            post { self?.lanes[lane] === work ? .computed(order.round, lane: lane, result) : nil }
-            let next = order.updateInEpoch + 1
-            let wraps = next >= plan.updates.updatesPerEpoch
-            queue.add(.ahead) { thread in
-                guard let (_, builder) = thread.ready(for: run, plan, generation) else { return }
-                work.buildAhead(
-                    epoch: UInt64(order.epoch) + (wraps ? 1 : 0), updateInEpoch: wraps ? 0 : next, update: update + 1, builder)
-            }
-        }
-    }
-
-    private func score(
-        _ round: Round, _ lane: UInt16, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
-    ) {
-        let (generation, post) = (generation, poster())
-        queue.add(.gradient) { [weak self] thread in
-            guard let evaluator = thread.evaluator(for: run, plan, generation), let result = work.score(parameters, evaluator) else {
-                return
-            }
-            post { self?.lanes[lane] === work ? .computed(round, lane: lane, result) : nil }
-        }
-    }
-
-    /// Sums the lanes below the node along the tree, encodes the sum and sends it, or says where it lies.
-    private func contribute(_ contribution: Contribution) {
-        guard let run else { return }
-        guard contribution.purpose == .train else { return post(.contribution(contribution)) }
-        var contribution = contribution
-        let (node, update) = (contribution.node, contribution.update)
-        if let place = contributionMemory?.place(of: node, update: update) {
-            contribution.hash = place.hash
-            post(.contribution(contribution), payload: try? ZMQMessage(place.reference.encoded()))
-            return
-        }
-        let tree = ReductionTree(lanes: run.description.settings.lanes)
-        // A lane without a selected token is absent: its losses say so no less than its zeros.
-        let sum = GradientSum(run.coding, tree, node) { node in
-            guard node.level == 0 else { return .children }
-            guard let work = lanes[node.index], work.hasGradient else { return .absent }
-            return .value(work.gradient.view)
-        }
-        guard contribution.selected > 0, let sum else {
-            post(.contribution(contribution))
-            return
-        }
-        if let place = contributionMemory?.write(node, update: update, room: run.coding.maximumBytes, sum.encode) {
-            contribution.hash = place.hash
-            post(.contribution(contribution), payload: try? ZMQMessage(place.reference.encoded()))
-            return
-        }
-        let buffer = pool.next()
-        let length = sum.encode(into: buffer.bytes)
-        let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<length])
-        contribution.hash = Digest64.hash(bytes)
-        post(.contribution(contribution), payload: ZMQMessage(sharing: bytes, ownedBy: buffer))
     }
 
     func serve(_ request: FetchRequest) {

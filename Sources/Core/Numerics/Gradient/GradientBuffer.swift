@@ -22,7 +22,7 @@ package final class GradientBuffer: @unchecked Sendable {
         bitmap.deallocate()
     }
 
-    /// Valid until the next gradient is computed into this buffer.
+    /// Valid until this buffer is written again.
     package var view: GradientView { coding.view(dense: floats, bitmap: bitmap) }
 
     /// Zeroes the rows of the last micro-batch.
@@ -48,6 +48,9 @@ package final class GradientBuffer: @unchecked Sendable {
             }
         }
     }
+
+    /// Notes that these rows of the tables got something.
+    func touch(rows: [UInt64]) { for (word, bits) in rows.enumerated() { bitmap[word] |= bits } }
 
     /// Notes that a row of the tables gets something.
     @inline(__always)

@@ -21,6 +21,7 @@ package enum StepKernel: String, CaseIterable, Sendable {
     case headBackward = "head backward"
     case headRows = "head rows"
     case loss = "loss"
+    case laneSums = "lane sums"
 }
 
 /// Sums of a profile.

@@ -59,17 +59,21 @@ package struct StepProfile: Sendable {
         let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors)
         let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
         let batch = MicroBatch()
-        let coding = GradientCoding(layout: layout)
-        let gradients = lanes.map { _ in GradientBuffer(coding: coding) }
+        let pool = GradientPool(coding: GradientCoding(layout: layout))
+        let tree = ReductionTree(lanes: lanes.count)
         func run(update: Int) -> (words: Int, needed: Double) {
             var (words, needed) = (0, 0.0)
+            let sums = LaneSums(tree: tree, pool: pool)
+            sums.expect([tree.root])
             for (lane, documents) in lanes.enumerated() {
                 engine.account.measure(.prepare, bytes: 0) {
                     builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
                 }
                 let version = lanes.count > 1 ? UInt64(update) : nil
-                words += engine.gradient(of: batch, parameters: state.parameters, version: version, into: gradients[lane]).wordCount
+                let gradient = pool.take()
+                words += engine.gradient(of: batch, parameters: state.parameters, version: version, into: gradient).wordCount
                 needed += engine.neededOperations(batch.content)
+                engine.account.measure(.laneSums, bytes: 0) { sums.add(lane: lane, batch.selectedCount > 0 ? gradient : nil) }
             }
             return (words, needed)
         }
@@ -79,9 +83,9 @@ package struct StepProfile: Sendable {
         let start = KernelAccount.now()
         var (words, needed) = (0, 0.0)
         for update in 1...updates {
-            let sums = run(update: update)
-            words += sums.words
-            needed += sums.needed
+            let figures = run(update: update)
+            words += figures.words
+            needed += figures.needed
         }
         let seconds = KernelAccount.now() - start
         let account = KernelAccount()

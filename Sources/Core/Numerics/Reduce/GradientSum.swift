@@ -25,11 +25,11 @@ package struct GradientView {
 
 /// Adds gradients along the tree, without touching rows that none of them has. The bits are those of the dense sum.
 package struct GradientSum {
-    private let coding: GradientCoding
+    let coding: GradientCoding
     private let program: TreeProgram
     private let views: [GradientView]
     /// Rows that at least one operand has.
-    private let union: [UInt64]
+    let union: [UInt64]
 
     /// - Returns: nil when everything below the node is absent.
     package init?(_ coding: GradientCoding, _ tree: ReductionTree, _ node: TreeNode, operand: (TreeNode) -> TreeOperand<GradientView>) {
@@ -46,14 +46,14 @@ package struct GradientSum {
         let tableCount = coding.rows * coding.width
         withScratch { scratch in
             let rows = min(range.lowerBound, tableCount) / coding.width..<min(range.upperBound, tableCount) / coding.width
-            forRows(rows, scratch) { row, isThere in
-                let target = out + row * coding.width
-                if isThere {
-                    run(coding.width, scratch, out: target)
-                } else {
-                    target.update(repeating: 0, count: coding.width)
-                }
+            var next = rows.lowerBound
+            func zero(upTo row: Int) { (out + next * coding.width).update(repeating: 0, count: (row - next) * coding.width) }
+            forRows(rows, scratch) { row in
+                zero(upTo: row)
+                run(coding.width, scratch, out: out + row * coding.width)
+                next = row + 1
             }
+            zero(upTo: rows.upperBound)
             forRest(max(range.lowerBound, tableCount) - tableCount..<max(range.upperBound, tableCount) - tableCount, scratch) {
                 run($1, scratch, out: out + tableCount + $0)
             }
@@ -61,31 +61,60 @@ package struct GradientSum {
     }
 
     /// Writes the payload of the sum (see `GradientCoding`) to `out`, which has room for `coding.maximumBytes` and is aligned to 8 bytes.
+    /// `PayloadEncoding` does the same on several threads.
     /// - Returns: the payload's length in bytes.
     package func encode(into out: UnsafeMutableRawBufferPointer) -> Int {
-        precondition(out.count >= coding.maximumBytes)
-        guard let base = out.baseAddress else { return 0 }
-        let bitmap = base.assumingMemoryBound(to: UInt64.self)
-        bitmap.update(repeating: 0, count: coding.bitmapWords)
-        var target = base + coding.bitmapBytes
+        let encoding = PayloadEncoding(self, into: out, parts: 1)
+        encoding.encode(part: 0)
+        return encoding.finish()
+    }
+
+    /// Writes those of the given rows that are not all +0.0 to `target`, one behind the other, and sets their bits.
+    /// - Returns: how many those are.
+    func encodeRows(_ range: Range<Int>, to target: UnsafeMutableRawPointer, bitmap: UnsafeMutablePointer<UInt64>) -> Int {
+        let bytesPerRow = coding.width * coding.precision.bytesPerFloat
+        var count = 0
         withScratch { scratch in
-            forRows(0..<coding.rows, scratch) { row, isThere in
-                guard isThere else { return }
+            forRows(range, scratch) { row in
                 // A row that is there may still be zero: a payload has one spelling.
-                guard !coding.isZero(encode(coding.width, scratch, to: target)) else { return }
+                guard !coding.isZero(encode(coding.width, scratch, to: target + count * bytesPerRow)) else { return }
                 bitmap[row >> 6] |= 1 << UInt64(row & 63)
-                target += coding.width * coding.precision.bytesPerFloat
+                count += 1
             }
-            forRest(0..<coding.restCount, scratch) { encode($1, scratch, to: target + $0 * coding.precision.bytesPerFloat) }
         }
-        return target + coding.restCount * coding.precision.bytesPerFloat - base
+        return count
+    }
+
+    /// Writes the given floats of those behind the tables to their places in `target`, which stands for all of these.
+    func encodeRest(_ range: Range<Int>, to target: UnsafeMutableRawPointer) {
+        withScratch { scratch in
+            forRest(range, scratch) { encode($1, scratch, to: target + $0 * coding.precision.bytesPerFloat) }
+        }
+    }
+
+    /// Writes the sum over its first operand, whose memory `buffer` is.
+    func write(overFirst buffer: GradientBuffer) {
+        withScratch { scratch in
+            forRows(0..<coding.rows, scratch) { runInPlace(coding.width, scratch, out: buffer.floats + $0 * coding.width) }
+            let rest = buffer.floats + coding.rows * coding.width
+            forRest(0..<coding.restCount, scratch) { runInPlace($1, scratch, out: rest + $0) }
+        }
+        buffer.touch(rows: union)
+    }
+
+    /// As `run`, where `out` is the first operand's memory.
+    @inline(__always)
+    private func runInPlace(_ length: Int, _ scratch: Scratch, out: MutableFloats) {
+        guard !program.readsFirstOperandFirst else { return run(length, scratch, out: out) }
+        run(length, scratch, out: scratch.sum)
+        out.update(from: scratch.sum, count: length)
     }
 
     /// Memory for one block of the sum.
     private struct Scratch {
         /// The operands' floats of the present block.
         let pointers: UnsafeMutablePointer<Floats>
-        /// Places of the stack machine, then one for each operand, then one for a sum; `stride` floats each.
+        /// Places of the stack machine, then one for each operand that has to be widened, then one for a sum; `stride` floats each.
         let floats: MutableFloats
         let stride: Int
         let depth: Int
@@ -116,34 +145,38 @@ package struct GradientSum {
         return Floats(scratch.sum)
     }
 
-    /// Calls `body` for each row, with the operands' pointers at the row: at zeros for those that have it not.
+    /// Calls `body` for each row that some operand has, with the operands' pointers at the row: at zeros for those that have it not.
     @inline(__always)
-    private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int, Bool) -> Void) {
+    private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int) -> Void) {
         let width = coding.width
         let zeros = [Float](repeating: 0, count: width)
         zeros.withUnsafeBufferPointer { zeros in
-            guard let zero = zeros.baseAddress else { return }
+            guard let zero = zeros.baseAddress, !rows.isEmpty else { return }
             var cursors = views.map { view in
                 view.rows + (view.packing == nil ? 0 : coding.rank(of: rows.lowerBound, in: view.bitmap) * width * view.bytesPerFloat)
             }
-            for row in rows {
-                let (word, bit) = (row >> 6, UInt64(1) << UInt64(row & 63))
-                guard union[word] & bit != 0 else {
-                    body(row, false)
-                    continue
-                }
-                for index in views.indices {
-                    if views[index].bitmap[word] & bit == 0 {
-                        scratch.pointers[index] = zero
-                    } else if views[index].packing != nil {
-                        scratch.pointers[index] = views[index].floats(
-                            at: cursors[index], count: width, room: scratch.room(ofOperand: index))
-                        cursors[index] += width * views[index].bytesPerFloat
-                    } else {
-                        scratch.pointers[index] = cursors[index].assumingMemoryBound(to: Float.self) + row * width
+            for word in rows.lowerBound >> 6...(rows.upperBound - 1) >> 6 {
+                // Most words are empty: few rows are touched.
+                var bits = union[word]
+                if word == rows.lowerBound >> 6 { bits &= ~0 << UInt64(rows.lowerBound & 63) }
+                while bits != 0 {
+                    let row = word << 6 + bits.trailingZeroBitCount
+                    guard row < rows.upperBound else { return }
+                    let bit = bits & ~(bits &- 1)
+                    bits ^= bit
+                    for index in views.indices {
+                        if views[index].bitmap[word] & bit == 0 {
+                            scratch.pointers[index] = zero
+                        } else if views[index].packing != nil {
+                            scratch.pointers[index] = views[index].floats(
+                                at: cursors[index], count: width, room: scratch.room(ofOperand: index))
+                            cursors[index] += width * views[index].bytesPerFloat
+                        } else {
+                            scratch.pointers[index] = cursors[index].assumingMemoryBound(to: Float.self) + row * width
+                        }
                     }
+                    body(row)
                 }
-                body(row, true)
             }
         }
     }
@@ -167,11 +200,12 @@ package struct GradientSum {
     private func withScratch(_ body: (Scratch) -> Void) {
         let stride = max(coding.precision == .bf16 ? TreeSum.halfBlock : TreeSum.block, coding.width)
         // Only halves need room: floats are added where they are.
-        let places = program.depth + (coding.precision == .bf16 ? views.count + 1 : 0)
+        let rooms = coding.precision == .bf16 ? views.count : 0
+        let places = program.depth + rooms + 1
         withUnsafeTemporaryAllocation(of: Floats.self, capacity: views.count) { pointers in
-            withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, stride * places)) { floats in
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: stride * places) { floats in
                 guard let pointers = pointers.baseAddress, let floats = floats.baseAddress else { return }
-                body(Scratch(pointers: pointers, floats: floats, stride: stride, depth: program.depth, operands: views.count))
+                body(Scratch(pointers: pointers, floats: floats, stride: stride, depth: program.depth, operands: rooms))
             }
         }
     }

@@ -34,6 +34,13 @@ struct TreeProgram {
     private(set) var instructions: [Instruction] = []
     /// Places on the stack beside the output.
     private(set) var depth = 0
+    /// Whether the first instruction uses up operand 0: then the output may lie where that is.
+    var readsFirstOperandFirst: Bool {
+        switch instructions.first {
+        case .load(0, level: 0), .pair(0, _, level: 0): true
+        default: false
+        }
+    }
 
     private indirect enum Step {
         case load(Int)

@@ -1,0 +1,137 @@
+// The lanes of one update on this host. In: gradients as they are finished, in any order. Out: sums of nodes, in the tree's order.
+import Base
+
+/// Gradients of one shape that are used again and again. Any thread may take and give.
+package final class GradientPool: @unchecked Sendable {
+    package let coding: GradientCoding
+    private let lock = ThreadLock()
+    private var free: [GradientBuffer] = []
+
+    package init(coding: GradientCoding) { self.coding = coding }
+
+    /// The one that was given back last: the caches may still hold it. It is overwritten by the next gradient.
+    package func take() -> GradientBuffer {
+        let buffer = lock.withLock { free.popLast() }
+        return buffer ?? GradientBuffer(coding: coding)
+    }
+
+    package func give(_ buffer: GradientBuffer) { lock.withLock { free.append(buffer) } }
+}
+
+/// Adds the gradients of one update as its lanes are finished, on the threads that finish them, so that few are in memory at a time and
+/// none waits for the last. A node's sum has the same bits whichever lanes came first: additions follow the tree.
+package final class LaneSums: @unchecked Sendable {
+    private enum Value {
+        /// No token of its lanes was selected.
+        case absent
+        case sum(GradientBuffer)
+    }
+
+    /// What can be said of a node.
+    package enum Finding {
+        /// No lane below it selected a token.
+        case empty
+        /// Valid as long as the sums.
+        case sum(GradientSum)
+        /// These lanes below it are not there: they were not computed, or are part of a larger node.
+        case missing([Int])
+    }
+
+    private let tree: ReductionTree
+    private let pool: GradientPool
+    private let lock = ThreadLock()
+    private var values: [TreeNode: Value] = [:]
+    private var targets: [TreeNode] = []
+    /// Levels of the tree that are added in one pass.
+    private let levels: UInt8
+
+    /// Gradients up to this size are added two by two: they are still in the cache. Larger ones go through memory, and a pass over eight
+    /// of them moves less than seven passes over two.
+    private static let cachedBytes = 8 << 20
+
+    package init(tree: ReductionTree, pool: GradientPool) {
+        (self.tree, self.pool) = (tree, pool)
+        levels = pool.coding.count * MemoryLayout<Float>.stride <= Self.cachedBytes ? 1 : 3
+    }
+
+    deinit { for case .sum(let buffer) in values.values { pool.give(buffer) } }
+
+    /// The nodes whose sums will be asked for. What lies below one may be added up; the node's own last addition is left to whoever asks,
+    /// since it can write the payload at the same time.
+    package func expect(_ nodes: [TreeNode]) { lock.withLock { targets = nodes } }
+
+    /// Takes a finished lane's gradient, and adds what it makes complete.
+    /// - Parameter gradient: from the pool; nil when the lane selected no token.
+    package func add(lane: Int, _ gradient: GradientBuffer?) {
+        lock.lock()
+        defer { lock.unlock() }
+        var node = TreeNode(lane: lane)
+        guard values[node] == nil else {
+            if let gradient { pool.give(gradient) }
+            return
+        }
+        values[node] = gradient.map(Value.sum) ?? .absent
+        while let parent = complete(above: node) {
+            let operands = take(parent)
+            lock.unlock()
+            let sum = merge(parent, operands)
+            lock.lock()
+            values[parent] = sum
+            node = parent
+        }
+    }
+
+    /// The next node above at which sums are made, if all its lanes are there and it lies below a node that will be asked for.
+    private func complete(above node: TreeNode) -> TreeNode? {
+        let level = (node.level / levels + 1) * levels
+        guard level < tree.root.level else { return nil }
+        let parent = TreeNode(level: level, index: node.index >> (level - node.level))
+        // A lane that is added a second time has its place in that sum already.
+        guard values[parent] == nil, targets.contains(where: { $0.level > level && parent.index >> ($0.level - level) == $0.index }),
+            tree.cover(parent, have: { values[$0] != nil }) != nil
+        else { return nil }
+        return parent
+    }
+
+    /// Takes out what covers a node that is complete.
+    private func take(_ node: TreeNode) -> [TreeNode: Value] {
+        let nodes = tree.cover(node, have: { values[$0] != nil }) ?? []
+        return Dictionary(uniqueKeysWithValues: nodes.compactMap { node in values.removeValue(forKey: node).map { (node, $0) } })
+    }
+
+    /// The sum of a node, in the buffer of its first operand.
+    private func merge(_ node: TreeNode, _ operands: [TreeNode: Value]) -> Value {
+        let buffers = operands.sorted { $0.key < $1.key }.compactMap { entry -> GradientBuffer? in
+            if case .sum(let buffer) = entry.value { buffer } else { nil }
+        }
+        guard let first = buffers.first else { return .absent }
+        guard buffers.count > 1, let sum = sum(node, operands) else { return .sum(first) }
+        sum.write(overFirst: first)
+        for buffer in buffers.dropFirst() { pool.give(buffer) }
+        return .sum(first)
+    }
+
+    private func sum(_ node: TreeNode, _ operands: [TreeNode: Value]) -> GradientSum? {
+        GradientSum(pool.coding, tree, node) { node in
+            switch operands[node] {
+            case .absent: .absent
+            case .sum(let buffer): .value(buffer.view)
+            case nil: .children
+            }
+        }
+    }
+
+    /// The sum of a node whose lanes have all been added.
+    package func sum(of node: TreeNode) -> Finding {
+        lock.lock()
+        defer { lock.unlock() }
+        guard tree.cover(node, have: { values[$0] != nil }) != nil else {
+            return .missing(tree.lanes(below: node).filter { lane in !isCovered(lane, within: node) })
+        }
+        return sum(node, values).map(Finding.sum) ?? .empty
+    }
+
+    private func isCovered(_ lane: Int, within node: TreeNode) -> Bool {
+        (0...node.level).contains { values[TreeNode(level: $0, index: UInt16(lane >> Int($0)))] != nil }
+    }
+}

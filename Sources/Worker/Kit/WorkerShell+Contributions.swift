@@ -1,0 +1,227 @@
+// Gradients and their sums. In: orders, nodes that the state machine wants sent. Out: jobs for the compute threads, contributions.
+import Base
+import Numerics
+import Protocol
+import Run
+import Synchronization
+import Transport
+
+/// The lanes of one update on this worker.
+final class OpenUpdate: @unchecked Sendable {
+    let round: Round
+    let sums: LaneSums
+    private let tree: ReductionTree
+    private(set) var order: Order?
+    /// Lanes that were begun and not finished.
+    var unfinished: Set<UInt16> = []
+    /// What was sent, to be sent again when it is asked for.
+    var sent: [TreeNode: (contribution: Contribution, payload: SentPayload)] = [:]
+    /// Nodes whose payloads are being written.
+    var underWay: Set<TreeNode> = []
+    /// Contributions whose lanes are being computed a second time.
+    var waiting: [TreeNode: Contribution] = [:]
+
+    init(_ round: Round, tree: ReductionTree, pool: GradientPool) {
+        (self.round, self.tree) = (round, tree)
+        sums = LaneSums(tree: tree, pool: pool)
+    }
+
+    /// What is sent together can be added early: all that nobody else holds too.
+    func expect(_ order: Order) {
+        guard self.order != order else { return }
+        self.order = order
+        let apart = Set(order.leaves)
+        sums.expect(tree.maximalNodes(covering: order.lanes.filter { !apart.contains($0) && Int($0) < tree.lanes }.map(Int.init)))
+    }
+}
+
+/// A payload that was sent: it stays until its update is over.
+enum SentPayload {
+    case none
+    case shared(SharedReference)
+    case bytes(UnsafeRawBufferPointer, MessageBuffer)
+
+    var message: ZMQMessage? {
+        switch self {
+        case .none: nil
+        case .shared(let reference): try? ZMQMessage(reference.encoded())
+        case .bytes(let bytes, let buffer): ZMQMessage(sharing: bytes, ownedBy: buffer)
+        }
+    }
+}
+
+/// One payload on its way through the compute threads: its parts are written, then hashed.
+private final class EncodingWork: @unchecked Sendable {
+    let encoding: PayloadEncoding
+    let update: OpenUpdate
+    let bytes: UnsafeMutableRawBufferPointer
+    private let open: Atomic<Int>
+    private(set) var length = 0
+    private var digests: [UInt64] = []
+
+    init(_ sum: GradientSum, of update: OpenUpdate, into bytes: UnsafeMutableRawBufferPointer, parts: Int) {
+        (self.update, self.bytes) = (update, bytes)
+        encoding = PayloadEncoding(sum, into: bytes, parts: parts)
+        open = Atomic(parts)
+    }
+
+    var payload: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[..<length]) }
+    var hash: UInt64 { Digest64.combine(digests) }
+
+    /// Runs both rounds of parts on the queue; `done` is called on the thread that finishes last.
+    func run(on queue: JobQueue, done: @escaping () -> Void) {
+        let parts = encoding.parts
+        for part in 0..<parts {
+            queue.add(.sum) { [self] _ in
+                encoding.encode(part: part)
+                guard open.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 else { return }
+                length = encoding.finish()
+                digests = [UInt64](repeating: 0, count: Digest64.blockCount(length))
+                open.store(parts, ordering: .releasing)
+                for part in 0..<parts { queue.add(.sum) { [self] _ in hash(part: part, of: parts, done) } }
+            }
+        }
+    }
+
+    private func hash(part: Int, of parts: Int, _ done: () -> Void) {
+        let count = digests.count
+        let own = (count * part / parts..<count * (part + 1) / parts).map { ($0, Digest64.hash(block: $0, of: payload)) }
+        lock.withLock { for (block, digest) in own { digests[block] = digest } }
+        if open.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { done() }
+    }
+
+    private let lock = ThreadLock()
+}
+
+extension WorkerShell {
+    /// The update of an order, or of a contribution that is late.
+    private func openUpdate(_ round: Round) -> OpenUpdate? {
+        if let update, update.round == round { return update }
+        if let lateUpdate, lateUpdate.round == round { return lateUpdate }
+        return nil
+    }
+
+    func compute(_ order: Order, _ lane: UInt16) {
+        guard let work = lanes[lane], let parameters, parameters.round == order.round, let run, let plan = run.plan else { return }
+        if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
+        let update = begin(order, run)
+        update.unfinished.insert(lane)
+        let (generation, post, queue, pool) = (generation, poster(), queue, run.gradients)
+        let sharesWeights = lanes.count > threads.count
+        // The longest first, so that the threads are done at about the same time. With many lanes a thread that is even does not matter, and
+        // neighbours should be finished together: they are added up.
+        let cost = threads.count > 1 && order.lanes.count <= 8 * threads.count ? work.wordCount : 0
+        queue.add(.gradient, cost: cost) { [weak self] thread in
+            guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
+            let gradient = pool.take()
+            guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient) else {
+                return pool.give(gradient)
+            }
+            if result.selected == 0 { pool.give(gradient) }
+            update.sums.add(lane: Int(lane), result.selected > 0 ? gradient : nil)
+            post {
+                update.unfinished.remove(lane)
+                // A lane that was closed meanwhile does not count; opened again it is ordered again.
+                guard let self, self.lanes[lane] === work else { return nil }
+                self.retry(update)
+                return .computed(order.round, lane: lane, result)
+            }
+            let next = order.updateInEpoch + 1
+            let wraps = next >= plan.updates.updatesPerEpoch
+            queue.add(.ahead) { thread in
+                guard let (_, builder) = thread.ready(for: run, plan, generation) else { return }
+                work.buildAhead(
+                    epoch: UInt64(order.epoch) + (wraps ? 1 : 0), updateInEpoch: wraps ? 0 : next, update: order.update + 1, builder)
+            }
+        }
+    }
+
+    /// The sums that the order's lanes go to.
+    private func begin(_ order: Order, _ run: RunContext) -> OpenUpdate {
+        if let update, update.round == order.round {
+            update.expect(order)
+            return update
+        }
+        // Only lanes that are still being computed can be asked for when their update is over.
+        lateUpdate = update.flatMap { $0.unfinished.isEmpty ? nil : $0 }
+        let made = OpenUpdate(order.round, tree: ReductionTree(lanes: run.description.settings.lanes), pool: run.gradients)
+        made.expect(order)
+        update = made
+        return made
+    }
+
+    private func score(
+        _ round: Round, _ lane: UInt16, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
+    ) {
+        let (generation, post) = (generation, poster())
+        queue.add(.gradient) { [weak self] thread in
+            guard let evaluator = thread.evaluator(for: run, plan, generation), let result = work.score(parameters, evaluator) else {
+                return
+            }
+            post { self?.lanes[lane] === work ? .computed(round, lane: lane, result) : nil }
+        }
+    }
+
+    /// Makes the last additions of a node, encodes the sum and sends it, or says where it lies.
+    func contribute(_ contribution: Contribution) {
+        guard let run else { return }
+        guard contribution.purpose == .train else { return post(.contribution(contribution)) }
+        guard let update = openUpdate(contribution.round) else { return }
+        let node = contribution.node
+        if update.underWay.contains(node) { return }
+        if let sent = update.sent[node] {
+            var contribution = contribution
+            contribution.hash = sent.contribution.hash
+            return post(.contribution(contribution), payload: sent.payload.message)
+        }
+        switch update.sums.sum(of: node) {
+        // A lane without a selected token is absent: its losses say so no less than its zeros.
+        case .empty: send(contribution, .none, of: update)
+        case .sum(let sum): encode(sum, contribution, of: update, run)
+        case .missing(let missing): computeAgain(missing, contribution, update)
+        }
+    }
+
+    /// What was added to another worker's share before it became one: its lanes' own gradients are gone.
+    private func computeAgain(_ missing: [Int], _ contribution: Contribution, _ update: OpenUpdate) {
+        guard let order = update.order, update === self.update else { return }
+        update.waiting[contribution.node] = contribution
+        for lane in missing.map(UInt16.init) where lanes[lane] != nil && !update.unfinished.contains(lane) { compute(order, lane) }
+    }
+
+    /// A lane was added: contributions that waited for it may be complete.
+    private func retry(_ update: OpenUpdate) {
+        guard !update.waiting.isEmpty else { return }
+        let waiting = update.waiting
+        update.waiting = [:]
+        for contribution in waiting.values.sorted(by: { $0.node < $1.node }) { contribute(contribution) }
+    }
+
+    private func encode(_ sum: GradientSum, _ contribution: Contribution, of update: OpenUpdate, _ run: RunContext) {
+        let room = contributionMemory?.room(update: contribution.update, byteCount: run.coding.maximumBytes)
+        let buffer = room == nil ? pool.next() : nil
+        guard let bytes = room?.bytes ?? buffer?.bytes else { return }
+        update.underWay.insert(contribution.node)
+        let work = EncodingWork(sum, of: update, into: bytes, parts: threads.count)
+        let (inbox, begun) = (inbox, membership)
+        work.run(on: queue) { [weak self] in
+            inbox.post {
+                guard let self else { return nil }
+                // Also when the run is another by now: the room is free again.
+                let reference = room.flatMap { self.contributionMemory?.close($0, byteCount: work.length) }
+                update.underWay.remove(contribution.node)
+                guard self.membership == begun else { return nil }
+                var contribution = contribution
+                contribution.hash = work.hash
+                let payload = reference.map(SentPayload.shared) ?? buffer.map { .bytes(work.payload, $0) } ?? .none
+                self.send(contribution, payload, of: update)
+                return nil
+            }
+        }
+    }
+
+    private func send(_ contribution: Contribution, _ payload: SentPayload, of update: OpenUpdate) {
+        update.sent[contribution.node] = (contribution, payload)
+        post(.contribution(contribution), payload: payload.message)
+    }
+}
