@@ -50,11 +50,11 @@ import Testing
     }
 
     @Test(arguments: [
-        Case(cores: 2, workers: nil, threads: nil, lanes: nil, expected: (2, 1, 4), note: "using 2 of 2 cores"),
+        Case(cores: 2, workers: nil, threads: nil, lanes: nil, expected: (1, 2, 4), note: "using 2 of 2 cores"),
         Case(cores: 1, workers: nil, threads: nil, lanes: nil, expected: (1, 1, 4), note: "using 1 of 1 core"),
-        Case(cores: 64, workers: nil, threads: nil, lanes: nil, words: 100_000, expected: (64, 1, 64), note: "using 64 of 64 cores"),
+        Case(cores: 64, workers: nil, threads: nil, lanes: nil, words: 100_000, expected: (1, 64, 128), note: "using 64 of 64 cores"),
         Case(
-            cores: 64, workers: nil, threads: nil, lanes: nil, expected: (46, 1, 46),
+            cores: 64, workers: nil, threads: nil, lanes: nil, expected: (1, 46, 46),
             note: "using 46 of 64 cores; larger updates (-bs 4096) would use more"),
         Case(cores: 8, workers: 8, threads: nil, lanes: nil, expected: (8, 1, 8), note: "using 8 of 8 cores"),
         Case(cores: 2, workers: 8, threads: nil, lanes: nil, expected: (8, 1, 8), note: "using 2 of 2 cores"),
@@ -62,18 +62,18 @@ import Testing
             cores: 64, workers: 4, threads: nil, lanes: nil, expected: (4, 1, 4),
             note: "using 4 of 64 cores; --lanes 64 --workers 64 would use more"),
         Case(
-            cores: 64, workers: nil, threads: nil, lanes: 4, expected: (4, 1, 4),
-            note: "using 4 of 64 cores; --lanes 64 --workers 64 would use more"),
+            cores: 64, workers: nil, threads: nil, lanes: 4, expected: (1, 4, 4),
+            note: "using 4 of 64 cores; --lanes 64 would use more"),
         Case(
-            cores: 64, workers: nil, threads: nil, lanes: 4, fixed: true, expected: (4, 1, 4),
+            cores: 64, workers: nil, threads: nil, lanes: 4, fixed: true, expected: (1, 4, 4),
             note: "using 4 of 64 cores; this run has 4 lanes, and no setting uses more"),
         Case(cores: 8, workers: 2, threads: nil, lanes: 8, expected: (2, 1, 8), note: "using 2 of 8 cores; --workers 8 would use more"),
-        Case(cores: 8, workers: nil, threads: 2, lanes: nil, expected: (4, 2, 8), note: "using 8 of 8 cores"),
+        Case(cores: 8, workers: nil, threads: 2, lanes: nil, expected: (4, 2, 16), note: "using 8 of 8 cores"),
         Case(
             cores: 8, workers: nil, threads: 64, lanes: 4, expected: (1, 4, 4),
             note: "using 4 of 8 cores; --lanes 8 --workers 2 would use more"),
         Case(
-            cores: 8, workers: nil, threads: nil, lanes: nil, words: 10, expected: (4, 1, 4),
+            cores: 8, workers: nil, threads: nil, lanes: nil, words: 10, expected: (1, 4, 4),
             note: "using 4 of 8 cores; larger updates (-bs 512) would use more"),
         Case(
             cores: 2, workers: 2, threads: nil, lanes: 1, expected: (1, 1, 1),

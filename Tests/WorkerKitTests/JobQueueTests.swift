@@ -23,6 +23,17 @@ struct JobQueueTests {
         #expect(log.lines == ["gradient 1", "gradient 2", "prepare", "ahead"])
     }
 
+    @Test func givesWhatCostsMoreFirst() throws {
+        let queue = JobQueue()
+        let log = Log()
+        for (cost, name) in [(5, "a"), (9, "b"), (5, "c"), (7, "d"), (0, "e")] { queue.add(.gradient, cost: cost) { _ in log.append(name) } }
+        queue.add(.sum) { _ in log.append("sum") }
+        let thread = try ComputeThread(queue: JobQueue(), name: "test")
+        defer { thread.queue.end() }
+        for _ in 0..<6 { queue.next()?(thread) }
+        #expect(log.lines == ["sum", "b", "d", "a", "c", "e"])
+    }
+
     @Test func dropsOneRankAndKeepsTheOthers() {
         let queue = JobQueue()
         queue.add(.gradient) { _ in }

@@ -8,6 +8,10 @@ package struct Placement: Sendable, Equatable {
     /// Lanes that a run has at least unless it is told otherwise.
     package static let fewestLanes = 4
 
+    /// Lanes for each thread of a worker: documents end where they end, so lanes of an update are uneven; with two, a thread that had a long
+    /// one takes a short one next (docs/scale.md). Lanes of single-threaded workers are dealt beforehand, and more would not help.
+    package static let lanesPerThread = 2
+
     package var workers: Int
     package var threads: Int
     package var lanes: Int
@@ -15,16 +19,18 @@ package struct Placement: Sendable, Equatable {
     package var notes: [String] = []
 
     /// - Parameters:
-    ///   - workers: as asked for; nil: as many as the cores and lanes allow.
-    ///   - threads: of a worker; nil: 1.
-    ///   - lanes: as asked for, or a resumed run's; nil: 4, or as many as there are local compute threads where an update feeds that many.
+    ///   - workers: as asked for; nil: as many as the cores and lanes allow, or with `threads` nil too, one: its threads take the lanes as
+    ///     they get free, and add them up, while lanes of workers are dealt beforehand.
+    ///   - threads: of a worker; nil: 1 where the number of workers is given, else one for each core.
+    ///   - lanes: as asked for, or a resumed run's; nil: 4, or two for each local compute thread (one where workers have one thread) where an
+    ///     update feeds that many.
     ///   - lanesAreFixed: the run was begun with them.
     ///   - batchSize: words of an update.
     package init(cores: Int, workers asked: Int?, threads askedThreads: Int?, lanes askedLanes: Int?, lanesAreFixed: Bool, batchSize: Int) {
         let fed = max(Self.fewestLanes, batchSize / Self.wordsPerLane)
-        threads = askedThreads ?? 1
+        threads = askedThreads ?? (asked == nil ? max(1, cores) : 1)
         let compute = max(0, asked ?? max(1, cores / max(1, threads))) * threads
-        lanes = askedLanes ?? min(max(Self.fewestLanes, compute), fed, ReductionTree.maximumLanes)
+        lanes = askedLanes ?? min(max(Self.fewestLanes, compute * (threads > 1 ? Self.lanesPerThread : 1)), fed, ReductionTree.maximumLanes)
         threads = max(1, min(threads, lanes))
         workers = asked ?? max(1, min(lanes, cores) / threads)
         let most = (lanes + threads - 1) / threads
@@ -42,7 +48,10 @@ package struct Placement: Sendable, Equatable {
             } else if lanesAreFixed {
                 line += "; this run has \(lanes) lanes, and no setting uses more"
             } else if askedLanes != nil || lanes < fed {
-                line += "; --lanes \(min(cores, ReductionTree.maximumLanes)) --workers \(max(1, cores / threads)) would use more"
+                line += "; --lanes \(min(cores, ReductionTree.maximumLanes))"
+                // Nobody asked for a number of workers or threads: there will be one for each core.
+                if asked != nil || askedThreads != nil { line += " --workers \(max(1, cores / threads))" }
+                line += " would use more"
             } else {
                 line += "; larger updates (-bs \(cores * Self.wordsPerLane)) would use more"
             }

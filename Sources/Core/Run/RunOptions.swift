@@ -38,6 +38,8 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var workers = 1
     /// Local workers as the user asked for them; nil: as many as fit the machine.
     package var askedWorkers: Int?
+    /// Threads of a local worker as the user asked for them.
+    package var askedThreads: Int?
     /// Lanes a local worker computes at a time.
     package var threads = 1
     package var bind: String?

@@ -27,8 +27,10 @@ package final class TrainingState {
     private var current: MessageBuffer?
     /// Digests of its blocks, where it travels as it is.
     private var digests: [UInt64]?
-    /// Layers are stepped by that many threads.
+    /// An update is applied by that many threads.
     private let threads: Int
+    /// Parts of the layers that one thread sums at a time.
+    private let slices: [(layer: Int, range: Range<Int>)]
 
     /// Updates done.
     package private(set) var update: UInt64 = 0
@@ -57,11 +59,23 @@ package final class TrainingState {
         let travelAsTheyAre = settings.wirePrecision == .float32
         pool = MessageBufferPool(byteCount: layout.count * 4, buffers: travelAsTheyAre ? places : [])
         halves = MessageBufferPool(byteCount: byteCount, buffers: travelAsTheyAre ? [] : places)
+        slices = Self.slices(optimizer.layers, width: coding.width)
         threads = layout.count < 1 << 17 ? 1 : ProcessInfo.processInfo.activeProcessorCount
         layout.initialize(buffers.parameters, seed: settings.seed)
     }
 
     deinit { gradient.deallocate() }
+
+    /// Parts of half a megabyte or so, each of whole table rows and of whole blocks of a norm, from the layer's first float on.
+    private static func slices(_ layers: [Range<Int>], width: Int) -> [(layer: Int, range: Range<Int>)] {
+        var (unit, rest) = (AdamOptimizer.normBlock, width)
+        while rest != 0 { (unit, rest) = (rest, unit % rest) }
+        let step = AdamOptimizer.normBlock / unit * width
+        let length = max(1, (1 << 17) / step) * step
+        return layers.enumerated().flatMap { layer, range in
+            stride(from: range.lowerBound, to: range.upperBound, by: length).map { (layer, $0..<min($0 + length, range.upperBound)) }
+        }
+    }
 
     /// The descriptor of the memory that holds the parameters, for workers on this host.
     package var sharedDescriptor: Int32? { shared?.memory.descriptor }
@@ -194,15 +208,18 @@ package final class TrainingState {
         let tree = ReductionTree(lanes: settings.lanes)
         let sum = GradientSum(coding, tree, tree.root) { found[$0] ?? .children }
         let step = optimizer.begin(buffers, words: nodes.reduce(0) { $0 &+ $1.contribution.words })
-        let norms = inParallel(optimizer.layers.count) { [self] layer in
-            let range = optimizer.layers[layer]
+        let squares = inParallel(slices.count) { [self] slice in
+            let range = slices[slice].range
             if let sum {
                 sum.write(range, to: gradient)
             } else {
                 (gradient + range.lowerBound).update(repeating: 0, count: range.count)
             }
-            return optimizer.norm(step, layer: layer, gradient: gradient, state: buffers)
+            return optimizer.squares(step, range, gradient: gradient, state: buffers)
         }
+        var ofLayer = [[Double]](repeating: [], count: optimizer.layers.count)
+        for (slice, squares) in zip(slices, squares) { ofLayer[slice.layer] += squares }
+        let norms = ofLayer.map(optimizer.norm)
         // Before anything is written: else the next checkpoints hold what no smaller learning rate can mend.
         guard norms.allSatisfy(\.isFinite), nodes.allSatisfy({ $0.contribution.losses.allSatisfy { Double(bitPattern: $0).isFinite } })
         else { throw .notFinite(nodes: nodes.filter { !isFinite($0) }.map(\.node)) }

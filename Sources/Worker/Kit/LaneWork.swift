@@ -44,7 +44,7 @@ final class ReceivedParameters: @unchecked Sendable {
 
 /// A lane that is open here. One job at a time holds it.
 final class LaneWork: @unchecked Sendable {
-    let lane: UInt16
+    let lane: LaneID
     private let lock = ThreadLock()
     private let reader: LaneReader
     private let heldOut: [DocumentView]
@@ -53,7 +53,7 @@ final class LaneWork: @unchecked Sendable {
     private var batchIs: (epoch: UInt64, update: UInt64)?
     private let words = Atomic<Int>(0)
 
-    init(lane: UInt16, reader: LaneReader) {
+    init(lane: LaneID, reader: LaneReader) {
         self.lane = lane
         self.reader = reader
         heldOut = reader.heldOut

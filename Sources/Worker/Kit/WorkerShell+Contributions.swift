@@ -13,7 +13,7 @@ final class OpenUpdate: @unchecked Sendable {
     private let tree: ReductionTree
     private(set) var order: Order?
     /// Lanes that were begun and not finished.
-    var unfinished: Set<UInt16> = []
+    var unfinished: Set<LaneID> = []
     /// What was sent, to be sent again when it is asked for.
     var sent: [TreeNode: (contribution: Contribution, payload: SentPayload)] = [:]
     /// Nodes whose payloads are being written.
@@ -31,7 +31,7 @@ final class OpenUpdate: @unchecked Sendable {
         guard self.order != order else { return }
         self.order = order
         let apart = Set(order.leaves)
-        sums.expect(tree.maximalNodes(covering: order.lanes.filter { !apart.contains($0) && Int($0) < tree.lanes }.map(Int.init)))
+        sums.expect(tree.maximalNodes(covering: order.lanes.filter { !apart.contains($0) && $0.rawValue < tree.lanes }))
     }
 }
 
@@ -101,7 +101,7 @@ extension WorkerShell {
         return nil
     }
 
-    func compute(_ order: Order, _ lane: UInt16) {
+    func compute(_ order: Order, _ lane: LaneID) {
         guard let work = lanes[lane], let parameters, parameters.round == order.round, let run, let plan = run.plan else { return }
         if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
         let update = begin(order, run)
@@ -118,7 +118,7 @@ extension WorkerShell {
                 return pool.give(gradient)
             }
             if result.selected == 0 { pool.give(gradient) }
-            update.sums.add(lane: Int(lane), result.selected > 0 ? gradient : nil)
+            update.sums.add(lane: lane, result.selected > 0 ? gradient : nil)
             post {
                 update.unfinished.remove(lane)
                 // A lane that was closed meanwhile does not count; opened again it is ordered again.
@@ -151,7 +151,7 @@ extension WorkerShell {
     }
 
     private func score(
-        _ round: Round, _ lane: UInt16, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
+        _ round: Round, _ lane: LaneID, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
     ) {
         let (generation, post) = (generation, poster())
         queue.add(.gradient) { [weak self] thread in
@@ -183,10 +183,10 @@ extension WorkerShell {
     }
 
     /// What was added to another worker's share before it became one: its lanes' own gradients are gone.
-    private func computeAgain(_ missing: [Int], _ contribution: Contribution, _ update: OpenUpdate) {
+    private func computeAgain(_ missing: [LaneID], _ contribution: Contribution, _ update: OpenUpdate) {
         guard let order = update.order, update === self.update else { return }
         update.waiting[contribution.node] = contribution
-        for lane in missing.map(UInt16.init) where lanes[lane] != nil && !update.unfinished.contains(lane) { compute(order, lane) }
+        for lane in missing where lanes[lane] != nil && !update.unfinished.contains(lane) { compute(order, lane) }
     }
 
     /// A lane was added: contributions that waited for it may be complete.

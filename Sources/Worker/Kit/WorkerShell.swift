@@ -64,15 +64,15 @@ package final class WorkerShell {
     var generation = 0
     /// Counts welcomes: work that was begun before the last one reports nothing.
     private(set) var membership = 0
-    var lanes: [UInt16: LaneWork] = [:]
+    var lanes: [LaneID: LaneWork] = [:]
     var parameters: ReceivedParameters?
     /// The sums of the last update that was ordered, and of the one before if lanes of it are still being computed.
     var update: OpenUpdate?
     var lateUpdate: OpenUpdate?
     /// Keys of shards that were prepared or looked up here.
-    var preparedKeys: [UInt32: CacheKey] = [:]
+    var preparedKeys: [ShardID: CacheKey] = [:]
     /// Vector rows that were asked for, with the lane that waits for them.
-    var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
+    var rowLists: [UInt32: (lane: LaneID, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
     /// Payloads that go by messages.
     var pool = MessageBufferPool(byteCount: 0)

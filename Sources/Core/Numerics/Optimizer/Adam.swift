@@ -23,20 +23,31 @@ package struct AdamOptimizer: Sendable {
     ///   - words: all tokens of the update, selected or not.
     package func step(gradient: UnsafePointer<Float>, words: UInt64, state: OptimizerState) {
         let step = begin(state, words: words)
-        let norms = layers.indices.map { norm(step, layer: $0, gradient: gradient, state: state) }
+        let norms = layers.map { norm(squares: squares(step, $0, gradient: gradient, state: state)) }
         for layer in layers.indices {
             apply(step, layer: layer, layers[layer], norm: norms[layer], gradient: gradient, state: state, next: state.parameters)
         }
         finish(step, state)
     }
 
-    /// Norm of a layer's gradient as the step takes it. Not a finite number: the update must not be applied, and nothing was written.
+    /// Floats of a layer whose squares are summed as floats: part of what defines a norm's bits.
+    package static let normBlock = 4096
+
+    /// Sums of squares of part of a layer's gradient as the step takes it, one for each `normBlock` floats: threads may take parts of a layer.
     /// - Parameters:
     ///   - layer: its index in the layout.
-    ///   - gradient: stands for all layers; read in the layer's range.
-    package func norm(_ step: Step, layer: Int, gradient: UnsafePointer<Float>, state: OptimizerState) -> Double {
-        decayedNorm(gradient, state.parameters, layers[layer], scale: step.scale)
+    ///   - range: floats of the layout that lie in the layer; begins a multiple of `normBlock` behind the layer's first, and ends so or
+    ///     with the layer.
+    ///   - gradient: stands for all layers; read in the range.
+    package func squares(_ step: Step, _ range: Range<Int>, gradient: UnsafePointer<Float>, state: OptimizerState) -> [Double] {
+        stride(from: range.lowerBound, to: range.upperBound, by: Self.normBlock).map { start in
+            Double(squares(gradient + start, state.parameters + start, count: min(Self.normBlock, range.upperBound - start), scale: step.scale))
+        }
     }
+
+    /// Norm of a layer's gradient, from the sums of all its blocks in their order. Not a finite number: the update must not be applied, and
+    /// nothing was written.
+    package func norm(squares: [Double]) -> Double { squares.reduce(0, +).squareRoot() }
 
     /// Numbers of one update that all layers share.
     package struct Step: Sendable {
@@ -99,32 +110,24 @@ package struct AdamOptimizer: Sendable {
         return result
     }
 
-    /// Norm of gradient * scale + L2 * weights. Blocks are summed in float lanes, the blocks in double.
-    private func decayedNorm(_ gradient: Floats, _ weights: Floats, _ layer: Range<Int>, scale: Float) -> Double {
+    /// Sum of the squares of gradient * scale + L2 * weights, in float lanes.
+    private func squares(_ gradient: Floats, _ weights: Floats, count: Int, scale: Float) -> Float {
         let (l2, scale) = (Float8(repeating: gradientDecay), Float8(repeating: scale))
-        var total = 0.0
-        var start = layer.lowerBound
-        while start < layer.upperBound {
-            let length = min(4096, layer.upperBound - start)
-            let (g, w) = (gradient + start, weights + start)
-            // Two accumulators hide the latency of the additions.
-            var (even, odd) = (Float8.zero, Float8.zero)
-            var index = 0
-            while index &+ 16 <= length {
-                let first = (load(g, index, 8) * scale).addingProduct(l2, load(w, index, 8))
-                let second = (load(g, index &+ 8, 8) * scale).addingProduct(l2, load(w, index &+ 8, 8))
-                even.addProduct(first, first)
-                odd.addProduct(second, second)
-                index &+= 16
-            }
-            forChunks(length &- index) { offset, count in
-                let value = (load(g, index &+ offset, count) * scale).addingProduct(l2, load(w, index &+ offset, count))
-                even.addProduct(value, value)
-            }
-            total += Double(laneSum(even + odd))
-            start += length
+        // Two accumulators hide the latency of the additions.
+        var (even, odd) = (Float8.zero, Float8.zero)
+        var index = 0
+        while index &+ 16 <= count {
+            let first = (load(gradient, index, 8) * scale).addingProduct(l2, load(weights, index, 8))
+            let second = (load(gradient, index &+ 8, 8) * scale).addingProduct(l2, load(weights, index &+ 8, 8))
+            even.addProduct(first, first)
+            odd.addProduct(second, second)
+            index &+= 16
         }
-        return total.squareRoot()
+        forChunks(count &- index) { offset, length in
+            let value = (load(gradient, index &+ offset, length) * scale).addingProduct(l2, load(weights, index &+ offset, length))
+            even.addProduct(value, value)
+        }
+        return laneSum(even + odd)
     }
 
     /// The flags are constants where it is called, so that each case has its own loop.

@@ -34,7 +34,7 @@ package final class LaneSums: @unchecked Sendable {
         /// Valid as long as the sums.
         case sum(GradientSum)
         /// These lanes below it are not there: they were not computed, or are part of a larger node.
-        case missing([Int])
+        case missing([LaneID])
     }
 
     private let tree: ReductionTree
@@ -62,7 +62,7 @@ package final class LaneSums: @unchecked Sendable {
 
     /// Takes a finished lane's gradient, and adds what it makes complete.
     /// - Parameter gradient: from the pool; nil when the lane selected no token.
-    package func add(lane: Int, _ gradient: GradientBuffer?) {
+    package func add(lane: LaneID, _ gradient: GradientBuffer?) {
         lock.lock()
         defer { lock.unlock() }
         var node = TreeNode(lane: lane)
@@ -131,7 +131,7 @@ package final class LaneSums: @unchecked Sendable {
         return sum(node, values).map(Finding.sum) ?? .empty
     }
 
-    private func isCovered(_ lane: Int, within node: TreeNode) -> Bool {
-        (0...node.level).contains { values[TreeNode(level: $0, index: UInt16(lane >> Int($0)))] != nil }
+    private func isCovered(_ lane: LaneID, within node: TreeNode) -> Bool {
+        (0...node.level).contains { values[TreeNode(level: $0, index: UInt16(lane.rawValue >> Int($0)))] != nil }
     }
 }

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""A model of one host with 1 to 64 cores: how many times as fast as one core is an update, from costs that are measured here.
+
+    Benchmarks/host.py JOB [JOB ...] [--texts FILE.jsonl] [--words 3000 12000 48000] [--core 0]
+
+JOB is a compiled job. `t2v-coordinator profile` says what a word, a lane, the last sum of a host and the coordinator's step cost on one core.
+The lengths of documents come from the texts: documents are whole, so the lanes of an update are uneven, and an update is over when its last
+thread is. What the model leaves out: memory bandwidth and clock rates that fall with the number of busy cores. Standard library only.
+"""
+import argparse
+import heapq
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
+# Words to tokens, in English reviews.
+TOKENS_A_WORD = 1.17
+UPDATES = 60
+# Milliseconds from a step's end to the next gradients: messages, and threads that wake.
+TURN = 0.3
+
+
+def profile(job, lanes, words, core):
+    """Milliseconds of CPU time: an update's lanes with the sums made between them, the last sums, the coordinator's step."""
+    text = subprocess.run(
+        ["taskset", "-c", str(core), ROOT / ".build/release/t2v-coordinator", "profile", "--job", job, "--batch-size", str(words),
+         "--lanes", str(lanes)], check=True, capture_output=True, text=True).stdout
+    step = float(re.search(r"words in ([\d.]+) ms", text)[1])
+    # Of each of two workers.
+    last = 2 * float(re.search(r"worker, per update: .*? ([\d.]+) ms", text)[1])
+    return step, last, float(re.search(r"coordinator, per update: .*? ([\d.]+) ms", text)[1])
+
+
+def document_lengths(path, shortest=5, longest=500):
+    lengths = []
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            count = int(len(json.loads(line)["text"].split()) * TOKENS_A_WORD)
+            if shortest <= count < longest:
+                lengths.append(count)
+    return lengths
+
+
+def updates(lengths, words, lanes):
+    """Words of each lane in each of some updates: a document belongs to the update in whose part of the lane it ends."""
+    share, rows = words / lanes, [[0] * lanes for _ in range(UPDATES)]
+    for lane in range(lanes):
+        total = 0
+        while True:
+            length = random.choice(lengths)
+            total += length
+            update = int((total - 1) // share)
+            if update >= UPDATES:
+                break
+            rows[update][lane] += length
+    return rows
+
+
+def makespan(costs, threads, dealt):
+    """When the last thread is done: lanes dealt beforehand, or taken by free threads, the longest first."""
+    if dealt:
+        each = len(costs) // threads
+        return max(sum(costs[i * each:(i + 1) * each]) for i in range(threads))
+    ends = [0.0] * threads
+    for cost in sorted(costs, reverse=True):
+        heapq.heappush(ends, heapq.heappop(ends) + cost)
+    return max(ends)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("jobs", nargs="+", type=Path)
+    parser.add_argument("--texts", type=Path, default=SHARED / "imdb-reviews-10000.jsonl")
+    parser.add_argument("--words", type=int, nargs="+", default=[3000, 12000, 48000])
+    parser.add_argument("--core", type=int, default=0)
+    options = parser.parse_args()
+    random.seed(1)
+    lengths = document_lengths(options.texts)
+    for job in options.jobs:
+        few, many = profile(job, 4, 12000, options.core), profile(job, 64, 12000, options.core)
+        a_lane = max(0.0, (many[0] - few[0]) / 60)
+        a_word = (few[0] - 4 * a_lane) / 12000
+        last, step = few[1], few[2]
+        print(f"\n{job.name}: {a_word * 1e3:.1f} us a word, {a_lane:.2f} ms a lane, last sums {last:.1f} ms, step {step:.1f} ms; 64 lanes "
+              f"take {sum(many) / sum(few):.2f} times the CPU time of 4 at 12,000 words an update\n")
+        print("| words an update | cores | a worker a core, a lane each | one worker, a lane a thread | 2 lanes a thread | 4 | 8 |")
+        print("|---|---|---|---|---|---|---|")
+        for words in options.words:
+            def mean(lanes, threads, dealt):
+                return statistics.mean(
+                    makespan([count * a_word + a_lane for count in row], threads, dealt) for row in updates(lengths, words, lanes))
+
+            alone = mean(4, 1, True) + last + step + TURN
+            for cores in (2, 4, 8, 16, 32, 64):
+                cells = []
+                for lanes, dealt in [(max(4, cores), True), *((max(4, cores * each), False) for each in (1, 2, 4, 8))]:
+                    if words / lanes < 64:
+                        cells.append("")
+                        continue
+                    serial = (last + step) / cores + TURN
+                    cells.append(f"{alone / (mean(lanes, cores, dealt) + serial):.1f}")
+                print(f"| {words:,} | {cores} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
