@@ -103,6 +103,35 @@ import Testing
         #expect(loaded == 0 && text.contains("ok: 3 files, 3 lines"), "\(text)")
     }
 
+    /// A job holds a hundredth out unless its config says no; of few documents, one; of one document, none: nobody trains on nothing.
+    @Test("small corpora", .enabled(if: TestJob.isThere)) func smallCorpora() throws {
+        let config = try String(contentsOfFile: TestJob.script("job_small.cfg"), encoding: .utf8)
+        let plain = Scratch.path("job") + ".cfg"
+        #expect(config.contains("[t2v]\nheld_out = 0\n"))
+        try config.replacing("[t2v]\nheld_out = 0\n", with: "").write(toFile: plain, atomically: true, encoding: .utf8)
+        let lines = try String(contentsOfFile: Demo.texts, encoding: .utf8).split(separator: "\n")
+        for (texts, documents, message) in [
+            (Array(lines.prefix(1)), 1, "nothing is held out"), (Array(repeating: lines[0], count: 3), 3, "nothing is held out"),
+            (Array(lines.prefix(2)), 1, ", 1 held out"), (Array(lines.prefix(9)), 8, ", 1 held out"), (Array(lines.prefix(200)), 198, ", 2 held out"),
+        ] {
+            let (path, job, output) = (Scratch.path("texts") + ".jsonl", Scratch.path("job"), Scratch.path("out"))
+            try (texts.joined(separator: "\n") + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+            let (compiled, text) = try TestJob.run([
+                "-m", "t2v", "compile", plain, job, "--paths.raw_text", path, "--corpora.pretrain.min_length", "1",
+                "--corpora.pretrain.max_length", "0", "--pretraining.max_epochs", "2", "--verify", "0",
+            ])
+            try #require(compiled == 0, "\(text)")
+            let program = try TestJob.pretrain(job, output, ["--workers", "1"])
+            #expect(program.wait() == 0 && program.output.contains(message), "\(program.output)")
+            #expect(program.output.contains("corpus: \(documents) document"), "\(program.output)")
+            #expect(program.output.contains("the best weights are in model-best.bin") != message.contains("nothing"))
+            #expect((Demo.results(output)["model-best.bin"] != nil) == !message.contains("nothing"))
+            // Nothing is left to do, whether something was held out or not.
+            let again = try Program("t2v-coordinator", ["resume", output])
+            #expect(again.wait() == 0 && again.output.contains("the run is complete"), "\(again.output)")
+        }
+    }
+
     @Test("what cannot be is refused before anything is written")
     func refusals() throws {
         for (options, text) in [
