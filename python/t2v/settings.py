@@ -58,7 +58,8 @@ def read_settings(section: Any) -> dict[str, Any]:
     found = {name: section.get(name, key.default) for name, key in KEYS.items()}
     for name in ("patience", "evaluate_every"):
         if found[name] and not found["held_out"]:
-            raise InputError(f"{name} = {found[name]} needs held-out documents, and held_out is 0", "[t2v]", f"leave out held_out, or {name}")
+            what = f"{name} = {found[name]} needs held-out documents, and held_out is 0"
+            raise InputError(what, "[t2v]", f"leave out held_out, or {name}")
     return found
 
 
