@@ -1,4 +1,4 @@
-"""W&B, ClearML and a chain of both and spaCy's own, offline, through a real run. Not among the tests, since the packages take a minute to install:
+"""W&B, ClearML and a chain of both and spaCy's own, offline, through a real run. No test, since the packages take a minute to install:
 
     python -m venv /tmp/loggers && /tmp/loggers/bin/pip install spacy==3.8.18 wandb clearml
     T2V_BIN=.build/release PYTHONPATH=python /tmp/loggers/bin/python python/tests/loggers_check.py
