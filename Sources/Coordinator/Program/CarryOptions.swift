@@ -78,7 +78,8 @@ struct CarryOptions: ParsableArguments {
         options.askedWorkers = workers ?? remembered?.askedWorkers
         options.askedThreads = threads ?? remembered?.askedThreads
         (options.workers, options.threads, options.settings.lanes) = (placement.workers, placement.threads, placement.lanes)
-        return placement.notes
+        let setting = options.job == nil ? "--batch-size" : "--pretraining.batcher.size"
+        return placement.notes + [placement.hint(batchSize: options.settings.batchSize, setting: setting)].compactMap { $0 }
     }
 
     private func validate(_ options: RunOptions) throws(InputError) {
