@@ -26,7 +26,9 @@ struct JobQueueTests {
     @Test func givesWhatCostsMoreFirst() throws {
         let queue = JobQueue()
         let log = Log()
-        for (cost, name) in [(5, "a"), (9, "b"), (5, "c"), (7, "d"), (0, "e")] { queue.add(.gradient, cost: cost) { _ in log.append(name) } }
+        for (cost, name) in [(5, "a"), (9, "b"), (5, "c"), (7, "d"), (0, "e")] {
+            queue.add(.gradient, cost: cost) { _ in log.append(name) }
+        }
         queue.add(.sum) { _ in log.append("sum") }
         let thread = try ComputeThread(queue: JobQueue(), name: "test")
         defer { thread.queue.end() }

@@ -343,7 +343,9 @@ package final class RunShell {
 
     /// Finds a gradient that stayed in a local worker's memory. - Returns: the hash of the payload: nobody damages what does not travel.
     private func open(_ contribution: Contribution, _ body: ZMQMessage, _ id: PeerID) -> UInt64 {
-        guard let peer = peers[id], peer.isLocal, let reference = SharedReference(body.data) else { return Digest64.hash(blocks: body.data) }
+        guard let peer = peers[id], peer.isLocal, let reference = SharedReference(body.data) else {
+            return Digest64.hash(blocks: body.data)
+        }
         guard let payload = workers?.memory(ofProcess: peer.processID)?.payload(reference) else { return ~contribution.hash }
         buffers[nextBuffer] = payload
         return contribution.hash

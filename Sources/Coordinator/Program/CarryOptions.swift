@@ -20,7 +20,8 @@ struct Forgettable: ExpressibleByArgument {
 
 /// Options that `pretrain` and `resume` share. A run remembers them; what is given to `resume` replaces what it remembers.
 struct CarryOptions: ParsableArguments {
-    @Option(help: "Local workers (default: 1, with a thread for each core that this process may use). 0: only workers on other hosts.") var workers: Int?
+    @Option(help: "Local workers (default: 1, with a thread for each core that this process may use). 0: only workers on other hosts.")
+    var workers: Int?
     @Option(help: "Lanes that a local worker computes at a time (default: 1 with --workers, else one for each core).") var threads: Int?
     @Option(help: "Endpoint for workers on other hosts, for example tcp://0.0.0.0:5599; none: no others.") var bind: Forgettable?
     @Option(help: "Wait for this many workers before training starts (default: 1).") var minWorkers: Int?
@@ -74,7 +75,8 @@ struct CarryOptions: ParsableArguments {
     func place(_ options: inout RunOptions, lanes: Int?, remembered: RunOptions?) -> [String] {
         let placement = Placement(
             cores: CoreBudget.ofThisProcess().cores, workers: workers ?? remembered?.askedWorkers,
-            threads: threads ?? remembered?.askedThreads, lanes: lanes, lanesAreFixed: remembered != nil, batchSize: options.settings.batchSize)
+            threads: threads ?? remembered?.askedThreads, lanes: lanes, lanesAreFixed: remembered != nil,
+            batchSize: options.settings.batchSize)
         options.askedWorkers = workers ?? remembered?.askedWorkers
         options.askedThreads = threads ?? remembered?.askedThreads
         (options.workers, options.threads, options.settings.lanes) = (placement.workers, placement.threads, placement.lanes)

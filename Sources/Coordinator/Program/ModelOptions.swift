@@ -36,7 +36,9 @@ struct ModelOptions: ParsableArguments {
     @Option(name: names("s", "seed"), parsing: .unconditional, help: "Seed of everything that is drawn (default: 0).") var seed: UInt64?
     @Option(
         parsing: .unconditional,
-        help: "Lanes: virtual workers, fixed for a run; the weights depend on their number (default: 4, or two for each local compute thread).")
+        help:
+            "Lanes: virtual workers, fixed for a run; the weights depend on their number (default: 4, or two for each local thread)."
+    )
     var lanes: Int?
     @Option(
         parsing: .unconditional,

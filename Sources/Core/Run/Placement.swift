@@ -10,8 +10,8 @@ package struct Placement: Sendable, Equatable {
     /// Lanes that a run has at least unless it is told otherwise.
     package static let fewestLanes = 4
 
-    /// Lanes for each thread of a worker: documents end where they end, so lanes of an update are uneven; with two, a thread that had a long
-    /// one takes a short one next (docs/scale.md). Lanes of single-threaded workers are dealt beforehand, and more would not help.
+    /// Lanes for each thread of a worker: documents are whole, so lanes of an update are uneven; with two, a thread that had a long one
+    /// takes a short one next (docs/scale.md). Lanes of single-threaded workers are dealt beforehand, and more would not help.
     package static let lanesPerThread = 2
 
     package var workers: Int

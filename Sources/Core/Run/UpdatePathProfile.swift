@@ -90,7 +90,7 @@ package struct UpdatePathProfile: Sendable {
     package var description: String {
         func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e3).fixed(2)) ms" }
         return """
-            worker, per update: last sum of its lanes, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB
+            worker, per update: last sums, encoding and hash \(milliseconds(contributionSeconds)), \(contributionBytes / 1000) kB
             coordinator, per update: 2 contributions added, clip, Adam, averages, next broadcast and hash \(milliseconds(stepSeconds)), \
             \(parameterCount) parameters
             """

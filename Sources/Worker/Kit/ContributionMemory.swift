@@ -41,7 +41,9 @@ final class ContributionMemory {
     func close(_ room: Room, byteCount: Int) -> SharedReference {
         open -= 1
         // The rest can be used again, if nothing lies behind it.
-        if update == room.update, used == room.offset + (room.bytes.count + 63) / 64 * 64 { used = room.offset + (byteCount + 63) / 64 * 64 }
+        if update == room.update, used == room.offset + (room.bytes.count + 63) / 64 * 64 {
+            used = room.offset + (byteCount + 63) / 64 * 64
+        }
         return SharedReference(offset: UInt64(room.offset), length: UInt64(byteCount), stamp: room.update + 1)
     }
 }

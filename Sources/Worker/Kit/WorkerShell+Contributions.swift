@@ -108,8 +108,8 @@ extension WorkerShell {
         update.unfinished.insert(lane)
         let (generation, post, queue, pool) = (generation, poster(), queue, run.gradients)
         let sharesWeights = lanes.count > threads.count
-        // The longest first, so that the threads are done at about the same time. With many lanes a thread that is even does not matter, and
-        // neighbours should be finished together: they are added up.
+        // The longest first, so that the threads are done at about the same time. With many lanes they are anyway, and neighbours should be
+        // finished together: they are added up.
         let cost = threads.count > 1 && order.lanes.count <= 8 * threads.count ? work.wordCount : 0
         queue.add(.gradient, cost: cost) { [weak self] thread in
             guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }

@@ -33,7 +33,7 @@ package struct AdamOptimizer: Sendable {
     /// Floats of a layer whose squares are summed as floats: part of what defines a norm's bits.
     package static let normBlock = 4096
 
-    /// Sums of squares of part of a layer's gradient as the step takes it, one for each `normBlock` floats: threads may take parts of a layer.
+    /// Sums of squares of part of a layer's gradient as the step takes it, one for each `normBlock` floats: threads may share a layer.
     /// - Parameters:
     ///   - layer: its index in the layout.
     ///   - range: floats of the layout that lie in the layer; begins a multiple of `normBlock` behind the layer's first, and ends so or
@@ -41,7 +41,9 @@ package struct AdamOptimizer: Sendable {
     ///   - gradient: stands for all layers; read in the range.
     package func squares(_ step: Step, _ range: Range<Int>, gradient: UnsafePointer<Float>, state: OptimizerState) -> [Double] {
         stride(from: range.lowerBound, to: range.upperBound, by: Self.normBlock).map { start in
-            Double(squares(gradient + start, state.parameters + start, count: min(Self.normBlock, range.upperBound - start), scale: step.scale))
+            Double(
+                squares(gradient + start, state.parameters + start, count: min(Self.normBlock, range.upperBound - start), scale: step.scale)
+            )
         }
     }
 
