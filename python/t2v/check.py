@@ -53,7 +53,7 @@ def weights_path(config: Any, path: Optional[Path]) -> Path:
             raise InputError("no weights are named", "[initialize] init_tok2vec", "give them as the second argument")
         path = Path(named)
     if not path.is_file():
-        raise InputError("there is no such file of weights", str(path), "give a modelN.bin, or model-last.bin")
+        raise InputError("there is no such file of weights", str(path), "give model-best.bin, model-last.bin, or a modelN.bin")
     return path
 
 

@@ -26,14 +26,19 @@ FORMAT = 1
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` that takes its place when the block ends well, and vanishes when not.
 
-    Raises: InputError when `target` is there and is no job.
+    Raises: InputError when `target` is there and is no job, or cannot be made.
     """
     if target.exists() and not (target.is_dir() and ((target / "job.json").is_file() or not any(target.iterdir()))):
         raise InputError("something else is there", str(target), "give another folder for the job")
-    target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.parent / f".{target.name}.{os.getpid()}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+    except OSError as error:
+        raise InputError(
+            f"no folder can be made here: {error.strerror}", str(target.parent), "give a folder that you may write to"
+        ) from error
     try:
         yield fresh
         old = target.parent / f".{target.name}.{os.getpid()}.old"

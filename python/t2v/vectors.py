@@ -24,10 +24,13 @@ def check_name(config: Any) -> None:
     if name is None or is_package(str(name)):
         return
     if not Path(str(name)).exists():
+        is_path = "/" in str(name)  # no package has such a name
         raise InputError(
             f'there are no vectors "{name}": it is neither a folder nor an installed package',
             "[initialize]",
-            f"install the package (`python -m spacy download {name}`), or give --paths.vectors FOLDER",
+            "give the folder that is there to --paths.vectors"
+            if is_path
+            else f"install the package (`python -m spacy download {name}`), or give --paths.vectors FOLDER",
         )
     if not Path(str(name)).is_dir():
         language = config["nlp"].get("lang", "LANG")

@@ -13,6 +13,7 @@ from typing import Any, Callable
 import pytest
 from conftest import BASE, HERE, MODEL, arguments, with_blocks
 
+from t2v.compile import compile_job
 from t2v.errors import InputError
 
 INIT = """from pathlib import Path
@@ -202,6 +203,11 @@ def test_vectors_that_a_callback_has_changed(compiled: Callable[..., Any], tmp_p
     assert numpy.array_equal(after, before * 2 if what == "rows" else before)
     keys = len(srsly.read_msgpack(tmp_path / "job/vectors/key2row")) - len(srsly.read_msgpack(plain["key2row"]))
     assert keys == (1 if what == "keys" else 0)
+
+
+def test_a_place_where_nothing_can_be_made(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(InputError, match="/proc/nowhere: no folder can be made here.*give a folder that you may write to"):
+        compile_job(BASE, Path("/proc/nowhere/job"), ["--paths.raw_text", str(corpus)])
 
 
 def test_a_job_takes_the_place_of_a_job_only(compiled: Callable[..., Any], tmp_path: Path) -> None:

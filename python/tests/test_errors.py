@@ -35,7 +35,10 @@ MISTAKES: list[Any] = [
     ),
     pytest.param({f"{MODEL}.embed.include_static_vectors": True}, ["static vectors", "--paths.vectors"], id="no static vectors"),
     pytest.param({"paths.vectors": "VECTORS", "nlp.lang": "de"}, ["E150", "language of [nlp]"], id="vectors of another language"),
-    pytest.param({"paths.vectors": "nowhere"}, ["[initialize]", '"nowhere"', "neither a folder nor an installed"], id="vectors"),
+    pytest.param(
+        {"paths.vectors": "nowhere"}, ["[initialize]", '"nowhere"', "neither a folder nor an installed", "download nowhere"], id="vectors"
+    ),
+    pytest.param({"paths.vectors": "/no/where"}, ["neither a folder nor an installed package; give the folder that is"], id="no folder"),
     pytest.param({"pretraining.max_epoch": 2}, ['no key "max_epoch"', 'did you mean "max_epochs"?'], id="unknown key"),
     pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "not there"], id="corpus"),
     # what t2v has no counterpart for
