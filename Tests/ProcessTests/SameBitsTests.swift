@@ -63,7 +63,7 @@ import Testing
 
     @Test func doNotDependOnThreads() throws {
         let output = Scratch.path("out")
-        let program = try Demo.pretrain(output, ["--workers", "1", "--threads", "3", "-i", "3"])
+        let program = try Demo.pretrain(output, ["--workers", "1", "--threads", "3", "--lanes", "4", "-i", "3"])
         #expect(program.wait() == 0, "\(program.output)")
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }

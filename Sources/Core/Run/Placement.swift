@@ -26,8 +26,8 @@ package struct Placement: Sendable, Equatable {
     ///   - workers: as asked for; nil: as many as the cores and lanes allow, or with `threads` nil too, one: its threads take the lanes as
     ///     they get free, and add them up, while lanes of workers are dealt beforehand.
     ///   - threads: of a worker; nil: 1 where the number of workers is given, else one for each core.
-    ///   - lanes: as asked for, or a resumed run's; nil: 4, or two for each local compute thread (one where workers have one thread) where an
-    ///     update feeds that many.
+    ///   - lanes: as asked for, or a resumed run's; nil: 4, or two for each local compute thread (one where workers have one
+    ///     thread) where an update feeds that many.
     ///   - lanesAreFixed: the run was begun with them.
     ///   - batchSize: words of an update.
     package init(cores: Int, workers asked: Int?, threads askedThreads: Int?, lanes askedLanes: Int?, lanesAreFixed: Bool, batchSize: Int) {
