@@ -34,7 +34,7 @@ package final class RunShell {
 
         /// - Parameter largest: bytes of the longest frame that a worker has a reason to send.
         init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool, largest: Int) throws(InputError) {
-            let limits = SocketLimits(largestMessageBytes: largest)
+            let limits = SocketLimits(largestMessageBytes: largest).slowed(by: Startup.timeFactor)
             socket = try RouterSocket(context, limits: limits, security: security)
             self.isLocal = isLocal
         }
@@ -108,13 +108,13 @@ package final class RunShell {
         artifacts = setup.artifacts
         peers = PeerTable(lanes: options.settings.lanes)
         let fingerprint = NumericFingerprint.measure(setup.spec.arithmetic)
-        machine = CoordinatorStateMachine(
-            .init(
-                run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
-                shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
-                program: Version.current, arithmetic: setup.spec.arithmetic,
-                blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
-        )
+        var known = CoordinatorStateMachine.Setup(
+            run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
+            parameterBytes: UInt64(training.parameterCoding.byteCount), shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
+            program: Version.current, arithmetic: setup.spec.arithmetic,
+            blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
+        known.times = known.times.slowed(by: Startup.timeFactor)
+        machine = CoordinatorStateMachine(known)
         context = try ZMQContext()
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)
