@@ -115,7 +115,10 @@ package final class RunShell {
             blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
         known.times = known.times.slowed(by: Startup.timeFactor)
         machine = CoordinatorStateMachine(known)
-        context = try ZMQContext()
+        context = try ZMQContext(
+            ioThreads: IOThreads.fitting(
+                asked: options.ioThreads, cores: CoreBudget.ofThisProcess().cores, isOpen: options.bind != nil,
+                isEncrypted: options.keyFile != nil))
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)
         if let address = options.metrics {
