@@ -40,8 +40,8 @@ struct Figures {
     mutating func blob() -> BlobID {
         switch below(6) {
         case 0: .model(u32())
-        case 1: .text(u32())
-        case 2: .prepared(u32())
+        case 1: .text(ShardID(u32()))
+        case 2: .prepared(ShardID(u32()))
         case 3: .plan
         case 4: .rows(u32())
         default: .parameters(u32())
@@ -70,10 +70,10 @@ extension Figures {
         switch below(10) {
         case 0: .alive
         case 1: .fetch(request())
-        case 2: .prepared(shard: u32(), size: u64(), digest: ShardDigest(u64()))
-        case 3: .prepareFailed(shard: u32(), line: Int64(bitPattern: u64()), what: text(), remedy: text())
+        case 2: .prepared(shard: ShardID(u32()), size: u64(), digest: ShardDigest(u64()))
+        case 3: .prepareFailed(shard: ShardID(u32()), line: Int64(bitPattern: u64()), what: text(), remedy: text())
         case 4: .chunk(chunk())
-        case 5: .laneReady(u16())
+        case 5: .laneReady(LaneID(u16()))
         case 6: .trouble(text())
         case 7: .leaving
         case 8: .taken(u32())
@@ -94,7 +94,7 @@ extension Figures {
     mutating func contribution(to order: Order) -> (Contribution, payload: [UInt8]?) {
         var c = Contribution(
             run: order.run, roster: order.roster, update: order.update, parameterHash: order.parameterHash,
-            node: TreeNode(lane: Int(order.lanes.first ?? 0)), selected: 3, words: 9, losses: [1], hash: 0)
+            node: TreeNode(lane: order.lanes.first ?? 0), selected: 3, words: 9, losses: [1], hash: 0)
         // Too short for any gradient; its hash is right unless it is a lie too.
         var payload: [UInt8]? = bytes(pick([0, 8, 100, 3_000]))
         c.hash = payload?.withUnsafeBytes { Digest64.hash($0) } ?? 0
@@ -123,10 +123,10 @@ extension Figures {
         // One that answers the last hello would be believed, and its description be refused: the worker leaves, as it should.
         case 0: .welcome(run: u64(), session: chance(100) ? u32() : .max - UInt32(below(9)), description: text())
         case 1: chance(100) ? .sayHello : .probe
-        case 2: .prepare(shard: u32(), textBytes: u64(), key: key())
+        case 2: .prepare(shard: ShardID(u32()), textBytes: u64(), key: key())
         case 3: .fetch(request())
-        case 4: .lease(lane: u16(), planBytes: u64())
-        case 5: .withdraw(lane: u16())
+        case 4: .lease(lane: LaneID(u16()), planBytes: u64())
+        case 5: .withdraw(lane: LaneID(u16()))
         case 6, 7: .begin(order(run))
         case 8: .chunk(chunk())
         default: .probe
@@ -136,6 +136,6 @@ extension Figures {
     mutating func order(_ run: UInt64) -> Order {
         Order(
             run: chance(8) ? u64() : run, roster: u32(), update: u64(), epoch: u32(), updateInEpoch: u64(), parameterHash: u64(),
-            lanes: (0..<below(5)).map { _ in u16() }, leaves: (0..<below(3)).map { _ in u16() })
+            lanes: (0..<below(5)).map { _ in LaneID(u16()) }, leaves: (0..<below(3)).map { _ in LaneID(u16()) })
     }
 }

@@ -68,14 +68,15 @@ struct Forger {
     private mutating func valid() -> WorkerMessage {
         let big = UInt64.random(in: 0 ... .max, using: &random)
         let small = UInt32(number(below: 40))
+        let shard = ShardID(small)
         switch number(below: 9) {
         case 0: return .alive
-        case 1: return .laneReady(UInt16(number(below: 70_000) & 0xFFFF))
-        case 2: return .fetch(FetchRequest(blob: .text(small), offset: big))
+        case 1: return .laneReady(LaneID(number(below: 70_000) & 0xFFFF))
+        case 2: return .fetch(FetchRequest(blob: .text(shard), offset: big))
         case 3: return .fetch(FetchRequest(blob: .rows(small), rows: [small, .max]))
-        case 4: return .prepared(shard: small, size: big, digest: ShardDigest(big))
-        case 5: return .prepareFailed(shard: small, line: Int64(bitPattern: big), what: "nothing", remedy: "none")
-        case 6: return .chunk(Chunk(blob: .prepared(small), offset: big & 0xF0_0000, total: big))
+        case 4: return .prepared(shard: shard, size: big, digest: ShardDigest(big))
+        case 5: return .prepareFailed(shard: shard, line: Int64(bitPattern: big), what: "nothing", remedy: "none")
+        case 6: return .chunk(Chunk(blob: .prepared(shard), offset: big & 0xF0_0000, total: big))
         case 7: return .trouble(String(repeating: "x", count: number(below: 300)))
         default:
             return .contribution(

@@ -41,7 +41,7 @@ struct HonestRun {
                 text: SHA256.hash(text), modelDigest: "hostile", schema: schema, minLength: settings.minLength,
                 maxLength: settings.maxLength)
         }
-        var (counts, words, planned) = (WordCounts(), [UInt64](), [RunPlan.PlannedShard]())
+        var (counts, words, planned) = (WordCounts(), [UInt64](), Numbered<ShardID, RunPlan.PlannedShard>())
         for (index, bytes) in shards.enumerated() {
             let buffer = MessageBuffer(byteCount: bytes.count)
             buffer.bytes.copyBytes(from: bytes)
@@ -50,7 +50,7 @@ struct HonestRun {
             words.append(UInt64(shard.tokens.count))
             planned.append(
                 .init(
-                    lane: index, firstLine: UInt64(40 * index), key: keys[index], byteCount: UInt64(bytes.count),
+                    lane: LaneID(index), firstLine: UInt64(40 * index), key: keys[index], byteCount: UInt64(bytes.count),
                     digest: bytes.withUnsafeBytes(PreparedCache.digest)))
         }
         let frequent = counts.mostFrequent(100)
@@ -85,8 +85,8 @@ struct HonestRun {
         case .model(let number):
             Int(number) < model.bundleFiles.count
                 ? FileManager.default.contents(atPath: model.bundleFiles[Int(number)].path).map(Array.init) : nil
-        case .text(let shard): Int(shard) < texts.count ? texts[Int(shard)] : nil
-        case .prepared(let shard): Int(shard) < shards.count ? shards[Int(shard)] : nil
+        case .text(let shard): shard.rawValue < texts.count ? texts[shard.rawValue] : nil
+        case .prepared(let shard): shard.rawValue < shards.count ? shards[shard.rawValue] : nil
         case .plan: plan
         case .rows: request.rows.flatMap { Array(UnsafeRawBufferPointer(start: vectors.row(Int($0)), count: vectors.width * 4)) }
         case .parameters: parameters
@@ -162,9 +162,9 @@ final class HostileCoordinator {
 
     private func beHonest() {
         for (index, text) in honest.texts.enumerated() where figures.chance(8) {
-            _ = send(.prepare(shard: UInt32(index), textBytes: UInt64(text.count), key: honest.keys[index]), nil)
+            _ = send(.prepare(shard: ShardID(index), textBytes: UInt64(text.count), key: honest.keys[index]), nil)
         }
-        for lane in [0, 1] as [UInt16] { _ = send(.lease(lane: lane, planBytes: UInt64(honest.plan.count)), nil) }
+        for lane in [0, 1] as [LaneID] { _ = send(.lease(lane: lane, planBytes: UInt64(honest.plan.count)), nil) }
         if figures.chance(3) { update += 1 }
         roster += 1
         _ = send(.begin(honest.order(run, update: update, roster: roster)), honest.parameters)

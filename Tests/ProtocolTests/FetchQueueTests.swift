@@ -72,7 +72,7 @@ import Testing
 
     @Test func senselessSizesDoNoHarm() {
         var queue = FetchQueue()
-        for number in 0..<3 as Range<UInt32> { queue.add(Wanted(blob: .text(number), total: .max)) }
+        for number in 0..<3 as Range<ShardID> { queue.add(Wanted(blob: .text(number), total: .max)) }
         #expect(queue.missingBytes == .max)
         #expect(queue.pump(now: .max - 200_000, retry: 10).count == WireLimits.window)
     }

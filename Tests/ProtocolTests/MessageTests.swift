@@ -11,7 +11,7 @@ enum Samples {
         FetchRequest(blob: .rows(.max), offset: 1, length: 1 << 20, rows: [0, 7, .max]), FetchRequest(blob: .model(2), length: 1),
     ]
     static let chunks = [
-        Chunk(blob: .text(3), offset: 1 << 20, total: 1 << 21), Chunk(blob: .prepared(.max), offset: .max, total: .max),
+        Chunk(blob: .text(3), offset: 1 << 20, total: 1 << 21), Chunk(blob: .prepared(ShardID(UInt32.max)), offset: .max, total: .max),
         Chunk(blob: .rows(0), offset: 0, total: 0),
     ]
     static let hello: Hello = {

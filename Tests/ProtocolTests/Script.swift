@@ -89,7 +89,7 @@ struct CoordinatorScript {
     ) -> Contribution {
         Contribution(
             run: Self.run, roster: 0, update: update, parameterHash: parameterHash ?? 1_000 + update, node: node, selected: 3, words: 9,
-            losses: machine.tree.contains(node) ? machine.tree.lanes(below: node).map { Double($0) } : [0], hash: hash)
+            losses: machine.tree.contains(node) ? machine.tree.lanes(below: node).map { Double($0.rawValue) } : [0], hash: hash)
     }
 
     mutating func stepped(_ update: UInt64 = 0, evaluation: UInt64? = nil) -> [Machine.Effect] {

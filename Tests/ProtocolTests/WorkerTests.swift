@@ -21,7 +21,7 @@ import Testing
         }
 
         /// A worker that has joined a run of four lanes, with these lanes open.
-        mutating func open(_ lanes: [UInt16], parameterBytes: UInt64 = 4) {
+        mutating func open(_ lanes: [LaneID], parameterBytes: UInt64 = 4) {
             _ = tell(.tick)
             _ = hear(.welcome(run: WorkerTests.run, session: 1, description: "{}"))
             _ = tell(.joined(lanes: 4, parameterBytes: parameterBytes))
@@ -32,7 +32,7 @@ import Testing
         }
 
         mutating func order(
-            _ lanes: [UInt16], leaves: [UInt16] = [], update: UInt64 = 0, _ purpose: Purpose = .train, roster: UInt32 = 1,
+            _ lanes: [LaneID], leaves: [LaneID] = [], update: UInt64 = 0, _ purpose: Purpose = .train, roster: UInt32 = 1,
             buffer: BufferID? = nil, hash: UInt64 = 1_000
         ) -> [Machine.Effect] {
             let order = Order(
@@ -42,8 +42,10 @@ import Testing
             return hear(.begin(order), payload: buffer.map { .init(buffer: $0, count: 4, hash: hash) })
         }
 
-        mutating func computed(_ lane: UInt16, update: UInt64 = 0, _ purpose: Purpose = .train) -> [Machine.Effect] {
-            tell(.computed(Round(update, purpose), lane: lane, .init(selected: UInt64(lane), words: 10, loss: Double(lane))))
+        mutating func computed(_ lane: LaneID, update: UInt64 = 0, _ purpose: Purpose = .train) -> [Machine.Effect] {
+            tell(
+                .computed(
+                    Round(update, purpose), lane: lane, .init(selected: UInt64(lane.rawValue), words: 10, loss: Double(lane.rawValue))))
         }
     }
 
@@ -82,7 +84,7 @@ import Testing
         var script = Script()
         script.open([0, 1])
         _ = script.order([0, 1], buffer: 1)
-        for lane in [0, 1] as [UInt16] { _ = script.computed(lane) }
+        for lane in [0, 1] as [LaneID] { _ = script.computed(lane) }
         #expect(
             words(script.order([0, 1], update: 1, .evaluate, buffer: 2)) == [
                 "forget before scoring 1", "parameters of 1 in buffer 2", "score 1 lane 0", "score 1 lane 1",
@@ -136,7 +138,7 @@ import Testing
         var script = Script()
         script.open([0, 1, 2, 3])
         _ = script.order([0, 1, 2, 3], buffer: 1)
-        for lane in [0, 3, 1] as [UInt16] { #expect(words(script.computed(lane)) == []) }
+        for lane in [0, 3, 1] as [LaneID] { #expect(words(script.computed(lane)) == []) }
         #expect(
             words(script.order([0, 1, 2, 3], leaves: [3], roster: 2)) == ["contribute 0 0..<2 selected 1", "contribute 0 3..<4 selected 3"])
         #expect(words(script.computed(2)) == ["contribute 0 2..<3 selected 2"])
@@ -298,7 +300,7 @@ import Testing
     }
 
     private static func order(
-        _ lanes: [UInt16], leaves: [UInt16] = [], update: UInt64 = 0, inEpoch: UInt64 = 0
+        _ lanes: [LaneID], leaves: [LaneID] = [], update: UInt64 = 0, inEpoch: UInt64 = 0
     ) -> Order {
         Order(
             run: run, roster: 1, update: update, epoch: 0, updateInEpoch: inEpoch, parameterHash: 1_000, lanes: lanes, leaves: leaves)

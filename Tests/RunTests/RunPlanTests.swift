@@ -19,11 +19,11 @@ import Testing
         let word = WordFeatures(ids: [1, 2, 3, 4, 5], rows: [49])
         let shards = (0..<3).map { index in
             RunPlan.PlannedShard(
-                lane: index % 2, firstLine: UInt64(10 * index), key: CacheKey(repeating: UInt8(index)), byteCount: 500,
+                lane: LaneID(index % 2), firstLine: UInt64(10 * index), key: CacheKey(repeating: UInt8(index)), byteCount: 500,
                 digest: ShardDigest(9))
         }
         return RunPlan(
-            updates: UpdatePlan(laneWords: [150, 101], batchSize: 100), shards: shards,
+            updates: UpdatePlan(laneWords: [150, 101], batchSize: 100), shards: Numbered(shards),
             randomWords: RandomWordTable(words: [word], counts: [7]), maskWord: word)
     }()
 

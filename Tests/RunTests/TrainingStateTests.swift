@@ -16,7 +16,7 @@ import Testing
     }()
 
     /// A lane's contribution whose floats behind the tables are `value`, but for one of them.
-    private func node(_ lane: Int, _ value: Float, loss: Double = 1, last: Float? = nil) throws -> TrainingState.ReceivedNode {
+    private func node(_ lane: LaneID, _ value: Float, loss: Double = 1, last: Float? = nil) throws -> TrainingState.ReceivedNode {
         let coding = GradientCoding(layout: ParameterLayout(spec: .spacy2(Self.settings)))
         var floats = [Float](repeating: value, count: coding.restCount)
         if let last { floats[floats.count - 1] = last }

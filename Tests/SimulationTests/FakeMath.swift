@@ -53,16 +53,16 @@ struct FakeMath {
         versions = [(0..<Self.width).map { _ in Float(random.pick(-1000...1000)) / 7 }]
         for update in 0..<updates {
             let parameters = versions[update]
-            let leaves = (0..<lanes).map { gradient(update: UInt64(update), lane: $0, parameters) }
-            versions.append(step(parameters, sum(tree.root, leaves.enumerated().reduce(into: [:]) { $0[$1.offset] = $1.element })))
+            let leaves = (0..<LaneID(lanes)).map { gradient(update: UInt64(update), lane: $0, parameters) }
+            versions.append(step(parameters, sum(tree.root, leaves.enumerated().reduce(into: [:]) { $0[LaneID($1.offset)] = $1.element })))
         }
     }
 
     static func hash(_ values: [Float]) -> UInt64 { values.withUnsafeBytes { Digest64.hash($0) } }
 
     /// Tokens selected and words of a lane's micro-batch; now and then nothing is selected, or there are no words at all.
-    func figures(update: UInt64, lane: Int) -> (selected: UInt64, words: UInt64, loss: Double) {
-        let bits = SeededGenerator.mix(seed ^ SeededGenerator.mix(update << 16 | UInt64(lane)))
+    func figures(update: UInt64, lane: LaneID) -> (selected: UInt64, words: UInt64, loss: Double) {
+        let bits = SeededGenerator.mix(seed ^ SeededGenerator.mix(update << 16 | UInt64(lane.rawValue)))
         let selected = bits % 7 == 0 ? 0 : bits >> 8 % 40 + 1
         return (selected, selected * 5 + bits >> 32 % 9, selected == 0 ? 0 : Double(bits >> 40) / 1000)
     }
@@ -71,17 +71,17 @@ struct FakeMath {
     static func averages(_ parameters: [Float]) -> [Float] { parameters.map { $0 * 0.5 + 3 } }
 
     /// What a lane's held-out documents give: the same words in every evaluation, a loss that depends on the parameters.
-    func score(lane: Int, _ averages: [Float]) -> (selected: UInt64, words: UInt64, loss: Double) {
-        let bits = SeededGenerator.mix(seed ^ SeededGenerator.mix(0x4E1D << 16 | UInt64(lane)))
+    func score(lane: LaneID, _ averages: [Float]) -> (selected: UInt64, words: UInt64, loss: Double) {
+        let bits = SeededGenerator.mix(seed ^ SeededGenerator.mix(0x4E1D << 16 | UInt64(lane.rawValue)))
         let selected = bits % 3 == 0 ? 0 : bits >> 8 % 40 + 1
         let loss = Double(SeededGenerator.mix(bits ^ Self.hash(averages)) >> 40) / 1000
         return (selected, selected * 5 + bits >> 32 % 9, selected == 0 ? 0 : loss)
     }
 
     /// nil when nothing is selected. Sizes differ wildly, so that a sum in another order has other bits.
-    func gradient(update: UInt64, lane: Int, _ parameters: [Float]) -> [Float]? {
+    func gradient(update: UInt64, lane: LaneID, _ parameters: [Float]) -> [Float]? {
         guard figures(update: update, lane: lane).selected > 0 else { return nil }
-        var random = SeededGenerator(seed: seed ^ Self.hash(parameters) ^ update << 20 ^ UInt64(lane))
+        var random = SeededGenerator(seed: seed ^ Self.hash(parameters) ^ update << 20 ^ UInt64(lane.rawValue))
         return (0..<Self.width).map { _ in
             let scale = Float(sign: .plus, exponent: random.pick(-12...12), significand: 1)
             return Float(random.pick(-1_000_000...1_000_000)) / 3e5 * scale
@@ -89,7 +89,7 @@ struct FakeMath {
     }
 
     /// The sum below a node of whatever lanes are given; nil when all are absent.
-    func sum(_ node: TreeNode, _ leaves: [Int: [Float]?]) -> [Float]? {
+    func sum(_ node: TreeNode, _ leaves: [LaneID: [Float]?]) -> [Float]? {
         let nodes = leaves.reduce(into: [TreeNode: [Float]?]()) { $0[TreeNode(lane: $1.key)] = $1.value }
         return sum(node, nodes: nodes)
     }

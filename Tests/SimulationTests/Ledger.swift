@@ -10,10 +10,10 @@ final class Ledger {
     private var run: UInt64 = 0
     private var nextUpdate: UInt64 = 0
     /// Lanes each greeted peer was told to hold, by the messages sent to it.
-    private var told: [PeerID: Set<UInt16>] = [:]
+    private var told: [PeerID: Set<LaneID>] = [:]
     private var sessions: [PeerID: UInt32] = [:]
     /// Lanes of the present update each peer is ordered to compute.
-    private var ordered: [PeerID: Set<UInt16>] = [:]
+    private var ordered: [PeerID: Set<LaneID>] = [:]
     /// Nodes of it that were accepted.
     private var seen: Set<TreeNode> = []
     private var begun: Round?
@@ -54,7 +54,7 @@ final class Ledger {
         guard case .message(let peer, .contribution(let c), let payload) = event, machine.peers[peer] != nil, c.run == run,
             payload?.hash ?? c.hash == c.hash, machine.phase != .ended
         else { return }
-        if c.node.level == 0, let leaving = machine.lanes[Int(c.node.index)].leaving, leaving.peer == peer, leaving.round == c.round {
+        if c.node.level == 0, let leaving = machine.lanes[LaneID(c.node.index)].leaving, leaving.peer == peer, leaving.round == c.round {
             mustReport = leaving.hash != c.evidence
         }
         let first =
@@ -129,7 +129,7 @@ final class Ledger {
     private func note(_ round: Round, _ received: [CoordinatorStateMachine.Received]) {
         let update = round.update
         if update != nextUpdate { world.violate("update \(update) is stepped when \(nextUpdate) is next") }
-        var covered: [Int] = []
+        var covered: [LaneID] = []
         for entry in received {
             let lanes = math.tree.lanes(below: entry.node)
             covered += lanes
@@ -147,7 +147,7 @@ final class Ledger {
                 world.violate("the figures of lanes \(lanes) in update \(update) are wrong")
             }
         }
-        if covered.sorted() != Array(0..<math.tree.lanes) { world.violate("update \(update) adds lanes \(covered)") }
+        if covered.sorted() != Array(0..<LaneID(math.tree.lanes)) { world.violate("update \(update) adds lanes \(covered)") }
         accepted[round] = received.reduce(into: [:]) { $0[$1.node] = $1.contribution.evidence }
     }
 
@@ -155,7 +155,7 @@ final class Ledger {
     private func accept(_ entry: CoordinatorStateMachine.Received) {
         guard seen.insert(entry.node).inserted else { return }
         let (lanes, ordered) = (math.tree.lanes(below: entry.node), ordered[entry.peer] ?? [])
-        if !lanes.allSatisfy({ ordered.contains(UInt16($0)) }) {
+        if !lanes.allSatisfy({ ordered.contains($0) }) {
             world.violate("peer \(entry.peer)'s answer for lanes \(lanes) is counted, but it was ordered \(ordered.sorted())")
         }
     }
@@ -180,16 +180,16 @@ final class Ledger {
     }
 
     private func checkLeases(_ machine: CoordinatorStateMachine) {
-        var holding: [PeerID: Set<UInt16>] = [:]
-        for (index, lane) in machine.lanes.enumerated() {
+        var holding: [PeerID: Set<LaneID>] = [:]
+        for (index, lane) in zip(machine.lanes.indices, machine.lanes) {
             let peers = lane.holders.map(\.peer)
             if Set(peers).count < peers.count { world.violate("one peer holds lane \(index) twice") }
             if let leaving = lane.leaving?.peer {
                 if peers.contains(leaving) { world.violate("peer \(leaving) holds lane \(index) and leaves it") }
                 if lane.backup != nil { world.violate("lane \(index) has a backup although somebody leaves it") }
-                holding[leaving, default: []].insert(UInt16(index))
+                holding[leaving, default: []].insert(index)
             }
-            for peer in peers { holding[peer, default: []].insert(UInt16(index)) }
+            for peer in peers { holding[peer, default: []].insert(index) }
         }
         for peer in holding.keys where machine.peers[peer] == nil { world.violate("peer \(peer) holds lanes and is not here") }
         for peer in machine.peers.keys where told[peer, default: []] != holding[peer, default: []] {
@@ -200,8 +200,8 @@ final class Ledger {
 
     private func checkOpenUpdate(_ machine: CoordinatorStateMachine) {
         guard let open = machine.open else { return }
-        for (index, lane) in machine.lanes.enumerated() {
-            let ordered = open.orders.filter { $0.value.lanes.contains(UInt16(index)) }.map(\.key)
+        for (index, lane) in zip(machine.lanes.indices, machine.lanes) {
+            let ordered = open.orders.filter { $0.value.lanes.contains(index) }.map(\.key)
             if ordered.count > 2 { world.violate("lane \(index) is ordered from \(ordered.count) workers") }
             for holder in [lane.active, lane.backup].compactMap({ $0 }) where holder.ready {
                 if !machine.isCovered(index), !ordered.contains(holder.peer) {

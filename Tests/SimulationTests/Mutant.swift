@@ -55,7 +55,7 @@ final class Mutant {
     let mutation: Mutation?
     private var sent: Set<String> = []
     private var promised: [Round: UInt64] = [:]
-    private var keptLanes: [CoordinatorStateMachine.Lane]?
+    private var keptLanes: Numbered<LaneID, CoordinatorStateMachine.Lane>?
     private var keptOrder: (peer: PeerID, order: CoordinatorStateMachine.PeerOrder?)?
 
     init(_ mutation: Mutation?) { self.mutation = mutation }
@@ -118,7 +118,7 @@ final class Mutant {
             if let open = machine.open, machine.peers[peer] != nil {
                 keptOrder = (peer, open.orders[peer])
                 machine.open?.orders[peer, default: .init(now: 0)].lanes.formUnion(
-                    (0..<UInt16(machine.lanes.count)))
+                    machine.lanes.indices)
             }
         case .comparesNothing:
             if c.purpose == .evaluate {
@@ -126,7 +126,7 @@ final class Mutant {
             } else if let first = machine.open?.received[c.node] ?? nil, c.round == machine.open?.round {
                 c.hash = first.contribution.hash
                 payload?.hash = c.hash
-            } else if c.node.level == 0, let first = machine.lanes[Int(c.node.index)].leaving {
+            } else if c.node.level == 0, let first = machine.lanes[LaneID(c.node.index)].leaving {
                 c.hash = first.hash
                 payload?.hash = c.hash
             } else if let first = machine.history[c.round]?.nodes[c.node] {
@@ -146,8 +146,8 @@ final class Mutant {
         case .finishesAnUpdateEarly: if case .planned = event { machine.endUpdate = max(machine.nextUpdate, machine.endUpdate - 1) }
         case .keepsLeasesOfTheLost: if let keptLanes { machine.lanes = keptLanes }
         case .ordersFromAThird:
-            for (index, lane) in machine.lanes.enumerated() where lane.backup?.ready == true {
-                for id in machine.open?.orders.keys.sorted() ?? [] { machine.open?.orders[id]?.lanes.insert(UInt16(index)) }
+            for (index, lane) in zip(machine.lanes.indices, machine.lanes) where lane.backup?.ready == true {
+                for id in machine.open?.orders.keys.sorted() ?? [] { machine.open?.orders[id]?.lanes.insert(index) }
             }
         case .countsUnorderedAnswers:
             if let keptOrder { machine.open?.orders[keptOrder.peer] = keptOrder.order }
@@ -172,7 +172,7 @@ final class Mutant {
         switch (mutation, effect) {
         case (.forgetsReminders, .order): if case .tick = event { return [] }
         case (.forgetsReminders, .send(let peer, .lease(let lane, _))):
-            if machine.lanes[Int(lane)].holders.contains(where: { $0.peer == peer && $0.since < now }) { return [] }
+            if machine.lanes[lane].holders.contains(where: { $0.peer == peer && $0.since < now }) { return [] }
         case (.forgetsReminders, .send(let peer, .prepare(let shard, _, _))):
             if let since = machine.peers[peer]?.preparing[shard], since < now { return [] }
         case (.addsALaneTwice, .step(let update, let received)):

@@ -131,8 +131,8 @@ struct Scenario {
         let chunk = UInt64(WireLimits.chunk)
         switch blob {
         case .model(let n): return draw(UInt64(n) + 100, 2 * chunk)
-        case .text(let n): return draw(UInt64(n) + 200, 3 * chunk)
-        case .prepared(let n): return draw(UInt64(n) + 300, 3 * min(chunk, size(of: .text(n))))
+        case .text(let n): return draw(UInt64(n.rawValue) + 200, 3 * chunk)
+        case .prepared(let n): return draw(UInt64(n.rawValue) + 300, 3 * min(chunk, size(of: .text(n))))
         case .plan: return draw(400, 2 * chunk)
         case .rows(let n): return draw(UInt64(n) + 500, chunk / UInt64(Self.bytesPerRow)) * UInt64(Self.bytesPerRow)
         // Of a few pieces, or of one: then they come with the order.
@@ -143,9 +143,9 @@ struct Scenario {
     static let bytesPerRow = 4_096
 
     /// What workers may fetch.
-    func artifacts(prepared: Set<UInt32>) -> ArtifactServer {
+    func artifacts(prepared: Set<ShardID>) -> ArtifactServer {
         var server = ArtifactServer(
-            modelFiles: [size(of: .model(0)), size(of: .model(1))], texts: (0..<UInt32(shards)).map { size(of: .text($0)) },
+            modelFiles: [size(of: .model(0)), size(of: .model(1))], texts: (0..<ShardID(shards)).map { size(of: .text($0)) },
             vectorRows: 1_000, bytesPerRow: Self.bytesPerRow)
         for shard in prepared { server.add(preparedShard: shard, byteCount: size(of: .prepared(shard))) }
         return server
@@ -157,6 +157,6 @@ struct Scenario {
     /// More than any lane has in an epoch, by `FakeMath.figures`.
     var laneWords: [UInt64] { [UInt64](repeating: 1_000 * UInt64(updates), count: lanes) }
 
-    func digest(_ shard: UInt32) -> ShardDigest { ShardDigest(UInt64(shard)) }
-    func shards(ofLane lane: Int) -> [UInt32] { (0..<UInt32(shards)).filter { Int($0) % lanes == lane } }
+    func digest(_ shard: ShardID) -> ShardDigest { ShardDigest(UInt64(shard.rawValue)) }
+    func shards(ofLane lane: LaneID) -> [ShardID] { (0..<ShardID(shards)).filter { $0.rawValue % lanes == lane.rawValue } }
 }

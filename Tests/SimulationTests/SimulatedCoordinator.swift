@@ -5,7 +5,7 @@
 final class SimulatedCoordinator: SimulatedProcess {
     /// What outlives the process.
     struct Disk {
-        var prepared: Set<UInt32> = []
+        var prepared: Set<ShardID> = []
         /// The last checkpoint: a version and its parameters.
         var checkpoint: (version: UInt64, parameters: [Float], scored: UInt64)?
     }
@@ -21,7 +21,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     /// The last version that was scored.
     private var scored: UInt64 = 0
     private(set) var isComplete = false
-    private var arriving: [PeerID: [UInt32: (offsets: Set<UInt64>, isDamaged: Bool)]] = [:]
+    private var arriving: [PeerID: [ShardID: (offsets: Set<UInt64>, isDamaged: Bool)]] = [:]
 
     init(_ world: World) {
         machine = CoordinatorStateMachine(Self.setup(world.scenario, run: 0, world.mutant.mutation))
@@ -34,7 +34,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     private static func setup(_ scenario: Scenario, run: UInt64, _ mutation: Mutation?) -> CoordinatorStateMachine.Setup {
         var setup = CoordinatorStateMachine.Setup(
             run: run, description: "{}", lanes: scenario.lanes, parameterBytes: scenario.size(of: .parameters(0)),
-            shards: (0..<UInt32(scenario.shards)).compactMap { shard in
+            shards: (0..<ShardID(scenario.shards)).compactMap { shard in
                 CacheKey([UInt8](repeating: 1, count: CacheKey.byteCount)).map { (scenario.size(of: .text(shard)), $0) }
             },
             minimumWorkers: scenario.minimumWorkers, program: "1", arithmetic: .native, blas: "Haswell", fingerprint: 7, strictBits: true)
@@ -165,7 +165,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         }
     }
 
-    private func locate(_ shard: UInt32, _ peer: PeerID) {
+    private func locate(_ shard: ShardID, _ peer: PeerID) {
         later(world.random.pick(0...1) * 10) { [unowned self] in
             handle(disk.prepared.contains(shard) ? .shardStored(shard) : .shardAbsent(shard, peer))
         }

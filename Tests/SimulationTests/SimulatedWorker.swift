@@ -39,7 +39,7 @@ final class SimulatedWorker: SimulatedProcess {
     private var arrived: Set<BlobID> = []
     /// Raised when a run is joined: work begun before is not reported.
     private var membership = 0
-    private(set) var lanes: [UInt16: LaneWork] = [:]
+    private(set) var lanes: [LaneID: LaneWork] = [:]
     private var parameters: (round: Round, values: [Float])?
     /// Parameters that are coming.
     private var pieces: (blob: BlobID, parts: [UInt64: [Float]])?
@@ -197,7 +197,7 @@ final class SimulatedWorker: SimulatedProcess {
             if disk.contains(.prepared(shard)) { return reportPrepared(shard) }
             wanted = [.model(0), .model(1)].filter { !disk.contains($0) } + [.text(shard)]
         case .plan: wanted = [.plan]
-        case .lane(let lane): wanted = scenario.shards(ofLane: Int(lane)).map { .prepared($0) }.filter { !disk.contains($0) }
+        case .lane(let lane): wanted = scenario.shards(ofLane: lane).map { .prepared($0) }.filter { !disk.contains($0) }
         }
         if case .plan(let byteCount) = ticket, byteCount != scenario.size(of: .plan) { world.violate("the plan's size is wrong") }
         report(after: world.random.pick(0...3) * 20) { [unowned self] in
@@ -207,7 +207,7 @@ final class SimulatedWorker: SimulatedProcess {
         }
     }
 
-    private func reportPrepared(_ shard: UInt32) {
+    private func reportPrepared(_ shard: ShardID) {
         report(after: 0) { [unowned self] in
             .prepared(shard: shard, size: scenario.size(of: .prepared(shard)), digest: scenario.digest(shard))
         }
@@ -259,7 +259,7 @@ final class SimulatedWorker: SimulatedProcess {
             guard arrived.remove(.plan) != nil else { return world.violate("\(name) opens a plan that has not come") }
             report(after: 0) { [unowned self] in .planOpened(updatesPerEpoch: UInt64(scenario.updatesPerEpoch)) }
         case .lane(let lane):
-            if let shard = scenario.shards(ofLane: Int(lane)).first(where: { !disk.contains(.prepared($0)) }) {
+            if let shard = scenario.shards(ofLane: lane).first(where: { !disk.contains(.prepared($0)) }) {
                 if world.coverage.faults[.cleanDisk] != nil || lost.remove(.prepared(shard)) != nil {
                     return report(after: 1) { .failed(job, "shard \(shard) has gone") }
                 }
@@ -271,8 +271,8 @@ final class SimulatedWorker: SimulatedProcess {
         }
     }
 
-    private func open(_ lane: UInt16) {
-        let rows = BlobID.rows(UInt32(lane))
+    private func open(_ lane: LaneID) {
+        let rows = BlobID.rows(UInt32(lane.rawValue))
         guard arrived.contains(rows) else {
             lost.remove(rows)
             return report(after: 0) { [unowned self] in
@@ -286,12 +286,12 @@ final class SimulatedWorker: SimulatedProcess {
 
     // MARK: gradients
 
-    private func compute(_ order: Order, _ lane: UInt16) {
+    private func compute(_ order: Order, _ lane: LaneID) {
         guard let work = lanes[lane] else { return world.violate("\(name) computes lane \(lane), which is not open") }
         guard let parameters, parameters.round == order.round else { return world.violate("\(name) computes without the parameters") }
         if order.purpose == .evaluate { return score(order.round, lane, work, parameters.values) }
-        let figures = world.math.figures(update: order.update, lane: Int(lane))
-        var values = world.math.gradient(update: order.update, lane: Int(lane), parameters.values)
+        let figures = world.math.figures(update: order.update, lane: lane)
+        var values = world.math.gradient(update: order.update, lane: lane, parameters.values)
         if scenario.brokenWorker == number, let first = values?.first { values?[0] = first + 1 }
         let membership = membership
         work.wanted = order.update
@@ -305,8 +305,8 @@ final class SimulatedWorker: SimulatedProcess {
         }
     }
 
-    private func score(_ round: Round, _ lane: UInt16, _ work: LaneWork, _ values: [Float]) {
-        var figures = world.math.score(lane: Int(lane), values)
+    private func score(_ round: Round, _ lane: LaneID, _ work: LaneWork, _ values: [Float]) {
+        var figures = world.math.score(lane: lane, values)
         if scenario.brokenWorker == number, figures.selected > 0 { figures.loss += 1 }
         let membership = membership
         enqueue(.gradient, world.random.pick(20...120)) { [unowned self] in
@@ -319,15 +319,15 @@ final class SimulatedWorker: SimulatedProcess {
     private func contribute(_ contribution: Contribution) {
         if contribution.purpose == .evaluate {
             let lanes = world.math.tree.lanes(below: contribution.node)
-            if lanes.contains(where: { self.lanes[UInt16($0)]?.scored != contribution.update }) {
+            if lanes.contains(where: { self.lanes[$0]?.scored != contribution.update }) {
                 world.violate("\(name) contributes scores of lanes \(lanes) that it has not")
             }
             return send(.contribution(contribution))
         }
         var contribution = contribution
-        var leaves: [Int: [Float]?] = [:]
+        var leaves: [LaneID: [Float]?] = [:]
         for lane in world.math.tree.lanes(below: contribution.node) {
-            guard let work = lanes[UInt16(lane)], work.update == contribution.update else {
+            guard let work = lanes[lane], work.update == contribution.update else {
                 return world.violate("\(name) contributes lane \(lane) of update \(contribution.update), which it has not")
             }
             leaves[lane] = .some(work.gradient)

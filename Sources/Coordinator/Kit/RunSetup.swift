@@ -27,11 +27,11 @@ package final class RunSetup {
     /// Texts that the output folder is to keep.
     private let spool: UnnamedFile?
     let index: CorpusIndex
-    let lanes: [[Int]]
+    let lanes: Numbered<LaneID, [ShardID]>
     /// Lane of each shard.
-    let laneOfShard: [Int]
+    let laneOfShard: Numbered<ShardID, LaneID>
     /// Cache key of each shard.
-    let keys: [CacheKey]
+    let keys: Numbered<ShardID, CacheKey>
     let cache: PreparedCache
     let initial: InitialWeights?
     /// What is trained: the checkpoint's, or what the options say.
@@ -67,16 +67,17 @@ package final class RunSetup {
             options.texts ?? [options.textsLoc], format: format, folder: folder, resuming: checkpoint != nil)
         index = try CorpusIndex(paths: textPaths, format: format, limit: job?.training.limit ?? 0, lanes: options.settings.lanes)
         lanes = index.lanes(options.settings.lanes)
-        var laneOfShard = [Int](repeating: 0, count: index.shards.count)
-        for (lane, shards) in lanes.enumerated() { for shard in shards { laneOfShard[shard] = lane } }
+        var laneOfShard = Numbered<ShardID, LaneID>(repeatElement(0, count: index.shards.count))
+        for (lane, shards) in zip(lanes.indices, lanes) { for shard in shards { laneOfShard[shard] = lane } }
         self.laneOfShard = laneOfShard
         let schema = spec.schema
         self.schema = schema
         let (digest, settings) = (model.digest, options.settings)
-        keys = index.shards.map {
-            PreparedCache.key(
-                text: $0.digest, modelDigest: digest, schema: schema, minLength: settings.minLength, maxLength: settings.maxLength)
-        }
+        keys = Numbered(
+            index.shards.map {
+                PreparedCache.key(
+                    text: $0.digest, modelDigest: digest, schema: schema, minLength: settings.minLength, maxLength: settings.maxLength)
+            })
         cache =
             try options.cache.map { folder throws(InputError) in try PreparedCache(folder: folder) }
             ?? PreparedCache.standard(fallback: "\(folder.path)/t2v/cache")
@@ -230,11 +231,11 @@ package final class RunSetup {
     }
 
     /// Names the corpus line of a worker's complaint.
-    func place(shard: UInt32, line: Int64) -> String {
+    func place(shard: ShardID, line: Int64) -> String {
         let texts = options.textsLoc == "-" ? "standard input" : options.textsLoc
         guard line >= 0 else { return texts }
-        let (file, number) = index.place(shard: Int(shard), line: Int(line))
-        if job?.text.path == .pieces { return "\(texts), document \(index.shards[Int(shard)].firstLine + Int(line))" }
+        let (file, number) = index.place(shard: shard, line: Int(line))
+        if job?.text.path == .pieces { return "\(texts), document \(index.shards[shard].firstLine + Int(line))" }
         return "\(textPaths.count > 1 ? textPaths[file] : texts):\(number)"
     }
 }

@@ -86,12 +86,12 @@ extension RunShell {
         switch request.blob {
         case .model(let number): return (try? MappedFile(setup.model.bundleFiles[Int(number)].path)).map { ($0.bytes, $0) }
         case .text(let shard):
-            let place = setup.index.shards[Int(shard)]
+            let place = setup.index.shards[shard]
             guard let file = try? MappedFile(setup.textPaths[place.file]), place.offset + place.byteCount <= file.bytes.count else {
                 return nil
             }
             return (UnsafeRawBufferPointer(rebasing: file.bytes[place.offset..<place.offset + place.byteCount]), file)
-        case .prepared(let shard): return setup.cache.contents(setup.keys[Int(shard)]).map { ($0.bytes, $0.owner) }
+        case .prepared(let shard): return setup.cache.contents(setup.keys[shard]).map { ($0.bytes, $0.owner) }
         case .plan: return planBuffer.map { (UnsafeRawBufferPointer($0.bytes), $0) }
         case .rows:
             guard let vectors = setup.vectors else { return nil }
@@ -109,8 +109,8 @@ extension RunShell {
 
     // MARK: Prepared shards
 
-    private func locate(_ shard: UInt32, _ peer: PeerID, _ events: inout [CoordinatorStateMachine.Event]) {
-        guard let entry = setup.cache.entry(setup.keys[Int(shard)], schema: setup.schema) else {
+    private func locate(_ shard: ShardID, _ peer: PeerID, _ events: inout [CoordinatorStateMachine.Event]) {
+        guard let entry = setup.cache.entry(setup.keys[shard], schema: setup.schema) else {
             events.append(.shardAbsent(shard, peer))
             return
         }
@@ -118,14 +118,14 @@ extension RunShell {
         events.append(.shardStored(shard))
     }
 
-    func note(_ entry: (size: UInt64, digest: ShardDigest), _ shard: UInt32) {
+    func note(_ entry: (size: UInt64, digest: ShardDigest), _ shard: ShardID) {
         entries[shard] = entry
         artifacts.add(preparedShard: shard, byteCount: entry.size)
     }
 
-    private func expect(_ shard: UInt32, _ peer: PeerID, _ size: UInt64, _ digest: ShardDigest) {
+    private func expect(_ shard: ShardID, _ peer: PeerID, _ size: UInt64, _ digest: ShardDigest) {
         do {
-            incoming[shard] = (peer, try IncomingFile(target: setup.cache.path(setup.keys[Int(shard)])), size, digest)
+            incoming[shard] = (peer, try IncomingFile(target: setup.cache.path(setup.keys[shard])), size, digest)
         } catch {
             incoming[shard] = nil
             say(.warning, "\(error)")
@@ -153,7 +153,7 @@ extension RunShell {
         incoming[shard] = nil
         do {
             try setup.cache.take(
-                arriving.file, key: setup.keys[Int(shard)], schema: setup.schema, size: arriving.size, digest: arriving.digest,
+                arriving.file, key: setup.keys[shard], schema: setup.schema, size: arriving.size, digest: arriving.digest,
                 vectorRows: setup.options.settings.vectorRows)
             note((arriving.size, arriving.digest), shard)
             events.append(.shardStored(shard))
@@ -164,8 +164,8 @@ extension RunShell {
     }
 
     /// One worker's word ends no run: the line that it blames, or the whole shard where it blames none, is prepared here too.
-    private func confirmFault(_ peer: PeerID, _ shard: UInt32, _ line: Int64, _ events: inout [CoordinatorStateMachine.Event]) {
-        let place = setup.index.shards[Int(shard)]
+    private func confirmFault(_ peer: PeerID, _ shard: ShardID, _ line: Int64, _ events: inout [CoordinatorStateMachine.Event]) {
+        let place = setup.index.shards[shard]
         let path = setup.textPaths[place.file]
         guard let file = try? MappedFile(path), place.offset + place.byteCount <= file.bytes.count else {
             return say(.error, "the texts have changed: \(path)")
@@ -194,9 +194,9 @@ extension RunShell {
     // MARK: Plan
 
     /// A prepared shard that lies in the cache, and what the plan says of it.
-    func openShard(_ index: Int) throws -> (shard: PreparedShard, size: UInt64, digest: ShardDigest) {
+    func openShard(_ index: ShardID) throws -> (shard: PreparedShard, size: UInt64, digest: ShardDigest) {
         let key = setup.keys[index]
-        guard let entry = entries[UInt32(index)],
+        guard let entry = entries[index],
             let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
             shard.fits(vectorRows: setup.options.settings.vectorRows)
         else {
@@ -210,7 +210,7 @@ extension RunShell {
         var builder = PlanBuilder(
             lanes: settings.lanes, wordsPerUpdate: settings.batchSize, shuffles: setup.job?.training.shuffle ?? true,
             heldOut: try chooseHeldOut())
-        for (index, key) in setup.keys.enumerated() {
+        for (index, key) in zip(setup.keys.indices, setup.keys) {
             let entry = try openShard(index)
             builder.add(
                 entry.shard, lane: setup.laneOfShard[index], firstLine: setup.index.shards[index].firstLine, key: key, size: entry.size,
@@ -226,7 +226,7 @@ extension RunShell {
                 remedy: setup.job == nil
                     ? "change --min-length or --max-length, or the texts" : "change the corpus's min_length or max_length, or the texts")
         }
-        let (updates, laneWords) = (made.updates, builder.laneWords)
+        let (updates, laneWords) = (made.updates, builder.laneWords.elements)
         plan = made
         let encoded = try made.encoded()
         let buffer = MessageBuffer(byteCount: encoded.count)
@@ -248,7 +248,7 @@ extension RunShell {
         events.append(
             .planned(
                 planBytes: UInt64(encoded.count), updatesPerEpoch: updates.updatesPerEpoch, laneWords: laneWords,
-                heldOutWords: builder.heldOutWords, first: training.update, end: end, parameterHash: broadcast.hash,
+                heldOutWords: builder.heldOutWords.elements, first: training.update, end: end, parameterHash: broadcast.hash,
                 evaluation: evaluation?.broadcast?.hash))
     }
 

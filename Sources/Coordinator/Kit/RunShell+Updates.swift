@@ -71,10 +71,10 @@ extension RunShell {
     }
 
     /// The lanes below a node, or those of them whose losses tell that they are to blame.
-    private func words(_ lanes: Range<Int>, _ contribution: Contribution) -> String {
+    private func words(_ lanes: Range<LaneID>, _ contribution: Contribution) -> String {
         let faulty = zip(lanes, contribution.losses).filter { !Double(bitPattern: $1).isFinite }.map(\.0)
         let named = faulty.isEmpty ? Array(lanes) : faulty
-        return named.count == 1 ? "lane \(named[0])" : "lanes \(named.map(String.init).joined(separator: ", "))"
+        return named.count == 1 ? "lane \(named[0])" : "lanes \(named.map(\.description).joined(separator: ", "))"
     }
 
     private func figures(_ epoch: UInt64) -> ProgressFigures {

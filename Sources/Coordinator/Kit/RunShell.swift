@@ -66,9 +66,9 @@ package final class RunShell {
     var buffers: [BufferID: any PayloadBytes] = [:]
     private var nextBuffer: BufferID = 0
     /// Size and digest of prepared shards that are in the cache.
-    var entries: [UInt32: (size: UInt64, digest: ShardDigest)] = [:]
+    var entries: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
     /// Prepared shards that one worker each is sending.
-    var incoming: [UInt32: (peer: PeerID, file: IncomingFile, size: UInt64, digest: ShardDigest)] = [:]
+    var incoming: [ShardID: (peer: PeerID, file: IncomingFile, size: UInt64, digest: ShardDigest)] = [:]
     var plan: RunPlan?
     /// The plan as it is fetched.
     var planBuffer: MessageBuffer?
@@ -201,8 +201,8 @@ package final class RunShell {
         }
         var events: [CoordinatorStateMachine.Event] = setup.keys.indices.compactMap { index in
             guard let entry = setup.cache.entry(setup.keys[index], schema: setup.schema) else { return nil }
-            note(entry, UInt32(index))
-            return .shardStored(UInt32(index))
+            note(entry, index)
+            return .shardStored(index)
         }
         events.append(.tick)
         var poller = Poller()

@@ -11,8 +11,8 @@ package struct TreeNode: Hashable, Sendable, Comparable {
         self.index = index
     }
 
-    /// The leaf of one lane.
-    package init(lane: Int) { self.init(level: 0, index: UInt16(lane)) }
+    /// The leaf of one lane, which is below `maximumLanes`.
+    package init(lane: LaneID) { self.init(level: 0, index: UInt16(lane.rawValue)) }
 
     /// By first lane, then by level: the order in which a depth-first walk meets them.
     package static func < (a: TreeNode, b: TreeNode) -> Bool {
@@ -45,9 +45,9 @@ package struct ReductionTree: Sendable, Equatable {
     }
 
     /// The lanes below a node.
-    package func lanes(below node: TreeNode) -> Range<Int> {
+    package func lanes(below node: TreeNode) -> Range<LaneID> {
         let first = Int(node.index) << Int(node.level)
-        return first..<min(lanes, first + 1 << Int(node.level))
+        return LaneID(first)..<LaneID(min(lanes, first + 1 << Int(node.level)))
     }
 
     /// The two nodes below; the right one is nil where it has no lane.
@@ -58,12 +58,12 @@ package struct ReductionTree: Sendable, Equatable {
     }
 
     /// The fewest nodes that cover exactly `held`: what a holder of these lanes sends.
-    package func maximalNodes(covering held: some Sequence<Int>) -> [TreeNode] {
+    package func maximalNodes(covering held: some Sequence<LaneID>) -> [TreeNode] {
         let held = Set(held)
         return cover(root) { node in lanes(below: node).allSatisfy(held.contains) } ?? partial(root, held)
     }
 
-    private func partial(_ node: TreeNode, _ held: Set<Int>) -> [TreeNode] {
+    private func partial(_ node: TreeNode, _ held: Set<LaneID>) -> [TreeNode] {
         if lanes(below: node).allSatisfy(held.contains) { return [node] }
         guard node.level > 0 else { return [] }
         let (left, right) = children(of: node)

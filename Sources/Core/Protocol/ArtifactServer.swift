@@ -13,22 +13,22 @@ package struct ArtifactServer: Sendable {
     }
 
     private let modelFiles: [UInt64]
-    private let texts: [UInt64]
+    private let texts: Numbered<ShardID, UInt64>
     private let vectorRows: UInt64
     private let bytesPerRow: UInt64
-    private var prepared: [UInt32: UInt64] = [:]
+    private var prepared: [ShardID: UInt64] = [:]
     private var plan: UInt64?
 
     /// - Parameters:
     ///   - modelFiles: bytes of each file of the vectors model, as the welcome lists them.
     ///   - texts: bytes of each shard's text.
     package init(modelFiles: [UInt64], texts: [UInt64], vectorRows: Int, bytesPerRow: Int) {
-        (self.modelFiles, self.texts) = (modelFiles, texts)
+        (self.modelFiles, self.texts) = (modelFiles, Numbered(texts))
         (self.vectorRows, self.bytesPerRow) = (UInt64(max(0, vectorRows)), UInt64(max(0, bytesPerRow)))
     }
 
     /// A prepared shard lies in the cache.
-    package mutating func add(preparedShard shard: UInt32, byteCount: UInt64) { prepared[shard] = byteCount }
+    package mutating func add(preparedShard shard: ShardID, byteCount: UInt64) { prepared[shard] = byteCount }
 
     package mutating func add(planOf byteCount: UInt64) { plan = byteCount }
 
@@ -40,10 +40,10 @@ package struct ArtifactServer: Sendable {
             guard Int(number) < modelFiles.count else { return .refusal("a request for file \(number) of \(modelFiles.count)") }
             total = modelFiles[Int(number)]
         case .text(let shard):
-            guard Int(shard) < texts.count else { return .refusal("a request for the text of shard \(shard) of \(texts.count)") }
-            total = texts[Int(shard)]
+            guard shard < texts.endIndex else { return .refusal("a request for the text of shard \(shard) of \(texts.count)") }
+            total = texts[shard]
         case .prepared(let shard):
-            guard Int(shard) < texts.count else { return .refusal("a request for shard \(shard) of \(texts.count)") }
+            guard shard < texts.endIndex else { return .refusal("a request for shard \(shard) of \(texts.count)") }
             guard let size = prepared[shard] else { return .nothing }
             total = size
         case .plan:

@@ -37,8 +37,8 @@ extension CoordinatorStateMachine {
         let usable = usable(now)
         guard !usable.isEmpty else { return }
         let targets = targets(usable)
-        var owned: [PeerID: [Int]] = [:]
-        var free: [Int] = []
+        var owned: [PeerID: [LaneID]] = [:]
+        var free: [LaneID] = []
         for index in lanes.indices {
             // A late active holder that has a backup keeps the lane until the race is decided.
             let owner = lanes[index].incoming?.peer ?? lanes[index].active?.peer
@@ -59,13 +59,13 @@ extension CoordinatorStateMachine {
         for index in free.sorted() {
             let room = usable.filter { (owned[$0.id]?.count ?? 0) < (targets[$0.id] ?? 0) }
             // Beside the lane before it, so that a worker's lanes share a node of the tree.
-            guard let heir = room.first(where: { owned[$0.id]?.contains(index - 1) == true }) ?? room.first else { continue }
+            guard let heir = room.first(where: { owned[$0.id]?.contains(index.advanced(by: -1)) == true }) ?? room.first else { continue }
             owned[heir.id, default: []].append(index)
             give(index, to: heir.id, now, &out)
         }
     }
 
-    private mutating func give(_ index: Int, to id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+    private mutating func give(_ index: LaneID, to id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         if lanes[index].active?.peer == id {
             if let other = lanes[index].incoming { withdraw(index, from: other.peer, &out) }
             lanes[index].incoming = nil
@@ -77,26 +77,25 @@ extension CoordinatorStateMachine {
         let holder = Holder(peer: id, now: now)
         if lanes[index].active == nil { lanes[index].active = holder } else { lanes[index].incoming = holder }
         roster += 1
-        out.append(.send(id, .lease(lane: UInt16(index), planBytes: planBytes)))
+        out.append(.send(id, .lease(lane: index, planBytes: planBytes)))
     }
 
-    func withdraw(_ index: Int, from id: PeerID, _ out: inout [Effect]) {
-        out.append(.send(id, .withdraw(lane: UInt16(index))))
+    func withdraw(_ index: LaneID, from id: PeerID, _ out: inout [Effect]) {
+        out.append(.send(id, .withdraw(lane: index)))
     }
 
     /// A worker has every shard of a lane.
-    mutating func ready(_ lane: UInt16, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
-        let index = Int(lane)
-        guard index < lanes.count else { return }
+    mutating func ready(_ index: LaneID, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard index < lanes.endIndex else { return }
         if lanes[index].active?.peer == id, lanes[index].active?.ready == false {
             lanes[index].active?.ready = true
-            orderOpenLane(lane, id, now, &out)
+            orderOpenLane(index, id, now, &out)
         } else if lanes[index].incoming?.peer == id {
             lanes[index].incoming?.ready = true
             if lanes[index].active?.ready != true { takeOver(index, now, &out) }
         } else if lanes[index].backup?.peer == id, lanes[index].backup?.ready == false {
             lanes[index].backup?.ready = true
-            orderOpenLane(lane, id, now, &out)
+            orderOpenLane(index, id, now, &out)
         } else if !lanes[index].holders.contains(where: { $0.peer == id }), lanes[index].leaving?.peer != id {
             withdraw(index, from: id, &out)
         }
@@ -108,7 +107,7 @@ extension CoordinatorStateMachine {
     }
 
     /// The incoming holder, which is ready, becomes the active one.
-    private mutating func takeOver(_ index: Int, _ now: Milliseconds, _ out: inout [Effect]) {
+    private mutating func takeOver(_ index: LaneID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let next = lanes[index].incoming else { return }
         if let old = lanes[index].active {
             withdraw(index, from: old.peer, &out)
@@ -117,11 +116,11 @@ extension CoordinatorStateMachine {
         lanes[index].active = next
         lanes[index].incoming = nil
         roster += 1
-        orderOpenLane(UInt16(index), next.peer, now, &out)
+        orderOpenLane(index, next.peer, now, &out)
     }
 
     /// The loser of a race has answered, or nobody waits for it any more.
-    mutating func endLeaving(_ index: Int, _ out: inout [Effect]) {
+    mutating func endLeaving(_ index: LaneID, _ out: inout [Effect]) {
         guard let leaving = lanes[index].leaving else { return }
         lanes[index].leaving = nil
         withdraw(index, from: leaving.peer, &out)
@@ -162,13 +161,13 @@ extension CoordinatorStateMachine {
             for path in [\Lane.active, \Lane.incoming, \Lane.backup] where due(lanes[index][keyPath: path]) {
                 guard let holder = lanes[index][keyPath: path] else { continue }
                 lanes[index][keyPath: path]?.reminded = now
-                out.append(.send(holder.peer, .lease(lane: UInt16(index), planBytes: planBytes)))
+                out.append(.send(holder.peer, .lease(lane: index, planBytes: planBytes)))
             }
         }
         for (id, order) in open?.orders.sorted(by: { $0.key < $1.key }) ?? [] {
             // The wait doubles: each reminder may bring a gradient a second time, which a slow link must bear.
             guard now >= order.reminded + setup.times.reminder << min(4, order.reminders),
-                order.lanes.contains(where: { !isCovered(Int($0)) })
+                order.lanes.contains(where: { !isCovered($0) })
             else { continue }
             open?.orders[id]?.reminded = now
             open?.orders[id]?.reminders += 1

@@ -148,7 +148,7 @@ extension CoordinatorStateMachine {
             lanes[index].active = lanes[index].backup ?? lanes[index].incoming
             if lanes[index].backup == nil { lanes[index].incoming = nil }
             lanes[index].backup = nil
-            if let heir = lanes[index].active, heir.ready { orderOpenLane(UInt16(index), heir.peer, now, &out) }
+            if let heir = lanes[index].active, heir.ready { orderOpenLane(index, heir.peer, now, &out) }
         }
     }
 

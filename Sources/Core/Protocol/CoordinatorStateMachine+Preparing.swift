@@ -4,7 +4,7 @@ import Base
 extension CoordinatorStateMachine {
     /// Hands unprepared shards to workers with room. A shard that takes too long is handed out again.
     mutating func dispatch(_ now: Milliseconds, _ out: inout [Effect]) {
-        var since: [UInt32: Milliseconds] = [:]
+        var since: [ShardID: Milliseconds] = [:]
         for peer in peers.values { for (shard, time) in peer.preparing { since[shard] = max(since[shard] ?? 0, time) } }
         for (id, peer) in peers {
             for request in peer.preparing where !unprepared.contains(request.key) { peers[id]?.preparing[request.key] = nil }
@@ -31,8 +31,8 @@ extension CoordinatorStateMachine {
         remindPreparing(now, &out)
     }
 
-    private func prepareMessage(_ shard: UInt32) -> CoordinatorMessage {
-        .prepare(shard: shard, textBytes: setup.shards[Int(shard)].textBytes, key: setup.shards[Int(shard)].key)
+    private func prepareMessage(_ shard: ShardID) -> CoordinatorMessage {
+        .prepare(shard: shard, textBytes: setup.shards[shard].textBytes, key: setup.shards[shard].key)
     }
 
     /// A worker that was told and may have missed it is told again; it answers or goes on.
@@ -47,7 +47,7 @@ extension CoordinatorStateMachine {
 
     /// A worker says that it has a prepared shard.
     mutating func announced(
-        _ shard: UInt32, _ size: UInt64, _ digest: ShardDigest, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+        _ shard: ShardID, _ size: UInt64, _ digest: ShardDigest, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) {
         guard unprepared.contains(shard) else {
             peers[id]?.preparing[shard] = nil
@@ -62,7 +62,7 @@ extension CoordinatorStateMachine {
         out.append(.locate(shard: shard, id))
     }
 
-    mutating func stored(_ shard: UInt32, _ now: Milliseconds, _ out: inout [Effect]) {
+    mutating func stored(_ shard: ShardID, _ now: Milliseconds, _ out: inout [Effect]) {
         unprepared.remove(shard)
         for id in peers.keys {
             peers[id]?.announced[shard] = nil
@@ -73,7 +73,7 @@ extension CoordinatorStateMachine {
     }
 
     /// A worker has a shard that the coordinator's cache has not: fetch it.
-    mutating func pull(_ shard: UInt32, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+    mutating func pull(_ shard: ShardID, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard unprepared.contains(shard), phase == .preparing, let peer = peers[id], let (size, digest) = peer.announced[shard],
             !peer.fetches.contains(.prepared(shard))
         else { return }

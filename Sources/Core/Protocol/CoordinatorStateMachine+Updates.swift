@@ -23,10 +23,10 @@ extension CoordinatorStateMachine {
         var update = OpenUpdate(
             round: Round(nextUpdate, evaluation == nil ? .train : .evaluate), parameterHash: evaluation ?? parameterHash, begun: now,
             covered: LaneSet(lanes: lanes.count))
-        for (index, lane) in lanes.enumerated() {
+        for (index, lane) in zip(lanes.indices, lanes) {
             guard let active = lane.active else { return }
             update.orders[active.peer, default: PeerOrder(now: now)]
-                .lanes.insert(UInt16(index))
+                .lanes.insert(index)
         }
         open = update
         for id in update.orders.keys.sorted(by: { peers[$0]?.number ?? 0 < peers[$1]?.number ?? 0 }) {
@@ -72,9 +72,9 @@ extension CoordinatorStateMachine {
     }
 
     /// A holder became ready while an update is open: it gets the lane's share of it.
-    mutating func orderOpenLane(_ lane: UInt16, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
-        guard open != nil, phase == .training, !isCovered(Int(lane)) else { return }
-        let isSecond = lanes[Int(lane)].backup != nil
+    mutating func orderOpenLane(_ lane: LaneID, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard open != nil, phase == .training, !isCovered(lane) else { return }
+        let isSecond = lanes[lane].backup != nil
         roster += 1
         var order = open?.orders[id] ?? PeerOrder(now: now)
         // Who has the order is not told again: it would send all of its gradients again.
@@ -83,7 +83,7 @@ extension CoordinatorStateMachine {
         order.reminded = now
         open?.orders[id] = order
         sendOrder(id, withParameters: !order.parametersSent, &out)
-        if isSecond, let first = lanes[Int(lane)].active?.peer, first != id, open?.orders[first]?.lanes.contains(lane) == true,
+        if isSecond, let first = lanes[lane].active?.peer, first != id, open?.orders[first]?.lanes.contains(lane) == true,
             open?.orders[first]?.leaves.insert(lane).inserted == true
         {
             open?.orders[first]?.reminded = now
@@ -92,7 +92,7 @@ extension CoordinatorStateMachine {
     }
 
     /// Whether some received node covers the lane.
-    func isCovered(_ lane: Int) -> Bool {
+    func isCovered(_ lane: LaneID) -> Bool {
         open?.covered.contains(lane) ?? false
     }
 
@@ -124,14 +124,14 @@ extension CoordinatorStateMachine {
             compare(node, first.contribution.evidence, first.peer, contribution.evidence, id, &out)
             return false
         }
-        guard tree.lanes(below: node).allSatisfy({ ordered.contains(UInt16($0)) }) else {
+        guard tree.lanes(below: node).allSatisfy({ ordered.contains($0) }) else {
             // Late news of a lease that was withdrawn: the same sum, but nobody's duty any more.
             counters.duplicates += 1
             return false
         }
         open?.received[node] = Received(node: node, contribution: contribution, buffer: payload?.buffer, peer: id)
         open?.covered.insert(tree.lanes(below: node))
-        if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered(Int($0)) }) {
+        if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered($0) }) {
             open?.orders[id]?.isDone = true
             latencies[current.round.purpose] = (latencies[current.round.purpose, default: []] + [now - order.begun])
                 .suffix(Self.latencyWindow)
@@ -148,7 +148,7 @@ extension CoordinatorStateMachine {
 
     private mutating func compareLate(_ contribution: Contribution, _ id: PeerID, _ out: inout [Effect]) {
         counters.duplicates += 1
-        let index = Int(contribution.node.index)
+        let index = LaneID(contribution.node.index)
         if contribution.node.level == 0, let leaving = lanes[index].leaving, leaving.peer == id, leaving.round == contribution.round {
             if leaving.parameterHash == contribution.parameterHash {
                 compare(contribution.node, leaving.hash, leaving.winner, contribution.evidence, id, &out)
@@ -217,10 +217,10 @@ extension CoordinatorStateMachine {
 
     /// The loser keeps the lane until its answer has come: two machines that differ are news, however late.
     private mutating func leave(
-        _ index: Int, _ loser: Holder, _ update: OpenUpdate, _ winner: Received?, _ now: Milliseconds, _ out: inout [Effect]
+        _ index: LaneID, _ loser: Holder, _ update: OpenUpdate, _ winner: Received?, _ now: Milliseconds, _ out: inout [Effect]
     ) {
         let leaf = TreeNode(lane: index)
-        guard let winner, winner.node == leaf, loser.ready, update.orders[loser.peer]?.lanes.contains(UInt16(index)) == true,
+        guard let winner, winner.node == leaf, loser.ready, update.orders[loser.peer]?.lanes.contains(index) == true,
             update.answered[leaf]?.contains(loser.peer) != true
         else { return withdraw(index, from: loser.peer, &out) }
         lanes[index].leaving = Leaving(
@@ -259,7 +259,7 @@ extension CoordinatorStateMachine {
         let limit = max(setup.times.late, usualLatency(current.round.purpose).map { setup.times.lateFactor * $0 } ?? setup.times.opening)
         for index in lanes.indices where !isCovered(index) {
             guard let late = lanes[index].active, late.ready, lanes[index].backup == nil, !current.delivery.isWaiting(late.peer),
-                let order = current.orders[late.peer], order.lanes.contains(UInt16(index)), now >= order.begun + limit
+                let order = current.orders[late.peer], order.lanes.contains(index), now >= order.begun + limit
             else { continue }
             if let incoming = lanes[index].incoming {
                 endLeaving(index, &out)
@@ -267,7 +267,7 @@ extension CoordinatorStateMachine {
                 lanes[index].backup = incoming
                 lanes[index].incoming = nil
                 noteSecond(index, incoming.peer, late.peer, &out)
-                if incoming.ready { orderOpenLane(UInt16(index), incoming.peer, now, &out) }
+                if incoming.ready { orderOpenLane(index, incoming.peer, now, &out) }
                 continue
             }
             endLeaving(index, &out)
@@ -284,11 +284,11 @@ extension CoordinatorStateMachine {
             else { continue }
             lanes[index].backup = Holder(peer: second.key, now: now)
             noteSecond(index, second.key, late.peer, &out)
-            out.append(.send(second.key, .lease(lane: UInt16(index), planBytes: planBytes)))
+            out.append(.send(second.key, .lease(lane: index, planBytes: planBytes)))
         }
     }
 
-    private mutating func noteSecond(_ index: Int, _ id: PeerID, _ late: PeerID, _ out: inout [Effect]) {
+    private mutating func noteSecond(_ index: LaneID, _ id: PeerID, _ late: PeerID, _ out: inout [Effect]) {
         counters.doubleLeases += 1
         roster += 1
         let names = [late, id].map { peers[$0]?.name ?? "a worker" }
@@ -297,7 +297,7 @@ extension CoordinatorStateMachine {
 
     /// Lanes of the open update that the peer was ordered and that are not covered, second leases left out.
     private func openLanes(_ id: PeerID) -> Int {
-        (open?.orders[id]?.lanes ?? []).count { lane in !isCovered(Int(lane)) && lanes[Int(lane)].active?.peer == id }
+        (open?.orders[id]?.lanes ?? []).count { lane in !isCovered(lane) && lanes[lane].active?.peer == id }
     }
 
     /// Second leases whose answer is still out.

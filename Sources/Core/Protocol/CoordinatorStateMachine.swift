@@ -15,7 +15,7 @@ package struct CoordinatorStateMachine: Sendable {
         /// Bytes of the parameters as they travel.
         package var parameterBytes: UInt64
         /// Text bytes and cache key of every shard.
-        package var shards: [(textBytes: UInt64, key: CacheKey)]
+        package var shards: Numbered<ShardID, (textBytes: UInt64, key: CacheKey)>
         package var minimumWorkers: Int
         package var program: String
         package var arithmetic: Arithmetic
@@ -33,7 +33,7 @@ package struct CoordinatorStateMachine: Sendable {
             self.description = description
             self.lanes = lanes
             self.parameterBytes = parameterBytes
-            self.shards = shards
+            self.shards = Numbered(shards)
             self.minimumWorkers = minimumWorkers
             self.program = program
             self.arithmetic = arithmetic
@@ -48,15 +48,15 @@ package struct CoordinatorStateMachine: Sendable {
         case message(PeerID, WorkerMessage, payload: Payload?)
         case peerLost(PeerID, reason: String)
         /// The prepared shard lies in the coordinator's cache.
-        case shardStored(UInt32)
+        case shardStored(ShardID)
         /// It does not; the worker that announced it must send it.
-        case shardAbsent(UInt32, PeerID)
+        case shardAbsent(ShardID, PeerID)
         /// All of its chunks came from this worker, and they are not what it had announced.
-        case shardDamaged(UInt32, PeerID)
+        case shardDamaged(ShardID, PeerID)
         /// It could not be written here: not the worker's fault.
-        case shardNotStored(UInt32, PeerID)
+        case shardNotStored(ShardID, PeerID)
         /// The text of the shard is at fault indeed.
-        case faultConfirmed(shard: UInt32, line: Int64, what: String, remedy: String)
+        case faultConfirmed(shard: ShardID, line: Int64, what: String, remedy: String)
         /// The peer said what no honest worker could have said; for what only the shell can tell.
         case misbehaved(PeerID, String)
         /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: words of each lane that
@@ -78,9 +78,9 @@ package struct CoordinatorStateMachine: Sendable {
         /// Send bytes of a blob, or of the parameters of the open round.
         case serve(PeerID, FetchRequest)
         /// Say whether the shard is in the cache.
-        case locate(shard: UInt32, PeerID)
+        case locate(shard: ShardID, PeerID)
         /// Make room for a shard that this worker sends.
-        case expect(shard: UInt32, PeerID, size: UInt64, digest: ShardDigest)
+        case expect(shard: ShardID, PeerID, size: UInt64, digest: ShardDigest)
         /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardDamaged`.
         case store(PeerID, Chunk, BufferID, last: Bool)
         case makePlan
@@ -95,9 +95,9 @@ package struct CoordinatorStateMachine: Sendable {
         /// For the record of the run: nothing depends on it.
         case notice(Notice)
         /// A worker says that the text of this shard is at fault. Look, and say `.faultConfirmed` or `.misbehaved`.
-        case confirmFault(PeerID, shard: UInt32, line: Int64)
+        case confirmFault(PeerID, shard: ShardID, line: Int64)
         /// The input is at fault: the run ends with status 2.
-        case fail(shard: UInt32, line: Int64, what: String, remedy: String)
+        case fail(shard: ShardID, line: Int64, what: String, remedy: String)
         /// Checkpoint the last complete version and leave.
         case stop
         /// Every update is done.
@@ -131,7 +131,7 @@ package struct CoordinatorStateMachine: Sendable {
         var lastHeard: Milliseconds
         var lastServed: Milliseconds = 0
         var fetches = FetchQueue()
-        var preparing: [UInt32: Milliseconds] = [:]
+        var preparing: [ShardID: Milliseconds] = [:]
         var standing = Standing.good
         /// Suspensions and quarantines without a long time between them: each is twice as long as the one before.
         var incidents: UInt64 = 0
@@ -140,7 +140,7 @@ package struct CoordinatorStateMachine: Sendable {
         /// Parameters took long to reach it: others come first.
         var takesSlowly = false
         /// Size and digest of the prepared shards that it says it has.
-        var announced: [UInt32: (size: UInt64, digest: ShardDigest)] = [:]
+        var announced: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
         var name: String { "worker \(number) (\(hello.host), pid \(hello.processID))" }
     }
 
@@ -191,8 +191,8 @@ package struct CoordinatorStateMachine: Sendable {
     }
 
     struct PeerOrder: Sendable {
-        var lanes: Set<UInt16>
-        var leaves: Set<UInt16>
+        var lanes: Set<LaneID>
+        var leaves: Set<LaneID>
         var begun: Milliseconds
         var isDone = false
         var reminded: Milliseconds
@@ -213,8 +213,8 @@ package struct CoordinatorStateMachine: Sendable {
     var phase = Phase.preparing
     var peers: [PeerID: Peer] = [:]
     var peersSeen = 0
-    var unprepared: Set<UInt32>
-    var lanes: [Lane]
+    var unprepared: Set<ShardID>
+    var lanes: Numbered<LaneID, Lane>
     var roster: UInt32 = 0
     var open: OpenUpdate?
     var planBytes: UInt64 = 0
@@ -246,13 +246,13 @@ package struct CoordinatorStateMachine: Sendable {
         package var evaluations: UInt64 = 0
     }
 
-    package init(_ setup: Setup, prepared: Set<UInt32> = []) {
+    package init(_ setup: Setup, prepared: Set<ShardID> = []) {
         self.setup = setup
         tree = ReductionTree(lanes: setup.lanes)
         bounds = RunBounds(
             lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes), parameterBytes: setup.parameterBytes)
-        unprepared = Set(setup.shards.indices.map { UInt32($0) }).subtracting(prepared)
-        lanes = [Lane](repeating: Lane(), count: setup.lanes)
+        unprepared = Set(setup.shards.indices).subtracting(prepared)
+        lanes = Numbered(repeatElement(Lane(), count: setup.lanes))
     }
 
     /// A worker's name in messages for people.
@@ -290,7 +290,7 @@ package struct CoordinatorStateMachine: Sendable {
         case .misbehaved(let peer, let what): expel(peer, what, now, &out)
         case .planned(let planBytes, let perEpoch, let laneWords, let heldOutWords, let first, let end, let hash, let evaluation):
             guard phase == .planning else { break }
-            (bounds.laneWords, bounds.heldOutWords) = (laneWords, heldOutWords)
+            (bounds.laneWords, bounds.heldOutWords) = (Numbered(laneWords), Numbered(heldOutWords))
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
             self.evaluation = evaluation
             phase = .training

@@ -1,4 +1,5 @@
 // Lanes as bits. In: ranges of lanes. Out: whether a lane is among them, without a search.
+import Base
 
 /// A set of lanes below a fixed number.
 struct LaneSet: Sendable, Equatable {
@@ -6,8 +7,10 @@ struct LaneSet: Sendable, Equatable {
 
     init(lanes: Int) { words = [UInt64](repeating: 0, count: (lanes + 63) / 64) }
 
-    mutating func insert(_ lanes: Range<Int>) { for lane in lanes { words[lane >> 6] |= 1 << UInt64(lane & 63) } }
+    mutating func insert(_ lanes: Range<LaneID>) {
+        for lane in lanes.lowerBound.rawValue..<lanes.upperBound.rawValue { words[lane >> 6] |= 1 << UInt64(lane & 63) }
+    }
 
     /// - Parameter lane: below the set's number of lanes.
-    func contains(_ lane: Int) -> Bool { words[lane >> 6] & (1 << UInt64(lane & 63)) != 0 }
+    func contains(_ lane: LaneID) -> Bool { words[lane.rawValue >> 6] & (1 << UInt64(lane.rawValue & 63)) != 0 }
 }

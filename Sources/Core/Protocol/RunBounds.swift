@@ -10,19 +10,19 @@ package struct RunBounds: Sendable, Equatable {
 
     let tree: ReductionTree
     /// Bytes of each shard's text.
-    let textBytes: [UInt64]
+    let textBytes: Numbered<ShardID, UInt64>
     /// Kept words of each lane, once the plan is made.
-    var laneWords: [UInt64]?
+    var laneWords: Numbered<LaneID, UInt64>?
     /// Words of each lane's held-out documents, once the plan is made.
-    var heldOutWords: [UInt64]?
+    var heldOutWords: Numbered<LaneID, UInt64>?
     /// Bytes of the parameters as they travel.
     let parameterBytes: UInt64
 
     package init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil, parameterBytes: UInt64 = 0) {
         self.parameterBytes = parameterBytes
         tree = ReductionTree(lanes: lanes)
-        self.textBytes = textBytes
-        self.laneWords = laneWords
+        self.textBytes = Numbered(textBytes)
+        self.laneWords = laneWords.map { Numbered($0) }
     }
 
     /// No text gives a longer prepared shard: a distinct word (its columns, vector rows and bytes) and a token (4) need a byte of text and
@@ -50,7 +50,7 @@ package struct RunBounds: Sendable, Equatable {
             guard let text = textBytes(of: shard) else { return "news of shard \(shard) of \(textBytes.count)" }
             // A line has at least its end.
             guard line >= -1, line < Int64(clamping: text) else { return "a fault in line \(line) of a text of \(text) bytes" }
-        case .laneReady(let lane): if Int(lane) >= tree.lanes { return "news of lane \(lane) of \(tree.lanes)" }
+        case .laneReady(let lane): if lane.rawValue >= tree.lanes { return "news of lane \(lane) of \(tree.lanes)" }
         case .fetch(let request):
             // Other blobs are the shell's.
             guard case .parameters = request.blob else { break }
@@ -63,7 +63,7 @@ package struct RunBounds: Sendable, Equatable {
         return nil
     }
 
-    private func textBytes(of shard: UInt32) -> UInt64? { Int(shard) < textBytes.count ? textBytes[Int(shard)] : nil }
+    private func textBytes(of shard: ShardID) -> UInt64? { shard < textBytes.endIndex ? textBytes[shard] : nil }
 
     private func objection(to chunk: Chunk, _ payload: Payload?) -> String? {
         guard case .prepared(let shard) = chunk.blob, textBytes(of: shard) != nil else {
@@ -106,9 +106,9 @@ package struct RunBounds: Sendable, Equatable {
         case .fetch(let request):
             guard case .prepared = request.blob, request.rows.isEmpty else { return "a request for what workers have not" }
         case .lease(let lane, let planBytes):
-            if Int(lane) >= tree.lanes { return "a lease of lane \(lane) of \(tree.lanes)" }
+            if lane.rawValue >= tree.lanes { return "a lease of lane \(lane) of \(tree.lanes)" }
             if planBytes > WireLimits.plan { return "a plan of \(planBytes) bytes" }
-        case .withdraw(let lane): if Int(lane) >= tree.lanes { return "lane \(lane) of \(tree.lanes) is withdrawn" }
+        case .withdraw(let lane): if lane.rawValue >= tree.lanes { return "lane \(lane) of \(tree.lanes) is withdrawn" }
         case .welcome, .refuse, .sayHello, .finish, .probe: break
         }
         return nil
@@ -117,7 +117,7 @@ package struct RunBounds: Sendable, Equatable {
     private func objection(to order: Order, _ payload: Payload?) -> String? {
         if let fault = payload?.fault { return "malformed parameters: \(fault)" }
         let lanes = Set(order.lanes)
-        guard lanes.count == order.lanes.count, lanes.allSatisfy({ Int($0) < tree.lanes }) else {
+        guard lanes.count == order.lanes.count, lanes.allSatisfy({ $0.rawValue < tree.lanes }) else {
             return "an order for lanes that do not exist"
         }
         guard Set(order.leaves).count == order.leaves.count, lanes.isSuperset(of: order.leaves) else {

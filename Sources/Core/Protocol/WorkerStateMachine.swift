@@ -3,9 +3,9 @@ import Base
 
 /// Work that may need blobs first.
 package enum Job: Hashable, Sendable {
-    case prepare(shard: UInt32)
+    case prepare(shard: ShardID)
     case plan
-    case lane(UInt16)
+    case lane(LaneID)
 }
 
 /// A worker as a value: the same machine runs in the program and in the simulation.
@@ -22,17 +22,17 @@ package struct WorkerStateMachine: Sendable {
         /// The shell looked at a job: these blobs are missing here (none: it can be performed).
         case needs(Job, [Wanted])
         /// A shard is prepared: size and digest of its bytes.
-        case prepared(shard: UInt32, size: UInt64, digest: ShardDigest)
-        case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
+        case prepared(shard: ShardID, size: UInt64, digest: ShardDigest)
+        case prepareFailed(shard: ShardID, line: Int64, what: String, remedy: String)
         case planOpened(updatesPerEpoch: UInt64)
-        case laneOpened(UInt16)
+        case laneOpened(LaneID)
         /// A job failed for a reason of this host.
         case failed(Job, String)
         /// A chunk could not be written: the blob is given up, and every job that waits for it.
         case notStored(BlobID, String)
         /// Every piece of the round's parameters has come; their hash.
         case parametersCame(Round, hash: UInt64)
-        case computed(Round, lane: UInt16, LaneResult)
+        case computed(Round, lane: LaneID, LaneResult)
         /// The user wants the worker to stop.
         case stopRequested
     }
@@ -60,7 +60,7 @@ package struct WorkerStateMachine: Sendable {
         case store(Chunk, BufferID)
         /// Everything the job asked for is here.
         case perform(Job)
-        case closeLane(UInt16)
+        case closeLane(LaneID)
         /// The buffer holds the parameters of this round.
         case useParameters(Round, BufferID)
         /// Say `.parametersCame`: the last piece is stored.
@@ -68,7 +68,7 @@ package struct WorkerStateMachine: Sendable {
         /// The parameters of this round are those whose pieces came.
         case useStoredParameters(Round)
         /// Compute the lane's gradient, or score its held-out documents, as the order's purpose says.
-        case compute(Order, lane: UInt16)
+        case compute(Order, lane: LaneID)
         /// Training: sum the lanes below the node and send it; the hash is the shell's to fill in. An evaluation is sent as it is.
         case contribute(Contribution)
         /// Results and queued work of rounds before this one can go.
@@ -92,8 +92,8 @@ package struct WorkerStateMachine: Sendable {
     private struct Work: Sendable {
         var order: Order
         var hasParameters: Bool
-        var results: [UInt16: LaneResult] = [:]
-        var started: Set<UInt16> = []
+        var results: [LaneID: LaneResult] = [:]
+        var started: Set<LaneID> = []
         var sent: Set<TreeNode> = []
     }
 
@@ -111,11 +111,11 @@ package struct WorkerStateMachine: Sendable {
     /// Pieces of the parameters of the order at hand. They wait for others: they must not stand in the way of other blobs.
     private var pieces = FetchQueue(piece: WireLimits.piece)
     private var waiting: [Job: Set<BlobID>] = [:]
-    private var tickets: [UInt32: Ticket] = [:]
+    private var tickets: [ShardID: Ticket] = [:]
     private var planBytes: UInt64?
     private var planOpen = false
-    private(set) var leased: Set<UInt16> = []
-    private var open: Set<UInt16> = []
+    private(set) var leased: Set<LaneID> = []
+    private var open: Set<LaneID> = []
     private var work: Work?
     /// An earlier update of which another worker's answers may have come first: ours are still compared.
     private var owed: Work?
@@ -321,7 +321,7 @@ package struct WorkerStateMachine: Sendable {
         return true
     }
 
-    private mutating func lease(_ lane: UInt16, _ planBytes: UInt64, _ out: inout [Effect]) {
+    private mutating func lease(_ lane: LaneID, _ planBytes: UInt64, _ out: inout [Effect]) {
         leased.insert(lane)
         self.planBytes = planBytes
         if open.contains(lane) {
@@ -418,14 +418,14 @@ package struct WorkerStateMachine: Sendable {
     }
 
     /// A lane that two workers hold is done, after the update is over.
-    private mutating func answerLate(_ lane: UInt16, _ result: LaneResult, _ out: inout [Effect]) {
+    private mutating func answerLate(_ lane: LaneID, _ result: LaneResult, _ out: inout [Effect]) {
         guard let order = owed?.order, order.leaves.contains(lane), work?.started.contains(lane) != true else { return }
         owed?.order.leaves.removeAll { $0 == lane }
         out.append(
             .contribute(
                 Contribution(
                     run: order.run, roster: order.roster, update: order.update, purpose: order.purpose,
-                    parameterHash: order.parameterHash, node: TreeNode(lane: Int(lane)), selected: result.selected, words: result.words,
+                    parameterHash: order.parameterHash, node: TreeNode(lane: lane), selected: result.selected, words: result.words,
                     losses: [result.loss], hash: 0)))
     }
 
@@ -433,10 +433,10 @@ package struct WorkerStateMachine: Sendable {
     private mutating func contribute(_ out: inout [Effect]) {
         guard let current = work, let tree = bounds?.tree else { return }
         let leaves = Set(current.order.leaves)
-        let joined = current.order.lanes.filter { !leaves.contains($0) && Int($0) < tree.lanes }.map(Int.init)
-        let nodes = tree.maximalNodes(covering: joined) + leaves.sorted().map { TreeNode(lane: Int($0)) }
+        let joined = current.order.lanes.filter { !leaves.contains($0) && $0.rawValue < tree.lanes }
+        let nodes = tree.maximalNodes(covering: joined) + leaves.sorted().map { TreeNode(lane: $0) }
         for node in nodes where tree.contains(node) && !current.sent.contains(node) {
-            let results = tree.lanes(below: node).map { current.results[UInt16($0)] }
+            let results = tree.lanes(below: node).map { current.results[$0] }
             guard results.allSatisfy({ $0 != nil }) else { continue }
             let done = results.compactMap { $0 }
             work?.sent.insert(node)
@@ -457,8 +457,8 @@ extension Job {
         func rank(_ job: Job) -> (Int, Int) {
             switch job {
             case .plan: (0, 0)
-            case .prepare(let shard): (1, Int(shard))
-            case .lane(let lane): (2, Int(lane))
+            case .prepare(let shard): (1, shard.rawValue)
+            case .lane(let lane): (2, lane.rawValue)
             }
         }
         return rank(a) < rank(b)

@@ -15,14 +15,14 @@ package struct PlanBuilder {
     private var counts = WordCounts()
     package private(set) var documents = Documents()
     /// Words of each lane that are trained on, and that are held out.
-    package private(set) var laneWords: [UInt64]
-    package private(set) var heldOutWords: [UInt64]
+    package private(set) var laneWords: Numbered<LaneID, UInt64>
+    package private(set) var heldOutWords: Numbered<LaneID, UInt64>
     private let heldOut: HeldOutDocuments
-    private var planned: [RunPlan.PlannedShard] = []
+    private var planned: Numbered<ShardID, RunPlan.PlannedShard> = []
 
     package init(lanes: Int, wordsPerUpdate: Int, shuffles: Bool = true, heldOut: HeldOutDocuments = HeldOutDocuments()) {
         (self.wordsPerUpdate, self.shuffles, self.heldOut) = (wordsPerUpdate, shuffles, heldOut)
-        laneWords = [UInt64](repeating: 0, count: lanes)
+        laneWords = Numbered(repeatElement(0, count: lanes))
         heldOutWords = laneWords
     }
 
@@ -31,8 +31,8 @@ package struct PlanBuilder {
     ///   - firstLine: number of its first line in the corpus.
     ///   - key: cache key.
     ///   - size: bytes of the prepared shard, with their digest.
-    package mutating func add(_ shard: PreparedShard, lane: Int, firstLine: Int, key: CacheKey, size: UInt64, digest: ShardDigest) {
-        let left = heldOut.documents(ofShard: planned.count)
+    package mutating func add(_ shard: PreparedShard, lane: LaneID, firstLine: Int, key: CacheKey, size: UInt64, digest: ShardDigest) {
+        let left = heldOut.documents(ofShard: planned.endIndex)
         let leftWords = left.reduce(UInt64(0)) { $0 + UInt64(shard.starts[Int($1) + 1] - shard.starts[Int($1)]) }
         counts.add(shard, without: left)
         laneWords[lane] += UInt64(shard.tokens.count) - leftWords
@@ -50,7 +50,7 @@ package struct PlanBuilder {
         guard documents.kept > 0 else { return nil }
         let frequent = counts.mostFrequent(RandomWordTable.limit)
         let random = RandomWordTable(words: frequent.map(\.features), counts: frequent.map(\.count))
-        let updates = UpdatePlan(laneWords: laneWords, batchSize: wordsPerUpdate, shuffles: shuffles)
+        let updates = UpdatePlan(laneWords: laneWords.elements, batchSize: wordsPerUpdate, shuffles: shuffles)
         return RunPlan(updates: updates, shards: planned, randomWords: random, maskWord: maskWord, heldOut: heldOut)
     }
 }

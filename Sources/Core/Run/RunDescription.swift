@@ -109,7 +109,7 @@ package struct RunDescription: Codable, Sendable {
 /// What is known once every shard is prepared: fetched by each worker.
 package struct RunPlan: Codable, Sendable {
     package struct PlannedShard: Codable, Sendable, Equatable {
-        package var lane: Int
+        package var lane: LaneID
         /// Number of its first line in the corpus: documents are named by their line.
         package var firstLine: UInt64
         package var key: CacheKey
@@ -117,7 +117,7 @@ package struct RunPlan: Codable, Sendable {
         package var byteCount: UInt64
         package var digest: ShardDigest
 
-        package init(lane: Int, firstLine: UInt64, key: CacheKey, byteCount: UInt64, digest: ShardDigest) {
+        package init(lane: LaneID, firstLine: UInt64, key: CacheKey, byteCount: UInt64, digest: ShardDigest) {
             self.lane = lane
             self.firstLine = firstLine
             self.key = key
@@ -127,7 +127,7 @@ package struct RunPlan: Codable, Sendable {
     }
 
     package var updates: UpdatePlan
-    package var shards: [PlannedShard]
+    package var shards: Numbered<ShardID, PlannedShard>
     /// The random words as `WordFigures`.
     package var randomWordFigures: [UInt64]
     /// The same of the literal word `[MASK]`, with count 0.
@@ -136,7 +136,7 @@ package struct RunPlan: Codable, Sendable {
     package var heldOut: HeldOutDocuments?
 
     package init(
-        updates: UpdatePlan, shards: [PlannedShard], randomWords: RandomWordTable, maskWord: WordFeatures,
+        updates: UpdatePlan, shards: Numbered<ShardID, PlannedShard>, randomWords: RandomWordTable, maskWord: WordFeatures,
         heldOut: HeldOutDocuments = HeldOutDocuments()
     ) {
         self.updates = updates
@@ -184,8 +184,8 @@ package struct RunPlan: Codable, Sendable {
         do { plan = try JSONDecoder().decode(RunPlan.self, from: Data(bytes)) } catch { throw refuse("\(error)") }
         try plan.updates.validate(settings)
         var nextLine: UInt64 = 0
-        for (index, shard) in plan.shards.enumerated() {
-            guard (0..<settings.lanes).contains(shard.lane) else { throw refuse("shard \(index) is in lane \(shard.lane)") }
+        for (index, shard) in zip(plan.shards.indices, plan.shards) {
+            guard (0..<settings.lanes).contains(shard.lane.rawValue) else { throw refuse("shard \(index) is in lane \(shard.lane)") }
             guard shard.firstLine >= nextLine, shard.firstLine < mostLines else { throw refuse("shard \(index) begins before its place") }
             guard (1...RunBounds.mostPreparedBytes(WireLimits.shardText)).contains(shard.byteCount) else {
                 throw refuse("shard \(index) has \(shard.byteCount) bytes")
@@ -200,7 +200,7 @@ package struct RunPlan: Codable, Sendable {
     private static let mostLines: UInt64 = 1 << 53
 
     /// Shard numbers of a lane, in the corpus's order.
-    package func shards(ofLane lane: Int) -> [Int] { shards.indices.filter { shards[$0].lane == lane } }
+    package func shards(ofLane lane: LaneID) -> [ShardID] { shards.indices.filter { shards[$0].lane == lane } }
 }
 
 extension UpdatePlan {

@@ -43,7 +43,7 @@ final class ReceivedParameters: @unchecked Sendable {
 
 /// A lane that is open here. One job at a time holds it.
 final class LaneWork: @unchecked Sendable {
-    let lane: UInt16
+    let lane: LaneID
     private let lock = ThreadLock()
     private let wantedLock = ThreadLock()
     private var wanted: UInt64?
@@ -56,7 +56,7 @@ final class LaneWork: @unchecked Sendable {
     /// Some token of the last micro-batch was selected.
     private(set) var hasGradient = false
 
-    init(lane: UInt16, reader: LaneReader, coding: GradientCoding) {
+    init(lane: LaneID, reader: LaneReader, coding: GradientCoding) {
         self.lane = lane
         self.reader = reader
         heldOut = reader.heldOut

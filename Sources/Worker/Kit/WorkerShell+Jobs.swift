@@ -98,13 +98,13 @@ extension WorkerShell {
     }
 
     /// Finds out, on a compute thread, which prepared shards of a lane are missing here: that reads them all.
-    private func locateShards(ofLane lane: UInt16) {
+    private func locateShards(ofLane lane: LaneID) {
         guard let run, let plan = run.plan else { return }
         let post = poster()
         queue.add(.prepare) { [weak self] _ in
-            var missing: [Int] = []
-            for index in plan.shards(ofLane: Int(lane)) where run.openShard(plan.shards[index]) == nil { missing.append(index) }
-            let wanted = missing.map { Wanted(blob: .prepared(UInt32($0)), total: plan.shards[$0].byteCount) }
+            var missing: [ShardID] = []
+            for index in plan.shards(ofLane: lane) where run.openShard(plan.shards[index]) == nil { missing.append(index) }
+            let wanted = missing.map { Wanted(blob: .prepared($0), total: plan.shards[$0].byteCount) }
             post {
                 if let failure = self?.expectShards(missing, plan) { return .failed(.lane(lane), failure) }
                 return .needs(.lane(lane), wanted)
@@ -113,10 +113,10 @@ extension WorkerShell {
     }
 
     /// - Returns: why there is no room for them, or nil.
-    private func expectShards(_ shards: [Int], _ plan: RunPlan) -> String? {
+    private func expectShards(_ shards: [ShardID], _ plan: RunPlan) -> String? {
         guard let run else { return nil }
         for index in shards {
-            if let failure = expectFile(.prepared(UInt32(index)), run.cache.path(plan.shards[index].key)) { return failure }
+            if let failure = expectFile(.prepared(index), run.cache.path(plan.shards[index].key)) { return failure }
         }
         return nil
     }
@@ -171,13 +171,13 @@ extension WorkerShell {
         }
     }
 
-    private func open(_ lane: UInt16, _ run: RunContext) throws(InputError) {
+    private func open(_ lane: LaneID, _ run: RunContext) throws(InputError) {
         guard let plan = run.plan else { return }
-        let indices = plan.shards(ofLane: Int(lane))
+        let indices = plan.shards(ofLane: lane)
         for index in indices {
             // Its digest is compared before it gets its name: a later run will find it under that.
             let shard = plan.shards[index]
-            guard let file = blobs.takeFile(.prepared(UInt32(index))) else { continue }
+            guard let file = blobs.takeFile(.prepared(index)) else { continue }
             let rows = run.description.settings.vectorRows
             try run.cache.take(file, key: shard.key, schema: run.schema, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
         }
@@ -205,9 +205,9 @@ extension WorkerShell {
                 sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine, heldOut: heldOut))
             }
             let reader = LaneReader(
-                lane: Int(lane), sources: sources, seed: run.description.settings.seed, plan: plan.updates)
+                lane: lane, sources: sources, seed: run.description.settings.seed, plan: plan.updates)
             // Else documents would not end where the plan says that the lane does.
-            guard reader.words == plan.updates.laneWords[Int(lane)] else {
+            guard reader.words == plan.updates.laneWords[lane.rawValue] else {
                 post { .failed(.lane(lane), "lane \(lane) has other words than the plan says") }
                 return
             }
@@ -240,7 +240,7 @@ extension WorkerShell {
 }
 
 extension ComputeThread {
-    fileprivate func prepare(_ shard: UInt32, _ text: [UInt8], _ key: CacheKey, _ run: RunContext, _ generation: Int)
+    fileprivate func prepare(_ shard: ShardID, _ text: [UInt8], _ key: CacheKey, _ run: RunContext, _ generation: Int)
         -> WorkerStateMachine.Event
     {
         do {

@@ -64,13 +64,13 @@ package final class WorkerShell {
     var generation = 0
     /// Counts welcomes: work that was begun before the last one reports nothing.
     private var membership = 0
-    var lanes: [UInt16: LaneWork] = [:]
+    var lanes: [LaneID: LaneWork] = [:]
     var parameters: ReceivedParameters?
     var arriving: ArrivingParameters?
     /// Keys of shards that were prepared or looked up here.
-    var preparedKeys: [UInt32: CacheKey] = [:]
+    var preparedKeys: [ShardID: CacheKey] = [:]
     /// Vector rows that were asked for, with the lane that waits for them.
-    var rowLists: [UInt32: (lane: UInt16, rows: [UInt32])] = [:]
+    var rowLists: [UInt32: (lane: LaneID, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
     /// Payloads that go by messages.
     private var pool = MessageBufferPool(byteCount: 0)
@@ -377,7 +377,7 @@ package final class WorkerShell {
             round: round, bytes: message, coding: ParameterCoding(count: run.layout.count, precision: run.coding.precision), shared: nil)
     }
 
-    private func compute(_ order: Order, _ lane: UInt16) {
+    private func compute(_ order: Order, _ lane: LaneID) {
         guard let work = lanes[lane], let parameters, parameters.round == order.round, let run, let plan = run.plan else { return }
         if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
         work.want(order.update)
@@ -399,7 +399,7 @@ package final class WorkerShell {
     }
 
     private func score(
-        _ round: Round, _ lane: UInt16, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
+        _ round: Round, _ lane: LaneID, _ work: LaneWork, _ parameters: ReceivedParameters, _ run: RunContext, _ plan: RunPlan
     ) {
         let (generation, post) = (generation, poster())
         queue.add(.gradient) { [weak self] thread in
@@ -425,7 +425,7 @@ package final class WorkerShell {
         // A lane without a selected token is absent: its losses say so no less than its zeros.
         let sum = GradientSum(run.coding, tree, node) { node in
             guard node.level == 0 else { return .children }
-            guard let work = lanes[node.index], work.hasGradient else { return .absent }
+            guard let work = lanes[LaneID(node.index)], work.hasGradient else { return .absent }
             return .value(work.gradient.view)
         }
         guard contribution.selected > 0, let sum else {

@@ -91,7 +91,7 @@ import Testing
                 let held = (0..<lanes).filter { random.bits(UInt64($0)) % 2 == 0 }
                 let others = (0..<lanes).filter { !held.contains($0) }
                 var payloads: [TreeNode: MessageBuffer?] = [:]
-                for node in tree.maximalNodes(covering: held) + others.map({ TreeNode(lane: $0) }) {
+                for node in tree.maximalNodes(covering: held.map { LaneID($0) }) + others.map({ TreeNode(lane: LaneID($0)) }) {
                     payloads[node] = .some(GradientSum(coding, tree, node, operand: leaf).map { Self.encode($0, coding) })
                 }
                 var views: [TreeNode: TreeOperand<GradientView>] = [:]

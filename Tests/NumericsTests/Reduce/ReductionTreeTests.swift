@@ -7,10 +7,10 @@ import Testing
     @Test func theRootCoversEveryLane() {
         for lanes in Array(1...70) + [1_023, 1_024, 1_025, 4_095, 4_096] {
             let tree = ReductionTree(lanes: lanes)
-            #expect(tree.lanes(below: tree.root) == 0..<lanes)
+            #expect(tree.lanes(below: tree.root) == 0..<LaneID(lanes))
             #expect(tree.contains(tree.root))
             #expect(!tree.contains(TreeNode(level: tree.root.level + 1, index: 0)))
-            #expect(!tree.contains(TreeNode(lane: lanes)))
+            #expect(!tree.contains(TreeNode(lane: LaneID(lanes))))
             #expect(!tree.contains(TreeNode(level: 0, index: .max)))
             #expect(!tree.contains(TreeNode(level: .max, index: .max)))
         }
@@ -44,7 +44,7 @@ import Testing
             let reached = Set(have.flatMap { Array(tree.lanes(below: $0)) })
             if let cover = tree.cover(tree.root, have: have.contains) {
                 found += 1
-                #expect(cover.flatMap { Array(tree.lanes(below: $0)) } == Array(0..<tree.lanes))
+                #expect(cover.flatMap { Array(tree.lanes(below: $0)) } == Array(0..<LaneID(tree.lanes)))
                 #expect(cover.allSatisfy(have.contains))
                 #expect(cover == cover.sorted())
             } else {
@@ -59,7 +59,7 @@ import Testing
         for lanes in 1...10 {
             let tree = ReductionTree(lanes: lanes)
             for bits in 0..<1 << lanes {
-                let held = (0..<lanes).filter { bits & 1 << $0 != 0 }
+                let held = (0..<LaneID(lanes)).filter { bits & 1 << $0.rawValue != 0 }
                 let nodes = tree.maximalNodes(covering: held)
                 #expect(nodes.flatMap { Array(tree.lanes(below: $0)) } == held)
                 for node in nodes where node != tree.root {
@@ -131,12 +131,12 @@ import Testing
                 let holder = (0..<lanes).map { Int(random.integer(below: UInt64(workers), 200 + round, UInt32($0))) }
                 var parts: [TreeNode: [Float]?] = [:]
                 for worker in 0..<workers {
-                    let held = (0..<lanes).filter { holder[$0] == worker }
+                    let held = (0..<LaneID(lanes)).filter { holder[$0.rawValue] == worker }
                     let nodes =
                         random.bits(300 + round, UInt32(worker)) % 3 == 0
                         ? held.map { TreeNode(lane: $0) } : tree.maximalNodes(covering: held)
                     for node in nodes {
-                        let own = tree.lanes(below: node).reduce(into: [:]) { $0[TreeNode(lane: $1)] = .some(leaves[$1]) }
+                        let own = tree.lanes(below: node).reduce(into: [:]) { $0[TreeNode(lane: $1)] = .some(leaves[$1.rawValue]) }
                         parts[node] = .some(Self.sum(tree, node, own, count: count))
                     }
                 }
@@ -164,6 +164,6 @@ import Testing
         #expect(sum([TreeNode(level: 1, index: 0): zero, TreeNode(level: 1, index: 1): zero]) == [minus])
         #expect(sum([TreeNode(level: 1, index: 0): zero, TreeNode(level: 1, index: 1): [0]]) == [0])
         #expect(sum([tree.root: nil]) == nil)
-        #expect(sum((0..<4).reduce(into: [:]) { $0[TreeNode(lane: $1)] = .some(nil) }) == nil)
+        #expect(sum((0..<4 as Range<LaneID>).reduce(into: [:]) { $0[TreeNode(lane: $1)] = .some(nil) }) == nil)
     }
 }

@@ -63,7 +63,7 @@ import Testing
                 line += shard.lineCount
             }
             #expect(line == 6)
-            let last = index.shards.count - 1
+            let last = ShardID(index.shards.count - 1)
             #expect(index.place(shard: last, line: index.shards[last].lineCount - 1) == (3, 2))
         }
     }

@@ -32,9 +32,9 @@ import Testing
     private func chosen(_ documents: [[UInt64]], fraction: Double, size: Int) throws -> [Int]? {
         var chooser = HeldOutChooser(fraction: fraction)
         for (index, start) in stride(from: 0, to: documents.count, by: size).enumerated() {
-            chooser.add(try shard(Array(documents[start..<min(documents.count, start + size)])), shard: index)
+            chooser.add(try shard(Array(documents[start..<min(documents.count, start + size)])), shard: ShardID(index))
         }
-        return chooser.choose().map { $0.parts.flatMap { part in part.documents.map { part.shard * size + Int($0) } } }
+        return chooser.choose().map { $0.parts.flatMap { part in part.documents.map { part.shard.rawValue * size + Int($0) } } }
     }
 
     private func corpus(_ count: Int) -> [[UInt64]] { (0..<count).map { [UInt64($0) * 77, 5, UInt64($0 % 3)] } }
@@ -114,7 +114,7 @@ import Testing
     }
 
     @Test func placesAreChecked() {
-        func parts(_ list: (Int, [UInt32])...) -> HeldOutDocuments {
+        func parts(_ list: (ShardID, [UInt32])...) -> HeldOutDocuments {
             HeldOutDocuments(parts: list.map { .init(shard: $0.0, documents: $0.1) })
         }
         #expect(parts((0, [1, 2]), (3, [0])).isSound(shards: 4))

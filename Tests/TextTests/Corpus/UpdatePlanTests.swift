@@ -24,7 +24,7 @@ import Testing
                 var (end, last): (UInt64, UInt64) = (0, 0)
                 for length in documents {
                     end += length
-                    let update = plan.update(ofDocumentEndingAt: end, lane: lane)
+                    let update = plan.update(ofDocumentEndingAt: end, lane: LaneID(lane))
                     // u * T / U < end <= (u + 1) * T / U, without a division.
                     #expect(update * words[lane] < end * plan.updatesPerEpoch)
                     #expect(end * plan.updatesPerEpoch <= (update + 1) * words[lane])
@@ -42,7 +42,7 @@ import Testing
         #expect(plan.updatesPerEpoch == 10)
         var words = [UInt64](repeating: 0, count: 10)
         for lane in 0..<4 {
-            for end in 1...plan.laneWords[lane] { words[Int(plan.update(ofDocumentEndingAt: end, lane: lane))] += 1 }
+            for end in 1...plan.laneWords[lane] { words[Int(plan.update(ofDocumentEndingAt: end, lane: LaneID(lane)))] += 1 }
         }
         #expect(words == [UInt64](repeating: 3_000, count: 10))
     }
@@ -58,7 +58,7 @@ import Testing
 }
 
 @Suite struct LaneOrderTests {
-    private func order(seed: UInt64 = 1, epoch: UInt64 = 0, lane: Int = 2, _ documents: [Int]) -> [DocumentPlace] {
+    private func order(seed: UInt64 = 1, epoch: UInt64 = 0, lane: LaneID = 2, _ documents: [Int]) -> [DocumentPlace] {
         var order = LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: documents.count, windowShards: 16)
         var places: [DocumentPlace] = []
         while let place = order.next(documents: { documents[$0] }) { places.append(place) }

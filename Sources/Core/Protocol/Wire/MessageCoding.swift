@@ -19,6 +19,14 @@ extension ByteWriter {
         put(list: request.rows)
     }
 
+    /// 16 bits.
+    mutating func put(_ lane: LaneID) { put(UInt16(lane.rawValue)) }
+
+    /// 32 bits.
+    mutating func put(_ shard: ShardID) { put(UInt32(shard.rawValue)) }
+
+    mutating func put(lanes: [LaneID]) { put(list: lanes.map { UInt16($0.rawValue) }) }
+
     mutating func put(_ chunk: Chunk) {
         put(chunk.blob)
         put(chunk.offset)
@@ -73,6 +81,14 @@ extension ByteReader {
     mutating func takeKey() throws(WireError) -> CacheKey {
         guard let key = CacheKey(try take(raw: CacheKey.byteCount)) else { throw WireError(what: "no cache key", offset: offset) }
         return key
+    }
+
+    mutating func takeLane() throws(WireError) -> LaneID { LaneID(try take(UInt16.self)) }
+
+    mutating func takeShard() throws(WireError) -> ShardID { ShardID(try take(UInt32.self)) }
+
+    mutating func takeLanes() throws(WireError) -> [LaneID] {
+        try takeList(UInt16.self, limit: ReductionTree.maximumLanes).map { LaneID($0) }
     }
 
     mutating func takeNode() throws(WireError) -> TreeNode { TreeNode(level: try take(), index: try take()) }
@@ -137,13 +153,13 @@ extension WorkerMessage {
         case 1: self = .hello(try reader.takeHello())
         case 2: self = .alive
         case 3: self = .fetch(try reader.takeRequest())
-        case 4: self = .prepared(shard: try reader.take(), size: try reader.take(), digest: ShardDigest(try reader.take()))
+        case 4: self = .prepared(shard: try reader.takeShard(), size: try reader.take(), digest: ShardDigest(try reader.take()))
         case 5:
             self = .prepareFailed(
-                shard: try reader.take(), line: try reader.take(), what: try reader.takeString(limit: WireLimits.text),
+                shard: try reader.takeShard(), line: try reader.take(), what: try reader.takeString(limit: WireLimits.text),
                 remedy: try reader.takeString(limit: WireLimits.text))
         case 6: self = .chunk(try reader.takeChunk())
-        case 7: self = .laneReady(try reader.take())
+        case 7: self = .laneReady(try reader.takeLane())
         case 8: self = .contribution(try reader.takeContribution())
         case 9: self = .trouble(try reader.takeString(limit: WireLimits.text))
         case 10: self = .leaving
@@ -206,10 +222,10 @@ extension CoordinatorMessage {
                 run: try reader.take(), session: try reader.take(), description: try reader.takeString(limit: WireLimits.header))
         case 66: self = .refuse(try reader.takeString(limit: WireLimits.text))
         case 67: self = .sayHello
-        case 68: self = .prepare(shard: try reader.take(), textBytes: try reader.take(), key: try reader.takeKey())
+        case 68: self = .prepare(shard: try reader.takeShard(), textBytes: try reader.take(), key: try reader.takeKey())
         case 69: self = .fetch(try reader.takeRequest())
-        case 71: self = .lease(lane: try reader.take(), planBytes: try reader.take())
-        case 72: self = .withdraw(lane: try reader.take())
+        case 71: self = .lease(lane: try reader.takeLane(), planBytes: try reader.take())
+        case 72: self = .withdraw(lane: try reader.takeLane())
         case 73: self = .begin(try reader.takeOrder())
         case 74: self = .chunk(try reader.takeChunk())
         case 75: self = .finish(reason: try reader.takeString(limit: WireLimits.text), final: try reader.takeFlag())
@@ -243,8 +259,8 @@ extension ByteWriter {
         put(order.epoch)
         put(order.updateInEpoch)
         put(order.parameterHash)
-        put(list: order.lanes)
-        put(list: order.leaves)
+        put(lanes: order.lanes)
+        put(lanes: order.leaves)
     }
 }
 
@@ -279,8 +295,8 @@ extension ByteReader {
     mutating func takeOrder() throws(WireError) -> Order {
         Order(
             run: try take(), roster: try take(), update: try take(), purpose: try takePurpose(), epoch: try take(),
-            updateInEpoch: try take(), parameterHash: try take(), lanes: try takeList(limit: ReductionTree.maximumLanes),
-            leaves: try takeList(limit: ReductionTree.maximumLanes))
+            updateInEpoch: try take(), parameterHash: try take(), lanes: try takeLanes(),
+            leaves: try takeLanes())
     }
 }
 

@@ -34,9 +34,9 @@ package enum BlobID: Hashable, Sendable {
     /// A file of the vectors model that tokenizing needs, by its number in the welcome.
     case model(UInt32)
     /// The text of a shard.
-    case text(UInt32)
+    case text(ShardID)
     /// A prepared shard.
-    case prepared(UInt32)
+    case prepared(ShardID)
     /// The run's plan: lanes, their shards and words, random words.
     case plan
     /// Rows of the vectors table; the request's body lists them. The number tells batches apart.
@@ -47,8 +47,8 @@ package enum BlobID: Hashable, Sendable {
     var code: (UInt8, UInt32) {
         switch self {
         case .model(let n): (0, n)
-        case .text(let n): (1, n)
-        case .prepared(let n): (2, n)
+        case .text(let shard): (1, UInt32(shard.rawValue))
+        case .prepared(let shard): (2, UInt32(shard.rawValue))
         case .plan: (3, 0)
         case .rows(let n): (4, n)
         case .parameters(let n): (5, n)
@@ -58,8 +58,8 @@ package enum BlobID: Hashable, Sendable {
     init?(code: UInt8, number: UInt32) {
         switch code {
         case 0: self = .model(number)
-        case 1: self = .text(number)
-        case 2: self = .prepared(number)
+        case 1: self = .text(ShardID(number))
+        case 2: self = .prepared(ShardID(number))
         case 3 where number == 0: self = .plan
         case 4: self = .rows(number)
         case 5: self = .parameters(number)
@@ -217,13 +217,13 @@ package struct Order: Equatable, Sendable {
     package var updateInEpoch: UInt64
     package var parameterHash: UInt64
     /// Lanes to compute.
-    package var lanes: [UInt16]
+    package var lanes: [LaneID]
     /// Those of them that another worker holds too: sent as leaves.
-    package var leaves: [UInt16]
+    package var leaves: [LaneID]
 
     package init(
         run: UInt64, roster: UInt32, update: UInt64, purpose: Purpose = .train, epoch: UInt32, updateInEpoch: UInt64,
-        parameterHash: UInt64, lanes: [UInt16], leaves: [UInt16]
+        parameterHash: UInt64, lanes: [LaneID], leaves: [LaneID]
     ) {
         self.run = run
         self.roster = roster
@@ -246,13 +246,13 @@ package enum WorkerMessage: Equatable, Sendable {
     case alive
     case fetch(FetchRequest)
     /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache.
-    case prepared(shard: UInt32, size: UInt64, digest: ShardDigest)
+    case prepared(shard: ShardID, size: UInt64, digest: ShardDigest)
     /// The text cannot be prepared: `line` counts from the shard's first line; -1 when no line is to blame.
-    case prepareFailed(shard: UInt32, line: Int64, what: String, remedy: String)
+    case prepareFailed(shard: ShardID, line: Int64, what: String, remedy: String)
     /// Payload: bytes of a prepared shard that the coordinator fetches.
     case chunk(Chunk)
     /// Every shard and vector row of the lane is there.
-    case laneReady(UInt16)
+    case laneReady(LaneID)
     /// Payload: the encoded gradient.
     case contribution(Contribution)
     /// The worker could not do what it was told (disk full, a chunk that does not fit); it drops the lease.
@@ -270,12 +270,12 @@ package enum CoordinatorMessage: Equatable, Sendable {
     case refuse(String)
     /// The coordinator does not know this peer.
     case sayHello
-    case prepare(shard: UInt32, textBytes: UInt64, key: CacheKey)
+    case prepare(shard: ShardID, textBytes: UInt64, key: CacheKey)
     /// The coordinator asks a worker for bytes of a prepared shard.
     case fetch(FetchRequest)
     /// The lane is the worker's to compute; `planBytes` is the size of the plan, which names its shards.
-    case lease(lane: UInt16, planBytes: UInt64)
-    case withdraw(lane: UInt16)
+    case lease(lane: LaneID, planBytes: UInt64)
+    case withdraw(lane: LaneID)
     /// Payload: the parameters where they are short, or where they lie in shared memory; else none: the worker fetches them.
     case begin(Order)
     /// Payload: bytes of a blob.

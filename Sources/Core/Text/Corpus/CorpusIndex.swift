@@ -33,7 +33,7 @@ package struct CorpusIndex: Sendable, Equatable {
         case pieces(columns: Int)
     }
 
-    package var shards: [Shard]
+    package var shards: Numbered<ShardID, Shard>
     /// Number of the first line (or document) of each file.
     package var firstLines: [Int]
     /// SHA-256 over the shards' digests: names the corpus in a checkpoint.
@@ -68,11 +68,11 @@ package struct CorpusIndex: Sendable, Equatable {
                 try file.read { part throws(InputError) in try cutter.take(part) }
                 try cutter.end()
             }
-            (shards, firstLines) = (cutter.shards, cutter.firstLines)
+            (shards, firstLines) = (Numbered(cutter.shards), cutter.firstLines)
         case .pieces(let columns):
             var cutter = PieceCutter(total: total, parts: parts, limit: maximumShardBytes, columns: columns)
             for file in files { try cutter.take(file) }
-            (shards, firstLines) = (cutter.shards, cutter.firstLines)
+            (shards, firstLines) = (Numbered(cutter.shards), cutter.firstLines)
         }
         var hasher = SHA256()
         for shard in shards { hasher.update(shard.digest) }
@@ -80,21 +80,21 @@ package struct CorpusIndex: Sendable, Equatable {
     }
 
     /// The file and the number in it, from 1, of line `line` of shard `shard`.
-    package func place(shard: Int, line: Int) -> (file: Int, line: Int) {
+    package func place(shard: ShardID, line: Int) -> (file: Int, line: Int) {
         let file = shards[shard].file
         return (file, shards[shard].firstLine + line - firstLines[file] + 1)
     }
 
     /// Shard numbers of each lane, balanced by text bytes: the largest shard first, each to the lane with the least text so far.
-    package func lanes(_ count: Int) -> [[Int]] {
-        var lists = [[Int]](repeating: [], count: count)
-        var loads = [Int](repeating: 0, count: count)
+    package func lanes(_ count: Int) -> Numbered<LaneID, [ShardID]> {
+        var lists = Numbered<LaneID, [ShardID]>(repeatElement([], count: count))
+        var loads = Numbered<LaneID, Int>(repeatElement(0, count: count))
         let order = shards.indices.sorted { (-shards[$0].byteCount, $0) < (-shards[$1].byteCount, $1) }
         for shard in order {
             let lane = loads.indices.min { (loads[$0], $0) < (loads[$1], $1) } ?? 0
             lists[lane].append(shard)
             loads[lane] += shards[shard].byteCount
         }
-        return lists.map { $0.sorted() }
+        return Numbered(lists.map { $0.sorted() })
     }
 }

@@ -5,10 +5,10 @@ import Base
 package struct HeldOutDocuments: Codable, Equatable, Sendable {
     /// Of one shard.
     package struct Part: Codable, Equatable, Sendable {
-        package var shard: Int
+        package var shard: ShardID
         package var documents: [UInt32]
 
-        package init(shard: Int, documents: [UInt32]) { (self.shard, self.documents) = (shard, documents) }
+        package init(shard: ShardID, documents: [UInt32]) { (self.shard, self.documents) = (shard, documents) }
     }
 
     package var parts: [Part]
@@ -18,7 +18,7 @@ package struct HeldOutDocuments: Codable, Equatable, Sendable {
     package var count: Int { parts.reduce(0) { $0 + $1.documents.count } }
 
     /// The documents of a shard; parts are in the order of the shards.
-    package func documents(ofShard shard: Int) -> [UInt32] {
+    package func documents(ofShard shard: ShardID) -> [UInt32] {
         var (low, high) = (0, parts.count)
         while low < high {
             let middle = (low + high) / 2
@@ -33,7 +33,7 @@ package struct HeldOutDocuments: Codable, Equatable, Sendable {
             return false
         }
         return parts.allSatisfy { part in
-            (0..<shards).contains(part.shard) && zip(part.documents, part.documents.dropFirst()).allSatisfy { $0 < $1 }
+            (0..<shards).contains(part.shard.rawValue) && zip(part.documents, part.documents.dropFirst()).allSatisfy { $0 < $1 }
         }
     }
 }
@@ -48,7 +48,7 @@ package struct HeldOutChooser {
     private static let mostContents = 2 * mostDocuments
 
     private struct Place {
-        var shard: UInt32
+        var shard: ShardID
         var document: UInt32
     }
 
@@ -68,14 +68,14 @@ package struct HeldOutChooser {
     package init(fraction: Double) { self.fraction = fraction }
 
     /// Adds the shard with number `shard`. Shards come in the corpus's order.
-    package mutating func add(_ prepared: PreparedShard, shard: Int) {
+    package mutating func add(_ prepared: PreparedShard, shard: ShardID) {
         documents += prepared.documentCount
         for document in 0..<prepared.documentCount {
             let hash = Self.hash(prepared, document)
             guard hash <= largest else { continue }
             copies[hash, default: Copies()].count += 1
             if let known = copies[hash], known.places.count < Self.mostDocuments {
-                copies[hash]?.places.append(Place(shard: UInt32(shard), document: UInt32(document)))
+                copies[hash]?.places.append(Place(shard: shard, document: UInt32(document)))
             }
             if copies.count >= 2 * Self.mostContents { forgetLargest() }
         }
@@ -117,7 +117,7 @@ package struct HeldOutChooser {
         let byShard = Dictionary(grouping: chosen, by: \.shard)
         return HeldOutDocuments(
             parts: byShard.sorted { $0.key < $1.key }.map { shard, places in
-                .init(shard: Int(shard), documents: places.map(\.document).sorted())
+                .init(shard: shard, documents: places.map(\.document).sorted())
             })
     }
 }

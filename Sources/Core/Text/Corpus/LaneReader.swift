@@ -1,4 +1,5 @@
 // One lane's documents for any update. In: the lane's mapped shards, the plan. Out: the documents of (epoch, update), in order.
+import Base
 
 /// Reads a lane. Going on to the next update is quick; any other jump reads the epoch's order from its start.
 public final class LaneReader {
@@ -25,7 +26,7 @@ public final class LaneReader {
     }
 
     /// The lane's number.
-    public let lane: Int
+    public let lane: LaneID
     private let sources: [Source]
     private let seed: UInt64
     private let plan: UpdatePlan
@@ -37,7 +38,7 @@ public final class LaneReader {
     private var wordsBefore: UInt64 = 0
 
     /// - Parameter sources: the lane's shards, in the order of the corpus.
-    public init(lane: Int, sources: [Source], seed: UInt64, plan: UpdatePlan) {
+    public init(lane: LaneID, sources: [Source], seed: UInt64, plan: UpdatePlan) {
         self.lane = lane
         self.sources = sources
         self.seed = seed
@@ -45,7 +46,7 @@ public final class LaneReader {
         order = Self.order(seed, 0, lane, sources.count, plan)
     }
 
-    private static func order(_ seed: UInt64, _ epoch: UInt64, _ lane: Int, _ shards: Int, _ plan: UpdatePlan) -> LaneOrder {
+    private static func order(_ seed: UInt64, _ epoch: UInt64, _ lane: LaneID, _ shards: Int, _ plan: UpdatePlan) -> LaneOrder {
         LaneOrder(
             seed: seed, epoch: epoch, lane: lane, shards: shards, windowShards: LaneOrder.windowShards(lanes: plan.laneWords.count),
             shuffles: plan.shuffles)

@@ -31,10 +31,10 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
 
     /// The update in the epoch that takes a document of a lane whose last word is the lane's word number `end` (counted from 1 in shuffled
     /// order): the u with u*T/U < end <= (u+1)*T/U.
-    public func update(ofDocumentEndingAt end: UInt64, lane: Int) -> UInt64 {
+    public func update(ofDocumentEndingAt end: UInt64, lane: LaneID) -> UInt64 {
         let product = end.multipliedFullWidth(by: updatesPerEpoch)
         let (low, borrow) = product.low.subtractingReportingOverflow(1)
-        return laneWords[lane].dividingFullWidth((borrow ? product.high - 1 : product.high, low)).quotient
+        return laneWords[lane.rawValue].dividingFullWidth((borrow ? product.high - 1 : product.high, low)).quotient
     }
 }
 
@@ -54,7 +54,7 @@ public struct LaneOrder: Sendable {
     public static func windowShards(lanes: Int) -> Int { max(4, 64 / lanes) }
     let seed: UInt64
     let epoch: UInt64
-    let lane: Int
+    let lane: LaneID
     /// The lane's shards in this epoch's order.
     private let shardOrder: [UInt32]
     private let windowShards: Int
@@ -64,10 +64,10 @@ public struct LaneOrder: Sendable {
     private var cursor = 0
 
     /// - Parameter windowShards: see `windowShards(lanes:)`.
-    public init(seed: UInt64, epoch: UInt64, lane: Int, shards: Int, windowShards: Int, shuffles: Bool = true) {
+    public init(seed: UInt64, epoch: UInt64, lane: LaneID, shards: Int, windowShards: Int, shuffles: Bool = true) {
         (self.seed, self.epoch, self.lane, self.windowShards, self.shuffles) = (seed, epoch, lane, windowShards, shuffles)
         var order = (0..<UInt32(shards)).map { $0 }
-        if shuffles { shuffle(&order, Philox(seed: seed, purpose: .shuffleShards, layer: lane, update: epoch), item: 0) }
+        if shuffles { shuffle(&order, Philox(seed: seed, purpose: .shuffleShards, layer: lane.rawValue, update: epoch), item: 0) }
         shardOrder = order
     }
 
@@ -80,7 +80,7 @@ public struct LaneOrder: Sendable {
             for shard in shardOrder[nextShard..<end] {
                 for document in 0..<documents(Int(shard)) { window.append(DocumentPlace(shard: shard, document: UInt32(document))) }
             }
-            let generator = Philox(seed: seed, purpose: .shuffleDocuments, layer: lane, update: epoch)
+            let generator = Philox(seed: seed, purpose: .shuffleDocuments, layer: lane.rawValue, update: epoch)
             if shuffles { shuffle(&window, generator, item: UInt64(nextShard) << 32) }
             nextShard = end
             cursor = 0
