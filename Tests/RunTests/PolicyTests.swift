@@ -94,6 +94,20 @@ import Testing
         #expect(none.workers == 0 && none.lanes == 4 && none.notes.isEmpty)
     }
 
+    @Test func updatesThatStarveTheCores() {
+        func hint(cores: Int, words: Int, workers: Int? = nil, fixed: Bool = false) -> String? {
+            Placement(cores: cores, workers: workers, threads: nil, lanes: fixed ? cores : nil, lanesAreFixed: fixed, batchSize: words)
+                .hint(batchSize: words, setting: "--batch-size")
+        }
+        #expect(hint(cores: 16, words: 3000)?.contains("3000 words of an update") == true)
+        #expect(hint(cores: 16, words: 3000)?.contains("--batch-size 8000 with --scale-learn-rate") == true)
+        #expect(hint(cores: 9, words: 3000)?.contains("--batch-size 5000 ") == true)
+        #expect(hint(cores: 16, words: 8000) == nil && hint(cores: 4, words: 3000) == nil && hint(cores: 1, words: 100) == nil)
+        // Only the cores that are used count, and a run that was begun keeps its size.
+        #expect(hint(cores: 16, words: 3000, workers: 4) == nil && hint(cores: 16, words: 3000, workers: 0) == nil)
+        #expect(hint(cores: 16, words: 3000, fixed: true) == nil)
+    }
+
     @Test func modelsThatDoNotFit() throws {
         let budget = MemoryBudget(host: 8_000_000_000, limit: nil)
         try budget.require(parameters: 166_666_666)

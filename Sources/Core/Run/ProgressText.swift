@@ -44,8 +44,8 @@ package struct ProgressFigures: Sendable, Equatable {
         }
     }
 
-    /// spaCy's columns: epoch, words, total loss, loss, words per second; then ours. At most `width` characters: what does not fit is left out,
-    /// the least important column first.
+    /// spaCy's columns: epoch, words, total loss, loss, words per second; then ours. At most `width` characters: what does not fit is left
+    /// out, the least important column first.
     package func columns(width: Int) -> String {
         line(["#", "# Words", "Total Loss", "Loss", "w/s", "Held-out"], width)
     }
