@@ -13,7 +13,8 @@ struct CoordinatorScript {
     private var nextBuffer: BufferID = 0
 
     /// Without unprepared shards the machine asks for the plan with its first event.
-    init(lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas,
+    init(
+        lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas,
         parameterBytes: UInt64 = 12
     ) {
         machine = Machine(

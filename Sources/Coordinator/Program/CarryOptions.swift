@@ -31,7 +31,7 @@ struct CarryOptions: ParsableArguments {
         parsing: .unconditional,
         help: "End the run after so many evaluations of the held-out documents without a better one (default: 0, never).")
     var patience: Int?
-    @Option(help: "Threads that move bytes to and from other hosts; none: as many as 10 Gbit/s need with keys, at most the cores (default).")
+    @Option(help: "Threads that move bytes to and from other hosts (default, or none: what 10 Gbit/s need with keys, at most the cores).")
     var ioThreads: Forgettable?
     @Flag(inversion: .prefixedNo, help: "Refuse workers whose arithmetic gives other bits.") var strictBits: Bool?
     @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits; none: the CPU's own.")

@@ -85,7 +85,8 @@ struct ParameterDelivery: Sendable, Equatable {
             progress.overdue.append(id)
         }
         var places = WireLimits.served - takers.values.count { $0.holdsPlace }
-        let next = order.filter { isWaiting($0) && takers[$0]?.isSlow == false } + order.filter { isWaiting($0) && takers[$0]?.isSlow == true }
+        let waiting = order.filter { isWaiting($0) }
+        let next = waiting.filter { takers[$0]?.isSlow == false } + waiting.filter { takers[$0]?.isSlow == true }
         for id in next where places > 0 {
             places -= 1
             takers[id]?.begun = now

@@ -2,8 +2,8 @@
 
 /// libzmq spreads connections over its I/O threads; what one connection carries, one thread moves.
 package enum IOThreads {
-    /// One thread encrypts and decrypts about 8 Gbit/s (0.95 ns a byte), and moves 36 in the clear. A link of 10 Gbit/s that is busy both ways
-    /// needs three; a fourth makes up for connections that are not spread evenly.
+    /// One thread encrypts and decrypts about 8 Gbit/s (0.95 ns a byte), and moves 36 in the clear. A link of 10 Gbit/s that is busy both
+    /// ways needs three; a fourth makes up for connections that are not spread evenly.
     package static let forEncryptedLink = 4
 
     /// - Parameters:

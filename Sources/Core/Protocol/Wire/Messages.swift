@@ -11,7 +11,8 @@ package enum WireLimits {
     package static let version: UInt16 = 4
     /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
     package static let chunk = 1 << 20
-    /// Parameters travel in pieces of this many bytes, the blocks of their hash: each is hashed as it comes, and small messages pass between.
+    /// Parameters travel in pieces of this many bytes, the blocks of their hash: each is hashed as it comes, and small messages pass
+    /// between.
     package static let piece = Digest64.block
     /// Peers that are sent parameters at a time: one would leave the link idle while its last pieces are acknowledged.
     package static let served = 2
