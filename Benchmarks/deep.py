@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A corpus of a billion words: made, compressed, prepared, trained for one epoch, killed in the middle and resumed. docs/deep.md has what came out.
+"""A corpus of a billion words: made, compressed, prepared, trained for one epoch, killed in the middle and resumed. docs/performance.md has what came out.
 
     Benchmarks/deep.py FOLDER [--texts FILE.jsonl] [--millions 1000] [--files 8] [--workers 2] [--only-make]
 
-The texts are copies of real ones in which 5% of the words are others of the same texts, and 2% are made up, some again and again and most
-only once or twice, so that distinct words grow with the corpus's length about as they do in real text. They go to FOLDER/texts-N.jsonl.gz, each made by a
+The texts are copies of real ones in which 5% of the words are others of the same texts, and 2% are made up, some again and again and many
+only once, so that distinct words grow with the corpus's length about as they do in real text. They go to FOLDER/texts-N.jsonl.gz, each made by a
 process of its own, the same for the same --seed; files that are there are kept. Then `t2v pretrain` trains a small model (32 wide, 1 deep, 96,000 words an
 update); when half of the epoch is done the coordinator is killed with SIGKILL, and resumed. Says seconds, bytes and each process's peak memory.
 About 3 GB of disk for 100 million words. Needs the spaCy 3.8 of Tests/reference/setup-venvs.sh. Standard library only.

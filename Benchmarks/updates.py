@@ -100,7 +100,7 @@ def cost(options, run, lanes):
     if name not in costs:
         text = subprocess.run(
             ["taskset", "-c", options.core, BIN / "t2v-coordinator", "profile", "--job", options.folder / run.name / "t2v/job", "--batch-size",
-             str(run.batch), "--lanes", str(lanes), "--updates", str(max(2, 120_000 // run.batch if run.model == SMALL else 24_000 // run.batch))],
+             str(run.batch), "--lanes", str(lanes), "--updates", str(max(2, 96_000 // run.batch if run.model == SMALL else 24_000 // run.batch))],
             capture_output=True, text=True, check=True).stdout
         patterns = r"words in ([\d.]+) ms", r"worker, .* ([\d.]+) ms", r"coordinator, .* ([\d.]+) ms"
         costs[name] = [float(re.search(pattern, text).group(1)) for pattern in patterns]
@@ -176,11 +176,13 @@ def section(options, model):
     best = lambda points: min(points, key=lambda point: point[1])
     lines += table(["words an update", *(f"{mark} million" for mark in marks), "lowest, after"],
                    [[run.label, *cells(points), f"{best(points)[1]:.4f}, {best(points)[0] / 1e6:.0f} million"] for run, points in runs])
-    mark = max([m for m in marks if sum(at(points, m * 1e6) is not None for _, points in runs) > 1], default=None)
-    base = next((points for run, points in runs if run.batch == 3000), None)
-    if base and mark and at(base, mark * 1e6):
+    base = next((points for run, points in runs if run.batch == 3000), [])
+    # The last mark whose loss half of the runs have reached.
+    reached = lambda mark: sum(words_until(points, at(base, mark * 1e6)) is not None for _, points in runs)
+    mark = max([mark for mark in marks if at(base, mark * 1e6) and 2 * reached(mark) >= len(runs)], default=None)
+    if mark:
         goal = at(base, mark * 1e6)
-        lines += ["", f"Until the loss is what 3,000 words an update reach after {mark} million ({goal:.4f}): words, and minutes on a host of so many",
+        lines += ["", f"Until the loss is what 3,000 words an update reach after {mark} million ({goal:.4f}): words, and seconds on a host of so many",
                   "cores, with its words/s.", ""]
         rows = []
         for run, points in runs:
@@ -188,7 +190,7 @@ def section(options, model):
             row = [run.label, f"{needed / 1e6:.1f} million" if needed else f"not in {points[-1][0] / 1e6:.0f} million"]
             for cores in CORES:
                 speed = rate(options, run, cores)
-                row.append((f"{needed / speed / 60:.1f} min, " if needed else "") + f"{speed:,.0f}")
+                row.append((f"{needed / speed:,.0f} s, " if needed else "") + f"{speed:,.0f}")
             rows.append(row)
         lines += table(["words an update", "words", *(f"{cores} core{'s' if cores > 1 else ''}" for cores in CORES)], rows)
     stem = model.replace("/", "-")
@@ -206,7 +208,7 @@ def report(options):
              f"Made by `Benchmarks/updates.py FOLDER`. Texts: {texts}, again and again, 4 lanes; 5% of the documents are held out, and scored with the",
              "averaged weights at the end of each epoch. \"learning rate x 2\": `--scale-learn-rate`. Words/s come from the CPU time that `t2v-coordinator",
              "profile` measured on one core, for as many lanes as cores (at least 4): lanes and their sums are divided by the cores, the coordinator's step",
-             "is not. That leaves out what cores take from each other: the speed of memory, and lanes that wait for the slowest."]
+             "(with two contributions) is not. That leaves out what cores take from each other: the speed of memory, and lanes that wait for the slowest."]
     for model in CONFIGS:
         lines += section(options, model)
     (ROOT / "docs/updates.md").write_text("\n".join(lines) + "\n")
