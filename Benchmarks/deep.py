@@ -7,7 +7,7 @@ The texts are copies of real ones in which 5% of the words are others of the sam
 only once, so that distinct words grow with the corpus's length about as they do in real text. They go to FOLDER/texts-N.jsonl.gz, each made by a
 process of its own, the same for the same --seed; files that are there are kept. Then `t2v pretrain` trains a small model (32 wide, 1 deep, 96,000 words an
 update); when half of the epoch is done the coordinator is killed with SIGKILL, and resumed. Says seconds, bytes and each process's peak memory.
-About 3 GB of disk for 100 million words. Needs the spaCy 3.8 of Tests/reference/setup-venvs.sh. Standard library only.
+About 13 GB of disk for a billion words. Needs the spaCy 3.8 of Tests/reference/setup-venvs.sh. Standard library only.
 """
 import argparse
 import gzip
