@@ -44,7 +44,7 @@ struct Figures {
         case 2: .prepared(ShardID(u32()))
         case 3: .plan
         case 4: .rows(u32())
-        default: .parameters
+        default: .parameters(u32())
         }
     }
 
@@ -67,7 +67,7 @@ struct Figures {
 extension Figures {
     /// Of the kinds that are no gradients.
     mutating func workerMessage() -> WorkerMessage {
-        switch below(9) {
+        switch below(10) {
         case 0: .alive
         case 1: .fetch(request())
         case 2: .prepared(shard: ShardID(u32()), size: u64(), digest: ShardDigest(u64()))
@@ -76,6 +76,7 @@ extension Figures {
         case 5: .laneReady(LaneID(u16()))
         case 6: .trouble(text())
         case 7: .leaving
+        case 8: .taken(u32())
         default: .hello(hello())
         }
     }

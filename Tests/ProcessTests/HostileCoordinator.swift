@@ -89,7 +89,7 @@ struct HonestRun {
         case .prepared(let shard): shard.rawValue < shards.count ? shards[shard.rawValue] : nil
         case .plan: plan
         case .rows: request.rows.flatMap { Array(UnsafeRawBufferPointer(start: vectors.row(Int($0)), count: vectors.width * 4)) }
-        case .parameters: nil
+        case .parameters: parameters
         }
     }
 }

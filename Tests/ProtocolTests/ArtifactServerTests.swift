@@ -29,7 +29,7 @@ import Testing
     @Test func saysNothingToWhatIsNotThereYet() {
         #expect(server.answer(FetchRequest(blob: .prepared(1), length: 30)) == .nothing)
         #expect(ArtifactServer(modelFiles: [], texts: [], vectorRows: 1, bytesPerRow: 4).answer(FetchRequest(blob: .plan)) == .nothing)
-        #expect(server.answer(FetchRequest(blob: .parameters)) == .nothing, "the machine answers those")
+        #expect(server.answer(FetchRequest(blob: .parameters(0))) == .nothing, "the machine answers those")
     }
 
     @Test(arguments: [

@@ -61,7 +61,9 @@ import Testing
 
     @Test func whoMissedTheParametersGetsThoseThatAreScored() {
         var script = script()
-        #expect(words(script.hear(1, .fetch(FetchRequest(blob: .parameters)))) == ["1 <- score 1 [0, 1] +parameters"])
+        let scored = FetchRequest(blob: .parameters(2), length: 12)
+        #expect(words(script.hear(1, .fetch(scored))) == ["serve 1 parameters(2)"])
+        #expect(words(script.hear(1, .fetch(FetchRequest(blob: .parameters(3), length: 12)))) == [], "those of the update are not open")
     }
 
     @Test func scoresThatDifferAreNews() {

@@ -7,7 +7,7 @@ import Testing
 /// Every kind of message, with small, usual and extreme fields.
 enum Samples {
     static let requests = [
-        FetchRequest(blob: .plan), FetchRequest(blob: .parameters, offset: .max, length: 0),
+        FetchRequest(blob: .plan), FetchRequest(blob: .parameters(7), offset: .max, length: 0),
         FetchRequest(blob: .rows(.max), offset: 1, length: 1 << 20, rows: [0, 7, .max]), FetchRequest(blob: .model(2), length: 1),
     ]
     static let chunks = [
@@ -42,7 +42,7 @@ enum Samples {
             .hello(hello), .alive, .prepared(shard: 9, size: 10, digest: ShardDigest(.max)),
             .prepareFailed(shard: 1, line: -1, what: "no text", remedy: ""), .laneReady(4095), .contribution(contribution),
             .contribution(scores),
-            .trouble("disk full"), .leaving,
+            .trouble("disk full"), .leaving, .taken(.max),
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
 
     static let coordinator: [CoordinatorMessage] =
@@ -72,13 +72,13 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
     }
 
     @Test func aFrameIsSpelledAsPROTOCOLSays() {
-        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x03, 2])
-        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x03, 72, 2, 1])
+        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x04, 2])
+        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x04, 72, 2, 1])
         #expect(
-            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x03, 9, 2, 0, 0, 0, 0xC3, 0xA9])
+            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x04, 9, 2, 0, 0, 0, 0xC3, 0xA9])
         #expect(
             WorkerMessage.fetch(FetchRequest(blob: .rows(5), offset: 1, length: 2, rows: [7])).encoded()
-                == [0x54, 0x32, 0x56, 0x03, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
+                == [0x54, 0x32, 0x56, 0x04, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
     }
 
     @Test func everyTruncationAndEveryByteTooManyIsRefused() {
@@ -162,7 +162,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
 
     @Test func countsBeyondTheirLimitsAreRefusedBeforeAnythingIsMade() {
         let error = #expect(throws: WireError.self) {
-            try ([0x54, 0x32, 0x56, 0x03, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
+            try ([0x54, 0x32, 0x56, 0x04, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
         }
         #expect(error?.description == "a count of 4294967295 is larger than its limit 4096 or than the frame at byte 5 of the frame")
         let tooMuch = WorkerMessage.fetch(FetchRequest(blob: .plan, length: UInt32(WireLimits.chunk) + 1)).encoded()
@@ -174,7 +174,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
         let decoded = try WorkerMessage.trouble(text).encoded().withUnsafeBytes { try WorkerMessage(header: $0) }
         guard case .trouble(let cut) = decoded else { return #expect(Bool(false)) }
         #expect(cut.utf8.count == 4_095 && text.hasPrefix(cut))
-        #expect(again([0x54, 0x32, 0x56, 0x03, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
+        #expect(again([0x54, 0x32, 0x56, 0x04, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
     }
 }
 

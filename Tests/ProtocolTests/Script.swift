@@ -13,10 +13,13 @@ struct CoordinatorScript {
     private var nextBuffer: BufferID = 0
 
     /// Without unprepared shards the machine asks for the plan with its first event.
-    init(lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas) {
+    init(
+        lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas,
+        parameterBytes: UInt64 = 12
+    ) {
         machine = Machine(
             .init(
-                run: Self.run, description: "{}", lanes: lanes,
+                run: Self.run, description: "{}", lanes: lanes, parameterBytes: parameterBytes,
                 shards: (0..<shards).map { _ in (textBytes: 1_000, key: CacheKey(repeating: 1)) }, minimumWorkers: minimumWorkers,
                 program: "1", arithmetic: arithmetic, blas: "Haswell", fingerprint: 7, strictBits: strictBits))
     }
@@ -121,7 +124,7 @@ func words(_ effects: [CoordinatorStateMachine.Effect], lanes: Int = 4) -> [Stri
         case .locate(let shard, let peer): "locate shard \(shard) of \(peer)"
         case .expect(let shard, let peer, let size, _): "expect shard \(shard) of \(peer), \(size) bytes"
         case .confirmFault(let peer, let shard, let line): "confirm the fault of shard \(shard), line \(line), by \(peer)"
-        case .serve(let peer, let request): "serve \(peer) \(request.blob)"
+        case .serve(let peer, let request): "serve \(peer) \(request.blob)\(request.offset > 0 ? " from \(request.offset)" : "")"
         case .store(_, let chunk, let buffer, let last): "store \(chunk.offset) from buffer \(buffer)\(last ? ", the last" : "")"
         case .release(let buffer): "release \(buffer)"
         case .drop(let peer): "drop \(peer)"

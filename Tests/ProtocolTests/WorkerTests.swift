@@ -21,10 +21,10 @@ import Testing
         }
 
         /// A worker that has joined a run of four lanes, with these lanes open.
-        mutating func open(_ lanes: [LaneID]) {
+        mutating func open(_ lanes: [LaneID], parameterBytes: UInt64 = 4) {
             _ = tell(.tick)
             _ = hear(.welcome(run: WorkerTests.run, session: 1, description: "{}"))
-            _ = tell(.joined(lanes: 4))
+            _ = tell(.joined(lanes: 4, parameterBytes: parameterBytes))
             for lane in lanes { _ = hear(.lease(lane: lane, planBytes: 0)) }
             _ = tell(.needs(.plan, []))
             _ = tell(.planOpened(updatesPerEpoch: 1_000))
@@ -56,6 +56,7 @@ import Testing
             case .send(.laneReady(let lane)): "ready \(lane)"
             case .send(.fetch(let request)): "fetch \(request.blob) from \(request.offset)"
             case .send(.alive): "alive"
+            case .send(.taken(let number)): "taken \(number)"
             case .send(.trouble(let what)): "trouble: \(what)"
             case .send(let message): "\(message)"
             case .join(let run, _): "join \(run)"
@@ -64,6 +65,8 @@ import Testing
             case .perform(let job): "perform \(job)"
             case .closeLane(let lane): "close \(lane)"
             case .useParameters(let round, let buffer): "parameters of \(round.update) in buffer \(buffer)"
+            case .hashParameters(let round): "hash parameters of \(round.update)"
+            case .useStoredParameters(let round): "stored parameters of \(round.update)"
             case .compute(let order, let lane): "\(order.purpose == .train ? "compute" : "score") \(order.update) lane \(lane)"
             case .contribute(let c):
                 "\(c.purpose == .train ? "contribute" : "scores of") \(c.update) \(ReductionTree(lanes: 4).lanes(below: c.node)) "
@@ -107,7 +110,7 @@ import Testing
         #expect(words(script.hear(.welcome(run: 77, session: 1, description: "{}"))) == ["join 77"])
         #expect(words(script.hear(.welcome(run: 77, session: 1, description: "{}"))) == [], "twice")
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [], "nothing is done before the run's sizes are known")
-        #expect(words(script.tell(.joined(lanes: 4))) == [])
+        #expect(words(script.tell(.joined(lanes: 4, parameterBytes: 4))) == [])
         #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == ["locate prepare(shard: 4)"])
         #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == [], "it is at it")
         #expect(
@@ -157,11 +160,43 @@ import Testing
         script.open([0])
         #expect(
             words(script.order([0], buffer: 4, hash: 999)) == [
-                "forget before 0", "parameters of update 0 arrived damaged; asking for them again", "fetch parameters from 0", "release 4",
+                "forget before 0", "parameters of update 0 arrived damaged; asking for them again", "fetch parameters(1) from 0",
+                "release 4",
             ])
         #expect(words(script.order([0], buffer: 5)) == ["parameters of 0 in buffer 5", "compute 0 lane 0"])
-        #expect(words(script.order([0], update: 1)) == ["forget before 1", "fetch parameters from 0"], "an order without them")
+        #expect(words(script.order([0], update: 1)) == ["forget before 1", "fetch parameters(3) from 0"], "an order without them")
         #expect(words(script.order([0], update: 0, buffer: 6)) == ["release 6"], "an update that is over")
+    }
+
+    @Test func parametersComeInPieces() {
+        var script = Script()
+        let size = UInt64(WireLimits.piece) + 4
+        script.open([0], parameterBytes: size)
+        #expect(
+            words(script.order([0])) == ["forget before 0", "fetch parameters(1) from 0", "fetch parameters(1) from \(WireLimits.piece)"])
+        #expect(words(script.order([0])) == [], "they are under way")
+        let rest = Chunk(blob: .parameters(1), offset: UInt64(WireLimits.piece), total: size)
+        let last = Payload(buffer: 1, count: 4, hash: 0)
+        #expect(words(script.hear(.chunk(rest), payload: last)) == ["store \(WireLimits.piece) from buffer 1"])
+        #expect(words(script.hear(.chunk(rest), payload: .init(buffer: 2, count: 4, hash: 0))) == ["release 2"], "twice")
+        let first = Chunk(blob: .parameters(1), offset: 0, total: size)
+        let whole = Payload(buffer: 3, count: WireLimits.piece, hash: 0)
+        #expect(words(script.hear(.chunk(first), payload: whole)) == ["store 0 from buffer 3", "hash parameters of 0"])
+        #expect(
+            words(script.tell(.parametersCame(Round(0, .train), hash: 999))) == [
+                "parameters of update 0 arrived damaged; asking for them again", "fetch parameters(1) from 0",
+                "fetch parameters(1) from \(WireLimits.piece)",
+            ])
+        _ = script.hear(.chunk(first), payload: whole)
+        _ = script.hear(.chunk(rest), payload: .init(buffer: 4, count: 4, hash: 0))
+        #expect(
+            words(script.tell(.parametersCame(Round(0, .train), hash: 1_000))) == [
+                "stored parameters of 0", "taken 1", "compute 0 lane 0",
+            ])
+        #expect(words(script.hear(.chunk(first), payload: whole)) == ["release 3"], "what is in use is not overwritten")
+        // The next round's are others.
+        _ = script.order([0], update: 1)
+        #expect(words(script.hear(.chunk(first), payload: whole)) == ["release 3"])
     }
 
     @Test func aWithdrawnLaneIsForgotten() {
@@ -202,7 +237,7 @@ import Testing
         #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == [], "nothing counts before the answer")
         #expect(words(script.hear(.welcome(run: 78, session: 1, description: ""))) == [], "an answer to an older hello")
         #expect(words(script.hear(.welcome(run: 78, session: 2, description: ""))) == ["join 78"])
-        _ = script.tell(.joined(lanes: 4))
+        _ = script.tell(.joined(lanes: 4, parameterBytes: 4))
         order.run = 78
         #expect(words(script.hear(.begin(order))) == ["hello 3"], "an order without a lease")
         _ = script.hear(.welcome(run: 78, session: 3, description: ""))

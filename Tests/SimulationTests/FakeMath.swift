@@ -18,7 +18,8 @@ struct Parcel {
         count = values.count * 4
     }
 
-    init(blob: BlobID, offset: UInt64, count: Int) {
+    init(blob: BlobID, offset: UInt64, count: Int, values: [Float] = []) {
+        self.values = values
         self.blob = blob
         self.offset = offset
         self.count = count

@@ -175,6 +175,7 @@ final class Ledger {
             world.violate("nobody holds lane \(lane) although workers are there")
         }
         checkOpenUpdate(machine)
+        if case .tick = event { checkDelivery(machine) }
         count(machine)
     }
 
@@ -212,6 +213,14 @@ final class Ledger {
             }
         }
         if open.received.count > 2 * machine.lanes.count { world.violate("\(open.received.count) contributions are kept") }
+    }
+
+    /// While somebody waits for parameters, whoever comes first may take so long and no longer.
+    private func checkDelivery(_ machine: CoordinatorStateMachine) {
+        guard let delivery = machine.open?.delivery, delivery.makesWait, let since = delivery.oldestPlace else { return }
+        let windows = Int(world.scenario.size(of: .parameters(0))) / (WireLimits.piece * WireLimits.window) + 1
+        let longest = world.scenario.times.taking * Milliseconds(1 + windows) + Milliseconds(world.scenario.tick)
+        if world.now > since + longest { world.violate("parameters are held up for \(world.now - since) ms") }
     }
 
     private func count(_ machine: CoordinatorStateMachine) {

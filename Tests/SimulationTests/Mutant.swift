@@ -8,6 +8,10 @@ enum Mutation: String, CaseIterable, Sendable {
     case forgetsReminders
     /// The worker takes parameters that were damaged on the way.
     case trustsDamagedParameters
+    /// A piece of the parameters is sent once, even if it is asked for again.
+    case sendsPiecesOnce
+    /// A peer that takes its parameters slowly, or not at all, is waited for.
+    case waitsForTheSlow
     /// The coordinator takes gradients that were damaged on the way.
     case trustsDamagedGradients
     /// An answer to the update before is taken for one to this.
@@ -50,6 +54,7 @@ enum Mutation: String, CaseIterable, Sendable {
 final class Mutant {
     let mutation: Mutation?
     private var sent: Set<String> = []
+    private var promised: [Round: UInt64] = [:]
     private var keptLanes: Numbered<LaneID, CoordinatorStateMachine.Lane>?
     private var keptOrder: (peer: PeerID, order: CoordinatorStateMachine.PeerOrder?)?
 
@@ -58,9 +63,15 @@ final class Mutant {
     // MARK: the worker's
 
     func rewrite(_ event: WorkerStateMachine.Event) -> [WorkerStateMachine.Event] {
-        guard mutation == .trustsDamagedParameters, case .message(.begin(let order), var payload?) = event else { return [event] }
-        payload.hash = order.parameterHash
-        return [.message(.begin(order), payload: payload)]
+        guard mutation == .trustsDamagedParameters else { return [event] }
+        switch event {
+        case .message(.begin(let order), var payload):
+            promised[order.round] = order.parameterHash
+            payload?.hash = order.parameterHash
+            return [.message(.begin(order), payload: payload)]
+        case .parametersCame(let round, let hash): return [.parametersCame(round, hash: promised[round] ?? hash)]
+        default: return [event]
+        }
     }
 
     /// `name` tells workers and their lives apart.
@@ -182,6 +193,8 @@ final class Mutant {
                 return copy
             }
             return [effect, .step(update: update, again)]
+        case (.sendsPiecesOnce, .serve(let peer, let request)):
+            if case .parameters = request.blob, !sent.insert("\(peer) \(request)").inserted { return [] }
         case (.forgetsToWithdraw, .send(_, .withdraw)): return []
         case (.keepsBuffers, .release): return []
         case (.letsBuffersGoTwice, .release): return [effect, effect]

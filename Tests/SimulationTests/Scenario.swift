@@ -135,7 +135,8 @@ struct Scenario {
         case .prepared(let n): return draw(UInt64(n.rawValue) + 300, 3 * min(chunk, size(of: .text(n))))
         case .plan: return draw(400, 2 * chunk)
         case .rows(let n): return draw(UInt64(n) + 500, chunk / UInt64(Self.bytesPerRow)) * UInt64(Self.bytesPerRow)
-        case .parameters: return UInt64(FakeMath.width * 4)
+        // Of a few pieces, or of one: then they come with the order.
+        case .parameters: return draw(600, 20 * UInt64(WireLimits.piece))
         }
     }
 

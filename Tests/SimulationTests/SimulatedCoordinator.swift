@@ -24,21 +24,22 @@ final class SimulatedCoordinator: SimulatedProcess {
     private var arriving: [PeerID: [ShardID: (offsets: Set<UInt64>, isDamaged: Bool)]] = [:]
 
     init(_ world: World) {
-        machine = CoordinatorStateMachine(Self.setup(world.scenario, run: 0))
+        machine = CoordinatorStateMachine(Self.setup(world.scenario, run: 0, world.mutant.mutation))
         artifacts = world.scenario.artifacts(prepared: [])
         super.init(world, "coordinator")
     }
 
     private var scenario: Scenario { world.scenario }
 
-    private static func setup(_ scenario: Scenario, run: UInt64) -> CoordinatorStateMachine.Setup {
+    private static func setup(_ scenario: Scenario, run: UInt64, _ mutation: Mutation?) -> CoordinatorStateMachine.Setup {
         var setup = CoordinatorStateMachine.Setup(
-            run: run, description: "{}", lanes: scenario.lanes,
+            run: run, description: "{}", lanes: scenario.lanes, parameterBytes: scenario.size(of: .parameters(0)),
             shards: (0..<ShardID(scenario.shards)).compactMap { shard in
                 CacheKey([UInt8](repeating: 1, count: CacheKey.byteCount)).map { (scenario.size(of: .text(shard)), $0) }
             },
             minimumWorkers: scenario.minimumWorkers, program: "1", arithmetic: .native, blas: "Haswell", fingerprint: 7, strictBits: true)
         setup.times = scenario.times
+        if mutation == .waitsForTheSlow { setup.times.taking = .max / 64 }
         return setup
     }
 
@@ -46,7 +47,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         guard !isAlive, !isComplete else { return }
         beginLife()
         run = SeededGenerator.mix(scenario.seed ^ UInt64(life))
-        machine = CoordinatorStateMachine(Self.setup(scenario, run: run), prepared: disk.prepared)
+        machine = CoordinatorStateMachine(Self.setup(scenario, run: run, world.mutant.mutation), prepared: disk.prepared)
         (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
         artifacts = scenario.artifacts(prepared: disk.prepared)
         arriving = [:]
@@ -102,7 +103,8 @@ final class SimulatedCoordinator: SimulatedProcess {
         case .order(let peer, let order, let withParameters):
             let values = order.purpose == .train ? parameters : FakeMath.averages(parameters)
             if order.parameterHash != FakeMath.hash(values) { world.violate("an order names other parameters than the current ones") }
-            send(peer, .begin(order), withParameters ? Parcel(values: values) : nil)
+            let areShort = scenario.size(of: .parameters(0)) <= UInt64(WireLimits.piece)
+            send(peer, .begin(order), withParameters && areShort ? Parcel(values: values) : nil)
         case .serve(let peer, let request): serve(peer, request)
         case .locate(let shard, let peer): locate(shard, peer)
         case .expect(let shard, let peer, _, _): arriving[peer, default: [:]][shard] = ([], false)
@@ -140,7 +142,19 @@ final class SimulatedCoordinator: SimulatedProcess {
         for item in known.outbox { world.send(item.message, item.parcel, on: connection) }
     }
 
+    private func servePiece(_ peer: PeerID, _ request: FetchRequest) {
+        guard let round = machine.open?.round, request.blob == round.blob else {
+            return world.violate("a piece of parameters that are not those of the open round")
+        }
+        let values = round.purpose == .train ? parameters : FakeMath.averages(parameters)
+        send(
+            peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: scenario.size(of: request.blob))),
+            Parcel(blob: request.blob, offset: request.offset, count: Int(request.length), values: values))
+        world.coverage.pieces += 1
+    }
+
     private func serve(_ peer: PeerID, _ request: FetchRequest) {
+        if case .parameters = request.blob { return servePiece(peer, request) }
         switch artifacts.answer(request) {
         case .nothing: break
         case .refusal(let what): world.violate("an honest worker's request is refused: \(what)")

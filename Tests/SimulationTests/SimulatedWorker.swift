@@ -41,6 +41,8 @@ final class SimulatedWorker: SimulatedProcess {
     private var membership = 0
     private(set) var lanes: [LaneID: LaneWork] = [:]
     private var parameters: (round: Round, values: [Float])?
+    /// Parameters that are coming.
+    private var pieces: (blob: BlobID, parts: [UInt64: [Float]])?
     private var jobs: [(rank: Rank, duration: Int, work: () -> Void)] = []
     private var busy = 0
 
@@ -63,7 +65,7 @@ final class SimulatedWorker: SimulatedProcess {
         if isForeign && number % 2 == 1 { hello.program = "2" }
         machine = WorkerStateMachine(hello: hello, times: scenario.times)
         isHung = false
-        (outbox, arriving, arrived, lanes, parameters, jobs, busy) = ([], [:], [], [:], nil, [], 0)
+        (outbox, arriving, arrived, lanes, parameters, pieces, jobs, busy) = ([], [:], [], [:], nil, nil, [], 0)
         if world.random.chance(0.3) { disk = [] }
         connect()
         tick()
@@ -135,13 +137,23 @@ final class SimulatedWorker: SimulatedProcess {
         case .send(let message): send(message)
         case .join:
             membership += 1
-            (arriving, arrived, lanes, parameters, jobs, lost) = ([:], [], [:], nil, [], [])
-            news.append(.joined(lanes: scenario.lanes))
+            (arriving, arrived, lanes, parameters, pieces, jobs, lost) = ([:], [], [:], nil, nil, [], [])
+            news.append(.joined(lanes: scenario.lanes, parameterBytes: scenario.size(of: .parameters(0))))
         case .locate(let job, let ticket): locate(job, ticket)
         case .store(let chunk, let buffer): store(chunk, letGo(buffer))
         case .perform(let job): start(job)
         case .closeLane(let lane): lanes[lane] = nil
         case .useParameters(let round, let buffer): parameters = (round, letGo(buffer).values)
+        case .hashParameters(let round):
+            guard let pieces, pieces.parts.count * WireLimits.piece >= Int(scenario.size(of: round.blob)) else {
+                return world.violate("\(name) has parameters with holes")
+            }
+            // All that was damaged shows, as it would in the hash of the whole.
+            let values = Set(pieces.parts.values)
+            news.append(.parametersCame(round, hash: values.count == 1 ? FakeMath.hash(values.first ?? []) : 0))
+        case .useStoredParameters(let round):
+            guard let pieces, pieces.blob == round.blob else { return world.violate("\(name) has not the parameters of \(round)") }
+            parameters = (round, pieces.parts.values.first ?? [])
         case .compute(let order, let lane): compute(order, lane)
         case .contribute(let contribution): contribute(contribution)
         case .forget: jobs.removeAll { $0.rank == .gradient }
@@ -201,7 +213,13 @@ final class SimulatedWorker: SimulatedProcess {
         }
     }
 
+    private func store(piece: Chunk, _ parcel: Parcel) {
+        if pieces?.blob != piece.blob { pieces = (piece.blob, [:]) }
+        pieces?.parts[piece.offset] = parcel.values
+    }
+
     private func store(_ chunk: Chunk, _ parcel: Parcel) {
+        if case .parameters = chunk.blob { return store(piece: chunk, parcel) }
         guard parcel.blob == chunk.blob, parcel.offset == chunk.offset else { return world.violate("\(name) stores another chunk") }
         if failingStores > 0 {
             failingStores -= 1

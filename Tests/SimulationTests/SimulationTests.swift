@@ -53,6 +53,7 @@ import Testing
         #expect(coverage.evaluations > 1_000)
         #expect(coverage.evaluationFaults > 300)
         #expect(coverage.earlyEnds > 100)
+        #expect(coverage.pieces > 100_000)
     }
 
     @Test func aSeedIsTheSameEveryTime() {

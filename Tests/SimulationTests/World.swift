@@ -7,6 +7,8 @@ struct Coverage {
     var lost = 0, doubleLeases = 0, duplicates = 0, moves = 0, mismatches = 0, refusals = 0
     var faults: [Fault: Int] = [:]
     var evaluations = 0, evaluationFaults = 0, earlyEnds = 0
+    /// Pieces of parameters that were sent.
+    var pieces = 0
     var events = 0
     /// Time from the end of the faults to the end of the run, in milliseconds.
     var recovery = 0
@@ -18,7 +20,7 @@ struct Coverage {
             mismatches: a.mismatches + b.mismatches, refusals: a.refusals + b.refusals,
             faults: a.faults.merging(b.faults, uniquingKeysWith: +),
             evaluations: a.evaluations + b.evaluations, evaluationFaults: a.evaluationFaults + b.evaluationFaults,
-            earlyEnds: a.earlyEnds + b.earlyEnds,
+            earlyEnds: a.earlyEnds + b.earlyEnds, pieces: a.pieces + b.pieces,
             events: a.events + b.events, recovery: max(a.recovery, b.recovery))
     }
 }

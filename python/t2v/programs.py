@@ -34,6 +34,7 @@ OPTIONS = {
     "json-progress": False,
     "cache": True,
     "metrics": True,
+    "io-threads": True,
     "wire-precision": True,
     "precision": True,
     "scale-learn-rate": False,

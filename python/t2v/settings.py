@@ -35,7 +35,7 @@ KEYS = {
     "tensorboard": Key((str,), None),
 }
 
-MACHINE = ("workers", "threads", "bind", "key", "allow", "cache", "metrics", "wire_precision", "min_workers", "insecure")
+MACHINE = ("workers", "threads", "bind", "key", "allow", "cache", "metrics", "wire_precision", "min_workers", "insecure", "io_threads")
 """Options of a machine: flags only, since the section is copied into every pipeline that is trained from the config."""
 
 

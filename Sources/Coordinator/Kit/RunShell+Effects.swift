@@ -36,12 +36,12 @@ extension RunShell {
         }
     }
 
-    /// A worker that shares memory with this process finds the parameters where they were made.
+    /// A worker that shares memory with this process finds the parameters where they were made; others fetch those that are not short.
     private func parameters(for peer: PeerID, _ purpose: Purpose) -> ZMQMessage? {
         guard let parameters = purpose == .train ? parameters : evaluation?.broadcast else { return nil }
         guard let known = peers[peer], known.isLocal, let reference = parameters.reference,
             workers?.memory(ofProcess: known.processID) != nil
-        else { return parameters.message }
+        else { return parameters.message.count <= WireLimits.piece ? parameters.message : nil }
         return try? ZMQMessage(reference.encoded())
     }
 
@@ -56,6 +56,7 @@ extension RunShell {
 
     private func serve(_ peer: PeerID, _ request: FetchRequest, _ events: inout [CoordinatorStateMachine.Event]) {
         guard peers.mayServe(peer) else { return }
+        if case .parameters(let number) = request.blob { return servePiece(peer, request, number) }
         switch artifacts.answer(request) {
         case .refusal(let what): events.append(.misbehaved(peer, what))
         case .nothing: break
@@ -67,6 +68,17 @@ extension RunShell {
                 peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
                 payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
         }
+    }
+
+    /// The machine asks for pieces of the open round only. They are parts of the one version in memory, however many peers they go to.
+    private func servePiece(_ peer: PeerID, _ request: FetchRequest, _ number: UInt32) {
+        let rounds = [(Round(training.update, .train), parameters), (Round(training.update, .evaluate), evaluation?.broadcast)]
+        guard let message = rounds.first(where: { $0.0.number == number })?.1?.message,
+            let part = request.part(of: UInt64(message.count))
+        else { return }
+        send(
+            peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(message.count))),
+            payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: message.data[part]), ownedBy: message))
     }
 
     /// A blob's bytes and what keeps them alive. The request is one that `artifacts` answers.

@@ -34,7 +34,7 @@ package final class RunShell {
 
         /// - Parameter largest: bytes of the longest frame that a worker has a reason to send.
         init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool, largest: Int) throws(InputError) {
-            let limits = SocketLimits(largestMessageBytes: largest)
+            let limits = SocketLimits(largestMessageBytes: largest).slowed(by: Startup.timeFactor)
             socket = try RouterSocket(context, limits: limits, security: security)
             self.isLocal = isLocal
         }
@@ -64,7 +64,7 @@ package final class RunShell {
     private var probes = ProbeSchedule()
     var artifacts: ArtifactServer
     var buffers: [BufferID: any PayloadBytes] = [:]
-    private var nextBuffer: BufferID = 0
+    private(set) var nextBuffer: BufferID = 0
     /// Size and digest of prepared shards that are in the cache.
     var entries: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
     /// Prepared shards that one worker each is sending.
@@ -108,14 +108,18 @@ package final class RunShell {
         artifacts = setup.artifacts
         peers = PeerTable(lanes: options.settings.lanes)
         let fingerprint = NumericFingerprint.measure(setup.spec.arithmetic)
-        machine = CoordinatorStateMachine(
-            .init(
-                run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
-                shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
-                program: Version.current, arithmetic: setup.spec.arithmetic,
-                blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
-        )
-        context = try ZMQContext()
+        var known = CoordinatorStateMachine.Setup(
+            run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
+            parameterBytes: UInt64(training.parameterCoding.byteCount),
+            shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
+            program: Version.current, arithmetic: setup.spec.arithmetic,
+            blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
+        known.times = known.times.slowed(by: Startup.timeFactor)
+        machine = CoordinatorStateMachine(known)
+        context = try ZMQContext(
+            ioThreads: IOThreads.fitting(
+                asked: options.ioThreads, cores: CoreBudget.ofThisProcess().cores, isOpen: options.bind != nil,
+                isEncrypted: options.keyFile != nil))
         socketFolder = options.workers > 0 ? try SocketFolder() : nil
         try listen(options)
         if let address = options.metrics {
@@ -338,27 +342,6 @@ package final class RunShell {
                 events.append(.peerLost(id, reason: "it sent a message that cannot be decoded"))
                 peers.forget(id)
             }
-        }
-    }
-
-    /// Finds a gradient that stayed in a local worker's memory. - Returns: the hash of the payload: nobody damages what does not travel.
-    private func open(_ contribution: Contribution, _ body: ZMQMessage, _ id: PeerID) -> UInt64 {
-        guard let peer = peers[id], peer.isLocal, let reference = SharedReference(body.data) else {
-            return Digest64.hash(blocks: body.data)
-        }
-        guard let payload = workers?.memory(ofProcess: peer.processID)?.payload(reference) else { return ~contribution.hash }
-        buffers[nextBuffer] = payload
-        return contribution.hash
-    }
-
-    /// Why a gradient cannot be decoded, before anything counts on it.
-    private func fault(inGradient buffer: BufferID) -> String? {
-        guard let payload = buffers[buffer] else { return nil }
-        do throws(WireError) {
-            try training.coding.check(payload: payload.data)
-            return nil
-        } catch {
-            return "\(error)"
         }
     }
 

@@ -32,6 +32,8 @@ struct CarryOptions: ParsableArguments {
         parsing: .unconditional,
         help: "End the run after so many evaluations of the held-out documents without a better one (default: 0, never).")
     var patience: Int?
+    @Option(help: "Threads that move bytes to and from other hosts (default, or none: what 10 Gbit/s need with keys, at most the cores).")
+    var ioThreads: Forgettable?
     @Flag(inversion: .prefixedNo, help: "Refuse workers whose arithmetic gives other bits.") var strictBits: Bool?
     @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits; none: the CPU's own.")
     var blasCore: Forgettable?
@@ -49,7 +51,8 @@ struct CarryOptions: ParsableArguments {
         if let minWorkers { options.minWorkers = minWorkers }
         if let checkpointEvery { options.checkpointEvery = checkpointEvery }
         if let keepCheckpoints { options.keepCheckpoints = keepCheckpoints }
-        if let keepModels { options.keepModels = try count(keepModels) }
+        if let keepModels { options.keepModels = try count(keepModels, "--keep-models", "a number of files") }
+        if let ioThreads { options.ioThreads = try count(ioThreads, "--io-threads", "a number of threads") }
         if let patience { options.patience = patience == 0 ? nil : patience }
         try options.validateEvaluation()
         if let strictBits { options.strictBits = strictBits }
@@ -62,10 +65,10 @@ struct CarryOptions: ParsableArguments {
         try validate(options)
     }
 
-    private func count(_ given: Forgettable) throws(InputError) -> Int? {
+    private func count(_ given: Forgettable, _ option: String, _ what: String) throws(InputError) -> Int? {
         guard let text = given.value else { return nil }
         guard let number = Int(text) else {
-            throw InputError("--keep-models is \(text)", at: "", remedy: "give a number of files, or none")
+            throw InputError("\(option) is \(text)", at: "", remedy: "give \(what), or none")
         }
         return number
     }
@@ -98,6 +101,7 @@ struct CarryOptions: ParsableArguments {
             (1...1_000_000).contains(options.checkpointEvery), "--checkpoint-every is \(options.checkpointEvery)", "give seconds, 1 or more"
         )
         try require((1...1000).contains(options.keepCheckpoints), "--keep-checkpoints is \(options.keepCheckpoints)", "give 1 to 1000")
+        try require((1...64).contains(options.ioThreads ?? 1), "--io-threads is \(options.ioThreads ?? 0)", "give 1 to 64, or none")
         try require((options.keyFile == nil) == (options.allowFile == nil), "--key and --allow go together", "give both, or neither")
         try require(
             options.keyFile == nil || options.bind != nil, "--key and --allow without --bind", "they are for workers on other hosts")

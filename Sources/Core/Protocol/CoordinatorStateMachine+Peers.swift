@@ -24,7 +24,7 @@ extension CoordinatorStateMachine {
         }
         var peer = Peer(hello: hello, number: peers[id]?.number ?? peersSeen, lastHeard: now)
         if let before = peers[id] {
-            peer.incidents = before.incidents
+            (peer.incidents, peer.takesSlowly) = (before.incidents, before.takesSlowly)
             // A suspension is over for one who comes anew; its host is the same.
             if before.standing.isQuarantined(now) { peer.standing = before.standing }
         }
@@ -136,6 +136,7 @@ extension CoordinatorStateMachine {
         peers[id]?.announced = [:]
         peers[id]?.fetches = FetchQueue()
         open?.orders[id] = nil
+        open?.delivery.remove(id)
         roster += 1
         for index in lanes.indices {
             if lanes[index].leaving?.peer == id { lanes[index].leaving = nil }

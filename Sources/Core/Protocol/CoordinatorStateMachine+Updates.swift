@@ -47,10 +47,28 @@ extension CoordinatorStateMachine {
                 withParameters: withParameters))
     }
 
-    mutating func resendParameters(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
-        guard open?.orders[id] != nil else { return }
-        open?.orders[id]?.reminded = now
-        sendOrder(id, withParameters: true, &out)
+    // MARK: Parameters
+
+    /// A peer asks for a piece of the parameters. That it has an order is the reason; what belongs to another round is not answered.
+    mutating func askForParameters(_ id: PeerID, _ request: FetchRequest, _ now: Milliseconds) {
+        guard let open, request.blob == open.round.blob, open.orders[id] != nil else { return }
+        self.open?.delivery.ask(id, offset: request.offset, isSlow: peers[id]?.takesSlowly ?? false, now)
+    }
+
+    mutating func noteTaken(_ id: PeerID) {
+        if let inTime = open?.delivery.taken(id) { peers[id]?.takesSlowly = !inTime }
+    }
+
+    /// Sends the pieces whose turn it is.
+    mutating func deliver(_ now: Milliseconds, _ out: inout [Effect]) {
+        guard let blob = open?.round.blob, let progress = open?.delivery.serve(now, span: setup.times.taking) else { return }
+        for id in progress.overdue { peers[id]?.takesSlowly = true }
+        // Nobody is late because others came first.
+        for id in progress.begun { open?.orders[id]?.begun = now }
+        for (id, offset) in progress.pieces {
+            let length = min(UInt64(WireLimits.piece), setup.parameterBytes - offset)
+            out.append(.serve(id, FetchRequest(blob: blob, offset: offset, length: UInt32(length))))
+        }
     }
 
     /// A holder became ready while an update is open: it gets the lane's share of it.
@@ -99,6 +117,7 @@ extension CoordinatorStateMachine {
             return refuse(id, "a contribution to update \(contribution.update) computed from other parameters", &out)
         }
         let ordered = current.orders[id]?.lanes ?? []
+        noteTaken(id)
         open?.answered[node, default: []].insert(id)
         if let first = current.received[node] {
             counters.duplicates += 1
@@ -239,7 +258,7 @@ extension CoordinatorStateMachine {
         guard let current = open else { return }
         let limit = max(setup.times.late, usualLatency(current.round.purpose).map { setup.times.lateFactor * $0 } ?? setup.times.opening)
         for index in lanes.indices where !isCovered(index) {
-            guard let late = lanes[index].active, late.ready, lanes[index].backup == nil,
+            guard let late = lanes[index].active, late.ready, lanes[index].backup == nil, !current.delivery.isWaiting(late.peer),
                 let order = current.orders[late.peer], order.lanes.contains(index), now >= order.begun + limit
             else { continue }
             if let incoming = lanes[index].incoming {

@@ -12,6 +12,8 @@ package struct CoordinatorStateMachine: Sendable {
         /// JSON text of the run's description.
         package var description: String
         package var lanes: Int
+        /// Bytes of the parameters as they travel.
+        package var parameterBytes: UInt64
         /// Text bytes and cache key of every shard.
         package var shards: Numbered<ShardID, (textBytes: UInt64, key: CacheKey)>
         package var minimumWorkers: Int
@@ -24,12 +26,13 @@ package struct CoordinatorStateMachine: Sendable {
         package var times = ProtocolTimes()
 
         package init(
-            run: UInt64, description: String, lanes: Int, shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1,
-            program: String, arithmetic: Arithmetic, blas: String, fingerprint: UInt64, strictBits: Bool = false
+            run: UInt64, description: String, lanes: Int, parameterBytes: UInt64, shards: [(textBytes: UInt64, key: CacheKey)],
+            minimumWorkers: Int = 1, program: String, arithmetic: Arithmetic, blas: String, fingerprint: UInt64, strictBits: Bool = false
         ) {
             self.run = run
             self.description = description
             self.lanes = lanes
+            self.parameterBytes = parameterBytes
             self.shards = Numbered(shards)
             self.minimumWorkers = minimumWorkers
             self.program = program
@@ -70,9 +73,9 @@ package struct CoordinatorStateMachine: Sendable {
 
     package enum Effect: Sendable, Equatable {
         case send(PeerID, CoordinatorMessage)
-        /// An order, with the current parameters as payload or without.
+        /// An order: the first of a round, with the parameters if they are short or need not travel, or a later one without.
         case order(PeerID, Order, withParameters: Bool)
-        /// Send bytes of a blob.
+        /// Send bytes of a blob, or of the parameters of the open round.
         case serve(PeerID, FetchRequest)
         /// Say whether the shard is in the cache.
         case locate(shard: ShardID, PeerID)
@@ -134,6 +137,8 @@ package struct CoordinatorStateMachine: Sendable {
         var incidents: UInt64 = 0
         /// When it last asked for a chunk or answered a lease: it makes progress.
         var lastProgress: Milliseconds = 0
+        /// Parameters took long to reach it: others come first.
+        var takesSlowly = false
         /// Size and digest of the prepared shards that it says it has.
         var announced: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
         var name: String { "worker \(number) (\(hello.host), pid \(hello.processID))" }
@@ -181,6 +186,7 @@ package struct CoordinatorStateMachine: Sendable {
         /// Who has answered for a lane that two workers hold.
         var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
+        var delivery = ParameterDelivery()
         var number: UInt64 { round.update }
     }
 
@@ -243,7 +249,8 @@ package struct CoordinatorStateMachine: Sendable {
     package init(_ setup: Setup, prepared: Set<ShardID> = []) {
         self.setup = setup
         tree = ReductionTree(lanes: setup.lanes)
-        bounds = RunBounds(lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes))
+        bounds = RunBounds(
+            lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes), parameterBytes: setup.parameterBytes)
         unprepared = Set(setup.shards.indices).subtracting(prepared)
         lanes = Numbered(repeatElement(Lane(), count: setup.lanes))
     }
@@ -297,6 +304,7 @@ package struct CoordinatorStateMachine: Sendable {
             out.append(.makePlan)
         }
         if phase == .training { beginUpdate(now, &out) }
+        deliver(now, &out)
         return out
     }
 
@@ -359,6 +367,7 @@ package struct CoordinatorStateMachine: Sendable {
         for (id, peer) in peers { peers[id]?.lastHeard = min(now, peer.lastHeard + gap) }
         if let begun = open?.begun { open?.begun = min(now, begun + gap) }
         for (id, order) in open?.orders ?? [:] { open?.orders[id]?.begun = min(now, order.begun + gap) }
+        open?.delivery.excuse(gap, now)
     }
 
     private mutating func receive(
@@ -400,7 +409,7 @@ package struct CoordinatorStateMachine: Sendable {
         case .alive, .hello, .leaving: break
         case .fetch(let request):
             peers[id]?.lastProgress = now
-            if request.blob == .parameters { resendParameters(id, now, &out) } else { out.append(.serve(id, request)) }
+            if case .parameters = request.blob { askForParameters(id, request, now) } else { out.append(.serve(id, request)) }
         case .prepared(let shard, let size, let digest):
             announced(shard, size, digest, id, now, &out)
         case .prepareFailed(let shard, let line, _, _):
@@ -414,6 +423,7 @@ package struct CoordinatorStateMachine: Sendable {
             ready(lane, id, now, &out)
         case .contribution(let contribution): return accept(contribution, payload, id, now, &out)
         case .trouble(let what): quarantine(id, what, now, &out)
+        case .taken(let number): if open?.round.number == number { noteTaken(id) }
         }
         return false
     }

@@ -43,7 +43,10 @@ package struct FetchQueue: Sendable, Equatable {
     }
 
     private var items: [Item] = []
-    package init() {}
+    /// Bytes of a request, save for a blob's last.
+    private let piece: Int
+
+    package init(piece: Int = WireLimits.chunk) { self.piece = piece }
 
     package var isEmpty: Bool { items.isEmpty }
     /// Bytes still to come.
@@ -75,7 +78,7 @@ package struct FetchQueue: Sendable, Equatable {
             }
             while outstanding < WireLimits.window, items[index].nextOffset < items[index].wanted.total {
                 let offset = items[index].nextOffset
-                items[index].nextOffset = offset + min(items[index].wanted.total - offset, UInt64(WireLimits.chunk))
+                items[index].nextOffset = offset + min(items[index].wanted.total - offset, UInt64(piece))
                 items[index].underWay[offset] = Request(time: now)
                 outstanding += 1
                 requests.append(request(items[index].wanted, offset))
@@ -86,7 +89,7 @@ package struct FetchQueue: Sendable, Equatable {
 
     private func request(_ wanted: Wanted, _ offset: UInt64) -> FetchRequest {
         FetchRequest(
-            blob: wanted.blob, offset: offset, length: UInt32(min(UInt64(WireLimits.chunk), wanted.total - offset)), rows: wanted.rows)
+            blob: wanted.blob, offset: offset, length: UInt32(min(UInt64(piece), wanted.total - offset)), rows: wanted.rows)
     }
 
     /// Takes note of a chunk of `count` bytes. Its total and length must be those that were asked for.
@@ -94,7 +97,7 @@ package struct FetchQueue: Sendable, Equatable {
         guard let index = items.firstIndex(where: { $0.wanted.blob == chunk.blob }) else { return .unexpected }
         let total = items[index].wanted.total
         guard chunk.total == total, items[index].underWay[chunk.offset] != nil,
-            UInt64(count) == min(UInt64(WireLimits.chunk), total - chunk.offset)
+            UInt64(count) == min(UInt64(piece), total - chunk.offset)
         else { return .unexpected }
         items[index].underWay[chunk.offset] = nil
         items[index].received += UInt64(count)

@@ -29,5 +29,17 @@ package struct ProtocolTimes: Sendable, Equatable {
     /// A chunk that has not come is asked for again.
     package var chunk: Milliseconds = 10_000
 
+    /// A peer that is sent parameters must take a window of pieces in this time, or others are served beside it.
+    package var taking: Milliseconds = 500
+
     package init() {}
+
+    /// Times for hosts and links that are slower by this factor.
+    package func slowed(by factor: Int) -> ProtocolTimes {
+        var times = self
+        for path in [\ProtocolTimes.reminder, \.alive, \.silence, \.late, \.prepare, \.opening, \.suspension, \.stop, \.chunk, \.taking] {
+            times[keyPath: path] *= Milliseconds(factor)
+        }
+        return times
+    }
 }

@@ -15,8 +15,11 @@ package struct RunBounds: Sendable, Equatable {
     var laneWords: Numbered<LaneID, UInt64>?
     /// Words of each lane's held-out documents, once the plan is made.
     var heldOutWords: Numbered<LaneID, UInt64>?
+    /// Bytes of the parameters as they travel.
+    let parameterBytes: UInt64
 
-    package init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil) {
+    package init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil, parameterBytes: UInt64 = 0) {
+        self.parameterBytes = parameterBytes
         tree = ReductionTree(lanes: lanes)
         self.textBytes = Numbered(textBytes)
         self.laneWords = laneWords.map { Numbered($0) }
@@ -48,7 +51,14 @@ package struct RunBounds: Sendable, Equatable {
             // A line has at least its end.
             guard line >= -1, line < Int64(clamping: text) else { return "a fault in line \(line) of a text of \(text) bytes" }
         case .laneReady(let lane): if lane.rawValue >= tree.lanes { return "news of lane \(lane) of \(tree.lanes)" }
-        case .fetch, .alive, .trouble, .leaving: break
+        case .fetch(let request):
+            // Other blobs are the shell's.
+            guard case .parameters = request.blob else { break }
+            let piece = UInt64(WireLimits.piece)
+            guard request.rows.isEmpty, request.offset < parameterBytes, request.offset % piece == 0,
+                UInt64(request.length) == min(piece, parameterBytes - request.offset)
+            else { return "a request for bytes from \(request.offset) of parameters, which have \(parameterBytes)" }
+        case .alive, .trouble, .leaving, .taken: break
         }
         return nil
     }

@@ -15,8 +15,8 @@ package struct WorkerStateMachine: Sendable {
     package enum Event: Sendable {
         case tick
         case message(CoordinatorMessage, payload: Payload?)
-        /// The description of the run is taken in: it has that many lanes.
-        case joined(lanes: Int)
+        /// The description of the run is taken in: it has that many lanes, and parameters of so many bytes as they travel.
+        case joined(lanes: Int, parameterBytes: UInt64)
         /// It cannot be.
         case cannotJoin(String)
         /// The shell looked at a job: these blobs are missing here (none: it can be performed).
@@ -30,6 +30,8 @@ package struct WorkerStateMachine: Sendable {
         case failed(Job, String)
         /// A chunk could not be written: the blob is given up, and every job that waits for it.
         case notStored(BlobID, String)
+        /// Every piece of the round's parameters has come; their hash.
+        case parametersCame(Round, hash: UInt64)
         case computed(Round, lane: LaneID, LaneResult)
         /// The user wants the worker to stop.
         case stopRequested
@@ -54,13 +56,17 @@ package struct WorkerStateMachine: Sendable {
         case join(run: UInt64, description: String)
         /// Say with `.needs` (or `.prepared`) what is missing for the job.
         case locate(Job, Ticket?)
-        /// Write a chunk to its blob.
+        /// Write a chunk to its blob, or a piece to the parameters that are coming.
         case store(Chunk, BufferID)
         /// Everything the job asked for is here.
         case perform(Job)
         case closeLane(LaneID)
         /// The buffer holds the parameters of this round.
         case useParameters(Round, BufferID)
+        /// Say `.parametersCame`: the last piece is stored.
+        case hashParameters(Round)
+        /// The parameters of this round are those whose pieces came.
+        case useStoredParameters(Round)
         /// Compute the lane's gradient, or score its held-out documents, as the order's purpose says.
         case compute(Order, lane: LaneID)
         /// Training: sum the lanes below the node and send it; the hash is the shell's to fill in. An evaluation is sent as it is.
@@ -102,6 +108,8 @@ package struct WorkerStateMachine: Sendable {
     private var lastSent: Milliseconds = 0
     private var lastHello: Milliseconds?
     private var fetches = FetchQueue()
+    /// Pieces of the parameters of the order at hand. They wait for others: they must not stand in the way of other blobs.
+    private var pieces = FetchQueue(piece: WireLimits.piece)
     private var waiting: [Job: Set<BlobID>] = [:]
     private var tickets: [ShardID: Ticket] = [:]
     private var planBytes: UInt64?
@@ -125,7 +133,8 @@ package struct WorkerStateMachine: Sendable {
         switch event {
         case .tick: tick(now, &out)
         case .message(let message, let payload): receive(message, payload, now, &out)
-        case .joined(let lanes): if run != nil { bounds = RunBounds(lanes: lanes, textBytes: []) }
+        case .joined(let lanes, let parameterBytes):
+            if run != nil { bounds = RunBounds(lanes: lanes, textBytes: [], parameterBytes: parameterBytes) }
         case .cannotJoin(let reason): out.append(.leave(reason: reason, .refused))
         case .stopRequested: out += [.send(.leaving), .leave(reason: "stopped by a signal", .stopped)]
         case .needs(let job, let wanted): need(job, wanted, now, &out)
@@ -151,6 +160,7 @@ package struct WorkerStateMachine: Sendable {
             out.append(.send(.laneReady(lane)))
             startLanes(&out)
         case .failed(let job, let what): fail(job, what, &out)
+        case .parametersCame(let round, let hash): takeParameters(round, hash, now, &out)
         case .computed(let round, let lane, let result):
             if owed?.order.round == round {
                 answerLate(lane, result, &out)
@@ -188,6 +198,7 @@ package struct WorkerStateMachine: Sendable {
 
     private mutating func pump(_ now: Milliseconds, _ out: inout [Effect]) {
         for request in fetches.pump(now: now, retry: times.chunk) { out.append(.send(.fetch(request))) }
+        for request in pieces.pump(now: now, retry: times.chunk) { out.append(.send(.fetch(request))) }
     }
 
     private mutating func receive(_ message: CoordinatorMessage, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) {
@@ -246,6 +257,7 @@ package struct WorkerStateMachine: Sendable {
     private mutating func join(_ run: UInt64, _ description: String, _ out: inout [Effect]) {
         self.run = run
         fetches = FetchQueue()
+        pieces = FetchQueue(piece: WireLimits.piece)
         waiting = [:]
         tickets = [:]
         bounds = nil
@@ -296,6 +308,7 @@ package struct WorkerStateMachine: Sendable {
 
     private mutating func take(_ chunk: Chunk, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
         guard let payload else { return false }
+        if case .parameters = chunk.blob { return takePiece(chunk, payload, now, &out) }
         let receipt = fetches.receive(chunk, count: payload.count)
         guard receipt != .unexpected else { return false }
         out.append(.store(chunk, payload.buffer))
@@ -342,14 +355,15 @@ package struct WorkerStateMachine: Sendable {
             if let payload {
                 guard payload.hash == order.parameterHash else {
                     out.append(.log("parameters of update \(order.update) arrived damaged; asking for them again"))
-                    out.append(.send(.fetch(FetchRequest(blob: .parameters))))
+                    fetchParameters(order.round, now, &out)
                     return false
                 }
                 work?.hasParameters = true
+                pieces = FetchQueue(piece: WireLimits.piece)
                 out.append(.useParameters(order.round, payload.buffer))
                 kept = true
             } else {
-                out.append(.send(.fetch(FetchRequest(blob: .parameters))))
+                fetchParameters(order.round, now, &out)
             }
         }
         for lane in order.lanes where !leased.contains(lane) {
@@ -359,6 +373,35 @@ package struct WorkerStateMachine: Sendable {
         startLanes(&out)
         contribute(&out)
         return kept
+    }
+
+    /// Asks for the parameters of a round, piece by piece; those of another round are of no use any more.
+    private mutating func fetchParameters(_ round: Round, _ now: Milliseconds, _ out: inout [Effect]) {
+        if !pieces.contains(round.blob) { pieces = FetchQueue(piece: WireLimits.piece) }
+        pieces.add(Wanted(blob: round.blob, total: bounds?.parameterBytes ?? 0))
+        pump(now, &out)
+    }
+
+    private mutating func takePiece(_ chunk: Chunk, _ payload: Payload, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
+        guard let current = work, !current.hasParameters, current.order.round.blob == chunk.blob else { return false }
+        let receipt = pieces.receive(chunk, count: payload.count)
+        guard receipt != .unexpected else { return false }
+        out.append(.store(chunk, payload.buffer))
+        if receipt == .finished { out.append(.hashParameters(current.order.round)) }
+        pump(now, &out)
+        return true
+    }
+
+    private mutating func takeParameters(_ round: Round, _ hash: UInt64, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard let current = work, current.order.round == round, !current.hasParameters else { return }
+        guard hash == current.order.parameterHash else {
+            out.append(.log("parameters of update \(round.update) arrived damaged; asking for them again"))
+            return fetchParameters(round, now, &out)
+        }
+        work?.hasParameters = true
+        pieces = FetchQueue(piece: WireLimits.piece)
+        out += [.useStoredParameters(round), .send(.taken(round.number))]
+        startLanes(&out)
     }
 
     private mutating func startLanes(_ out: inout [Effect]) {

@@ -44,6 +44,8 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var threads = 1
     package var bind: String?
     package var minWorkers = 1
+    /// libzmq's threads; nil: `IOThreads.fitting`.
+    package var ioThreads: Int?
     package var checkpointEvery = 300
     package var keepCheckpoints = 3
     package var strictBits = false

@@ -46,6 +46,13 @@ package enum Startup {
             remedy: "set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 yourself")
     }
 
+    /// How many times longer every time limit of the protocol and of connections is: `T2V_TIME_FACTOR`, for a test bed whose hosts and
+    /// links are slower than real ones by that factor. Every process of a run must have the same.
+    package static var timeFactor: Int {
+        let text = ProcessInfo.processInfo.environment["T2V_TIME_FACTOR"] ?? ""
+        return min(1_000, max(1, Int(text) ?? 1))
+    }
+
     /// The program's file; nil when it was removed.
     package static var ownPath: String? {
         var buffer = [CChar](repeating: 0, count: 4096)

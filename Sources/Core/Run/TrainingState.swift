@@ -18,7 +18,7 @@ package final class TrainingState {
     package let buffers: OptimizerState
     private let gradient: UnsafeMutablePointer<Float>
     private let shared: SharedParameters?
-    private let parameterCoding: ParameterCoding
+    package let parameterCoding: ParameterCoding
     /// For versions of the parameters.
     private var pool: MessageBufferPool
     /// For what travels, where that is something else.

@@ -47,6 +47,15 @@ package struct SocketLimits: Sendable, Equatable {
         heartbeatTimeoutMilliseconds = max(heartbeatTimeoutMilliseconds, 2 * milliseconds)
     }
 
+    /// Limits for hosts and links that are slower by this factor.
+    package func slowed(by factor: Int) -> SocketLimits {
+        var limits = self
+        limits.heartbeatTimeoutMilliseconds *= factor
+        limits.handshakeMilliseconds *= factor
+        limits.connectMilliseconds *= factor
+        return limits
+    }
+
     /// The options as libzmq takes them, except the 64-bit `ZMQ_MAXMSGSIZE`.
     func integerOptions() -> [(option: Int32, value: Int)] {
         [

@@ -123,11 +123,19 @@ extension WorkerShell {
 
     func store(_ chunk: Chunk, _ buffer: BufferID, _ events: inout [WorkerStateMachine.Event]) {
         guard let message = buffers.removeValue(forKey: buffer) else { return }
+        if case .parameters = chunk.blob { return store(piece: chunk, message.data) }
         do {
             try blobs.store(chunk, message.data)
         } catch {
             events.append(.notStored(chunk.blob, "\(error)"))
         }
+    }
+
+    private func store(piece: Chunk, _ bytes: UnsafeRawBufferPointer) {
+        guard let run else { return }
+        let byteCount = ParameterCoding(count: run.layout.count, precision: run.coding.precision).byteCount
+        if arriving == nil { arriving = ArrivingParameters(byteCount: byteCount) }
+        arriving?.store(piece, bytes)
     }
 
     func start(_ job: Job, _ events: inout [WorkerStateMachine.Event]) {

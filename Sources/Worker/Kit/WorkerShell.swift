@@ -69,6 +69,7 @@ package final class WorkerShell {
     /// The sums of the last update that was ordered, and of the one before if lanes of it are still being computed.
     var update: OpenUpdate?
     var lateUpdate: OpenUpdate?
+    var arriving: ArrivingParameters?
     /// Keys of shards that were prepared or looked up here.
     var preparedKeys: [ShardID: CacheKey] = [:]
     /// Vector rows that were asked for, with the lane that waits for them.
@@ -102,13 +103,15 @@ package final class WorkerShell {
         }
         context = try ZMQContext()
         limits.maximumFrameBytes = Int64(WireLimits.frame)
+        limits = limits.slowed(by: Startup.timeFactor)
         socket = try DealerSocket(context, limits: limits, security: options.security)
         machine = WorkerStateMachine(
             hello: Hello(
                 program: Version.current, host: Startup.hostName, processID: UInt32(getpid()), threads: UInt16(options.threads),
                 blas: "\(MatrixMultiply.coreName) \(MatrixMultiply.configuration)", fingerprints: NumericFingerprint.all(),
                 localToken: options.localToken,
-                instance: UInt64.random(in: 1 ... .max)))
+                instance: UInt64.random(in: 1 ... .max)),
+            times: ProtocolTimes().slowed(by: Startup.timeFactor))
         try socket.connect(options.endpoint)
         for number in 0..<options.threads { threads.append(try ComputeThread(queue: queue, name: "compute \(number)")) }
     }
@@ -283,6 +286,8 @@ package final class WorkerShell {
         case .perform(let job): start(job, &events)
         case .closeLane(let lane): lanes[lane] = nil
         case .useParameters(let round, let buffer): use(buffer, round)
+        case .hashParameters(let round): events.append(.parametersCame(round, hash: arriving?.hash ?? 0))
+        case .useStoredParameters(let round): useStored(round)
         case .compute(let order, let lane): compute(order, lane)
         case .contribute(let contribution): contribute(contribution)
         case .forget: queue.drop(.gradient)
@@ -325,8 +330,10 @@ package final class WorkerShell {
                 generation += 1
                 preparedKeys = [:]
                 pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
+                arriving = nil
             }
-            events.append(.joined(lanes: description.settings.lanes))
+            let coding = run.map { ParameterCoding(count: $0.layout.count, precision: $0.coding.precision) }
+            events.append(.joined(lanes: description.settings.lanes, parameterBytes: UInt64(coding?.byteCount ?? 0)))
             say(.info, "joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
         } catch {
             events.append(.cannotJoin("\(error)"))
@@ -345,7 +352,7 @@ package final class WorkerShell {
                 at: "this host", remedy: "use a smaller model or a larger host")
         }
         guard options.localToken == 0 else { return }
-        var wanted = SocketLimits(largestMessageBytes: bytes)
+        var wanted = SocketLimits(largestMessageBytes: bytes).slowed(by: Startup.timeFactor)
         wanted.maximumFrameBytes = limits.maximumFrameBytes
         guard wanted.heartbeatTimeoutMilliseconds > limits.heartbeatTimeoutMilliseconds else { return }
         limits = wanted
@@ -366,6 +373,12 @@ package final class WorkerShell {
             parameters = ReceivedParameters(round: round, bytes: message, coding: coding, shared: nil)
         }
         if parameters == nil { say(.error, "the parameters of update \(round.update) do not fit this model's layout") }
+    }
+
+    private func useStored(_ round: Round) {
+        guard let message = arriving?.message, let run else { return }
+        parameters = ReceivedParameters(
+            round: round, bytes: message, coding: ParameterCoding(count: run.layout.count, precision: run.coding.precision), shared: nil)
     }
 
     func serve(_ request: FetchRequest) {

@@ -139,6 +139,9 @@ extension WorkerMessage {
             out.begin(9)
             out.put(what.clipped)
         case .leaving: out.begin(10)
+        case .taken(let number):
+            out.begin(11)
+            out.put(number)
         }
         return out.bytes
     }
@@ -160,6 +163,7 @@ extension WorkerMessage {
         case 8: self = .contribution(try reader.takeContribution())
         case 9: self = .trouble(try reader.takeString(limit: WireLimits.text))
         case 10: self = .leaving
+        case 11: self = .taken(try reader.take())
         default: throw WireError(what: "unknown kind of worker message", offset: 4)
         }
         try reader.end()

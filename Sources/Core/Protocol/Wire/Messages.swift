@@ -4,13 +4,18 @@ import Base
 /// Fixed numbers of the wire.
 package enum WireLimits {
     /// First bytes of every header frame: "T2V" and the protocol's version.
-    package static let magic: UInt32 = 0x0356_3254
+    package static let magic: UInt32 = 0x0456_3254
     /// The part of it that no version changes.
     static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Raised when a frame or its meaning changes.
-    package static let version: UInt16 = 3
+    package static let version: UInt16 = 4
     /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
     package static let chunk = 1 << 20
+    /// Parameters travel in pieces of this many bytes, the blocks of their hash: each is hashed as it comes, and small messages pass
+    /// between.
+    package static let piece = Digest64.block
+    /// Peers that are sent parameters at a time: one would leave the link idle while its last pieces are acknowledged.
+    package static let served = 2
     /// Most lanes, list elements and text that one header frame carries.
     package static let list = 1 << 16
     package static let text = 4096
@@ -37,8 +42,8 @@ package enum BlobID: Hashable, Sendable {
     case plan
     /// Rows of the vectors table; the request's body lists them. The number tells batches apart.
     case rows(UInt32)
-    /// The parameters of the open update, when a worker missed the broadcast.
-    case parameters
+    /// The parameters of the round with this number.
+    case parameters(UInt32)
 
     var code: (UInt8, UInt32) {
         switch self {
@@ -47,7 +52,7 @@ package enum BlobID: Hashable, Sendable {
         case .prepared(let shard): (2, UInt32(shard.rawValue))
         case .plan: (3, 0)
         case .rows(let n): (4, n)
-        case .parameters: (5, 0)
+        case .parameters(let n): (5, n)
         }
     }
 
@@ -58,7 +63,7 @@ package enum BlobID: Hashable, Sendable {
         case 2: self = .prepared(ShardID(number))
         case 3 where number == 0: self = .plan
         case 4: self = .rows(number)
-        case 5 where number == 0: self = .parameters
+        case 5: self = .parameters(number)
         default: return nil
         }
     }
@@ -145,6 +150,12 @@ package struct Round: Hashable, Sendable, Comparable {
     package var purpose: Purpose
 
     package init(_ update: UInt64, _ purpose: Purpose) { (self.update, self.purpose) = (update, purpose) }
+
+    /// Names the round's parameters among those that can be under way at the same time.
+    package var number: UInt32 { UInt32(truncatingIfNeeded: update << 1) | (purpose == .train ? 1 : 0) }
+
+    /// The round's parameters.
+    package var blob: BlobID { .parameters(number) }
 
     package static func < (a: Round, b: Round) -> Bool {
         a.update == b.update ? a.purpose == .evaluate && b.purpose == .train : a.update < b.update
@@ -248,6 +259,8 @@ package enum WorkerMessage: Equatable, Sendable {
     /// The worker could not do what it was told (disk full, a chunk that does not fit); it drops the lease.
     case trouble(String)
     case leaving
+    /// The parameters of the round with this number have come, whole and undamaged.
+    case taken(UInt32)
 }
 
 /// From the coordinator.
@@ -264,7 +277,7 @@ package enum CoordinatorMessage: Equatable, Sendable {
     /// The lane is the worker's to compute; `planBytes` is the size of the plan, which names its shards.
     case lease(lane: LaneID, planBytes: UInt64)
     case withdraw(lane: LaneID)
-    /// Payload: the parameters, or none when this repeats an order.
+    /// Payload: the parameters where they are short, or where they lie in shared memory; else none: the worker fetches them.
     case begin(Order)
     /// Payload: bytes of a blob.
     case chunk(Chunk)
