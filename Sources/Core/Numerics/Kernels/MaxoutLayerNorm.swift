@@ -3,6 +3,10 @@
 // Legend: O outputs, P pieces; z (P, O) is piece-major. "Planes" are bits as `planeWords` lays them out.
 
 /// A Maxout followed by LayerNorm and dropout (thinc 7 `maxout.py`, `layernorm.py`), one row at a time.
+///
+/// A row is hundreds of units, so the four entries are calls; inlined into each layer, they took most of the time that the compiler needs
+/// for this module. Inside, everything must be inlined: the compiler does that to a local function that is called by its name and told to
+/// be inlined, but not to a long closure.
 struct MaxoutLayerNorm {
     /// O and P.
     let outputs: Int
@@ -23,6 +27,13 @@ struct MaxoutLayerNorm {
     @inline(__always)
     private func planeOffset(_ piece: Int, _ part: Int) -> Int { (piece &- 1) &* planeWords(width: outputs) &+ 8 &* part }
 
+    /// Units of a part, and how many chunks of eight are among them.
+    @inline(__always)
+    private func chunks(_ part: Int) -> (units: Int, whole: Int) {
+        let units = min(256, outputs &- 256 &* part)
+        return (units, units >> 3)
+    }
+
     /// out = residual + dropout(LayerNorm(max over pieces(z + bias))).
     /// - Parameters:
     ///   - z: (P, O) without bias.
@@ -31,7 +42,7 @@ struct MaxoutLayerNorm {
     ///   - winners: `winnerWords` words, written. The first piece wins a tie.
     ///   - normalized: (O), written: (max - mean) / deviation.
     /// - Returns: 1 / deviation.
-    @inline(__always)
+    @inline(never)
     func forward(
         z: Floats, residual: Floats?, kept: UnsafePointer<UInt32>?, winners: UnsafeMutablePointer<UInt32>, normalized: MutableFloats,
         out: MutableFloats
@@ -48,7 +59,7 @@ struct MaxoutLayerNorm {
 
     /// out = residual + dropout(LayerNorm(normalized)), where `normalized` holds values whose sum is `sum`, and is normalized.
     /// - Returns: 1 / deviation.
-    @inline(__always)
+    @inline(never)
     func normalize(sum: Float, residual: Floats?, kept: UnsafePointer<UInt32>?, normalized: MutableFloats, out: MutableFloats) -> Float {
         let count = Float(outputs)
         let mean = Float8(repeating: sum / count)
@@ -59,13 +70,18 @@ struct MaxoutLayerNorm {
         }
         let inverse = 1 / (laneSum(squares) / count + epsilon).squareRoot()
         if let kept {
-            finish(mean, inverse, residual, normalized, out) { value, start in
-                masked(value * keepScale, spread(loadBits(kept + start >> 8 &* 8), bit: (start >> 3) & 31))
-            }
+            finish(mean, inverse, residual, normalized, out, kept)
         } else {
-            finish(mean, inverse, residual, normalized, out) { value, _ in value }
+            finish(mean, inverse, residual, normalized, out, nil)
         }
         return inverse
+    }
+
+    /// Dropout of the chunk that begins at `start`.
+    @inline(__always)
+    private func drop(_ value: Float8, _ start: Int, _ kept: UnsafePointer<UInt32>?) -> Float8 {
+        guard let kept else { return value }
+        return masked(value * keepScale, chunkMask(kept, start))
     }
 
     /// Writes the maxima to `best` and returns their sum.
@@ -76,7 +92,7 @@ struct MaxoutLayerNorm {
             var (second, third) = (UInt8Lanes.zero, UInt8Lanes.zero)
             if pieces > 3 { for piece in 3..<pieces { storeBits(.zero, winners + planeOffset(piece, part)) } }
             let base = part &* 256
-            forChunks(min(256, outputs &- base)) { offset, length in
+            @inline(__always) func chunk(_ offset: Int, _ length: Int) {
                 let start = base &+ offset
                 let bit = UInt8Lanes(repeating: 1 &<< UInt32(truncatingIfNeeded: offset >> 3))
                 var value = load(z, start, length) + load(bias, start, length)
@@ -104,6 +120,9 @@ struct MaxoutLayerNorm {
                 store(value, best, start, length)
                 sum += value
             }
+            let (count, whole) = chunks(part)
+            for index in 0..<whole { chunk(8 &* index, 8) }
+            if 8 &* whole < count { chunk(8 &* whole, count &- 8 &* whole) }
             if pieces > 1 { storeBits(second, winners + planeOffset(1, part)) }
             if pieces > 2 { storeBits(third, winners + planeOffset(2, part)) }
         }
@@ -113,21 +132,21 @@ struct MaxoutLayerNorm {
     @inline(__always)
     private func finish(
         _ mean: Float8, _ inverse: Float, _ residual: Floats?, _ normalized: MutableFloats, _ out: MutableFloats,
-        _ drop: (Float8, Int) -> Float8
+        _ kept: UnsafePointer<UInt32>?
     ) {
         let scale = Float8(repeating: inverse)
         if let residual {
             forChunks(outputs) { start, length in
                 let value = (load(normalized, start, length) - mean) * scale
                 store(value, normalized, start, length)
-                let output = drop(load(shift, start, length).addingProduct(value, load(gain, start, length)), start)
+                let output = drop(load(shift, start, length).addingProduct(value, load(gain, start, length)), start, kept)
                 store(load(residual, start, length) + output, out, start, length)
             }
         } else {
             forChunks(outputs) { start, length in
                 let value = (load(normalized, start, length) - mean) * scale
                 store(value, normalized, start, length)
-                store(drop(load(shift, start, length).addingProduct(value, load(gain, start, length)), start), out, start, length)
+                store(drop(load(shift, start, length).addingProduct(value, load(gain, start, length)), start, kept), out, start, length)
             }
         }
     }
@@ -137,18 +156,16 @@ struct MaxoutLayerNorm {
     ///   - dOut: (O); its residual path is the caller's.
     ///   - dGain, dShift: (O), added to.
     ///   - dMax: (O), written: gradient of the maxima, to be routed to the winning pieces. May be `dOut` itself.
-    @inline(__always)
+    @inline(never)
     func backward(
         dOut: Floats, kept: UnsafePointer<UInt32>?, normalized: Floats, inverse: Float, dGain: MutableFloats, dShift: MutableFloats,
         dMax: MutableFloats
     ) {
         let sums: (Float8, Float8)
         if let kept {
-            sums = scaleShift(dOut, normalized, dGain, dShift, dMax) { value, start in
-                masked(value * keepScale, spread(loadBits(kept + start >> 8 &* 8), bit: (start >> 3) & 31))
-            }
+            sums = scaleShift(dOut, normalized, dGain, dShift, dMax, kept)
         } else {
-            sums = scaleShift(dOut, normalized, dGain, dShift, dMax) { value, _ in value }
+            sums = scaleShift(dOut, normalized, dGain, dShift, dMax, nil)
         }
         let count = Float(outputs)
         let mean = Float8(repeating: laneSum(sums.0) / count)
@@ -164,11 +181,11 @@ struct MaxoutLayerNorm {
     @inline(__always)
     private func scaleShift(
         _ dOut: Floats, _ normalized: Floats, _ dGain: MutableFloats, _ dShift: MutableFloats, _ scaled: MutableFloats,
-        _ drop: (Float8, Int) -> Float8
+        _ kept: UnsafePointer<UInt32>?
     ) -> (Float8, Float8) {
         var (sum, product) = (Float8.zero, Float8.zero)
         forChunks(outputs) { start, length in
-            let gradient = drop(load(dOut, start, length), start)
+            let gradient = drop(load(dOut, start, length), start, kept)
             let value = load(normalized, start, length)
             store(load(dGain, start, length).addingProduct(gradient, value), dGain, start, length)
             store(load(dShift, start, length) + gradient, dShift, start, length)
@@ -235,7 +252,7 @@ struct MaxoutLayerNorm {
     /// - Parameters:
     ///   - starts: (O), written: (winning piece * O + o) * inputs.
     ///   - dBias: (P, O), added to.
-    @inline(__always)
+    @inline(never)
     func locate(dMax: Floats, winners: UnsafePointer<UInt32>, inputs: Int, starts: UnsafeMutablePointer<Int32>, dBias: MutableFloats) {
         let step = UInt32(truncatingIfNeeded: inputs)
         let lanes = UInt8Lanes(0, 1, 2, 3, 4, 5, 6, 7) &* UInt8Lanes(repeating: step)
