@@ -1,5 +1,7 @@
 // Held-out documents on real processes. In: workers that are killed, stops. Out: the same scores, weights and end of the run.
+import Base
 import Foundation
+import Numerics
 import Testing
 
 @Suite(.serialized) struct HeldOutTests {
@@ -57,6 +59,41 @@ import Testing
         #expect(Demo.results(disturbed) == Demo.results(quiet))
     }
 
+    /// What a worker elsewhere scores comes as a message, whose digest it checks: the averages have their own.
+    @Test("workers elsewhere score the same, in float32 and in bf16, killed or not", arguments: [[], ["--wire-precision", "bf16"]])
+    func remote(precision: [String]) throws {
+        let options = ["--held-out", "0.2", "--evaluate-every", "5", "-i", "2", "--lanes", "4"] + precision
+        let (here, there) = (Scratch.path("out"), Scratch.path("out"))
+        let local = try Demo.pretrain(here, ["--workers", "1"] + options)
+        #expect(local.wait() == 0, "\(local.output)")
+        let program = try Demo.pretrain(
+            there, ["--workers", "0", "--min-workers", "2", "--bind", "tcp://127.0.0.1:*", "--insecure"] + options)
+        let endpoint = try program.endpoint()
+        let workers = try (0..<3).map { _ in
+            try Program("t2v-worker", ["--connect", endpoint, "--threads", "1", "--cache", Scratch.path("worker-cache")])
+        }
+        program.waitFor("training: epochs")
+        workers[2].signal(SIGKILL)
+        #expect(program.wait() == 0, "\(program.output)")
+        for worker in workers.prefix(2) { #expect(worker.wait(seconds: 20) == 0 && !worker.output.contains("damaged"), "\(worker.output)") }
+        #expect(Demo.results(there) == Demo.results(here) && evaluations(there) == evaluations(here))
+    }
+
+    @Test(
+        "products in bf16: the same scores for one worker and two, one of which is killed",
+        .enabled(if: (try? Arithmetic.bf16.checkHost()) != nil, "this CPU has no AVX512-BF16"))
+    func halves() throws {
+        let options = ["--held-out", "0.3", "--evaluate-every", "3", "-i", "3", "--lanes", "4", "--precision", "bf16"]
+        let (alone, robbed) = (Scratch.path("out"), Scratch.path("out"))
+        let first = try Demo.pretrain(alone, ["--workers", "1"] + options)
+        #expect(first.wait() == 0, "\(first.output)")
+        let second = try Demo.pretrain(robbed, ["--workers", "2"] + options)
+        second.waitFor("worker 2 (")
+        if let victim = second.workers.first { kill(victim, SIGKILL) }
+        #expect(second.wait() == 0, "\(second.output)")
+        #expect(Demo.results(robbed) == Demo.results(alone) && evaluations(robbed) == evaluations(alone))
+    }
+
     @Test("a run ends when evaluations bring nothing better, and goes on with more patience")
     func patience() throws {
         let output = Scratch.path("out")
@@ -101,6 +138,36 @@ import Testing
         #expect(rows(outputs[0]).compactMap { $0["held_out_loss"] as? Double }.count == 3)
         let (loaded, text) = try TestJob.run([TestJob.script("job_load.py"), outputs[0]])
         #expect(loaded == 0 && text.contains("ok: 3 files, 3 lines"), "\(text)")
+    }
+
+    /// A job holds a hundredth out unless its config says no; of few documents, one; of one document, none: nobody trains on nothing.
+    @Test("small corpora", .enabled(if: TestJob.isThere)) func smallCorpora() throws {
+        let config = try String(contentsOfFile: TestJob.script("job_small.cfg"), encoding: .utf8)
+        let plain = Scratch.path("job") + ".cfg"
+        #expect(config.contains("[t2v]\nheld_out = 0\n"))
+        try config.replacing("[t2v]\nheld_out = 0\n", with: "").write(toFile: plain, atomically: true, encoding: .utf8)
+        let lines = try String(contentsOfFile: Demo.texts, encoding: .utf8).split(separator: "\n")
+        for (texts, documents, message) in [
+            (Array(lines.prefix(1)), 1, "nothing is held out"), (Array(repeating: lines[0], count: 3), 3, "nothing is held out"),
+            (Array(lines.prefix(2)), 1, ", 1 held out"), (Array(lines.prefix(9)), 8, ", 1 held out"),
+            (Array(lines.prefix(200)), 198, ", 2 held out"),
+        ] {
+            let (path, job, output) = (Scratch.path("texts") + ".jsonl", Scratch.path("job"), Scratch.path("out"))
+            try (texts.joined(separator: "\n") + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+            let (compiled, text) = try TestJob.run([
+                "-m", "t2v", "compile", plain, job, "--paths.raw_text", path, "--corpora.pretrain.min_length", "1",
+                "--corpora.pretrain.max_length", "0", "--pretraining.max_epochs", "2", "--verify", "0",
+            ])
+            try #require(compiled == 0, "\(text)")
+            let program = try TestJob.pretrain(job, output, ["--workers", "1"])
+            #expect(program.wait() == 0 && program.output.contains(message), "\(program.output)")
+            #expect(program.output.contains("corpus: \(documents) document"), "\(program.output)")
+            #expect(program.output.contains("the best weights are in model-best.bin") != message.contains("nothing"))
+            #expect((Demo.results(output)["model-best.bin"] != nil) == !message.contains("nothing"))
+            // Nothing is left to do, whether something was held out or not.
+            let again = try Program("t2v-coordinator", ["resume", output])
+            #expect(again.wait() == 0 && again.output.contains("the run is complete"), "\(again.output)")
+        }
     }
 
     @Test("what cannot be is refused before anything is written")

@@ -94,6 +94,20 @@ import Testing
         #expect(none.workers == 0 && none.lanes == 4 && none.notes.isEmpty)
     }
 
+    @Test func updatesThatStarveTheCores() {
+        func hint(cores: Int, words: Int, workers: Int? = nil, fixed: Bool = false) -> String? {
+            Placement(cores: cores, workers: workers, threads: nil, lanes: fixed ? cores : nil, lanesAreFixed: fixed, batchSize: words)
+                .hint(batchSize: words, setting: "--batch-size")
+        }
+        #expect(hint(cores: 16, words: 3000)?.contains("3000 words of an update") == true)
+        #expect(hint(cores: 16, words: 3000)?.contains("--batch-size 8000 with --scale-learn-rate") == true)
+        #expect(hint(cores: 9, words: 3000)?.contains("--batch-size 5000 ") == true)
+        #expect(hint(cores: 16, words: 8000) == nil && hint(cores: 4, words: 3000) == nil && hint(cores: 1, words: 100) == nil)
+        // Only the cores that are used count, and a run that was begun keeps its size.
+        #expect(hint(cores: 16, words: 3000, workers: 4) == nil && hint(cores: 16, words: 3000, workers: 0) == nil)
+        #expect(hint(cores: 16, words: 3000, fixed: true) == nil)
+    }
+
     @Test func modelsThatDoNotFit() throws {
         let budget = MemoryBudget(host: 8_000_000_000, limit: nil)
         try budget.require(parameters: 166_666_666)
@@ -120,17 +134,32 @@ import Testing
         if width >= 79 { for part in ["loss 0.5124", "123,456 words/s", "left"] { #expect(line.contains(part)) } }
     }
 
+    /// What matters most stays, and the last column of the terminal is free.
+    @Test func tablesFit() {
+        var scored = figures
+        (scored.holdsOut, scored.heldOutLoss) = (true, 0.5)
+        for (figures, width, columns) in [
+            (figures, 49, "  #      # Words     Loss       w/s"), (figures, 29, "  #      # Words     Loss"), (figures, 20, "  #     Loss"),
+            (scored, 59, "  #      # Words     Loss       w/s  Held-out"), (scored, 39, "  #      # Words     Loss  Held-out"),
+            (scored, 29, "  #     Loss  Held-out"), (scored, 3, "  #"),
+        ] {
+            #expect(figures.columns(width: width) == columns && columns.count <= width)
+            #expect(figures.row(width: width).count == columns.count)
+        }
+        #expect(scored.row(width: 29) == "  3   0.5124    0.5000")
+    }
+
     @Test func rowsAndNumbers() {
-        #expect(figures.columns == "  #      # Words     Total Loss     Loss       w/s")
-        #expect(figures.row == "  3  12345678901        98765.4   0.5124    123456")
+        #expect(figures.columns(width: .max) == "  #      # Words     Total Loss     Loss       w/s")
+        #expect(figures.row(width: .max) == "  3  12345678901        98765.4   0.5124    123456")
         #expect(!figures.json(event: "epoch").contains("held_out"))
         var scored = figures
         scored.holdsOut = true
-        #expect(scored.columns == "  #      # Words     Total Loss     Loss       w/s  Held-out")
-        #expect(scored.row == "  3  12345678901        98765.4   0.5124    123456         -")
+        #expect(scored.columns(width: .max) == "  #      # Words     Total Loss     Loss       w/s  Held-out")
+        #expect(scored.row(width: .max) == "  3  12345678901        98765.4   0.5124    123456         -")
         #expect(scored.json(event: "epoch").contains(",\"held_out_loss\":null,"))
         scored.heldOutLoss = 0.50006
-        #expect(scored.row == "  3  12345678901        98765.4   0.5124    123456    0.5001")
+        #expect(scored.row(width: .max) == "  3  12345678901        98765.4   0.5124    123456    0.5001")
         #expect(scored.json(event: "epoch").contains(",\"held_out_loss\":0.50006,"))
         #expect(scored.liveLine(width: 120).contains("held-out 0.5001"))
         #expect(ProgressText.fixed(-0.00001, 2) == "0.00" && ProgressText.fixed(-1.005, 1) == "-1.0" && ProgressText.fixed(0.5, 0) == "1")

@@ -29,6 +29,8 @@ from .words import duration
 
 SAMPLE_BYTES = 8_000_000
 """Of the texts: enough for some minutes, little enough to be prepared at once."""
+ALIKE = ["--t2v.held_out", "0", "--t2v.evaluate_every", "null", "--t2v.patience", "0"]
+"""spaCy trains on every document and scores none: so does t2v when the two are compared."""
 PATIENCE = 300.0
 """Seconds until the first update must have come."""
 
@@ -79,7 +81,7 @@ def bench(config_path: Path, texts: Optional[Path], seconds: float, code: Option
         endless = ["--pretraining.max_epochs", "100000", "--pretraining.n_save_every", "null", "--pretraining.n_save_epoch", "100000"]
         arguments = [*arguments, *endless, f"--{setting}", str(corpus.sample)]
         job = folder / "job"
-        compile_job(config_path, job, arguments, code)
+        compile_job(config_path, job, [*arguments, *ALIKE], code)
         figures = []
         plans: list[tuple[str, list[int], Callable[[list[int]], Figure]]] = [
             ("spaCy's own pretrain", cores[:1], lambda on: spacy_figure(config_path, code, without_t2v(arguments), folder, seconds, on)),

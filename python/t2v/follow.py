@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
@@ -27,6 +29,8 @@ SI_KERNEL = 0x80
 NO_REPORT = "--no-report"
 EVERY = 1.0
 """Seconds between looks at the files."""
+CLOSING = 120.0
+"""Seconds that a logger may take to end: a run must not wait for ever for a server, or for a process of the logger's."""
 
 
 def become(program: Path, arguments: list[str], out: Path, config: Path, code: Optional[Path]) -> NoReturn:
@@ -53,6 +57,22 @@ def asks_for_sinks(config: Path) -> bool:
     return bool(own.get("logger") or own.get("tensorboard") or pretraining.get("logger"))
 
 
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in the block, again and again, when it takes longer. It is for the main thread."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError(f"it did not end within {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class Follower:
     """Reads what a run appends and passes it on."""
 
@@ -69,7 +89,8 @@ class Follower:
     def close(self) -> None:
         self.feed()
         for sink in self.sinks:
-            sink.call(lambda target: target.close())
+            with time_limit(CLOSING):
+                sink.call(lambda target: target.close())
 
 
 def watch(process: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
@@ -100,6 +121,11 @@ def run(command: list[str], follower: Follower) -> int:
 
 
 def main(arguments: list[str]) -> int:
+    return carry_out(arguments)[0]
+
+
+def carry_out(arguments: list[str]) -> tuple[int, bool]:
+    """The exit status, and whether a sink has failed."""
     out, config, code, report, *command = arguments
     display.choose(command)
     try:
@@ -111,7 +137,7 @@ def main(arguments: list[str]) -> int:
         follower = Follower(Path(out), sinks)
     except InputError as error:
         print(f"\u2718 {error}", file=sys.stderr)
-        return 2
+        return 2, False
     status = run(command, follower)
     if report and status in (0, 75):
         from .report import write_report
@@ -120,8 +146,14 @@ def main(arguments: list[str]) -> int:
             display.screen.say(f"report: {write_report(Path(out))}")
         except Exception as error:  # the run itself has gone well
             display.warn(f"no report: {error}")
-    return status
+    return status, any(sink.sink is None for sink in follower.sinks)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ended, failed = carry_out(sys.argv[1:])
+    if not failed:
+        sys.exit(ended)
+    # What a logger that failed would do at the interpreter's exit may take for ever, too.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended)

@@ -23,7 +23,7 @@ KEYS = {
     "mask_prob": Key((float, int), None, 0, 1),
     "shuffle": Key((bool,), True),
     "characters_loss": Key((str,), "linear", choices=("linear", "softmax")),
-    "held_out": Key((float, int), 0.0, 0, 0.5),
+    "held_out": Key((float, int), 0.01, 0, 0.5),
     "evaluate_every": Key((int,), None, 1, 1 << 40),
     "patience": Key((int,), 0, 0, 1 << 40),
     "keep_models": Key((int,), None, 1, 1 << 40),
@@ -55,7 +55,12 @@ def read_settings(section: Any) -> dict[str, Any]:
                 raise InputError(f"{name} belongs to a machine, not to the experiment", "[t2v]", f"give --{flag} on the command line")
             raise InputError(f'there is no key "{name}"', "[t2v]", nearest(name, list(KEYS)) or f"there are: {', '.join(KEYS)}")
         check(name, value, KEYS[name])
-    return {name: section.get(name, key.default) for name, key in KEYS.items()}
+    found = {name: section.get(name, key.default) for name, key in KEYS.items()}
+    for name in ("patience", "evaluate_every"):
+        if found[name] and not found["held_out"]:
+            what = f"{name} = {found[name]} needs held-out documents, and held_out is 0"
+            raise InputError(what, "[t2v]", f"leave out held_out, or {name}")
+    return found
 
 
 def check(name: str, value: Any, key: Key) -> None:

@@ -109,6 +109,7 @@ def test_describes_the_model(compiled: Callable[..., Any], vectors: Path, corpus
     assert (model["width"], model["dropout"], model["mask_probability"]) == (16, 0.2, 0.15)
     assert job["vectors"]["file"] == str(vectors.resolve() / "vocab" / "vectors")
     assert job["text"]["sources"] == [str(corpus)] and job["text"]["columns"] == ["ORTH", "NORM", "PREFIX", "SUFFIX", "SHAPE"]
+    assert job["training"]["held_out"] == 0.01 and job["training"]["evaluate_every"] is None
     assert job["training"]["words_per_update"] == 100 and job["training"]["max_length"] == 500
 
 

@@ -66,6 +66,7 @@ MISTAKES: list[Any] = [
     pytest.param({"t2v.lanes": "four"}, ["[t2v]", "lanes", "int"], id="t2v: type"),
     pytest.param({"t2v.mask_prob": 1.5}, ["mask_prob = 1.5", "0 to 1"], id="t2v: range"),
     pytest.param({"t2v.precision": "float16"}, ['"float32" or "bf16"'], id="t2v: choice"),
+    pytest.param({"t2v.held_out": 0, "t2v.patience": 3}, ["patience = 3", "held_out is 0", "leave out"], id="t2v: nothing to judge"),
     pytest.param({"t2v.workers": 4}, ["belongs to a machine", "--workers"], id="t2v: machine"),
 ]
 

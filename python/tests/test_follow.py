@@ -41,11 +41,11 @@ sys.exit(status)
 """
 
 LOGGER = """
-import json, os
+import json, os, time
 from pathlib import Path
 import spacy
 @spacy.registry.loggers("own.Logger.v1")
-def own(path: str, fails: bool = False):
+def own(path: str, fails: bool = False, hangs: bool = False):
     def setup_logger(nlp, stdout, stderr):
         rows = [nlp.config["pretraining"]["component"], nlp.pipe_names]
         def log_step(info):
@@ -53,6 +53,11 @@ def own(path: str, fails: bool = False):
                 raise RuntimeError("the server is away")
             rows.append(info)
         def finalize():
+            while hangs:
+                try:
+                    time.sleep(9)
+                except ValueError:
+                    pass
             Path(path).write_text(json.dumps(rows))
         return log_step, finalize
     return setup_logger
@@ -99,6 +104,14 @@ def test_a_logger_that_fails_does_not_end_the_run(place: Path, capfd: pytest.Cap
     settings = config(place, logger={"@loggers": "own.Logger.v1", "path": str(place / "seen.json"), "fails": True})
     assert follow.main(command(place, settings)) == 0
     assert capfd.readouterr().err.count("own.Logger.v1 failed and gets nothing more: RuntimeError: the server is away") == 1
+
+
+def test_a_logger_that_does_not_end_is_left_behind(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "CLOSING", 0.2)
+    settings = config(place, logger={"@loggers": "own.Logger.v1", "path": str(place / "seen.json"), "hangs": True})
+    assert follow.main(command(place, settings)) == 0
+    assert "failed and gets nothing more: TimeoutError: it did not end within 0.2 seconds" in capfd.readouterr().err
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_a_logger_that_cannot_be_made_is_told_before_the_run(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

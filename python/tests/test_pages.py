@@ -84,7 +84,7 @@ def test_worth_it(place: Path, spacy_command: Any) -> None:
     if trains_jobs():
         run(pretrain, spacy_command, SPACY_CONFIG_OVERRIDES="--pretraining.max_epochs=1")
     else:
-        assert pretrain == "python -m spacy t2v pretrain demo/french/config.cfg out\n"
+        assert pretrain == "python -m spacy t2v pretrain demo/french/config.cfg out --t2v.held_out 0\n"
         (place / "out").mkdir()
         shutil.copy(place / "job" / "tok2vec.bin", place / "out" / "model-last.bin")
     shown = run(evaluate.replace("--sizes 10,20,40,80,all --seeds 3", "--sizes 10 --seeds 1"), spacy_command, **FEW).stdout
@@ -132,15 +132,15 @@ def test_getting_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spacy_
     else:
         compile_job(Path("config.cfg"), tmp_path / "job", ["--paths.raw_text", "raw.jsonl"], verified=0)
         (tmp_path / "out").mkdir()
-        shutil.copy(tmp_path / "job" / "tok2vec.bin", tmp_path / "out" / "model-last.bin")
+        shutil.copy(tmp_path / "job" / "tok2vec.bin", tmp_path / "out" / "model-best.bin")
         (tmp_path / "out" / "log.jsonl").write_text('{"nr_word":10,"loss":4.0,"epoch_loss":4.0,"epoch":0}\n')
     told = []
     for block in rest:
         shorter = re.sub(r" --training.max_steps \d+", "", block).replace("--sizes 100,all --seeds 2", "--sizes 20 --seeds 1")
         told.append(run(shorter, spacy_command, **FEW))
     check, train, evaluate, report = told
-    assert "Loaded pretrained weights from out/model-last.bin" in train.stdout + train.stderr
-    assert "model-last.bin" in evaluate.stdout and "report.html" in report.stdout
+    assert "Loaded pretrained weights from out/model-best.bin" in train.stdout + train.stderr
+    assert "model-best.bin" in evaluate.stdout and "report.html" in report.stdout
 
 
 def trains_jobs() -> bool:

@@ -33,7 +33,7 @@ def test_project_runs(project: Path, spacy_command: Any) -> None:
     run("compile")
     assert json.loads((project / "job" / "job.json").read_text())["language"] == "fr"
     (project / "pretrained").mkdir(exist_ok=True)
-    shutil.copy(project / "job" / "tok2vec.bin", project / "pretrained" / "model-last.bin")
+    shutil.copy(project / "job" / "tok2vec.bin", project / "pretrained" / "model-best.bin")
     assert "Loaded pretrained weights from" in run("train", **FEW)
     run("package")
     (package,) = (project / "packages").iterdir()

@@ -23,7 +23,7 @@ package final class ProgressDisplay {
     private var openColumns = 0
     private var lastShown: Milliseconds = 0
     private var lastRow: Milliseconds = Startup.milliseconds()
-    private var saidColumns = false
+    private var saidColumns = ""
     private var speed = WordSpeed()
 
     /// Between two states of the live line, and between two rows of an epoch where there is no live line.
@@ -91,11 +91,13 @@ package final class ProgressDisplay {
 
     private func row(_ figures: ProgressFigures) {
         lastRow = Startup.milliseconds()
-        if !saidColumns {
-            saidColumns = true
-            say(figures.columns)
+        // A terminal may get wider or narrower while the run goes on.
+        let columns = figures.columns(width: tableWidth)
+        if columns != saidColumns {
+            saidColumns = columns
+            say(columns)
         }
-        say(figures.row)
+        say(figures.row(width: tableWidth))
     }
 
     /// A terminal's last column stays free: writing into it may begin a new line.
@@ -103,6 +105,9 @@ package final class ProgressDisplay {
         let columns = Int(t2v_terminal_columns(1))
         return (columns > 0 ? min(columns, 80) : 80) - 1
     }
+
+    /// Of a row, which must not go on in a second line; a file or a pipe has all columns.
+    private var tableWidth: Int { t2v_terminal_columns(1) > 0 ? width : .max }
 
     private func show(_ text: String) {
         write("\r" + text + String(repeating: " ", count: max(0, openColumns - text.count)))

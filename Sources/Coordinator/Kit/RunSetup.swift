@@ -12,7 +12,7 @@ import Text
 
 /// What is fixed before the first worker is greeted.
 package final class RunSetup {
-    let options: RunOptions
+    private(set) var options: RunOptions
     let folder: OutputFolder
     let checkpoint: Checkpoint?
     /// The compiled config of spaCy 3; nil: spaCy 2's options.
@@ -150,6 +150,9 @@ package final class RunSetup {
 
     /// spaCy's name for a run's options: 2.x, 3.x.
     private static func configName(_ job: CompiledJob?) -> String { job == nil ? "config.json" : "config.cfg" }
+
+    /// Nothing can be held out of these texts: the run is one without.
+    func holdNothingOut() { options.heldOut = nil }
 
     /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
     func begin() throws(InputError) {

@@ -16,17 +16,25 @@ struct RunEvaluation {
 }
 
 extension RunShell {
-    /// The documents that are held out, as far as the options want any. It reads every prepared shard.
+    /// The documents that are held out, as far as the options want any. It reads every prepared shard. A job holds documents out unless its
+    /// config says no; so one whose texts are a single document, or copies of one, goes on without, and says so.
     func chooseHeldOut() throws -> HeldOutDocuments {
         guard let fraction = setup.options.heldOut else { return HeldOutDocuments() }
         var chooser = HeldOutChooser(fraction: fraction)
         for index in setup.keys.indices { chooser.add(try openShard(index).shard, shard: index) }
-        guard let chosen = chooser.choose() else {
-            throw InputError(
-                "no document can be held out: nothing would be left to train on", at: setup.options.textsLoc,
-                remedy: "give more texts that differ, or set held_out to 0")
+        if let chosen = chooser.choose() { return chosen }
+        let isAskedFor = setup.job == nil || setup.options.patience != nil || setup.options.evaluateEvery != nil
+        // Texts without any document have an error of their own.
+        guard isAskedFor, chooser.documents > 0 else {
+            if chooser.documents > 0 {
+                say(.warning, "nothing is held out: the texts are one document or copies of one; there will be no model-best.bin")
+            }
+            setup.holdNothingOut()
+            return HeldOutDocuments()
         }
-        return chosen
+        throw InputError(
+            "no document can be held out: nothing would be left to train on", at: setup.options.textsLoc,
+            remedy: "give more texts that differ, or set held_out to 0")
     }
 
     /// The plan is made. A run that was stopped before an evaluation was over does that first.
@@ -80,6 +88,12 @@ extension RunShell {
     var heldOutLoss: String? {
         guard let score = evaluation?.history.last, score.update == Int(training.update) else { return nil }
         return score.loss.map(SpacyLogLine.number) ?? "null"
+    }
+
+    /// Which file to use; empty where nothing was scored.
+    package var advice: String {
+        guard let best = evaluation?.history.best, let loss = best.loss else { return "" }
+        return "; the best weights are in model-best.bin: held-out loss \(ProgressText.fixed(loss, 4)) after update \(best.update)"
     }
 
     /// Why an evaluation has ended the run.

@@ -77,7 +77,8 @@ struct CarryOptions: ParsableArguments {
             lanes: lanes, lanesAreFixed: remembered != nil, batchSize: options.settings.batchSize)
         options.askedWorkers = workers ?? remembered?.askedWorkers
         (options.workers, options.threads, options.settings.lanes) = (placement.workers, placement.threads, placement.lanes)
-        return placement.notes
+        let setting = options.job == nil ? "--batch-size" : "--pretraining.batcher.size"
+        return placement.notes + [placement.hint(batchSize: options.settings.batchSize, setting: setting)].compactMap { $0 }
     }
 
     private func validate(_ options: RunOptions) throws(InputError) {

@@ -163,7 +163,7 @@ func carryOut(_ options: RunOptions, _ folder: OutputFolder, checkpoint: Checkpo
         let setup = try RunSetup(options, folder: folder, checkpoint: checkpoint, progress: progress)
         let shell = try RunShell(setup, progress: progress, logger: progress.logger)
         switch try shell.run() {
-        case .complete: progress.say("done: \(folder.path)")
+        case .complete: progress.say("done: \(folder.path)\(shell.advice)")
         case .early(let reason): progress.say("\(reason): \(folder.path)")
         case .stopped(let reason):
             if folder.contents == .run {

@@ -123,7 +123,8 @@ func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChange
         return
     }
     if state.epoch == end, state.epochUpdate == 0, isScored {
-        progress.say("the run is complete: \(ProgressText.count(options.nIter, "epoch")); --n-iter \(options.nIter * 2), say, would continue it")
+        progress.say(
+            "the run is complete: \(ProgressText.count(options.nIter, "epoch")); --n-iter \(options.nIter * 2), say, would continue it")
         return
     }
     guard state.epoch < end || state.epoch == end && state.epochUpdate == 0 else {

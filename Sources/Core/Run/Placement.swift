@@ -5,6 +5,8 @@ import Base
 package struct Placement: Sendable, Equatable {
     /// Words of an update that a lane should have: with fewer, the overhead of a lane outweighs its work.
     package static let wordsPerLane = 64
+    /// Words of an update that a core should have: with fewer it waits for the others, and for the step, longer than it computes.
+    package static let wordsPerCore = 500
     /// Lanes that a run has at least unless it is told otherwise.
     package static let fewestLanes = 4
 
@@ -13,6 +15,8 @@ package struct Placement: Sendable, Equatable {
     package var lanes: Int
     /// What the user should know: "using 4 of 64 cores; --workers 64 would use more".
     package var notes: [String] = []
+    /// The size of an update that would give each core enough to do; nil: they have it, or the size is fixed.
+    package private(set) var fittingBatchSize: Int?
 
     /// - Parameters:
     ///   - workers: as asked for; nil: as many as the cores and lanes allow.
@@ -48,5 +52,18 @@ package struct Placement: Sendable, Equatable {
             }
         }
         notes.append(line)
+        if used > 1, !lanesAreFixed, batchSize < used * Self.wordsPerCore {
+            fittingBatchSize = (used * Self.wordsPerCore + 999) / 1000 * 1000
+        }
+    }
+
+    /// What the user should know of updates that are too small for the cores.
+    /// - Parameters:
+    ///   - batchSize: words of an update.
+    ///   - setting: what sets them: "--batch-size".
+    package func hint(batchSize: Int, setting: String) -> String? {
+        guard let size = fittingBatchSize else { return nil }
+        return "each core has only a few of the \(batchSize) words of an update, and waits more than it computes: \(setting) \(size) with "
+            + "--scale-learn-rate would use the cores better, but learn less from each word (docs/scale.md says how much)"
     }
 }

@@ -44,18 +44,29 @@ package struct ProgressFigures: Sendable, Equatable {
         }
     }
 
-    /// spaCy's columns: epoch, words, total loss, loss, words per second; then ours.
-    package var columns: String {
-        ProgressText.row("#", "# Words", "Total Loss", "Loss", "w/s") + (holdsOut ? "  Held-out" : "")
+    /// spaCy's columns: epoch, words, total loss, loss, words per second; then ours. At most `width` characters: what does not fit is left
+    /// out, the least important column first.
+    package func columns(width: Int) -> String {
+        line(["#", "# Words", "Total Loss", "Loss", "w/s", "Held-out"], width)
     }
 
     /// A row under them.
-    package var row: String {
-        ProgressText.row(
+    package func row(width: Int) -> String {
+        let cells = [
             "\(epoch)", "\(words)", ProgressText.fixed(totalLoss, 1), ProgressText.fixed(epochLoss, 4),
             // Nothing is known of the speed before the second update.
-            wordsPerSecond > 0 ? "\(UInt64(min(wordsPerSecond, 1e15)))" : "-")
-            + (holdsOut ? "  " + ProgressText.right(heldOutLoss.map { ProgressText.fixed($0, 4) } ?? "-", 8) : "")
+            wordsPerSecond > 0 ? "\(UInt64(min(wordsPerSecond, 1e15)))" : "-", heldOutLoss.map { ProgressText.fixed($0, 4) } ?? "-",
+        ]
+        return line(cells, width)
+    }
+
+    /// Widths of the columns, and their order of importance.
+    private static let widths = [3, 11, 13, 7, 8, 8], importance = [0, 3, 5, 1, 4, 2]
+
+    private func line(_ cells: [String], _ width: Int) -> String {
+        var kept = Self.importance.filter { $0 < 5 || holdsOut }
+        while kept.count > 1, kept.reduce(-2, { $0 + Self.widths[$1] + 2 }) > width { kept.removeLast() }
+        return kept.sorted().map { ProgressText.right(cells[$0], Self.widths[$0]) }.joined(separator: "  ")
     }
 
     /// - Parameter event: "progress" or "epoch".
@@ -129,9 +140,6 @@ package enum ProgressText {
 
     static func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
 
-    static func row(_ a: String, _ b: String, _ c: String, _ d: String, _ e: String) -> String {
-        return [right(a, 3), right(b, 11), right(c, 13), right(d, 7), right(e, 8)].joined(separator: "  ")
-    }
 }
 
 /// Words a second over the last ten seconds.

@@ -110,7 +110,7 @@ package final class TrainingState {
             buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.parameters, count: layout.count * 4))
             (current, digests) = (buffer, nil)
         }
-        return broadcast(encoded(buffer))
+        return broadcast(encoded(buffer), digests)
     }
 
     /// What of the present version is scored, and saved: the averages, or without averages the parameters.
@@ -119,7 +119,7 @@ package final class TrainingState {
         let buffer = pool.next()
         shared?.withdraw(buffer)
         buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(start: buffers.averages, count: layout.count * 4))
-        return broadcast(encoded(buffer))
+        return broadcast(encoded(buffer), nil)
     }
 
     /// The version as it travels.
@@ -136,7 +136,8 @@ package final class TrainingState {
         return buffer
     }
 
-    private func broadcast(_ buffer: MessageBuffer) -> Broadcast {
+    /// - Parameter digests: of the buffer's blocks, where they are known.
+    private func broadcast(_ buffer: MessageBuffer, _ digests: [UInt64]?) -> Broadcast {
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
         let hash = Digest64.combine(
             digests ?? inParallel(Digest64.blockCount(bytes.count)) { Digest64.hash(block: $0, of: bytes) })

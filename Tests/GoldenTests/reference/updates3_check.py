@@ -144,7 +144,7 @@ def main():
         folder = Path(folder)
         raw = folder / "texts.jsonl"
         raw.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf8")
-        fixed = ["--paths.raw_text", raw, "--pretraining.dropout", "0.0", "--pretraining.max_epochs", options.updates, "--t2v.mask_prob", "0",
+        fixed = ["--paths.raw_text", raw, "--pretraining.dropout", "0.0", "--pretraining.max_epochs", options.updates, "--t2v.mask_prob", "0", "--t2v.held_out", "0",
                  "--pretraining.batcher.size", "100000000", "--corpora.pretrain.min_length", "1",
                  "--corpora.pretrain.max_length", "0"]
         if options.vectors:

@@ -59,7 +59,8 @@ package struct HeldOutChooser {
     }
 
     private let fraction: Double
-    private var documents = 0
+    /// Documents added so far.
+    package private(set) var documents = 0
     private var copies: [UInt64: Copies] = [:]
     /// Contents with greater hashes are of no account any more.
     private var largest = UInt64.max

@@ -32,7 +32,8 @@ public final class PreparedShard: @unchecked Sendable {
     public let words: WordBlock
     /// How often each distinct word occurs in kept documents.
     public let counts: UnsafeBufferPointer<UInt32>
-    private let columns: Int
+    /// Ids of each word.
+    let columns: Int
     /// Vector rows of all words.
     private let rowCount: Int
 
