@@ -51,7 +51,7 @@ struct RunChanges {
         guard found.isEmpty else {
             throw InputError(
                 "the run was begun with other settings: \(found.joined(separator: ", "))", at: options.outputDir,
-                remedy: "leave them out to go on, or give --overwrite or another folder")
+                remedy: "leave them out to resume, or give --overwrite or another folder")
         }
         if let nIter { options.nIter = nIter }
         if let learnRate, options.job != nil {
@@ -119,11 +119,12 @@ func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChange
     if let scored = state.evaluations, isScored, scored.isOver(patience: options.patience ?? 0) {
         progress.say(
             "the run has stopped early: \(ProgressText.count(scored.sinceBest, "evaluation")) brought nothing better; --patience "
-                + "\(2 * scored.sinceBest), say, would go on")
+                + "\(2 * scored.sinceBest), say, would continue it")
         return
     }
     if state.epoch == end, state.epochUpdate == 0, isScored {
-        progress.say("the run is complete: \(ProgressText.count(options.nIter, "epoch")); --n-iter \(options.nIter * 2), say, would go on")
+        progress.say(
+            "the run is complete: \(ProgressText.count(options.nIter, "epoch")); --n-iter \(options.nIter * 2), say, would continue it")
         return
     }
     guard state.epoch < end || state.epoch == end && state.epochUpdate == 0 else {

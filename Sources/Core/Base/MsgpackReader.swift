@@ -25,7 +25,7 @@ package struct MsgpackReader {
     package var isAtEnd: Bool { offset >= bytes.count }
 
     package func refuse(_ what: String, at where: Int) -> InputError {
-        InputError("damaged msgpack at byte \(`where`): \(what)", at: place, remedy: "write the file again, or copy it anew")
+        InputError("damaged msgpack at byte \(`where`): \(what)", at: place, remedy: "write the file again, or copy it again")
     }
 
     /// The family of the next item, which stays unread.

@@ -80,7 +80,7 @@ package struct RunBounds: Sendable, Equatable {
     }
 
     private func objection(to c: Contribution, _ payload: Payload?) -> String? {
-        guard tree.contains(c.node) else { return "a contribution for a node that the tree has not" }
+        guard tree.contains(c.node) else { return "a contribution for a node that is not in the tree" }
         let lanes = tree.lanes(below: c.node)
         guard c.losses.count == lanes.count else { return "a contribution with \(c.losses.count) losses for \(lanes.count) lanes" }
         guard (payload == nil) == (c.selected == 0 || c.purpose == .evaluate) else {
@@ -104,7 +104,7 @@ package struct RunBounds: Sendable, Equatable {
         case .prepare(_, let textBytes, _):
             if textBytes == 0 || textBytes > WireLimits.shardText { return "a shard of \(textBytes) bytes of text" }
         case .fetch(let request):
-            guard case .prepared = request.blob, request.rows.isEmpty else { return "a request for what workers have not" }
+            guard case .prepared = request.blob, request.rows.isEmpty else { return "a request for what workers do not have" }
         case .lease(let lane, let planBytes):
             if lane.rawValue >= tree.lanes { return "a lease of lane \(lane) of \(tree.lanes)" }
             if planBytes > WireLimits.plan { return "a plan of \(planBytes) bytes" }

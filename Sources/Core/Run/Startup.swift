@@ -42,7 +42,7 @@ package enum Startup {
         if let path = ownPath { execv(path, &arguments) }
         execv("/proc/self/exe", &arguments)
         throw InputError(
-            "cannot start anew with OPENBLAS_NUM_THREADS=1: \(String(cString: strerror(errno)))", at: "/proc/self/exe",
+            "cannot restart with OPENBLAS_NUM_THREADS=1: \(String(cString: strerror(errno)))", at: "/proc/self/exe",
             remedy: "set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 yourself")
     }
 

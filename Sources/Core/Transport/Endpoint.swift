@@ -126,7 +126,7 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
             getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &size)
         }
         switch failure {
-        case 0: return "\(text) takes connections, but nobody there speaks as a t2v coordinator"
+        case 0: return "\(text) accepts connections, but does not speak as a t2v coordinator"
         case ECONNREFUSED: return "\(host) refuses connections to port \(port): no coordinator listens there"
         default: return "\(host) cannot be reached: \(String(cString: strerror(failure)))"
         }

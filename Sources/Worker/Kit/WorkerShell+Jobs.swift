@@ -199,7 +199,7 @@ extension WorkerShell {
                 }
                 let heldOut = plan.heldOut?.documents(ofShard: index) ?? []
                 guard heldOut.allSatisfy({ Int($0) < shard.documentCount }) else {
-                    post { .failed(.lane(lane), "the plan holds documents out that shard \(index) has not") }
+                    post { .failed(.lane(lane), "the plan holds out documents that shard \(index) does not have") }
                     return
                 }
                 sources.append(LaneReader.Source(shard: shard, firstLine: plan.shards[index].firstLine, heldOut: heldOut))

@@ -22,7 +22,7 @@ struct WorkerCommand: ParsableCommand {
     @Option(help: "File with the coordinator's public key.") var serverKey: String?
     @Option(help: "File with this worker's secret key.") var key: String?
     @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits.") var blasCore: String?
-    @Flag(help: "When a run is over, wait for another one; and wait for ever for a coordinator, not ten minutes.") var stay = false
+    @Flag(help: "When a run is over, wait for another one; and wait indefinitely for a coordinator, not ten minutes.") var stay = false
 
     func run() throws {
         let token = ProcessInfo.processInfo.environment["T2V_LOCAL_TOKEN"].flatMap { UInt64($0, radix: 16) } ?? 0
@@ -50,7 +50,7 @@ struct WorkerCommand: ParsableCommand {
             throw StoppedEarly(
                 InputError(
                     "no coordinator took this worker in for \(minutes) minutes: \(reason)", at: connect,
-                    remedy: "start it again, or with --stay, which waits for ever"))
+                    remedy: "start it again, or with --stay, which waits indefinitely"))
         }
     }
 

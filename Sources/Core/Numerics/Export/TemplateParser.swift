@@ -14,7 +14,7 @@ struct TemplateParser {
     }
 
     private func refuse(_ what: String) -> InputError {
-        InputError("no weights file of spaCy 3: \(what)", at: place, remedy: "give a file that spaCy 3 or t2v wrote, or copy it anew")
+        InputError("not a weights file of spaCy 3: \(what)", at: place, remedy: "give a file that spaCy 3 or t2v wrote, or copy it again")
     }
 
     /// The nodes of the file, which must end where they end.

@@ -16,7 +16,7 @@ struct TensorCheck {
         let shapes = Dictionary(found.map { ($0.name, $0.shape) }) { first, _ in first }
         guard shapes.count == found.count else {
             let names = Dictionary(grouping: found.map(\.name)) { $0 }.filter { $1.count > 1 }.keys.sorted()
-            throw InputError("tensor \(names.first ?? "") is there twice", at: place, remedy: "write the file anew")
+            throw InputError("tensor \(names.first ?? "") is there twice", at: place, remedy: "write the file again")
         }
         let advice = advice(shapes)
         // Shapes first: a file of another width is better told by a wrong shape than by an extra tensor.

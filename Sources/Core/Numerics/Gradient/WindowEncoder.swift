@@ -102,7 +102,7 @@ final class WindowEncoder: EncoderLayer {
                         continue
                     }
                     forChunks(width) { start, length in
-                        let mask = spread(loadBits(plane + start >> 8 &* 8), bit: (start >> 3) & 31)
+                        let mask = chunkMask(plane, start)
                         store(masked(load(source, start, length) * scale, mask), out, start, length)
                     }
                 }
@@ -124,7 +124,7 @@ final class WindowEncoder: EncoderLayer {
                         continue
                     }
                     forChunks(width) { start, length in
-                        let mask = spread(loadBits(plane + start >> 8 &* 8), bit: (start >> 3) & 31)
+                        let mask = chunkMask(plane, start)
                         let value = masked(load(gradient, start, length) * scale, mask)
                         store(load(target, start, length) + value, target, start, length)
                     }

@@ -88,6 +88,15 @@ func spread(_ plane: UInt8Lanes, bit: Int) -> UInt8Lanes {
 /// units of a chunk are one bit of eight lanes, and packing or reading a chunk is two vector operations.
 func planeWords(width: Int) -> Int { 8 * ((width + 255) / 256) }
 
+/// The chunk of a bit plane that begins at unit `start`, a multiple of 8: all ones where a unit's bit is set, else all zeros.
+@inline(__always)
+func chunkMask(_ plane: UnsafePointer<UInt32>, _ start: Int) -> UInt8Lanes {
+    spread(loadBits(plane + 8 &* (start >> 8)), bit: (start >> 3) & 31)
+}
+
+/// The bit of one unit, 0 or 1.
+func planeBit(_ plane: [UInt32], _ unit: Int) -> UInt32 { plane[8 * (unit / 256) + unit % 8] >> UInt32((unit / 8) % 32) & 1 }
+
 /// target += source, `count` floats.
 @inline(__always)
 func add(_ source: Floats, to target: MutableFloats, count: Int) {

@@ -60,7 +60,7 @@ extension ParameterLayout {
                 throw InputError("tensor \(tensor.name) does not belong to this model", at: place, remedy: remedy)
             }
             guard found.updateValue(tensor, forKey: tensor.name) == nil else {
-                throw InputError("tensor \(tensor.name) is there twice", at: place, remedy: "write the file anew")
+                throw InputError("tensor \(tensor.name) is there twice", at: place, remedy: "write the file again")
             }
             guard tensor.shape == known.shape, tensor.values.count == known.count else {
                 throw InputError("tensor \(tensor.name) has shape \(tensor.shape), expected \(known.shape)", at: place, remedy: remedy)

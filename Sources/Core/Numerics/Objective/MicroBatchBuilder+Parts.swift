@@ -118,7 +118,7 @@ extension MicroBatchAssembler {
             plane.removeAll(keepingCapacity: true)
             scratch.keep(dropout, philox, item: 0, index: 0, width: part.width, into: &plane)
             for unit in 0..<part.width {
-                let bit = plane[8 * (unit / 256) + unit % 8] >> UInt32((unit / 8) % 32) & 1
+                let bit = planeBit(plane, unit)
                 batch.parts[index].factors.append(bit == 1 ? dropout.scale : 0)
             }
         }

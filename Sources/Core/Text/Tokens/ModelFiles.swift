@@ -92,7 +92,7 @@ struct ModelFiles {
         do {
             return try JSONDecoder().decode(T.self, from: Data(file.bytes))
         } catch {
-            throw InputError("not the expected JSON", at: path, remedy: "save the model again with spaCy, or copy the file anew")
+            throw InputError("not the expected JSON", at: path, remedy: "save the model again with spaCy, or copy the file again")
         }
     }
 

@@ -114,7 +114,7 @@ struct RecordReader {
 
     private static func explain(_ error: any Error, first: UInt8, number: Int) -> ShardPreparationError {
         guard let decoding = error as? DecodingError else {
-            return ShardPreparationError(line: number, what: "no valid JSON: \(error)", remedy: remedy)
+            return ShardPreparationError(line: number, what: "not valid JSON: \(error)", remedy: remedy)
         }
         switch decoding {
         case .typeMismatch(_, let context), .valueNotFound(_, let context), .keyNotFound(_, let context):
@@ -129,7 +129,7 @@ struct RecordReader {
                 line: number, what: "broken JSON or UTF-8\(detail.map { " (\($0))" } ?? "")",
                 remedy: "fix the line: each line is one JSON object in UTF-8, without lone surrogates")
         @unknown default:
-            return ShardPreparationError(line: number, what: "no valid JSON", remedy: remedy)
+            return ShardPreparationError(line: number, what: "not valid JSON", remedy: remedy)
         }
     }
 }

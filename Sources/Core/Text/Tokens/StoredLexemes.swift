@@ -14,7 +14,7 @@ extension ModelFiles {
         let place = path("vocab/lexemes.bin")
         let file = try MappedFile(place)
         guard file.bytes.count % Self.recordSize == 0 else {
-            throw InputError("its length is not a multiple of \(Self.recordSize)", at: place, remedy: "copy the file anew")
+            throw InputError("its length is not a multiple of \(Self.recordSize)", at: place, remedy: "copy the file again")
         }
         let strings = try stringsByID(ids: computed.folderIDs)
         var result: [[UInt8]: StoredLexeme] = [:]
@@ -48,7 +48,7 @@ extension ModelFiles {
         let place = path("vocab/strings.json")
         let file = try MappedFile(place)
         guard let list = try? JSONDecoder().decode([String].self, from: Data(file.bytes)) else {
-            throw InputError("not a JSON list of strings", at: place, remedy: "save the model again with spaCy, or copy the file anew")
+            throw InputError("not a JSON list of strings", at: place, remedy: "save the model again with spaCy, or copy the file again")
         }
         var result: [UInt64: [UInt8]] = [:]
         result.reserveCapacity(list.count)
