@@ -49,11 +49,11 @@ class Bench:
                 target.write(line)
         self.words, self.documents = None, None
 
-    def t2v(self, epochs, cores="0", workers=1, batch=3000, extra=()):
+    def t2v(self, epochs, cores="0", batch=3000, extra=()):
         out = self.work / "t2v"
         shutil.rmtree(out, ignore_errors=True)
         figures = run(
-            [ROOT / ".build/release/t2v-coordinator", "pretrain", self.texts, self.options.vectors, out, "--workers", workers, "-bs", batch,
+            [ROOT / ".build/release/t2v-coordinator", "pretrain", self.texts, self.options.vectors, out, "-bs", batch,
              "-i", epochs, "--cache", self.work / "cache", *extra], cores)
         log = [json.loads(line) for line in open(out / "log.jsonl")]
         self.words = log[0]["nr_word"]
@@ -121,8 +121,8 @@ def compare(bench, options):
     report = []
     for batch in (3000, 12000):
         # (program of epochs, fewer epochs, more epochs)
-        programs = {"t2v, 1 worker, 1 core": (lambda n, b=batch: bench.t2v(n, batch=b), 1, 5),
-                    "t2v, 2 workers, 2 cores": (lambda n, b=batch: bench.t2v(n, cores="0,1", workers=2, batch=b), 1, 5)}
+        programs = {"t2v, 1 core": (lambda n, b=batch: bench.t2v(n, batch=b), 1, 5),
+                    "t2v, 2 cores": (lambda n, b=batch: bench.t2v(n, cores="0,1", batch=b), 1, 5)}
         if has2:
             programs["spaCy 2.3.9, 1 core"] = (lambda n, b=batch: bench.spacy2(n, b), 1, 2)
         rows = {name: [] for name in programs}

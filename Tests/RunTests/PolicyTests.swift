@@ -102,6 +102,8 @@ import Testing
         #expect(hint(cores: 16, words: 3000)?.contains("3000 words of an update") == true)
         #expect(hint(cores: 16, words: 3000)?.contains("--batch-size 8000 with --scale-learn-rate") == true)
         #expect(hint(cores: 9, words: 3000)?.contains("--batch-size 5000 ") == true)
+        // Scaling would lower a rate below 3,000 words.
+        #expect(hint(cores: 4, words: 1000)?.contains("--batch-size 2000 would") == true)
         #expect(hint(cores: 16, words: 8000) == nil && hint(cores: 4, words: 3000) == nil && hint(cores: 1, words: 100) == nil)
         // Only the cores that are used count, and a run that was begun keeps its size.
         #expect(hint(cores: 16, words: 3000, workers: 4) == nil && hint(cores: 16, words: 3000, workers: 0) == nil)

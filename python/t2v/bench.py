@@ -285,7 +285,8 @@ def t2v_figure(program: Path, job: Path, folder: Path, seconds: float, cores: li
         port = free.getsockname()[1]
     out = folder / "t2v"
     shutil.rmtree(out, ignore_errors=True)
-    line = [str(program), "pretrain", "--job", str(job), str(out), "--workers", str(len(cores)), "--metrics", f"127.0.0.1:{port}"]
+    line = [str(program), "pretrain", "--job", str(job), str(out), "--workers", "1", "--threads", str(len(cores))]
+    line += ["--metrics", f"127.0.0.1:{port}"]
 
     def look() -> Optional[Point]:
         try:

@@ -72,7 +72,9 @@ package struct Placement: Sendable, Equatable {
     ///   - setting: what sets them: "--batch-size".
     package func hint(batchSize: Int, setting: String) -> String? {
         guard let size = fittingBatchSize else { return nil }
-        return "each core has only a few of the \(batchSize) words of an update, and waits more than it computes: \(setting) \(size) with "
-            + "--scale-learn-rate would use the cores better, but learn less from each word (docs/scale.md says how much)"
+        // Below the words that the rate is meant for, scaling would lower it.
+        let scaling = size > RunOptions.unscaledWords ? " with --scale-learn-rate" : ""
+        return "each core has only a few of the \(batchSize) words of an update, and waits more than it computes: "
+            + "\(setting) \(size)\(scaling) would use the cores better, but learn less from each word (docs/scale.md says how much)"
     }
 }
