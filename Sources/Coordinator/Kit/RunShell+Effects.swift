@@ -26,7 +26,7 @@ extension RunShell {
         case .judge(_, let nodes): judge(nodes, &events)
         case .release(let buffer): buffers[buffer] = nil
         case .drop(let peer): drop(peer)
-        case .log(let level, let text): say(level == .info ? .info : level == .warning ? .warning : .error, text)
+        case .log(let level, let text): log(level, text)
         case .notice(let notice): note(notice)
         case .fail(let shard, let line, let what, let remedy):
             failure = InputError(what, at: setup.place(shard: shard, line: line), remedy: remedy)

@@ -439,6 +439,12 @@ package final class RunShell {
         if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, "\(text): \(reason)") }
     }
 
+    /// What the state machine has to say. A host that fails again and again is not named each time.
+    func log(_ level: CoordinatorStateMachine.LogLevel, _ text: String) {
+        guard level != .info else { return say(.info, text) }
+        if let text = repeated.admit(text, now: Startup.milliseconds()) { say(level == .warning ? .warning : .error, text) }
+    }
+
     func say(_ level: Logger.Level, _ text: String) {
         guard let text = budget.admit(text, now: Startup.milliseconds()) else { return }
         progress.clearLine()

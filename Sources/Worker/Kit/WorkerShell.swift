@@ -44,6 +44,8 @@ package enum WorkerEnd {
     case stopped
     /// Nobody took it in for `WorkerPatience.limit`; what is known of the reason.
     case gaveUp(String)
+    /// Nothing has succeeded on this host for `JobPatience.limit`; what failed last.
+    case unable(String)
 }
 
 /// Runs one worker until it is told to leave.
@@ -88,6 +90,7 @@ package final class WorkerShell {
     private let diagnosis = Diagnosis()
     private var watch = ConnectionWatch()
     private var patience = WorkerPatience(now: Startup.milliseconds())
+    private var jobPatience = JobPatience()
     private var limits = SocketLimits()
     private var repeated = RepeatedMessages()
     private var budget = LogBudget()
@@ -206,6 +209,7 @@ package final class WorkerShell {
                 }
                 event = .message(.begin(order), payload: payload)
             }
+            noteFailure(event)
             for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
         }
     }
@@ -226,6 +230,20 @@ package final class WorkerShell {
                 return
             }
         }
+    }
+
+    /// Says what fails on this host, and ends when nothing else happens, unless the user wants the worker to stay. A local worker's coordinator
+    /// sees the same disk.
+    private func noteFailure(_ event: WorkerStateMachine.Event) {
+        let now = Startup.milliseconds()
+        switch event {
+        case .failed(_, let what), .notStored(_, let what):
+            if let text = repeated.admit(what, now: now) { say(.error, text) }
+        default: break
+        }
+        guard let reason = jobPatience.note(event, now: now), !options.stays, options.localToken == 0 else { return }
+        post(.leaving)
+        end = .unable(reason)
     }
 
     /// Ends when nobody takes the worker in for long, unless the user wants it to stay.

@@ -45,6 +45,11 @@ struct WorkerCommand: ParsableCommand {
         case .finished(let reason): logger.info("\(reason)")
         case .stopped: logger.info("stopped by a signal")
         case .refused(let reason): throw InputError("refused by the coordinator: \(reason)", at: connect, remedy: "")
+        case .unable(let reason):
+            throw StoppedEarly(
+                InputError(
+                    "nothing has succeeded on this host for \(JobPatience.seconds) s: \(reason)", at: connect,
+                    remedy: "start it again when that is mended, or with --stay, which goes on trying"))
         case .gaveUp(let reason):
             let minutes = WorkerPatience.limit / 60_000
             throw StoppedEarly(

@@ -1,0 +1,31 @@
+// How long a worker goes on when this host fails it. In: what became of jobs. Out: whether it should end.
+import Base
+import Protocol
+
+/// Watches the jobs of a worker: one on which nothing succeeds any more, as when its cache's disk is full, is of no use to anybody.
+package struct JobPatience {
+    /// As long as a coordinator tries with a full disk of its own.
+    static let limit: Milliseconds = 60_000
+    /// The same, for people.
+    package static let seconds = Int(limit / 1000)
+
+    /// When the first of the failures in a row was.
+    private var since: Milliseconds?
+
+    /// Takes note of what a job came to.
+    /// - Returns: the reason to end: jobs have failed for `limit`, and none succeeded in between.
+    mutating func note(_ event: WorkerStateMachine.Event, now: Milliseconds) -> String? {
+        switch event {
+        case .failed(_, let what), .notStored(_, let what):
+            guard let since else {
+                since = now
+                return nil
+            }
+            return now >= since + Self.limit ? what : nil
+        case .prepared, .planOpened, .laneOpened, .computed:
+            since = nil
+            return nil
+        default: return nil
+        }
+    }
+}
