@@ -30,7 +30,7 @@ def profile(job, lanes, words, core):
     """Milliseconds of CPU time: an update's lanes with the sums made between them, the last sums, the coordinator's step."""
     text = subprocess.run(
         ["taskset", "-c", str(core), ROOT / ".build/release/t2v-coordinator", "profile", "--job", job, "--batch-size", str(words),
-         "--lanes", str(lanes)], check=True, capture_output=True, text=True).stdout
+         "--lanes", str(lanes), "--updates", "4"], check=True, capture_output=True, text=True).stdout
     step = float(re.search(r"words in ([\d.]+) ms", text)[1])
     # Of each of two workers.
     last = 2 * float(re.search(r"worker, per update: .*? ([\d.]+) ms", text)[1])
