@@ -232,8 +232,8 @@ package final class WorkerShell {
         }
     }
 
-    /// Says what fails on this host, and ends when nothing else happens, unless the user wants the worker to stay. A local worker leaves that to
-    /// its coordinator, which sees the same disk.
+    /// Says what fails on this host, and ends when nothing else happens, unless the user wants the worker to stay. A local worker leaves
+    /// that to its coordinator, which sees the same disk.
     private func noteFailure(_ event: WorkerStateMachine.Event) {
         let now = Startup.milliseconds()
         switch event {
