@@ -28,8 +28,8 @@ class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        workers = int(sys.argv[sys.argv.index("--workers") + 1])
-        words = 1 + int((time.monotonic() - begun) * 100_000 * workers)
+        threads = int(sys.argv[sys.argv.index("--threads") + 1])
+        words = 1 + int((time.monotonic() - begun) * 100_000 * threads)
         self.wfile.write(b"# TYPE t2v_words_total counter\\nt2v_words_total %d\\n" % words)
     def log_message(self, *_):
         pass
