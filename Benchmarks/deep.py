@@ -23,6 +23,8 @@ import threading
 import time
 from pathlib import Path
 
+from processes import family, greater, memory
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
 VENVS = Path(os.environ.get("T2V_VENVS", ROOT / ".venvs"))
@@ -132,19 +134,15 @@ class Watched:
                 self.words = said["words"]
 
     def sample(self):
-        """Peaks of anonymous pages, shared memory and mapped files, which the kernel may drop, of each process."""
+        """Peaks of each process's memory (see `memory`), and its CPU time."""
         while self.process.poll() is None:
-            parent = str(self.process.pid)
-            for path in Path("/proc").glob("[0-9]*"):
+            for pid in family(self.process.pid):
                 try:
-                    if path.name != parent and (path / "stat").read_text().rsplit(")", 1)[1].split()[1] != parent:
-                        continue
-                    status = dict(line.split(":", 1) for line in (path / "status").read_text().splitlines() if ":" in line)
-                    sizes = [int(status[key].split()[0]) / 1024 for key in ("RssAnon", "RssShmem", "RssFile")] + [processor_seconds(path.name)]
-                except (OSError, KeyError, IndexError):
+                    (name, sizes), seconds = memory(pid), processor_seconds(pid)
+                except (OSError, TypeError):  # it has ended
                     continue
-                name = f"{status['Name'].strip()} {path.name}"
-                self.peaks[name] = [max(a, b) for a, b in zip(sizes, self.peaks.get(name, [0] * 4))]
+                name, sizes = f"{name} {pid}", [*sizes, seconds]
+                self.peaks[name] = greater(sizes, self.peaks.get(name, sizes))
             time.sleep(0.5)
 
     def tell(self):

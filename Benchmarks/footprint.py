@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from processes import family, memory
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
@@ -32,21 +34,6 @@ def areas(pid):
         elif first == "Anonymous:":
             is_shared = name.startswith(("/memfd:", "/dev/shm", "/dev/zero"))
             found.append((name, int(rest[0]) << 10, size if is_shared else 0))
-    return found
-
-
-def processes(root):
-    """The coordinator and its children: process id -> name."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            if int(entry.name) == root or int(fields[1]) == root:
-                found[int(entry.name)] = (entry / "comm").read_text().strip()
-        except OSError:
-            continue
     return found
 
 
@@ -71,10 +58,10 @@ def main():
         with open(folder / "log", "w") as log:
             child = subprocess.Popen([*command, "--cache", folder / "cache"], stdout=log, stderr=subprocess.STDOUT)
             while child.poll() is None:
-                for pid, program in processes(child.pid).items():
+                for pid in family(child.pid):
                     try:
-                        seen = areas(pid)
-                    except OSError:
+                        program, seen = memory(pid)[0], areas(pid)
+                    except (OSError, TypeError):  # it has ended
                         continue
                     anonymous, shared = sum(area[1] for area in seen), sum(area[2] for area in seen)
                     before = peaks.get(pid, (program, 0, 0))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
+BIN = Path(os.environ.get("T2V_BIN", ROOT / ".build/release"))
 # Words to tokens, in English reviews.
 TOKENS_A_WORD = 1.17
 UPDATES = 60
@@ -26,15 +27,13 @@ UPDATES = 60
 TURN = 0.3
 
 
-def profile(job, lanes, words, core):
-    """Milliseconds of CPU time: an update's lanes with the sums made between them, the last sums, the coordinator's step."""
+def profile(job, lanes, words, core, *more):
+    """CPU milliseconds of an update: its lanes with the sums made between them, each of two workers' last sums, the coordinator's step."""
     text = subprocess.run(
-        ["taskset", "-c", str(core), ROOT / ".build/release/t2v-coordinator", "profile", "--job", job, "--batch-size", str(words),
-         "--lanes", str(lanes), "--updates", "4"], check=True, capture_output=True, text=True).stdout
-    step = float(re.search(r"words in ([\d.]+) ms", text)[1])
-    # Of each of two workers.
-    last = 2 * float(re.search(r"worker, per update: .*? ([\d.]+) ms", text)[1])
-    return step, last, float(re.search(r"coordinator, per update: .*? ([\d.]+) ms", text)[1])
+        ["taskset", "-c", str(core), BIN / "t2v-coordinator", "profile", "--job", job, "--batch-size", str(words), "--lanes", str(lanes),
+         *map(str, more)], check=True, capture_output=True, text=True).stdout
+    patterns = r"words in ([\d.]+) ms", r"worker, per update: .*? ([\d.]+) ms", r"coordinator, per update: .*? ([\d.]+) ms"
+    return [float(re.search(pattern, text)[1]) for pattern in patterns]
 
 
 def document_lengths(path, shortest=5, longest=500):
@@ -86,7 +85,8 @@ def main():
         few, many = profile(job, 4, 12000, options.core), profile(job, 64, 12000, options.core)
         a_lane = max(0.0, (many[0] - few[0]) / 60)
         a_word = (few[0] - 4 * a_lane) / 12000
-        last, step = few[1], few[2]
+        few[1], many[1] = 2 * few[1], 2 * many[1]
+        last, step = few[1:]
         print(f"\n{job.name}: {a_word * 1e3:.1f} us a word, {a_lane:.2f} ms a lane, last sums {last:.1f} ms, step {step:.1f} ms; 64 lanes "
               f"take {sum(many) / sum(few):.2f} times the CPU time of 4 at 12,000 words an update\n")
         print("| words an update | cores | a worker a core, a lane each | one worker, a lane a thread | 2 lanes a thread | 4 | 8 |")

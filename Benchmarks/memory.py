@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from processes import greater, memory
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
 IS_TWO = Path("/sys/fs/cgroup/cgroup.controllers").exists()
@@ -34,17 +36,6 @@ def make_corpus(source, path, size):
                 written += out.write(mark + line[10:] + b"\n")
             copy += 1
     return written
-
-
-def processes():
-    found = {}
-    for pid in (GROUP / "cgroup.procs").read_text().split():
-        try:
-            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
-            found[pid] = (status["Name"].strip(), [int(status[key].split()[0]) / 1024 for key in ("RssAnon", "RssShmem", "RssFile")])
-        except (OSError, KeyError):
-            continue
-    return found
 
 
 def main():
@@ -82,8 +73,9 @@ def run(options, corpus, folder):
             stdout=log, stderr=subprocess.STDOUT, preexec_fn=lambda: (GROUP / "cgroup.procs").write_text(str(os.getpid())))
         while child.poll() is None:
             time.sleep(0.5)
-            for pid, (name, sizes) in processes().items():
-                peaks[pid] = (name, [max(a, b) for a, b in zip(sizes, peaks.get(pid, (name, [0, 0, 0]))[1])])
+            for pid in (GROUP / "cgroup.procs").read_text().split():
+                if found := memory(pid):
+                    peaks[pid] = (found[0], greater(found[1], peaks.get(pid, found)[1]))
             text = (folder / "log").read_text()
             if training is None and "training:" in text:
                 training = time.monotonic()

@@ -13,11 +13,12 @@ import argparse
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from host import profile
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -98,12 +99,8 @@ def cost(options, run, lanes):
     costs = json.loads(path.read_text()) if path.exists() else {}
     name = f"{run.model} {run.batch} {run.precision} {lanes}"
     if name not in costs:
-        text = subprocess.run(
-            ["taskset", "-c", options.core, BIN / "t2v-coordinator", "profile", "--job", options.folder / run.name / "t2v/job", "--batch-size",
-             str(run.batch), "--lanes", str(lanes), "--updates", str(max(2, 96_000 // run.batch if run.model == SMALL else 24_000 // run.batch))],
-            capture_output=True, text=True, check=True).stdout
-        patterns = r"words in ([\d.]+) ms", r"worker, .* ([\d.]+) ms", r"coordinator, .* ([\d.]+) ms"
-        costs[name] = [float(re.search(pattern, text).group(1)) for pattern in patterns]
+        updates = max(2, 96_000 // run.batch if run.model == SMALL else 24_000 // run.batch)
+        costs[name] = profile(options.folder / run.name / "t2v/job", lanes, run.batch, options.core, "--updates", updates)
         path.write_text(json.dumps(costs, indent=1))
     return costs[name]
 

@@ -1,4 +1,5 @@
 // Plans from prepared shards, and spaCy 3's log lines. In: small shards, numbers. Out: what workers are told, and text.
+import TestSupport
 import Testing
 
 @testable import Base
@@ -9,23 +10,13 @@ import Testing
 @Suite("Plan builder") struct PlanBuilderTests {
     static let schema = FeatureSchema(attributes: ["NORM", "SHAPE"], vectorsAttribute: nil, byteCount: 0)
 
-    private final class Owner {
-        let buffer: UnsafeMutableRawBufferPointer
-        init(_ bytes: [UInt8]) {
-            buffer = .allocate(byteCount: bytes.count, alignment: 16)
-            buffer.copyBytes(from: bytes)
-        }
-        deinit { buffer.deallocate() }
-    }
-
     /// A shard of documents over words with ORTH 1, 2, 3 ...
     private func shard(_ documents: [[UInt32]], words: Int, tooShort: Int = 0) throws -> PreparedShard {
         var builder = PreparedShardBuilder(schema: Self.schema)
         for word in 0..<words { builder.add(word: WordFeatures(ids: [UInt64(word + 1), 7, 8])) }
         for (line, document) in documents.enumerated() { builder.add(line: line, words: document) }
         builder.tooShortCount = tooShort
-        let owner = Owner(builder.finish())
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner, schema: Self.schema, place: "x")
+        return try PreparedShard(bytes: builder.finish(), schema: Self.schema)
     }
 
     private let mask = WordFeatures(ids: [99, 1, 2])

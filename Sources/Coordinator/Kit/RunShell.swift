@@ -129,9 +129,9 @@ package final class RunShell {
         }
     }
 
-    /// Workers on other hosts get the parameters in one frame for every update: says what that means for a large model.
+    /// A gradient may be as long as the parameters, and travels in one frame: says what that means for a large model on other hosts.
     private func checkFrames() throws(InputError) {
-        let bytes = ParameterCoding(count: training.layout.count, precision: setup.options.settings.wirePrecision).byteCount
+        let bytes = training.parameterCoding.byteCount
         let size = "\(bytes >> 20) MiB"
         guard bytes <= WireLimits.frame else {
             throw InputError(

@@ -35,24 +35,23 @@ struct ParameterDelivery: Sendable, Equatable {
     }
 
     private var takers: [PeerID: Taker] = [:]
+    /// Who has asked so far, those who left included: numbers are given once.
+    private var askers = 0
 
     /// What has changed by serving.
-    struct Progress: Equatable {
+    struct Progress {
         /// Pieces to send: to whom, from which byte on.
         var pieces: [(peer: PeerID, offset: UInt64)] = []
         /// Peers that are sent their first piece.
         var begun: [PeerID] = []
         /// Peers that take too long from now on.
         var overdue: [PeerID] = []
-
-        static func == (a: Progress, b: Progress) -> Bool {
-            a.begun == b.begun && a.overdue == b.overdue && a.pieces.elementsEqual(b.pieces, by: ==)
-        }
     }
 
     /// A peer asks for a piece; one that was sent before is sent again.
     mutating func ask(_ id: PeerID, offset: UInt64, isSlow: Bool, _ now: Milliseconds) {
-        var taker = takers[id] ?? Taker(number: takers.count, isSlow: isSlow, lastNew: now)
+        if takers[id] == nil { askers += 1 }
+        var taker = takers[id] ?? Taker(number: askers, isSlow: isSlow, lastNew: now)
         if taker.asked.insert(offset).inserted { taker.lastNew = now }
         if !taker.waiting.contains(offset) { taker.waiting.append(offset) }
         takers[id] = taker

@@ -139,7 +139,6 @@ package enum ProgressText {
     }
 
     static func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
-
 }
 
 /// Words a second over the last ten seconds.

@@ -35,7 +35,7 @@ package struct UpdatePathProfile: Sendable {
             let gradient = pool.take()
             builder.build(Array(canned.documents(words: wordsPerLane + 375).dropFirst(4)), epoch: UInt64(lane), update: 0, into: batch)
             _ = engine.gradient(of: batch, parameters: training.buffers.parameters, into: gradient)
-            sums.add(lane: LaneID(lane), batch.selectedCount > 0 ? gradient : nil)
+            sums.add(lane: LaneID(lane), gradient, isAbsent: batch.selectedCount == 0)
         }
         var nodes: [(node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)] = []
         var contributionTimes: [Double] = []

@@ -15,17 +15,25 @@ package struct JobPatience {
     /// Takes note of what a job came to.
     /// - Returns: the reason to end: jobs have failed for `limit`, and none succeeded in between.
     mutating func note(_ event: WorkerStateMachine.Event, now: Milliseconds) -> String? {
+        if let what = event.failure {
+            let first = since ?? now
+            since = first
+            return now >= first + Self.limit ? what : nil
+        }
         switch event {
-        case .failed(_, let what), .notStored(_, let what):
-            guard let since else {
-                since = now
-                return nil
-            }
-            return now >= since + Self.limit ? what : nil
-        case .prepared, .planOpened, .laneOpened, .computed:
-            since = nil
-            return nil
-        default: return nil
+        case .prepared, .planOpened, .laneOpened, .computed: since = nil
+        default: break
+        }
+        return nil
+    }
+}
+
+extension WorkerStateMachine.Event {
+    /// What failed on this host.
+    var failure: String? {
+        switch self {
+        case .failed(_, let what), .notStored(_, let what): what
+        default: nil
         }
     }
 }

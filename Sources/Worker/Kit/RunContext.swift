@@ -11,6 +11,7 @@ final class RunContext: @unchecked Sendable {
     let description: RunDescription
     let layout: ParameterLayout
     let coding: GradientCoding
+    let parameterCoding: ParameterCoding
     let gradients: GradientPool
     let cache: PreparedCache
     /// Where the model's tokenizing files are: the coordinator's folder on its own host, else below the cache.
@@ -32,6 +33,7 @@ final class RunContext: @unchecked Sendable {
         schema = description.spec.schema
         layout = ParameterLayout(spec: description.spec)
         coding = GradientCoding(layout: layout, precision: description.settings.wirePrecision)
+        parameterCoding = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision)
         gradients = GradientPool(coding: coding)
         modelFolder = isLocal ? description.local?.vectorsModel ?? "" : "\(cache.folder)/models/\(description.modelDigest)"
     }

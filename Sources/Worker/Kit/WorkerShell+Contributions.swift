@@ -14,8 +14,8 @@ final class OpenUpdate: @unchecked Sendable {
     private(set) var order: Order?
     /// Lanes that were begun and not finished.
     var unfinished: Set<LaneID> = []
-    /// What was sent, to be sent again when it is asked for.
-    var sent: [TreeNode: (contribution: Contribution, payload: SentPayload)] = [:]
+    /// Payloads that were sent, with their hashes, to be sent again when they are asked for.
+    var sent: [TreeNode: (hash: UInt64, payload: SentPayload)] = [:]
     /// Nodes whose payloads are being written.
     var underWay: Set<TreeNode> = []
     /// Contributions whose lanes are being computed a second time.
@@ -55,8 +55,10 @@ private final class EncodingWork: @unchecked Sendable {
     let encoding: PayloadEncoding
     let update: OpenUpdate
     let bytes: UnsafeMutableRawBufferPointer
+    /// Parts of the present round that are not done.
     private let open: Atomic<Int>
     private(set) var length = 0
+    private let lock = ThreadLock()
     private var digests: [UInt64] = []
 
     init(_ sum: GradientSum, of update: OpenUpdate, into bytes: UnsafeMutableRawBufferPointer, parts: Int) {
@@ -89,8 +91,6 @@ private final class EncodingWork: @unchecked Sendable {
         lock.withLock { for (block, digest) in own { digests[block] = digest } }
         if open.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { done() }
     }
-
-    private let lock = ThreadLock()
 }
 
 extension WorkerShell {
@@ -117,8 +117,7 @@ extension WorkerShell {
             guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient) else {
                 return pool.give(gradient)
             }
-            if result.selected == 0 { pool.give(gradient) }
-            update.sums.add(lane: lane, result.selected > 0 ? gradient : nil)
+            update.sums.add(lane: lane, gradient, isAbsent: result.selected == 0)
             post {
                 update.unfinished.remove(lane)
                 // A lane that was closed meanwhile does not count; opened again it is ordered again.
@@ -171,7 +170,7 @@ extension WorkerShell {
         if update.underWay.contains(node) { return }
         if let sent = update.sent[node] {
             var contribution = contribution
-            contribution.hash = sent.contribution.hash
+            contribution.hash = sent.hash
             return post(.contribution(contribution), payload: sent.payload.message)
         }
         switch update.sums.sum(of: node) {
@@ -221,7 +220,7 @@ extension WorkerShell {
     }
 
     private func send(_ contribution: Contribution, _ payload: SentPayload, of update: OpenUpdate) {
-        update.sent[contribution.node] = (contribution, payload)
+        update.sent[contribution.node] = (contribution.hash, payload)
         post(.contribution(contribution), payload: payload.message)
     }
 }

@@ -133,8 +133,7 @@ extension WorkerShell {
 
     private func store(piece: Chunk, _ bytes: UnsafeRawBufferPointer) {
         guard let run else { return }
-        let byteCount = ParameterCoding(count: run.layout.count, precision: run.coding.precision).byteCount
-        if arriving == nil { arriving = ArrivingParameters(byteCount: byteCount) }
+        if arriving == nil { arriving = ArrivingParameters(byteCount: run.parameterCoding.byteCount) }
         arriving?.store(piece, bytes)
     }
 

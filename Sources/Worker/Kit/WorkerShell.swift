@@ -204,13 +204,15 @@ package final class WorkerShell {
                     payload.hash = order.parameterHash
                 } else {
                     payload.hash = Digest64.hash(blocks: message.data)
-                    let expected = run.map { ParameterCoding(count: $0.layout.count, precision: $0.coding.precision).byteCount }
-                    if let expected, message.count != expected { payload.fault = "\(message.count) bytes where the model has \(expected)" }
+                    if let expected = run?.parameterCoding.byteCount, message.count != expected {
+                        payload.fault = "\(message.count) bytes where the model has \(expected)"
+                    }
                 }
                 event = .message(.begin(order), payload: payload)
             }
-            noteFailure(event)
-            for effect in machine.handle(event, now: Startup.milliseconds()) { perform(effect, &events) }
+            let now = Startup.milliseconds()
+            noteFailure(event, now)
+            for effect in machine.handle(event, now: now) { perform(effect, &events) }
         }
     }
 
@@ -234,13 +236,8 @@ package final class WorkerShell {
 
     /// Says what fails on this host, and ends when nothing else happens, unless the user wants the worker to stay. A local worker leaves
     /// that to its coordinator, which sees the same disk.
-    private func noteFailure(_ event: WorkerStateMachine.Event) {
-        let now = Startup.milliseconds()
-        switch event {
-        case .failed(_, let what), .notStored(_, let what):
-            if let text = repeated.admit(what, now: now) { say(.error, text) }
-        default: break
-        }
+    private func noteFailure(_ event: WorkerStateMachine.Event, _ now: Milliseconds) {
+        if let what = event.failure, let text = repeated.admit(what, now: now) { say(.error, text) }
         guard let reason = jobPatience.note(event, now: now), !options.stays, options.localToken == 0 else { return }
         post(.leaving)
         end = .unable(reason)
@@ -350,15 +347,15 @@ package final class WorkerShell {
                 pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)
                 arriving = nil
             }
-            let coding = run.map { ParameterCoding(count: $0.layout.count, precision: $0.coding.precision) }
-            events.append(.joined(lanes: description.settings.lanes, parameterBytes: UInt64(coding?.byteCount ?? 0)))
+            let byteCount = run?.parameterCoding.byteCount ?? 0
+            events.append(.joined(lanes: description.settings.lanes, parameterBytes: UInt64(byteCount)))
             say(.info, "joined run \(String(number, radix: 16)): \(description.settings.lanes) lanes")
         } catch {
             events.append(.cannotJoin("\(error)"))
         }
     }
 
-    /// A model that this host cannot hold is refused; one whose parameters take long to come gets a connection that waits for them.
+    /// A model that this host cannot hold is refused; one whose gradients take long to go gets a connection that waits for them.
     private func checkSize(_ description: RunDescription) throws(InputError) {
         let layout = ParameterLayout(spec: description.spec)
         let bytes = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision).byteCount
@@ -384,7 +381,7 @@ package final class WorkerShell {
 
     private func use(_ buffer: BufferID, _ round: Round) {
         guard let message = buffers.removeValue(forKey: buffer), let run else { return }
-        let coding = ParameterCoding(count: run.layout.count, precision: run.coding.precision)
+        let coding = run.parameterCoding
         if let memory = parameterMemory, let reference = reference(in: message), let bytes = memory.payload(reference) {
             parameters = ReceivedParameters(round: round, bytes: bytes, coding: coding, shared: (reference, memory))
         } else {
@@ -395,8 +392,7 @@ package final class WorkerShell {
 
     private func useStored(_ round: Round) {
         guard let message = arriving?.message, let run else { return }
-        parameters = ReceivedParameters(
-            round: round, bytes: message, coding: ParameterCoding(count: run.layout.count, precision: run.coding.precision), shared: nil)
+        parameters = ReceivedParameters(round: round, bytes: message, coding: run.parameterCoding, shared: nil)
     }
 
     func serve(_ request: FetchRequest) {

@@ -22,7 +22,8 @@ struct WorkerCommand: ParsableCommand {
     @Option(help: "File with the coordinator's public key.") var serverKey: String?
     @Option(help: "File with this worker's secret key.") var key: String?
     @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits.") var blasCore: String?
-    @Flag(help: "When a run is over, wait for another one; and wait indefinitely for a coordinator, not ten minutes.") var stay = false
+    @Flag(help: "When a run is over, wait for another one; wait indefinitely for a coordinator, and for a full disk to have room again.")
+    var stay = false
 
     func run() throws {
         let token = ProcessInfo.processInfo.environment["T2V_LOCAL_TOKEN"].flatMap { UInt64($0, radix: 16) } ?? 0

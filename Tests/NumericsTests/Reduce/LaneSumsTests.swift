@@ -66,7 +66,7 @@ import Testing
             sums.expect([tree.root])
             let random = Philox(seed: seed, purpose: .select)
             for lane in (0..<lanes).sorted(by: { random.bits(UInt64($0)) < random.bits(UInt64($1)) }) {
-                sums.add(lane: LaneID(lane), Self.isAbsent(lane) ? nil : Self.gradient(pool, lane: lane, seed: seed))
+                sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: seed), isAbsent: Self.isAbsent(lane))
             }
             #expect(Self.payload(of: tree.root, sums, pool.coding, parts: 1 + Int(seed)) == expected)
         }
@@ -78,7 +78,7 @@ import Testing
         let expected = Self.expected(tree, tree.root, pool, seed: 7)
         let sums = LaneSums(tree: tree, pool: pool)
         sums.expect([tree.root])
-        for lane in 0..<20 { sums.add(lane: LaneID(lane), Self.isAbsent(lane) ? nil : Self.gradient(pool, lane: lane, seed: 7)) }
+        for lane in 0..<20 { sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 7), isAbsent: Self.isAbsent(lane)) }
         #expect(Self.payload(of: tree.root, sums, pool.coding, parts: 3) == expected)
     }
 
@@ -91,7 +91,7 @@ import Testing
             let sums = LaneSums(tree: tree, pool: pool)
             sums.expect([tree.root])
             DispatchQueue.concurrentPerform(iterations: 32) { lane in
-                sums.add(lane: LaneID(lane), Self.isAbsent(lane) ? nil : Self.gradient(pool, lane: lane, seed: 5))
+                sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 5), isAbsent: Self.isAbsent(lane))
             }
             #expect(Self.payload(of: tree.root, sums, pool.coding, parts: 2) == expected)
         }
@@ -107,7 +107,7 @@ import Testing
         for lane in 0..<64 {
             let gradient = Self.gradient(pool, lane: lane, seed: 1)
             buffers.insert(ObjectIdentifier(gradient))
-            sums.add(lane: LaneID(lane), gradient)
+            sums.add(lane: LaneID(lane), gradient, isAbsent: false)
         }
         #expect(buffers.count <= 7)
     }
@@ -118,16 +118,16 @@ import Testing
         let tree = ReductionTree(lanes: 4)
         let sums = LaneSums(tree: tree, pool: pool)
         sums.expect([TreeNode(level: 1, index: 0), TreeNode(lane: 2)])
-        for lane in 0..<3 { sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 2)) }
+        for lane in 0..<3 { sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 2), isAbsent: false) }
         #expect(Self.payload(of: TreeNode(lane: 2), sums, pool.coding, parts: 1) == Self.expected(tree, TreeNode(lane: 2), pool, seed: 2))
         guard case .missing(let missing) = sums.sum(of: tree.root) else { return #expect(Bool(false), "lane 3 was never added") }
         #expect(missing == [3])
 
         sums.expect([tree.root])
-        sums.add(lane: 3, Self.gradient(pool, lane: 4, seed: 2))
+        sums.add(lane: 3, Self.gradient(pool, lane: 4, seed: 2), isAbsent: false)
         guard case .missing(let gone) = sums.sum(of: TreeNode(lane: 2)) else { return #expect(Bool(false), "lane 2 is part of a sum") }
         #expect(gone == [2])
-        sums.add(lane: 2, Self.gradient(pool, lane: 2, seed: 2))
+        sums.add(lane: 2, Self.gradient(pool, lane: 2, seed: 2), isAbsent: false)
         #expect(Self.payload(of: TreeNode(lane: 2), sums, pool.coding, parts: 1) == Self.expected(tree, TreeNode(lane: 2), pool, seed: 2))
     }
 

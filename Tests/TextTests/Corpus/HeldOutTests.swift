@@ -8,15 +8,6 @@ import Testing
 @Suite struct HeldOutTests {
     private static let schema = FeatureSchema(attributes: ["NORM"], vectorsAttribute: nil, byteCount: 0)
 
-    private final class Owner {
-        let buffer: UnsafeMutableRawBufferPointer
-        init(_ bytes: [UInt8]) {
-            buffer = .allocate(byteCount: bytes.count, alignment: 16)
-            buffer.copyBytes(from: bytes)
-        }
-        deinit { buffer.deallocate() }
-    }
-
     /// A shard of documents, each a list of words by their ORTH; NORM is the document's number, which is no content.
     private func shard(_ documents: [[UInt64]]) throws -> PreparedShard {
         var builder = PreparedShardBuilder(schema: Self.schema)
@@ -24,8 +15,7 @@ import Testing
             let words = document.map { builder.add(word: WordFeatures(ids: [$0, UInt64(line)])) }
             builder.add(line: line, words: words)
         }
-        let owner = Owner(builder.finish())
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner, schema: Self.schema, place: "x")
+        return try PreparedShard(bytes: builder.finish(), schema: Self.schema)
     }
 
     /// The held-out documents of a corpus that is cut into shards of `size` documents, by their numbers in the corpus.

@@ -8,15 +8,6 @@ import Testing
 @Suite struct WordCountsTests {
     private static let schema = FeatureSchema(attributes: ["NORM"], vectorsAttribute: nil, byteCount: 3)
 
-    private final class Owner {
-        let buffer: UnsafeMutableRawBufferPointer
-        init(_ bytes: [UInt8]) {
-            buffer = .allocate(byteCount: bytes.count, alignment: 16)
-            buffer.copyBytes(from: bytes)
-        }
-        deinit { buffer.deallocate() }
-    }
-
     /// Words of equal text and different norms too; rows and bytes follow from the ids.
     private func word(_ number: UInt64) -> WordFeatures {
         let (text, norm) = (number / 2, number % 2)
@@ -37,8 +28,7 @@ import Testing
             }
             builder.add(line: line, words: words)
         }
-        let owner = Owner(builder.finish())
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(owner.buffer), owner: owner, schema: Self.schema, place: "x")
+        return try PreparedShard(bytes: builder.finish(), schema: Self.schema)
     }
 
     /// The plain way: a dictionary, sorted as a whole whenever there are too many.

@@ -1,4 +1,5 @@
 // Shards of pieces. In: pieces of a job. Out: prepared shards with the model's columns, or an error that names the document.
+import TestSupport
 import Testing
 
 @testable import Base
@@ -31,17 +32,7 @@ import Testing
         return first.bytes() + second.bytes()
     }
 
-    private func shard(_ bytes: [UInt8]) throws -> PreparedShard {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 16)
-        buffer.copyBytes(from: bytes)
-        return try PreparedShard(bytes: UnsafeRawBufferPointer(buffer), owner: Owner(buffer), schema: Self.schema, place: "x")
-    }
-
-    private final class Owner {
-        let buffer: UnsafeMutableRawBufferPointer
-        init(_ buffer: UnsafeMutableRawBufferPointer) { self.buffer = buffer }
-        deinit { buffer.deallocate() }
-    }
+    private func shard(_ bytes: [UInt8]) throws -> PreparedShard { try PreparedShard(bytes: bytes, schema: Self.schema) }
 
     @Test("words have the model's columns, their rows and bytes, and equal ones are joined over pieces")
     func words() throws {

@@ -73,7 +73,7 @@ package struct StepProfile: Sendable {
                 let gradient = pool.take()
                 words += engine.gradient(of: batch, parameters: state.parameters, version: version, into: gradient).wordCount
                 needed += engine.neededOperations(batch.content)
-                engine.account.measure(.laneSums, bytes: 0) { sums.add(lane: LaneID(lane), batch.selectedCount > 0 ? gradient : nil) }
+                engine.account.measure(.laneSums, bytes: 0) { sums.add(lane: LaneID(lane), gradient, isAbsent: batch.selectedCount == 0) }
             }
             return (words, needed)
         }

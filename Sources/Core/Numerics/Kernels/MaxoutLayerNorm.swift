@@ -60,7 +60,7 @@ struct MaxoutLayerNorm {
         let inverse = 1 / (laneSum(squares) / count + epsilon).squareRoot()
         if let kept {
             finish(mean, inverse, residual, normalized, out) { value, start in
-                masked(value * keepScale, spread(loadBits(kept + start >> 8 &* 8), bit: (start >> 3) & 31))
+                masked(value * keepScale, chunkMask(kept, start))
             }
         } else {
             finish(mean, inverse, residual, normalized, out) { value, _ in value }
@@ -145,7 +145,7 @@ struct MaxoutLayerNorm {
         let sums: (Float8, Float8)
         if let kept {
             sums = scaleShift(dOut, normalized, dGain, dShift, dMax) { value, start in
-                masked(value * keepScale, spread(loadBits(kept + start >> 8 &* 8), bit: (start >> 3) & 31))
+                masked(value * keepScale, chunkMask(kept, start))
             }
         } else {
             sums = scaleShift(dOut, normalized, dGain, dShift, dMax) { value, _ in value }

@@ -35,8 +35,7 @@ package struct AdamOptimizer: Sendable {
 
     /// Sums of squares of part of a layer's gradient as the step takes it, one for each `normBlock` floats: threads may share a layer.
     /// - Parameters:
-    ///   - layer: its index in the layout.
-    ///   - range: floats of the layout that lie in the layer; begins a multiple of `normBlock` behind the layer's first, and ends so or
+    ///   - range: floats of the layout that lie in one layer; begins a multiple of `normBlock` behind the layer's first, and ends so or
     ///     with the layer.
     ///   - gradient: stands for all layers; read in the range.
     package func squares(_ step: Step, _ range: Range<Int>, gradient: UnsafePointer<Float>, state: OptimizerState) -> [Double] {

@@ -61,18 +61,18 @@ package final class LaneSums: @unchecked Sendable {
     package func expect(_ nodes: [TreeNode]) { lock.withLock { targets = nodes } }
 
     /// Takes a finished lane's gradient, and adds what it makes complete.
-    /// - Parameter gradient: from the pool; nil when the lane selected no token.
-    package func add(lane: LaneID, _ gradient: GradientBuffer?) {
+    /// - Parameters:
+    ///   - gradient: from the pool, which gets it back when it is of no more use.
+    ///   - isAbsent: the lane selected no token: there is no gradient in the buffer.
+    package func add(lane: LaneID, _ gradient: GradientBuffer, isAbsent: Bool) {
         lock.lock()
         defer { lock.unlock() }
         var node = TreeNode(lane: lane)
-        guard values[node] == nil else {
-            if let gradient { pool.give(gradient) }
-            return
-        }
-        values[node] = gradient.map(Value.sum) ?? .absent
-        while let parent = complete(above: node) {
-            let operands = take(parent)
+        let isKnown = values[node] != nil
+        if isAbsent || isKnown { pool.give(gradient) }
+        guard !isKnown else { return }
+        values[node] = isAbsent ? .absent : .sum(gradient)
+        while let (parent, operands) = takeComplete(above: node) {
             lock.unlock()
             let sum = merge(parent, operands)
             lock.lock()
@@ -81,22 +81,17 @@ package final class LaneSums: @unchecked Sendable {
         }
     }
 
-    /// The next node above at which sums are made, if all its lanes are there and it lies below a node that will be asked for.
-    private func complete(above node: TreeNode) -> TreeNode? {
+    /// Takes out what covers the next node above at which sums are made, if all its lanes are there and it lies below a node that will be
+    /// asked for.
+    private func takeComplete(above node: TreeNode) -> (parent: TreeNode, operands: [TreeNode: Value])? {
         let level = (node.level / levels + 1) * levels
         guard level < tree.root.level else { return nil }
         let parent = TreeNode(level: level, index: node.index >> (level - node.level))
         // A lane that is added a second time has its place in that sum already.
         guard values[parent] == nil, targets.contains(where: { $0.level > level && parent.index >> ($0.level - level) == $0.index }),
-            tree.cover(parent, have: { values[$0] != nil }) != nil
+            let nodes = tree.cover(parent, have: { values[$0] != nil })
         else { return nil }
-        return parent
-    }
-
-    /// Takes out what covers a node that is complete.
-    private func take(_ node: TreeNode) -> [TreeNode: Value] {
-        let nodes = tree.cover(node, have: { values[$0] != nil }) ?? []
-        return Dictionary(uniqueKeysWithValues: nodes.compactMap { node in values.removeValue(forKey: node).map { (node, $0) } })
+        return (parent, Dictionary(uniqueKeysWithValues: nodes.compactMap { node in values.removeValue(forKey: node).map { (node, $0) } }))
     }
 
     /// The sum of a node, in the buffer of its first operand.

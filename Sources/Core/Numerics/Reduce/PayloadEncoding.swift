@@ -54,7 +54,7 @@ package final class PayloadEncoding: @unchecked Sendable {
     package func finish() -> Int {
         let restBytes = coding.restCount * coding.precision.bytesPerFloat
         var count = written[0]
-        for part in 1..<max(1, parts) {
+        for part in 1..<parts {
             move(from: before[part], to: count, byteCount: written[part] * bytesPerRow)
             count += written[part]
         }

@@ -1,0 +1,22 @@
+// Prepared shards in memory. In: bytes as a builder or a preparer finishes them. Out: shards.
+import Text
+
+/// Keeps the bytes, aligned as a mapped file is.
+private final class ShardMemory {
+    let buffer: UnsafeMutableRawBufferPointer
+
+    init(_ bytes: [UInt8]) {
+        buffer = .allocate(byteCount: bytes.count, alignment: 16)
+        buffer.copyBytes(from: bytes)
+    }
+
+    deinit { buffer.deallocate() }
+}
+
+extension PreparedShard {
+    /// A shard of these bytes.
+    package convenience init(bytes: [UInt8], schema: FeatureSchema) throws {
+        let memory = ShardMemory(bytes)
+        try self.init(bytes: UnsafeRawBufferPointer(memory.buffer), owner: memory, schema: schema, place: "x")
+    }
+}
