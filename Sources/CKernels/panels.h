@@ -1,27 +1,26 @@
-// Pieces of t2v_gemm that other kernels put together.
+// Panels of B for one width of vectors: 2 vectors of columns, which stay in the nearest caches while the rows of A pass by.
 #pragma once
-#include "avx512.h"
-#include <stdint.h>
+#include "t2v_kernels.h"
+#include "vectors.h"
 
-enum { block_rows = 14, panel_columns = 32 };
-
-/// R rows of pairs (a pair is two consecutive k, `row_step` from row to row) times a panel of pairs (k / 2, 32, 2), into C or added to it.
-typedef void (*t2v_half_block)(ptrdiff_t pairs, const uint32_t *a, ptrdiff_t row_step, const uint16_t *panel, float *c, ptrdiff_t ldc,
-                               __mmask16 low, __mmask16 high, int accumulate);
-/// By number of rows, 1 to `block_rows`.
-extern const t2v_half_block t2v_half_blocks[];
+enum {
+    panel_columns = 2 * WIDTH,
+    // Rows of A at a time: with the two vectors of a panel their sums fill the registers.
+    block_rows = WIDTH == 16 ? 14 : 6,
+};
 
 /// The rows of C that are written next: where k is small, waiting for them would take longer than the products.
 static inline void ask_for_block(const float *c, ptrdiff_t ldc, ptrdiff_t first, ptrdiff_t m) {
     for (ptrdiff_t i = first; i < first + block_rows && i < m; i++) {
         __builtin_prefetch(c + i * ldc, 1, 3);
-        __builtin_prefetch(c + i * ldc + 16, 1, 3);
+        if (WIDTH == 16) __builtin_prefetch(c + i * ldc + 16, 1, 3);
     }
 }
 
+#if WIDTH == 16
 /// Transposes up to 16 x 16 in registers: lane j of row p becomes lane p of row j.
-AVX512 static inline void transpose_16(__m512 r[16]) {
-    __m512 t[16];
+ISA static inline void transpose_square(vector r[16]) {
+    vector t[16];
     UNROLL for (int j = 0; j < 16; j += 2) {
         t[j] = _mm512_unpacklo_ps(r[j], r[j + 1]);
         t[j + 1] = _mm512_unpackhi_ps(r[j], r[j + 1]);
@@ -45,15 +44,53 @@ AVX512 static inline void transpose_16(__m512 r[16]) {
         r[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xdd);
     }
 }
+#else
+/// Transposes 8 x 8 in registers: lane j of row p becomes lane p of row j.
+ISA static inline void transpose_square(vector r[8]) {
+    vector t[8];
+    UNROLL for (int j = 0; j < 8; j += 2) {
+        t[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
+        t[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
+    }
+    UNROLL for (int j = 0; j < 8; j += 4) {
+        r[j] = _mm256_shuffle_ps(t[j], t[j + 2], 0x44);
+        r[j + 1] = _mm256_shuffle_ps(t[j], t[j + 2], 0xee);
+        r[j + 2] = _mm256_shuffle_ps(t[j + 1], t[j + 3], 0x44);
+        r[j + 3] = _mm256_shuffle_ps(t[j + 1], t[j + 3], 0xee);
+    }
+    UNROLL for (int j = 0; j < 4; j++) {
+        vector low = r[j], high = r[j + 4];
+        r[j] = _mm256_permute2f128_ps(low, high, 0x20);
+        r[j + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+    }
+}
+#endif
 
-/// 16 floats as 16 bf16, to nearest, ties to even.
-AVX512_BF16 static inline void store_half(uint16_t *out, __m512 value) {
-    _mm256_storeu_si256((__m256i *)out, (__m256i)_mm512_cvtneps_pbh(value));
+/// Transposes up to WIDTH x WIDTH: out[p * stride + j] = in[j * ld + p] for j < rows, p < depth; lanes j >= rows become 0.
+ISA static inline void transpose(const float *in, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t depth, float *out, ptrdiff_t stride) {
+    vector r[WIDTH];
+    part some = first_lanes(depth);
+    UNROLL for (int j = 0; j < WIDTH; j++) r[j] = j < rows ? load_part(in + j * ld, some) : zeros();
+    transpose_square(r);
+    for (ptrdiff_t p = 0; p < depth; p++) store_unaligned(out + p * stride, r[p]);
 }
 
-/// Two rows of 16 floats as 16 pairs.
-AVX512_BF16 static inline __m512i pairs_of(__m512 first, __m512 second) {
-    const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3,
-                                           18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+/// Columns of B as a panel (k, panel_columns), zeros beyond `columns`.
+ISA static inline void pack(int transposed, ptrdiff_t columns, ptrdiff_t k, const float *b, ptrdiff_t ldb, float *panel) {
+    if (transposed) {
+        for (ptrdiff_t p = 0; p < k; p += WIDTH) {
+            ptrdiff_t depth = k - p < WIDTH ? k - p : WIDTH;
+            transpose(b + p, ldb, columns, depth, panel + p * panel_columns, panel_columns);
+            transpose(b + WIDTH * ldb + p, ldb, columns - WIDTH, depth, panel + p * panel_columns + WIDTH, panel_columns);
+        }
+        return;
+    }
+    part low = first_lanes(columns), high = first_lanes(columns - WIDTH);
+    for (ptrdiff_t p = 0; p < k; p++) {
+        store(panel + p * panel_columns, load_part(b + p * ldb, low));
+        store(panel + p * panel_columns + WIDTH, load_part(b + p * ldb + WIDTH, high));
+    }
 }
+
+/// Floats of a panel: transposing writes 16 rows at a time.
+static inline ptrdiff_t panel_floats(ptrdiff_t k) { return rounded_up(k, 16) * panel_columns; }

@@ -1,15 +1,11 @@
 // What the products through winners share, in float32 and in bf16.
 #pragma once
-#include "avx512.h"
+#include "common.h"
 #include "t2v_kernels.h"
 
 // Where a row's input, or the gradient of it, begins.
 static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (w->row_starts ? w->row_starts[row] : row) * w->row_stride; }
 
-// Of V vectors, the lanes of vector v; the last vector has those of `last`.
-#define LANES(V) (v == V - 1 ? last : 0xffff)
-// The numbers of vectors that a tile of input gradients can have.
-#define FOR_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)
 
 // All rows of w, whose targets are `length` wide. TWO does rows `open` and `next` where these do not overlap, ONE does `open` alone. NEXT
 // makes the row with number `row`. Each row asks for some lines of `ahead`.

@@ -3,7 +3,8 @@
 // Input gradients take two outputs at a time: weights of a pair of outputs lie side by side, once for every pair of pieces that can win, so
 // that one instruction adds both. Weight gradients are dense: two of three gradients are zeros there, but a block of sums stays in
 // registers while all rows pass by, which a row's own winners would not allow.
-#include "panels.h"
+#define WIDTH 16
+#include "half.h"
 #include "winners.h"
 
 enum {
@@ -55,6 +56,11 @@ AVX512_BF16 static void pack_pairs(const t2v_winners *w, const float *weights, p
         }
     }
 }
+
+// Of V vectors, the lanes of vector v; the last vector has those of `last`.
+#define LANES(V) (v == V - 1 ? last : 0xffff)
+// The numbers of vectors that a tile can have.
+#define FOR_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)
 
 // What one row adds in a tile: gradients of pairs, and where their weights begin.
 typedef struct {
@@ -167,7 +173,7 @@ AVX512_BF16 static void route_rows(const t2v_winners *w, ptrdiff_t row0, ptrdiff
                 __m512 square[16];
                 __m512i wanted = _mm512_set1_epi32((int)p);
                 UNROLL for (int j = 0; j < 16; j++) square[j] = _mm512_maskz_mov_ps(_mm512_cmpeq_epi32_mask(piece[j], wanted), gradient[j]);
-                transpose_16(square);
+                transpose_square(square);
                 for (ptrdiff_t j = 0; j < count; j++) store_half(out + (p * w->outputs + o + j) * stride + r, square[j]);
             }
         }

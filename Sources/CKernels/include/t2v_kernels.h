@@ -1,7 +1,6 @@
-// Products of a training step on CPUs with AVX-512. In: row-major matrices. Out: sums whose order does not depend on the number of rows.
+// Products of a training step. In: row-major matrices. Out: sums whose order depends neither on the number of rows nor on the CPU.
 //
-// The caller asks t2v_has_avx512() first; on other CPUs OpenBLAS and the Swift kernels do the same work. Each thread keeps one scratch buffer,
-// which grows to what its largest product needs and is freed when the thread ends.
+// Each thread keeps one scratch buffer, which grows to what its largest product needs and is freed when the thread ends.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -19,10 +18,12 @@ enum {
     T2V_B_TRANSPOSED = 2,
     /// Adds to C instead of overwriting it.
     T2V_ACCUMULATE = 4,
-    /// Rounds both operands to bf16 (to nearest, ties to even); sums stay float32.
+    /// Rounds both operands to bf16 (to nearest, ties to even); sums stay float32. Ask t2v_has_avx512_bf16() first.
     T2V_BF16 = 8,
     /// B is what t2v_pack made of it, and ldb counts for nothing.
     T2V_B_PACKED = 16,
+    /// Uses AVX2 where AVX-512 is there too. The same bits, so it is of use to tests and measurements only.
+    T2V_AVX2 = 32,
 };
 
 /// C (m, n) = A (m, k) B (k, n). Each element is one chain of fused multiply-adds over k in ascending order, so a row's bits depend on
@@ -30,7 +31,7 @@ enum {
 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
               ptrdiff_t ldc);
 
-/// Bytes that t2v_pack writes. `flags`: T2V_BF16 if the product has it.
+/// Bytes that t2v_pack writes. `flags`: T2V_BF16 and T2V_AVX2 if the product has them.
 size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k);
 
 /// Brings B into the order in which t2v_gemm reads it, for products of many A with the same B; flags as there.
@@ -52,15 +53,10 @@ typedef struct {
     ptrdiff_t row_stride;
 } t2v_winners;
 
-/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. The same bits as `WinnerProducts.inputGradient` in Swift.
-void t2v_winners_input_gradient(const t2v_winners *winners, const float *weights, float *d_input);
+/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. Outputs go by 16, then columns by 96 (by 8 and what is left at the end,
+/// where inputs of different rows can overlap), then rows. `flags`: T2V_BF16 rounds weights and gradients, two outputs at a time; T2V_AVX2.
+void t2v_winners_input_gradient(int flags, const t2v_winners *winners, const float *weights, float *d_input);
 
 /// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k], rows in order; all P * O rows of d_weights are written if there
-/// is a row. The same bits as `WinnerProducts.weightGradient` in Swift.
-void t2v_winners_weight_gradient(const t2v_winners *winners, const float *input, float *d_weights);
-
-/// The first with weights and gradients rounded to bf16, two outputs at a time; sums stay float32.
-void t2v_winners_input_gradient_bf16(const t2v_winners *winners, const float *weights, float *d_input);
-
-/// The same with gradients and inputs rounded to bf16; sums stay float32.
-void t2v_winners_weight_gradient_bf16(const t2v_winners *winners, const float *input, float *d_weights);
+/// is a row. `flags`: T2V_BF16 rounds gradients and inputs; T2V_AVX2.
+void t2v_winners_weight_gradient(int flags, const t2v_winners *winners, const float *input, float *d_weights);

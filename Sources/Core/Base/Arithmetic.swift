@@ -4,7 +4,7 @@
 public enum Arithmetic: String, Codable, Sendable, CaseIterable {
     /// OpenBLAS's sgemm.
     case blas
-    /// t2v's own float32 kernels on CPUs with AVX-512, OpenBLAS's sgemm on others.
+    /// t2v's own float32 kernels, which give the same bits with AVX2 and with AVX-512.
     case native
     /// Operands of matrix products rounded to bf16, sums in float32; everything else as `native`. Needs AVX512-BF16.
     case bf16

@@ -23,7 +23,7 @@ package struct MatrixMultiply: Sendable {
     private let kernelFlags: Int32?
 
     package init(_ arithmetic: Arithmetic) {
-        kernelFlags = arithmetic == .blas || t2v_has_avx512() == 0 ? nil : arithmetic == .bf16 ? Int32(T2V_BF16) : 0
+        kernelFlags = arithmetic == .blas ? nil : arithmetic == .bf16 ? Int32(T2V_BF16) : 0
     }
 
     /// Operands are rounded to bf16.

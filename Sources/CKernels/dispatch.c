@@ -1,0 +1,42 @@
+// Chooses the kernels that fit this CPU.
+#include "kernels.h"
+
+int t2v_has_avx512(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
+}
+
+int t2v_has_avx512_bf16(void) { return t2v_has_avx512() && __builtin_cpu_supports("avx512bf16"); }
+
+static int is_wide(int flags) { return !(flags & T2V_AVX2) && t2v_has_avx512(); }
+
+size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k) {
+    if (flags & T2V_BF16) return t2v_packed_bytes_bf16(n, k);
+    return is_wide(flags) ? t2v_packed_bytes_avx512(n, k) : t2v_packed_bytes_avx2(n, k);
+}
+
+void t2v_pack(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, void *packed) {
+    if (flags & T2V_BF16) t2v_pack_bf16(flags, n, k, b, ldb, packed);
+    else if (is_wide(flags)) t2v_pack_avx512(flags, n, k, b, ldb, packed);
+    else t2v_pack_avx2(flags, n, k, b, ldb, packed);
+}
+
+void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
+              ptrdiff_t ldc) {
+    if (flags & T2V_BF16) t2v_gemm_bf16(flags, m, n, k, a, lda, b, ldb, c, ldc);
+    else if (is_wide(flags)) t2v_gemm_avx512(flags, m, n, k, a, lda, b, ldb, c, ldc);
+    else t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, c, ldc);
+}
+
+void t2v_winners_input_gradient(int flags, const t2v_winners *w, const float *weights, float *d_input) {
+    if (flags & T2V_BF16) t2v_winners_input_gradient_bf16(w, weights, d_input);
+    else if (is_wide(flags)) t2v_winners_input_gradient_avx512(w, weights, d_input);
+    else t2v_winners_input_gradient_avx2(w, weights, d_input);
+}
+
+void t2v_winners_weight_gradient(int flags, const t2v_winners *w, const float *input, float *d_weights) {
+    if (flags & T2V_BF16) t2v_winners_weight_gradient_bf16(w, input, d_weights);
+    else if (is_wide(flags)) t2v_winners_weight_gradient_avx512(w, input, d_weights);
+    else t2v_winners_weight_gradient_avx2(w, input, d_weights);
+}

@@ -1,0 +1,5 @@
+// Products in float32 with AVX2.
+#define WIDTH 8
+#include "gemm_float.h"
+#include "kernels.h"
+#include "winners_float.h"

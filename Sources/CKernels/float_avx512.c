@@ -1,0 +1,5 @@
+// Products in float32 with AVX-512.
+#define WIDTH 16
+#include "gemm_float.h"
+#include "kernels.h"
+#include "winners_float.h"
