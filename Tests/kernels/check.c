@@ -1,0 +1,125 @@
+// AVX-512's kernels, emulated, against AVX2's and against the definition of bf16: prints what differs, and how much was compared.
+#include "kernels.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int compared, wrong;
+
+static void *room(size_t bytes) {
+    void *made = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    if (!made) abort();
+    return made;
+}
+
+static float *values(size_t count) {
+    float *made = room(4 * count);
+    for (size_t i = 0; i < count; i++) made[i] = (float)(rand() % 20001) / 10000 - 1;
+    return made;
+}
+
+static float *copy(const float *from, size_t count) { return memcpy(room(4 * count), from, 4 * count); }
+
+static void expect_same(const char *what, const float *a, const float *b, size_t count) {
+    compared++;
+    if (memcmp(a, b, 4 * count) == 0) return;
+    wrong++;
+    printf("%s: other bits\n", what);
+}
+
+static void expect_near(const char *what, const float *found, const double *wanted, size_t count) {
+    compared++;
+    for (size_t i = 0; i < count; i++) {
+        if (fabs(found[i] - wanted[i]) < 2e-5) continue;
+        wrong++;
+        printf("%s: %g instead of %g at %zu\n", what, found[i], wanted[i], i);
+        return;
+    }
+}
+
+static double half(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+static void check_product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, int flags) {
+    char what[80];
+    snprintf(what, sizeof what, "product %td x %td x %td, flags %d", m, n, k, flags);
+    ptrdiff_t lda = flags & T2V_A_TRANSPOSED ? m : k, ldb = flags & T2V_B_TRANSPOSED ? k : n;
+    float *a = values(m * k), *b = values(n * k), *start = values(m * n);
+    float *narrow = copy(start, m * n), *wide = copy(start, m * n), *packed = copy(start, m * n), *halved = copy(start, m * n);
+    t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, narrow, n);
+    t2v_gemm_avx512(flags, m, n, k, a, lda, b, ldb, wide, n);
+    float *panels = room(t2v_packed_bytes_avx512(n, k));
+    t2v_pack_avx512(flags, n, k, b, ldb, panels);
+    t2v_gemm_avx512(flags | T2V_B_PACKED, m, n, k, a, lda, panels, 0, packed, n);
+    expect_same(what, wide, narrow, m * n);
+    expect_same(what, packed, narrow, m * n);
+    double *wanted = room(8 * m * n);
+    for (ptrdiff_t i = 0; i < m * n; i++) {
+        wanted[i] = flags & T2V_ACCUMULATE ? start[i] : 0;
+        for (ptrdiff_t p = 0; p < k; p++)
+            wanted[i] += half(a[flags & T2V_A_TRANSPOSED ? p * m + i / n : i / n * k + p]) *
+                         half(b[flags & T2V_B_TRANSPOSED ? i % n * k + p : p * n + i % n]);
+    }
+    float *again = copy(start, m * n);
+    t2v_gemm_bf16(flags, m, n, k, a, lda, b, ldb, halved, n);
+    void *pairs = room(t2v_packed_bytes_bf16(n, k));
+    t2v_pack_bf16(flags, n, k, b, ldb, pairs);
+    t2v_gemm_bf16(flags | T2V_B_PACKED, m, n, k, a, lda, pairs, 0, again, n);
+    expect_near(what, halved, wanted, m * n);
+    expect_same(what, again, halved, m * n);
+}
+
+static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs, ptrdiff_t stride, ptrdiff_t rows) {
+    char what[80];
+    snprintf(what, sizeof what, "winners of %td x %td, %td inputs, %td rows", pieces, outputs, inputs, rows);
+    ptrdiff_t space = rows * stride + inputs, weights = pieces * outputs * inputs;
+    float *gradients = values(rows * outputs), *w = values(weights), *input = values(space), *start = values(space);
+    int32_t *starts = room(4 * rows * outputs), *row_starts = room(4 * rows);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        row_starts[r] = (int32_t)(stride == inputs ? rand() % rows : r);
+        for (ptrdiff_t o = 0; o < outputs; o++) starts[r * outputs + o] = (int32_t)((rand() % pieces * outputs + o) * inputs);
+    }
+    t2v_winners winners = {outputs, pieces, inputs, rows, gradients, inputs, starts, row_starts, stride};
+    float *narrow = copy(start, space), *wide = copy(start, space), *halved = copy(start, space);
+    float *narrow_weights = values(weights), *wide_weights = values(weights), *half_weights = values(weights);
+    t2v_winners_input_gradient_avx2(&winners, w, narrow);
+    t2v_winners_input_gradient_avx512(&winners, w, wide);
+    t2v_winners_weight_gradient_avx2(&winners, input, narrow_weights);
+    t2v_winners_weight_gradient_avx512(&winners, input, wide_weights);
+    expect_same(what, wide, narrow, space);
+    expect_same(what, wide_weights, narrow_weights, weights);
+    double *wanted = room(8 * space), *wanted_weights = room(8 * weights);
+    for (ptrdiff_t i = 0; i < space; i++) wanted[i] = start[i];
+    memset(wanted_weights, 0, 8 * weights);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t o = 0; o < outputs; o++)
+            for (ptrdiff_t k = 0; k < inputs; k++) {
+                ptrdiff_t at = row_starts[r] * stride + k, from = starts[r * outputs + o] + k;
+                wanted[at] += half(gradients[r * outputs + o]) * half(w[from]);
+                wanted_weights[from] += half(gradients[r * outputs + o]) * half(input[at]);
+            }
+    t2v_winners_input_gradient_bf16(&winners, w, halved);
+    t2v_winners_weight_gradient_bf16(&winners, input, half_weights);
+    expect_near(what, halved, wanted, space);
+    expect_near(what, half_weights, wanted_weights, weights);
+}
+
+int main(void) {
+    static const int products[][3] = {{1, 1, 1}, {14, 32, 16}, {15, 33, 17}, {29, 70, 40}, {3, 200, 5}, {45, 96, 288}, {31, 45, 37}};
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
+        for (int flags = 0; flags < 8; flags++) check_product(products[i][0], products[i][1], products[i][2], flags);
+    static const int layers[][5] = {
+        {96, 3, 288, 96, 70}, {17, 2, 51, 17, 77}, {33, 5, 203, 203, 50}, {5, 1, 96, 96, 40}, {7, 16, 9, 3, 33}, {16, 3, 104, 20, 99},
+        {20, 3, 256, 256, 101}, {64, 3, 192, 64, 49}, {256, 3, 768, 256, 60}, {40, 3, 100, 50, 55}, {300, 3, 96, 96, 45},
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        check_winners(layers[i][0], layers[i][1], layers[i][2], layers[i][3], layers[i][4]);
+    printf("%d compared, %d wrong\n", compared, wrong);
+    return wrong != 0;
+}
