@@ -1,4 +1,4 @@
-// What the kernels in bf16 share.
+// What float32 with AVX-512 and bf16 share.
 #pragma once
 #include "common.h"
 

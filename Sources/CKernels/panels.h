@@ -17,20 +17,20 @@ static inline void ask_for_block(const float *c, ptrdiff_t ldc, ptrdiff_t first,
     }
 }
 
+/// Transposes WIDTH x WIDTH in registers: lane j of row p becomes lane p of row j.
+ISA static inline void transpose_square(vector r[WIDTH]) {
+    vector t[WIDTH];
+    UNROLL for (int j = 0; j < WIDTH; j += 2) {
+        t[j] = unpack_low(r[j], r[j + 1]);
+        t[j + 1] = unpack_high(r[j], r[j + 1]);
+    }
+    UNROLL for (int j = 0; j < WIDTH; j += 4) {
+        r[j] = shuffle(t[j], t[j + 2], 0x44);
+        r[j + 1] = shuffle(t[j], t[j + 2], 0xee);
+        r[j + 2] = shuffle(t[j + 1], t[j + 3], 0x44);
+        r[j + 3] = shuffle(t[j + 1], t[j + 3], 0xee);
+    }
 #if WIDTH == 16
-/// Transposes up to 16 x 16 in registers: lane j of row p becomes lane p of row j.
-ISA static inline void transpose_square(vector r[16]) {
-    vector t[16];
-    UNROLL for (int j = 0; j < 16; j += 2) {
-        t[j] = _mm512_unpacklo_ps(r[j], r[j + 1]);
-        t[j + 1] = _mm512_unpackhi_ps(r[j], r[j + 1]);
-    }
-    UNROLL for (int j = 0; j < 16; j += 4) {
-        r[j] = _mm512_shuffle_ps(t[j], t[j + 2], 0x44);
-        r[j + 1] = _mm512_shuffle_ps(t[j], t[j + 2], 0xee);
-        r[j + 2] = _mm512_shuffle_ps(t[j + 1], t[j + 3], 0x44);
-        r[j + 3] = _mm512_shuffle_ps(t[j + 1], t[j + 3], 0xee);
-    }
     UNROLL for (int j = 0; j < 4; j++) {
         t[j] = _mm512_shuffle_f32x4(r[j], r[j + 4], 0x88);
         t[j + 4] = _mm512_shuffle_f32x4(r[j], r[j + 4], 0xdd);
@@ -43,28 +43,14 @@ ISA static inline void transpose_square(vector r[16]) {
         r[j + 4] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0x88);
         r[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xdd);
     }
-}
 #else
-/// Transposes 8 x 8 in registers: lane j of row p becomes lane p of row j.
-ISA static inline void transpose_square(vector r[8]) {
-    vector t[8];
-    UNROLL for (int j = 0; j < 8; j += 2) {
-        t[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
-        t[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
-    }
-    UNROLL for (int j = 0; j < 8; j += 4) {
-        r[j] = _mm256_shuffle_ps(t[j], t[j + 2], 0x44);
-        r[j + 1] = _mm256_shuffle_ps(t[j], t[j + 2], 0xee);
-        r[j + 2] = _mm256_shuffle_ps(t[j + 1], t[j + 3], 0x44);
-        r[j + 3] = _mm256_shuffle_ps(t[j + 1], t[j + 3], 0xee);
-    }
     UNROLL for (int j = 0; j < 4; j++) {
         vector low = r[j], high = r[j + 4];
         r[j] = _mm256_permute2f128_ps(low, high, 0x20);
         r[j + 4] = _mm256_permute2f128_ps(low, high, 0x31);
     }
-}
 #endif
+}
 
 /// Transposes up to WIDTH x WIDTH: out[p * stride + j] = in[j * ld + p] for j < rows, p < depth; lanes j >= rows become 0.
 ISA static inline void transpose(const float *in, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t depth, float *out, ptrdiff_t stride) {

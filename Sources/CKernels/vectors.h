@@ -22,6 +22,9 @@ ISA static inline void store(float *to, vector value) { _mm512_store_ps(to, valu
 ISA static inline void store_unaligned(float *to, vector value) { _mm512_storeu_ps(to, value); }
 ISA static inline void store_part(float *to, part part, vector value) { _mm512_mask_storeu_ps(to, part, value); }
 ISA static inline vector multiply_add(vector a, vector b, vector c) { return _mm512_fmadd_ps(a, b, c); }
+#define unpack_low _mm512_unpacklo_ps
+#define unpack_high _mm512_unpackhi_ps
+#define shuffle _mm512_shuffle_ps
 
 ISA static inline integers counting(void) { return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
 ISA static inline integers load_integers(const int32_t *from, ptrdiff_t count) { return _mm512_maskz_loadu_epi32(lanes(count), from); }
@@ -65,6 +68,9 @@ ISA static inline void store_part(float *to, part part, vector value) {
     else _mm256_maskstore_ps(to, part.lanes, value);
 }
 ISA static inline vector multiply_add(vector a, vector b, vector c) { return _mm256_fmadd_ps(a, b, c); }
+#define unpack_low _mm256_unpacklo_ps
+#define unpack_high _mm256_unpackhi_ps
+#define shuffle _mm256_shuffle_ps
 
 ISA static inline integers load_integers(const int32_t *from, ptrdiff_t count) {
     return count >= WIDTH ? _mm256_loadu_si256((const __m256i *)from) : _mm256_maskload_epi32(from, first_integers(count));

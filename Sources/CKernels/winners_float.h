@@ -35,13 +35,13 @@ typedef struct {
 } tile_row;
 
 // The numbers of vectors that a tile of input gradients can have; two rows at a time have sums in registers up to FOR_PAIRS.
-#if WIDTH == 16
 #define FOR_PAIRS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#if WIDTH == 16
 #define FOR_SINGLES(X)
 #else
-#define FOR_PAIRS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define FOR_SINGLES(X) X(7) X(8) X(9) X(10) X(11) X(12)
 #endif
+
 // V vectors of one row.
 #define DEFINE_ADD_ONE(V)                                                                                                                  \
     ISA static inline void add_one_##V(tile_row r, int count, const float *weights, part last) {                                           \
