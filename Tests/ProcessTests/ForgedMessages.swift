@@ -38,12 +38,13 @@ struct Figures {
     }
 
     mutating func blob() -> BlobID {
-        switch below(6) {
+        switch below(7) {
         case 0: .model(u32())
         case 1: .text(ShardID(u32()))
         case 2: .prepared(ShardID(u32()))
         case 3: .plan
         case 4: .rows(u32())
+        case 5: .gradient(u32())
         default: .parameters(u32())
         }
     }
@@ -99,7 +100,7 @@ extension Figures {
         var payload: [UInt8]? = bytes(pick([0, 8, 100, 3_000]))
         c.hash = payload?.withUnsafeBytes { Digest64.hash(blocks: $0) } ?? 0
         for _ in 0..<below(3) {
-            switch below(11) {
+            switch below(13) {
             case 0: c.run = u64()
             case 1: c.update = u64()
             case 2: c.parameterHash = u64()
@@ -109,6 +110,8 @@ extension Figures {
             case 6: c.losses = (0..<below(9)).map { _ in u64() }
             case 7: c.hash = u64()
             case 8: (payload, c.words) = (nil, 2)
+            case 11: (payload, c.byteCount, c.number) = (nil, u64(), u32())
+            case 12: (c.byteCount, c.number) = (u64(), u32())
             case 9: (payload, c.selected, c.words) = (nil, 0, .max)
             default: c.roster = u32()
             }

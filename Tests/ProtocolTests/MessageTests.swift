@@ -12,7 +12,7 @@ enum Samples {
     ]
     static let chunks = [
         Chunk(blob: .text(3), offset: 1 << 20, total: 1 << 21), Chunk(blob: .prepared(ShardID(UInt32.max)), offset: .max, total: .max),
-        Chunk(blob: .rows(0), offset: 0, total: 0),
+        Chunk(blob: .rows(0), offset: 0, total: 0), Chunk(blob: .gradient(.max), offset: 1 << 18, total: 1 << 40),
     ]
     static let hello: Hello = {
         var hello = Hello(
@@ -26,6 +26,11 @@ enum Samples {
     static let contribution = Contribution(
         run: 1, roster: 2, update: 3, parameterHash: 4, node: TreeNode(level: 2, index: 1), selected: 5, words: 6,
         losses: [1.5, -0.0, .infinity, .nan], hash: 7)
+    static let announced: Contribution = {
+        var announced = contribution
+        (announced.byteCount, announced.number) = (.max, 8)
+        return announced
+    }()
     static let scores: Contribution = {
         var scores = contribution
         (scores.purpose, scores.hash) = (.evaluate, 0)
@@ -41,7 +46,7 @@ enum Samples {
         [
             .hello(hello), .alive, .prepared(shard: 9, size: 10, digest: ShardDigest(.max)),
             .prepareFailed(shard: 1, line: -1, what: "no text", remedy: ""), .laneReady(4095), .contribution(contribution),
-            .contribution(scores),
+            .contribution(scores), .contribution(announced),
             .trouble("disk full"), .leaving, .taken(.max),
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
 

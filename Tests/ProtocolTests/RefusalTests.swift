@@ -44,6 +44,20 @@ import Testing
         refuses(Self.contribution())
     }
 
+    @Test func impossibleGradients() {
+        func announced(_ byteCount: UInt64, selected: UInt64 = 3, purpose: Purpose = .train) -> WorkerMessage {
+            guard case .contribution(var contribution) = Self.contribution(selected: selected) else { return .alive }
+            (contribution.byteCount, contribution.purpose) = (byteCount, purpose)
+            return .contribution(contribution)
+        }
+        refuses(announced(9))
+        refuses(announced(.max))
+        refuses(announced(8), bytes: 8)
+        refuses(announced(8, selected: 0))
+        refuses(announced(8, purpose: .evaluate))
+        refuses(.chunk(Chunk(blob: .gradient(1), offset: 0, total: 9)), bytes: 9)
+    }
+
     @Test func impossibleFiguresOfEvaluations() {
         func scores(selected: UInt64 = 3, words: UInt64 = 9) -> WorkerMessage {
             var contribution = Contribution(

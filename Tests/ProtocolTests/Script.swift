@@ -15,11 +15,11 @@ struct CoordinatorScript {
     /// Without unprepared shards the machine asks for the plan with its first event.
     init(
         lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas,
-        parameterBytes: UInt64 = 12
+        parameterBytes: UInt64 = 12, gradientBytes: UInt64 = 8
     ) {
         machine = Machine(
             .init(
-                run: Self.run, description: "{}", lanes: lanes, parameterBytes: parameterBytes,
+                run: Self.run, description: "{}", lanes: lanes, parameterBytes: parameterBytes, gradientBytes: gradientBytes,
                 shards: (0..<shards).map { _ in (textBytes: 1_000, key: CacheKey(repeating: 1)) }, minimumWorkers: minimumWorkers,
                 program: "1", arithmetic: arithmetic, blas: "Haswell", fingerprint: 7, strictBits: strictBits))
     }
@@ -125,6 +125,8 @@ func words(_ effects: [CoordinatorStateMachine.Effect], lanes: Int = 4) -> [Stri
         case .expect(let shard, let peer, let size, _): "expect shard \(shard) of \(peer), \(size) bytes"
         case .confirmFault(let peer, let shard, let line): "confirm the fault of shard \(shard), line \(line), by \(peer)"
         case .serve(let peer, let request): "serve \(peer) \(request.blob)\(request.offset > 0 ? " from \(request.offset)" : "")"
+        case .expectGradient(let peer, let number, let byteCount): "expect gradient \(number) of \(peer), \(byteCount) bytes"
+        case .forgetGradient(let peer, let number): "forget gradient \(number) of \(peer)"
         case .store(_, let chunk, let buffer, let last): "store \(chunk.offset) from buffer \(buffer)\(last ? ", the last" : "")"
         case .release(let buffer): "release \(buffer)"
         case .drop(let peer): "drop \(peer)"

@@ -166,6 +166,7 @@ final class Ledger {
         for entry in machine.open?.received.values.sorted(by: { $0.node < $1.node }) ?? [] { accept(entry) }
         let received = machine.open?.received.values.compactMap(\.buffer) ?? []
         if held != Set(received) { world.violate("buffers \(held.sorted()) are held, the open update needs \(received.sorted())") }
+        checkArriving(machine)
         if mustReport, machine.counters.mismatches == mismatches { world.violate("two answers for one lane differ and nobody says so") }
         guard machine.phase != .ended else { return }
         checkLeases(machine)
@@ -177,6 +178,14 @@ final class Ledger {
         checkOpenUpdate(machine)
         if case .tick = event { checkDelivery(machine) }
         count(machine)
+    }
+
+    /// Memory is kept for the gradients that are fetched, and for no others.
+    private func checkArriving(_ machine: CoordinatorStateMachine) {
+        for (peer, gradients) in world.coordinator.gradients {
+            let wanted = Set((machine.open?.arriving[peer] ?? [:]).values.map(\.number))
+            if !wanted.isSuperset(of: gradients.keys) { world.violate("a gradient of peer \(peer) is kept that is not fetched") }
+        }
     }
 
     private func checkLeases(_ machine: CoordinatorStateMachine) {

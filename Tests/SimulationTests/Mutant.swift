@@ -10,6 +10,10 @@ enum Mutation: String, CaseIterable, Sendable {
     case trustsDamagedParameters
     /// A piece of the parameters is sent once, even if it is asked for again.
     case sendsPiecesOnce
+    /// A piece of a gradient is asked for once.
+    case asksForGradientsOnce
+    /// Gradients that are not wanted any more are kept.
+    case keepsArrivingGradients
     /// A peer that takes its parameters slowly, or not at all, is waited for.
     case waitsForTheSlow
     /// The coordinator takes gradients that were damaged on the way.
@@ -96,6 +100,10 @@ final class Mutant {
             hello.fingerprints[machine.setup.arithmetic] = machine.setup.fingerprint
             return [.message(peer, .hello(hello), payload: payload)]
         case (_, .message(let peer, .contribution(let c), let payload)): return rewrite(c, peer, payload, &machine)
+        case (.trustsDamagedGradients, .gradientCame(let peer, let number, var payload)):
+            let arriving = machine.open?.arriving[peer]?.values.first { $0.number == number }
+            payload.hash = arriving?.hash ?? payload.hash
+            return [.gradientCame(peer, number: number, payload)]
         case (.forgetsEvaluations, .stepped(let hash, _)): return [.stepped(parameterHash: hash, evaluation: nil)]
         case (.scoresTheParameters, .stepped(let hash, .some)): return [.stepped(parameterHash: hash, evaluation: hash)]
         case (.doesNotEndEarly, .judged): return [.judged(goesOn: true)]
@@ -195,6 +203,9 @@ final class Mutant {
             return [effect, .step(update: update, again)]
         case (.sendsPiecesOnce, .serve(let peer, let request)):
             if case .parameters = request.blob, !sent.insert("\(peer) \(request)").inserted { return [] }
+        case (.asksForGradientsOnce, .send(let peer, .fetch(let request))):
+            if case .gradient = request.blob, !sent.insert("\(peer) \(request)").inserted { return [] }
+        case (.keepsArrivingGradients, .forgetGradient): return []
         case (.forgetsToWithdraw, .send(_, .withdraw)): return []
         case (.keepsBuffers, .release): return []
         case (.letsBuffersGoTwice, .release): return [effect, effect]

@@ -137,6 +137,8 @@ struct Scenario {
         case .rows(let n): return draw(UInt64(n) + 500, chunk / UInt64(Self.bytesPerRow)) * UInt64(Self.bytesPerRow)
         // Of a few pieces, or of one: then they come with the order.
         case .parameters: return draw(600, 20 * UInt64(WireLimits.piece))
+        // Half of them come with the contribution.
+        case .gradient: return draw(700, draw(701, 2) * 10 * UInt64(WireLimits.piece) - 9 * UInt64(WireLimits.piece))
         }
     }
 

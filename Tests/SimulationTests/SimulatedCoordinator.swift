@@ -21,6 +21,8 @@ final class SimulatedCoordinator: SimulatedProcess {
     /// The last version that was scored.
     private var scored: UInt64 = 0
     private(set) var isComplete = false
+    /// Gradients that are coming, by the piece.
+    private(set) var gradients: [PeerID: [UInt32: [UInt64: Parcel]]] = [:]
     private var arriving: [PeerID: [ShardID: (offsets: Set<UInt64>, isDamaged: Bool)]] = [:]
 
     init(_ world: World) {
@@ -34,6 +36,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     private static func setup(_ scenario: Scenario, run: UInt64, _ mutation: Mutation?) -> CoordinatorStateMachine.Setup {
         var setup = CoordinatorStateMachine.Setup(
             run: run, description: "{}", lanes: scenario.lanes, parameterBytes: scenario.size(of: .parameters(0)),
+            gradientBytes: scenario.size(of: .gradient(0)),
             shards: (0..<ShardID(scenario.shards)).compactMap { shard in
                 CacheKey([UInt8](repeating: 1, count: CacheKey.byteCount)).map { (scenario.size(of: .text(shard)), $0) }
             },
@@ -50,7 +53,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         machine = CoordinatorStateMachine(Self.setup(scenario, run: run, world.mutant.mutation), prepared: disk.prepared)
         (peers, wires) = (PeerTable(lanes: scenario.lanes), [:])
         artifacts = scenario.artifacts(prepared: disk.prepared)
-        arriving = [:]
+        (arriving, gradients) = ([:], [:])
         (version, parameters, scored) = disk.checkpoint ?? (0, world.math.versions[0], 0)
         world.restarted(run, at: version, scored: scored)
         tick()
@@ -108,6 +111,10 @@ final class SimulatedCoordinator: SimulatedProcess {
         case .serve(let peer, let request): serve(peer, request)
         case .locate(let shard, let peer): locate(shard, peer)
         case .expect(let shard, let peer, _, _): arriving[peer, default: [:]][shard] = ([], false)
+        case .expectGradient(let peer, let number, let byteCount):
+            if byteCount != scenario.size(of: .gradient(number)) { world.violate("a gradient of another size is expected") }
+            gradients[peer, default: [:]][number] = [:]
+        case .forgetGradient(let peer, let number): gradients[peer]?[number] = nil
         case .confirmFault: world.violate("a worker is believed to have blamed the text")
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, letGo(buffer), last)
         case .makePlan: makePlan()
@@ -165,6 +172,23 @@ final class SimulatedCoordinator: SimulatedProcess {
         }
     }
 
+    private func store(piece: Chunk, _ peer: PeerID, _ number: UInt32, _ parcel: Parcel, _ last: Bool) {
+        guard parcel.blob == piece.blob, parcel.offset == piece.offset, gradients[peer]?[number] != nil else {
+            return world.violate("the coordinator stores a piece that it does not expect")
+        }
+        if gradients[peer]?[number]?.updateValue(parcel, forKey: piece.offset) != nil { world.violate("a piece is stored twice") }
+        guard last, let parts = gradients[peer]?[number] else { return }
+        if parts.count * WireLimits.piece < Int(piece.total) { return world.violate("a gradient has holes") }
+        gradients[peer]?[number] = nil
+        // All that was damaged shows, as it would in the hash of the whole.
+        let values = Set(parts.values.map(\.values))
+        later(0) { [unowned self] in
+            guard var payload = hold(Parcel(values: values.first ?? [])) else { return }
+            if values.count > 1 { payload.hash = 0 }
+            handle(.gradientCame(peer, number: number, payload))
+        }
+    }
+
     private func locate(_ shard: ShardID, _ peer: PeerID) {
         later(world.random.pick(0...1) * 10) { [unowned self] in
             handle(disk.prepared.contains(shard) ? .shardStored(shard) : .shardAbsent(shard, peer))
@@ -172,6 +196,7 @@ final class SimulatedCoordinator: SimulatedProcess {
     }
 
     private func store(_ peer: PeerID, _ chunk: Chunk, _ parcel: Parcel, _ last: Bool) {
+        if case .gradient(let number) = chunk.blob { return store(piece: chunk, peer, number, parcel, last) }
         guard case .prepared(let shard) = chunk.blob, parcel.blob == chunk.blob, parcel.offset == chunk.offset else {
             return world.violate("the coordinator stores another chunk")
         }

@@ -43,6 +43,9 @@ final class SimulatedWorker: SimulatedProcess {
     private var parameters: (round: Round, values: [Float])?
     /// Parameters that are coming.
     private var pieces: (blob: BlobID, parts: [UInt64: [Float]])?
+    /// Gradients that the coordinator may fetch, by number.
+    private var gradients: [UInt32: (update: UInt64, values: [Float])] = [:]
+    private var nextGradient: UInt32 = 0
     private var jobs: [(rank: Rank, duration: Int, work: () -> Void)] = []
     private var busy = 0
 
@@ -66,6 +69,7 @@ final class SimulatedWorker: SimulatedProcess {
         machine = WorkerStateMachine(hello: hello, times: scenario.times)
         isHung = false
         (outbox, arriving, arrived, lanes, parameters, pieces, jobs, busy) = ([], [:], [], [:], nil, nil, [], 0)
+        gradients = [:]
         if world.random.chance(0.3) { disk = [] }
         connect()
         tick()
@@ -156,7 +160,9 @@ final class SimulatedWorker: SimulatedProcess {
             parameters = (round, pieces.parts.values.first ?? [])
         case .compute(let order, let lane): compute(order, lane)
         case .contribute(let contribution): contribute(contribution)
-        case .forget: jobs.removeAll { $0.rank == .gradient }
+        case .forget(let round):
+            jobs.removeAll { $0.rank == .gradient }
+            gradients = gradients.filter { $0.value.update >= round.update }
         case .serve(let request): serve(request)
         case .release(let buffer): _ = letGo(buffer)
         case .log(let text):
@@ -334,10 +340,25 @@ final class SimulatedWorker: SimulatedProcess {
         }
         guard let sum = world.math.sum(contribution.node, leaves) else { return send(.contribution(contribution)) }
         contribution.hash = FakeMath.hash(sum)
-        send(.contribution(contribution), Parcel(values: sum))
+        let size = scenario.size(of: contribution.blob)
+        guard size > UInt64(WireLimits.piece) else { return send(.contribution(contribution), Parcel(values: sum)) }
+        nextGradient += 1
+        (contribution.byteCount, contribution.number) = (size, nextGradient)
+        gradients[nextGradient] = (contribution.update, sum)
+        send(.contribution(contribution))
+    }
+
+    private func servePiece(_ request: FetchRequest, _ number: UInt32) {
+        // A new connection or a new update: the request is late.
+        guard let values = gradients[number]?.values else { return }
+        send(
+            .chunk(Chunk(blob: request.blob, offset: request.offset, total: scenario.size(of: request.blob))),
+            Parcel(blob: request.blob, offset: request.offset, count: Int(request.length), values: values))
+        world.coverage.gradientPieces += 1
     }
 
     private func serve(_ request: FetchRequest) {
+        if case .gradient(let number) = request.blob { return servePiece(request, number) }
         let total = scenario.size(of: request.blob)
         guard case .prepared = request.blob, disk.contains(request.blob), request.offset < total else { return }
         let count = Int(min(UInt64(request.length), total - request.offset))

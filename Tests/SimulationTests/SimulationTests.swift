@@ -54,6 +54,7 @@ import Testing
         #expect(coverage.evaluationFaults > 300)
         #expect(coverage.earlyEnds > 100)
         #expect(coverage.pieces > 100_000)
+        #expect(coverage.gradientPieces > 100_000)
     }
 
     @Test func aSeedIsTheSameEveryTime() {

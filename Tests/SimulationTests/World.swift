@@ -9,6 +9,8 @@ struct Coverage {
     var evaluations = 0, evaluationFaults = 0, earlyEnds = 0
     /// Pieces of parameters that were sent.
     var pieces = 0
+    /// Pieces of gradients that were sent.
+    var gradientPieces = 0
     var events = 0
     /// Time from the end of the faults to the end of the run, in milliseconds.
     var recovery = 0
@@ -21,6 +23,7 @@ struct Coverage {
             faults: a.faults.merging(b.faults, uniquingKeysWith: +),
             evaluations: a.evaluations + b.evaluations, evaluationFaults: a.evaluationFaults + b.evaluationFaults,
             earlyEnds: a.earlyEnds + b.earlyEnds, pieces: a.pieces + b.pieces,
+            gradientPieces: a.gradientPieces + b.gradientPieces,
             events: a.events + b.events, recovery: max(a.recovery, b.recovery))
     }
 }

@@ -19,6 +19,8 @@ extension RunShell {
         case .locate(let shard, let peer): locate(shard, peer, &events)
         case .expect(let shard, let peer, let size, let digest): expect(shard, peer, size, digest)
         case .confirmFault(let peer, let shard, let line): confirmFault(peer, shard, line, &events)
+        case .expectGradient(let peer, let number, let byteCount): expectGradient(peer, number, byteCount)
+        case .forgetGradient(let peer, let number): forgetGradient(peer, number)
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, buffer, last, &events)
         case .makePlan:
             do { try makePlan(&events) } catch { failure = error }
@@ -103,7 +105,7 @@ extension RunShell {
                     .copyMemory(from: source)
             }
             return (UnsafeRawBufferPointer(buffer.bytes), buffer)
-        case .parameters: return nil
+        case .parameters, .gradient: return nil
         }
     }
 
@@ -135,7 +137,9 @@ extension RunShell {
     private func store(
         _ peer: PeerID, _ chunk: Chunk, _ buffer: BufferID, _ last: Bool, _ events: inout [CoordinatorStateMachine.Event]
     ) {
-        guard let message = buffers.removeValue(forKey: buffer), case .prepared(let shard) = chunk.blob else { return }
+        guard let message = buffers.removeValue(forKey: buffer) else { return }
+        if case .gradient(let number) = chunk.blob { return store(piece: message, at: chunk.offset, peer, number, last, &events) }
+        guard case .prepared(let shard) = chunk.blob else { return }
         guard let arriving = incoming[shard], arriving.peer == peer else {
             events.append(.shardNotStored(shard, peer))
             return

@@ -25,4 +25,31 @@ extension RunShell {
             return "\(error)"
         }
     }
+
+    func expectGradient(_ peer: PeerID, _ number: UInt32, _ byteCount: UInt64) {
+        // The machine has compared the size with the largest that a gradient can have.
+        gradients[peer, default: [:]][number] = PieceBuffer(gradientPool.next(), byteCount: Int(byteCount))
+    }
+
+    func forgetGradient(_ peer: PeerID, _ number: UInt32) {
+        gradients[peer]?[number] = nil
+        if gradients[peer]?.isEmpty == true { gradients[peer] = nil }
+    }
+
+    func store(
+        piece: any PayloadBytes, at offset: UInt64, _ peer: PeerID, _ number: UInt32, _ last: Bool,
+        _ events: inout [CoordinatorStateMachine.Event]
+    ) {
+        guard let gradient = gradients[peer]?[number] else { return }
+        gradient.store(piece.data, at: offset)
+        guard last else { return }
+        forgetGradient(peer, number)
+        let message = gradient.message
+        nextBuffer += 1
+        buffers[nextBuffer] = message
+        events.append(
+            .gradientCame(
+                peer, number: number,
+                Payload(buffer: nextBuffer, count: message.count, hash: gradient.hash, fault: fault(inGradient: nextBuffer))))
+    }
 }

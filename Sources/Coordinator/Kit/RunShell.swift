@@ -32,9 +32,9 @@ package final class RunShell {
         let socket: RouterSocket
         let isLocal: Bool
 
-        /// - Parameter largest: bytes of the longest frame that a worker has a reason to send.
-        init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool, largest: Int) throws(InputError) {
-            let limits = SocketLimits(largestMessageBytes: largest).slowed(by: Startup.timeFactor)
+        init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool) throws(InputError) {
+            // Whatever is longer is cut off before it takes memory.
+            let limits = SocketLimits(largestFrameBytes: WireLimits.frame).slowed(by: Startup.timeFactor)
             socket = try RouterSocket(context, limits: limits, security: security)
             self.isLocal = isLocal
         }
@@ -64,11 +64,14 @@ package final class RunShell {
     private var probes = ProbeSchedule()
     var artifacts: ArtifactServer
     var buffers: [BufferID: any PayloadBytes] = [:]
-    private(set) var nextBuffer: BufferID = 0
+    var nextBuffer: BufferID = 0
     /// Size and digest of prepared shards that are in the cache.
     var entries: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
     /// Prepared shards that one worker each is sending.
     var incoming: [ShardID: (peer: PeerID, file: IncomingFile, size: UInt64, digest: ShardDigest)] = [:]
+    /// Gradients whose pieces are coming, and memory for them: as much as came at a time so far.
+    var gradients: [PeerID: [UInt32: PieceBuffer]] = [:]
+    var gradientPool: MessageBufferPool
     var plan: RunPlan?
     /// The plan as it is fetched.
     var planBuffer: MessageBuffer?
@@ -107,10 +110,11 @@ package final class RunShell {
         writer = try OutputWriter(logByteCount: try setup.checkpoint.map { try setup.resume($0.state) } ?? 0, wake: wake)
         artifacts = setup.artifacts
         peers = PeerTable(lanes: options.settings.lanes)
+        gradientPool = MessageBufferPool(byteCount: training.coding.maximumBytes, limit: Self.keptGradients)
         let fingerprint = NumericFingerprint.measure(setup.spec.arithmetic)
         var known = CoordinatorStateMachine.Setup(
             run: UInt64.random(in: 1 ... .max), description: try setup.description.encoded(), lanes: options.settings.lanes,
-            parameterBytes: UInt64(training.parameterCoding.byteCount),
+            parameterBytes: UInt64(training.parameterCoding.byteCount), gradientBytes: UInt64(training.coding.maximumBytes),
             shards: zip(setup.index.shards, setup.keys).map { (UInt64($0.byteCount), $1) }, minimumWorkers: options.minWorkers,
             program: Version.current, arithmetic: setup.spec.arithmetic,
             blas: "\(fingerprint.coreName) \(fingerprint.configuration)", fingerprint: fingerprint.hash, strictBits: options.strictBits)
@@ -129,27 +133,20 @@ package final class RunShell {
         }
     }
 
-    /// A gradient may be as long as the parameters, and travels in one frame: says what that means for a large model on other hosts.
-    private func checkFrames() throws(InputError) {
+    /// Says what a large model means for workers on other hosts.
+    private func warnAboutTraffic() {
         let bytes = training.parameterCoding.byteCount
-        let size = "\(bytes >> 20) MiB"
-        guard bytes <= WireLimits.frame else {
-            throw InputError(
-                "the model's parameters have \(size), more than a message can (\(WireLimits.frame >> 20) MiB)", at: "--bind",
-                remedy: "train without remote workers, or with a smaller --width or --embed-rows")
-        }
-        if bytes > Self.largeFrame {
-            say(.warning, "every update sends \(size) to each remote worker and as much back: --wire-precision bf16 halves that")
-        }
+        guard bytes > Self.muchTraffic else { return }
+        say(.warning, "every update sends \(bytes >> 20) MiB to each remote worker and as much back: --wire-precision bf16 halves that")
     }
 
-    private static let largeFrame = 1 << 30
+    private static let muchTraffic = 1 << 30
+    /// Buffers for gradients that are kept for the next update.
+    private static let keptGradients = 64
 
     private func listen(_ options: RunOptions) throws {
-        // Whatever is longer than a gradient or a chunk is cut off before it takes memory.
-        let largest = max(training.coding.maximumBytes, WireLimits.chunk) + WireLimits.header
         if let bind = options.bind {
-            try checkFrames()
+            warnAboutTraffic()
             var security = ServerSecurity.localOnly
             if let keyFile = options.keyFile, let allowFile = options.allowFile {
                 let allow = try AllowList(path: allowFile)
@@ -162,14 +159,14 @@ package final class RunShell {
                 security = .insecure
                 logger.warning("--insecure: anyone who can reach \(bind) can read the texts and change the model")
             }
-            let listener = try Listener(context, security: security, isLocal: false, largest: largest)
+            let listener = try Listener(context, security: security, isLocal: false)
             let endpoint = try listener.socket.bind(bind)
             listeners.append(listener)
             progress.say("listening on \(endpoint)")
             if options.workers == 0 { progress.say("no workers on this host (--workers 0): waiting for t2v-worker --connect \(endpoint)") }
         }
         if let socketFolder {
-            let listener = try Listener(context, security: .localOnly, isLocal: true, largest: largest)
+            let listener = try Listener(context, security: .localOnly, isLocal: true)
             let endpoint = try listener.socket.bind(socketFolder.endpoint("t2v"))
             listeners.append(listener)
             workers = try LocalWorkers(

@@ -58,6 +58,7 @@ package struct ArtifactServer: Sendable {
                 return .refusal("a request for too many vector rows")
             }
         case .parameters: return .nothing
+        case .gradient: return .refusal("a request for a gradient")
         }
         guard let part = request.part(of: total), request.offset % UInt64(WireLimits.chunk) == 0,
             part.count == min(WireLimits.chunk, Int(clamping: total) - part.lowerBound)

@@ -135,6 +135,7 @@ extension CoordinatorStateMachine {
         peers[id]?.preparing = [:]
         peers[id]?.announced = [:]
         peers[id]?.fetches = FetchQueue()
+        stopFetching(from: id, &out)
         open?.orders[id] = nil
         open?.delivery.remove(id)
         roster += 1

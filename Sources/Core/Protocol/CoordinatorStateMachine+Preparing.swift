@@ -92,7 +92,9 @@ extension CoordinatorStateMachine {
     mutating func take(
         _ chunk: Chunk, _ payload: Payload?, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) -> Bool {
-        guard let payload, case .prepared(let shard) = chunk.blob else { return false }
+        guard let payload else { return false }
+        if case .gradient(let number) = chunk.blob { return take(chunk, payload, ofGradient: number, from: id, now, &out) }
+        guard case .prepared(let shard) = chunk.blob else { return false }
         let receipt = peers[id]?.fetches.receive(chunk, count: payload.count) ?? .unexpected
         guard receipt != .unexpected else { return false }
         peers[id]?.preparing[shard] = now

@@ -129,8 +129,13 @@ extension CoordinatorStateMachine {
             counters.duplicates += 1
             return false
         }
+        if contribution.byteCount > 0, payload == nil {
+            fetchGradient(of: contribution, from: id, now, &out)
+            return false
+        }
         open?.received[node] = Received(node: node, contribution: contribution, buffer: payload?.buffer, peer: id)
         open?.covered.insert(tree.lanes(below: node))
+        for other in current.arriving.keys.sorted() { endFetch(of: node, from: other, &out) }
         if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered($0) }) {
             open?.orders[id]?.isDone = true
             latencies[current.round.purpose] = (latencies[current.round.purpose, default: []] + [now - order.begun])
@@ -163,7 +168,7 @@ extension CoordinatorStateMachine {
         }
     }
 
-    private mutating func compare(_ node: TreeNode, _ a: UInt64, _ first: PeerID, _ b: UInt64, _ second: PeerID, _ out: inout [Effect]) {
+    mutating func compare(_ node: TreeNode, _ a: UInt64, _ first: PeerID, _ b: UInt64, _ second: PeerID, _ out: inout [Effect]) {
         guard a != b else { return }
         counters.mismatches += 1
         let names = [first, second].map { peers[$0]?.name ?? "a worker that has left" }
@@ -184,6 +189,9 @@ extension CoordinatorStateMachine {
             for purpose in [Purpose.train, .evaluate] { history[Round(current.number - Self.historyLength, purpose)] = nil }
         }
         decideRaces(current, chosen, now, &out)
+        for id in current.arriving.keys.sorted() {
+            for node in (current.arriving[id] ?? [:]).keys.sorted() { endFetch(of: node, from: id, &out) }
+        }
         open = nil
         switch current.round.purpose {
         case .train:

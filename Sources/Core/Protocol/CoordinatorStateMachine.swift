@@ -1,7 +1,7 @@
 // The coordinator's decisions. In: messages, lost peers, time, what the shell has finished. Out: effects. No clock, socket, file or tensor.
 //
 // The other parts of this machine: +Preparing (shards to workers and back), +Leases (which worker computes which lane),
-// +Updates (orders, contributions, the reduction's cover).
+// +Updates (orders, contributions, the reduction's cover), +Gradients (gradients that come in pieces).
 import Base
 
 /// The coordinator as a value: the same machine runs in the program and in the simulation.
@@ -14,6 +14,8 @@ package struct CoordinatorStateMachine: Sendable {
         package var lanes: Int
         /// Bytes of the parameters as they travel.
         package var parameterBytes: UInt64
+        /// Most bytes of a gradient as it travels.
+        package var gradientBytes: UInt64
         /// Text bytes and cache key of every shard.
         package var shards: Numbered<ShardID, (textBytes: UInt64, key: CacheKey)>
         package var minimumWorkers: Int
@@ -26,13 +28,13 @@ package struct CoordinatorStateMachine: Sendable {
         package var times = ProtocolTimes()
 
         package init(
-            run: UInt64, description: String, lanes: Int, parameterBytes: UInt64, shards: [(textBytes: UInt64, key: CacheKey)],
-            minimumWorkers: Int = 1, program: String, arithmetic: Arithmetic, blas: String, fingerprint: UInt64, strictBits: Bool = false
+            run: UInt64, description: String, lanes: Int, parameterBytes: UInt64, gradientBytes: UInt64,
+            shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1, program: String, arithmetic: Arithmetic, blas: String, fingerprint: UInt64, strictBits: Bool = false
         ) {
             self.run = run
             self.description = description
             self.lanes = lanes
-            self.parameterBytes = parameterBytes
+            (self.parameterBytes, self.gradientBytes) = (parameterBytes, gradientBytes)
             self.shards = Numbered(shards)
             self.minimumWorkers = minimumWorkers
             self.program = program
@@ -55,6 +57,8 @@ package struct CoordinatorStateMachine: Sendable {
         case shardDamaged(ShardID, PeerID)
         /// It could not be written here: not the worker's fault.
         case shardNotStored(ShardID, PeerID)
+        /// All pieces of a gradient came from this worker. The payload is the whole.
+        case gradientCame(PeerID, number: UInt32, Payload)
         /// The text of the shard is at fault indeed.
         case faultConfirmed(shard: ShardID, line: Int64, what: String, remedy: String)
         /// The peer said what no honest worker could have said; for what only the shell can tell.
@@ -81,7 +85,12 @@ package struct CoordinatorStateMachine: Sendable {
         case locate(shard: ShardID, PeerID)
         /// Make room for a shard that this worker sends.
         case expect(shard: ShardID, PeerID, size: UInt64, digest: ShardDigest)
-        /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardDamaged`.
+        /// Make room for a gradient that this worker sends.
+        case expectGradient(PeerID, number: UInt32, byteCount: UInt64)
+        /// It is not wanted any more.
+        case forgetGradient(PeerID, number: UInt32)
+        /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardDamaged`. Or copy a piece
+        /// of a gradient; after the last, say `.gradientCame`.
         case store(PeerID, Chunk, BufferID, last: Bool)
         case makePlan
         /// Add these nodes along the tree, apply the update, say `.stepped`. Then let the buffers go.
@@ -131,6 +140,7 @@ package struct CoordinatorStateMachine: Sendable {
         var lastHeard: Milliseconds
         var lastServed: Milliseconds = 0
         var fetches = FetchQueue()
+        var gradients = FetchQueue(piece: WireLimits.piece)
         var preparing: [ShardID: Milliseconds] = [:]
         var standing = Standing.good
         /// Suspensions and quarantines without a long time between them: each is twice as long as the one before.
@@ -187,6 +197,8 @@ package struct CoordinatorStateMachine: Sendable {
         var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
         var delivery = ParameterDelivery()
+        /// Contributions whose gradients are being fetched.
+        var arriving: [PeerID: [TreeNode: Contribution]] = [:]
         var number: UInt64 { round.update }
     }
 
@@ -250,7 +262,8 @@ package struct CoordinatorStateMachine: Sendable {
         self.setup = setup
         tree = ReductionTree(lanes: setup.lanes)
         bounds = RunBounds(
-            lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes), parameterBytes: setup.parameterBytes)
+            lanes: setup.lanes, textBytes: setup.shards.map(\.textBytes), parameterBytes: setup.parameterBytes,
+            gradientBytes: setup.gradientBytes)
         unprepared = Set(setup.shards.indices).subtracting(prepared)
         lanes = Numbered(repeatElement(Lane(), count: setup.lanes))
     }
@@ -285,6 +298,7 @@ package struct CoordinatorStateMachine: Sendable {
         case .shardDamaged(let shard, let peer):
             quarantine(peer, "prepared shard \(shard) is not what it had announced", now, &out)
         case .shardNotStored(let shard, let peer): peers[peer]?.fetches.remove(.prepared(shard))
+        case .gradientCame(let peer, let number, let payload): take(payload, ofGradient: number, from: peer, now, &out)
         case .faultConfirmed(let shard, let line, let what, let remedy):
             finish(.fail(shard: shard, line: line, what: what, remedy: remedy), &out)
         case .misbehaved(let peer, let what): expel(peer, what, now, &out)
@@ -315,6 +329,7 @@ package struct CoordinatorStateMachine: Sendable {
         for received in open?.received.values.sorted(by: { $0.node < $1.node }) ?? [] {
             if let buffer = received.buffer { out.append(.release(buffer)) }
         }
+        for id in (open?.arriving ?? [:]).keys.sorted() { stopFetching(from: id, &out) }
         open = nil
         out.append(last)
     }
@@ -345,6 +360,7 @@ package struct CoordinatorStateMachine: Sendable {
             for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] {
                 out.append(.send(id, .fetch(request)))
             }
+            pumpGradients(id, now, &out)
         }
         switch phase {
         case .preparing: dispatch(now, &out)

@@ -17,9 +17,13 @@ package struct RunBounds: Sendable, Equatable {
     var heldOutWords: Numbered<LaneID, UInt64>?
     /// Bytes of the parameters as they travel.
     let parameterBytes: UInt64
+    /// Most bytes of a gradient as it travels.
+    let gradientBytes: UInt64
 
-    package init(lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil, parameterBytes: UInt64 = 0) {
-        self.parameterBytes = parameterBytes
+    package init(
+        lanes: Int, textBytes: [UInt64], laneWords: [UInt64]? = nil, parameterBytes: UInt64 = 0, gradientBytes: UInt64 = 0
+    ) {
+        (self.parameterBytes, self.gradientBytes) = (parameterBytes, gradientBytes)
         tree = ReductionTree(lanes: lanes)
         self.textBytes = Numbered(textBytes)
         self.laneWords = laneWords.map { Numbered($0) }
@@ -66,8 +70,10 @@ package struct RunBounds: Sendable, Equatable {
     private func textBytes(of shard: ShardID) -> UInt64? { shard < textBytes.endIndex ? textBytes[shard] : nil }
 
     private func objection(to chunk: Chunk, _ payload: Payload?) -> String? {
-        guard case .prepared(let shard) = chunk.blob, textBytes(of: shard) != nil else {
-            return "a chunk of something that is not asked for"
+        switch chunk.blob {
+        case .prepared(let shard) where textBytes(of: shard) != nil: break
+        case .gradient where chunk.total <= gradientBytes: break
+        default: return "a chunk of something that is not asked for"
         }
         return Self.objection(to: chunk, payload)
     }
@@ -83,9 +89,11 @@ package struct RunBounds: Sendable, Equatable {
         guard tree.contains(c.node) else { return "a contribution for a node that is not in the tree" }
         let lanes = tree.lanes(below: c.node)
         guard c.losses.count == lanes.count else { return "a contribution with \(c.losses.count) losses for \(lanes.count) lanes" }
-        guard (payload == nil) == (c.selected == 0 || c.purpose == .evaluate) else {
-            return "a contribution of \(c.selected) words with the wrong payload"
+        let gradients = (payload == nil ? 0 : 1) + (c.byteCount == 0 ? 0 : 1)
+        guard gradients == (c.selected == 0 || c.purpose == .evaluate ? 0 : 1) else {
+            return "a contribution of \(c.selected) words with \(gradients) gradients"
         }
+        guard c.byteCount <= gradientBytes else { return "a gradient of \(c.byteCount) bytes, where it has at most \(gradientBytes)" }
         guard c.selected <= c.words else { return "a contribution of \(c.selected) of \(c.words) words" }
         guard let perLane = c.purpose == .train ? laneWords : heldOutWords else { return nil }
         // No lane has more words in an update than in an epoch.
@@ -104,7 +112,11 @@ package struct RunBounds: Sendable, Equatable {
         case .prepare(_, let textBytes, _):
             if textBytes == 0 || textBytes > WireLimits.shardText { return "a shard of \(textBytes) bytes of text" }
         case .fetch(let request):
-            guard case .prepared = request.blob, request.rows.isEmpty else { return "a request for what workers do not have" }
+            guard request.rows.isEmpty else { return "a request for what workers do not have" }
+            switch request.blob {
+            case .prepared, .gradient: break
+            default: return "a request for what workers do not have"
+            }
         case .lease(let lane, let planBytes):
             if lane.rawValue >= tree.lanes { return "a lease of lane \(lane) of \(tree.lanes)" }
             if planBytes > WireLimits.plan { return "a plan of \(planBytes) bytes" }

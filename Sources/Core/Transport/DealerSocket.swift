@@ -59,13 +59,6 @@ package struct DealerSocket: ~Copyable {
         try connect(endpoint)
     }
 
-    /// Begins anew with other time-outs: those of a socket count for the connections that it makes from then on.
-    /// - Throws: `InputError` when libzmq refuses it.
-    package func reconnect(_ limits: SocketLimits) throws(InputError) {
-        for (option, value) in limits.integerOptions() { try core.set(option, value) }
-        try reconnect()
-    }
-
     /// What happened to the connection.
     package var monitor: SocketMonitor { core.monitor }
 

@@ -1,4 +1,4 @@
-// How much and how long a socket may wait and hold. In: the size of the largest message. Out: libzmq options, each set explicitly.
+// How much and how long a socket may wait and hold. In: the longest frame. Out: libzmq options, each set explicitly.
 import CZMQ
 
 /// The limits of a socket. libzmq's own defaults suit neither messages of megabytes nor hosts that vanish, so each one is set.
@@ -13,11 +13,10 @@ package struct SocketLimits: Sendable, Equatable {
     package var maximumHeaderBytes = 1 << 20
     /// How long closing waits for unsent messages (the last ones say goodbye).
     package var lingerMilliseconds = 1_000
-    /// A ping after this much time, so that a peer's silence means that it, or the way to it, is gone.
-    package var heartbeatIntervalMilliseconds = 2_000
-    /// A peer that has sent nothing whole for this long after a ping is cut off. A pong waits behind the message that is under way:
-    /// this must be longer than the largest message takes (256 MiB at 1 Gbit/s: 2.2 s).
-    package var heartbeatTimeoutMilliseconds = 15_000
+    /// A connection whose other host has acknowledged nothing for this long, although something was sent, is cut off by the kernel
+    /// (TCP_USER_TIMEOUT, RFC 5482). ZMTP's own heartbeats stay off: a process with them ends in an assertion of libzmq 4.3
+    /// (`stream_engine_base_t::out_event`) when it reads nothing while a peer fills the queue and goes.
+    package var acknowledgementMilliseconds = 15_000
     /// A peer must have finished greeting and key exchange by then; idle connections of port scanners end here. libzmq: 30 s.
     package var handshakeMilliseconds = 10_000
     /// A connection attempt without any answer is given up after this and tried again. The kernel's own limit is about two minutes.
@@ -28,29 +27,22 @@ package struct SocketLimits: Sendable, Equatable {
     package var maximumReconnectMilliseconds = 2_000
     /// Connections that wait for accept: all workers of a large cluster come at the same moment. The kernel caps it at somaxconn.
     package var backlog = 1_024
-    /// The kernel's own probes, besides heartbeats: they also keep the memory of firewalls and address translators fresh.
+    /// The kernel's probes of a connection on which nothing is sent. They also keep the memory of firewalls and address translators fresh.
     package var keepAliveIdleSeconds = 30
 
     /// The defaults above.
     package init() {}
 
-    /// Limits whose time-outs leave the largest message enough time on a slow link.
-    /// - Parameters:
-    ///   - largestMessageBytes: the longest frame that the peer has a reason to send.
-    ///   - slowestLinkBytesPerSecond: default 12.5 MB/s (100 Mbit/s).
-    package init(largestMessageBytes: Int, slowestLinkBytesPerSecond: Int = 12_500_000) {
-        // A TiB is as good as no limit, and nothing below overflows.
-        let bytes = min(max(0, largestMessageBytes), 1 << 40)
+    /// - Parameter largestFrameBytes: of the longest frame that the peer has a reason to send.
+    package init(largestFrameBytes: Int) {
         // The frame that is measured is the encrypted one with ZMTP's command around it.
-        maximumFrameBytes = Int64(bytes) + 4_096
-        let milliseconds = bytes * 1_000 / max(1, slowestLinkBytesPerSecond)
-        heartbeatTimeoutMilliseconds = max(heartbeatTimeoutMilliseconds, 2 * milliseconds)
+        maximumFrameBytes = Int64(largestFrameBytes) + 4_096
     }
 
     /// Limits for hosts and links that are slower by this factor.
     package func slowed(by factor: Int) -> SocketLimits {
         var limits = self
-        limits.heartbeatTimeoutMilliseconds *= factor
+        limits.acknowledgementMilliseconds *= factor
         limits.handshakeMilliseconds *= factor
         limits.connectMilliseconds *= factor
         return limits
@@ -60,9 +52,7 @@ package struct SocketLimits: Sendable, Equatable {
     func integerOptions() -> [(option: Int32, value: Int)] {
         [
             (ZMQ_SNDHWM, sendHighWater), (ZMQ_RCVHWM, receiveHighWater), (ZMQ_LINGER, lingerMilliseconds),
-            (ZMQ_HEARTBEAT_IVL, heartbeatIntervalMilliseconds), (ZMQ_HEARTBEAT_TIMEOUT, heartbeatTimeoutMilliseconds),
-            // What the PEER allows us in silence, in its own clock; the option's largest value is 6,553 s.
-            (ZMQ_HEARTBEAT_TTL, min(heartbeatTimeoutMilliseconds, 6_553_500)), (ZMQ_HANDSHAKE_IVL, handshakeMilliseconds),
+            (ZMQ_HEARTBEAT_IVL, 0), (ZMQ_TCP_MAXRT, acknowledgementMilliseconds), (ZMQ_HANDSHAKE_IVL, handshakeMilliseconds),
             (ZMQ_CONNECT_TIMEOUT, connectMilliseconds), (ZMQ_RECONNECT_IVL, reconnectMilliseconds),
             (ZMQ_RECONNECT_IVL_MAX, maximumReconnectMilliseconds), (ZMQ_BACKLOG, backlog), (ZMQ_TCP_KEEPALIVE, 1),
             (ZMQ_TCP_KEEPALIVE_IDLE, keepAliveIdleSeconds), (ZMQ_TCP_KEEPALIVE_INTVL, 10), (ZMQ_TCP_KEEPALIVE_CNT, 3),

@@ -1,4 +1,4 @@
-// Parameters that come in pieces. In: pieces in any order. Out: the whole and its hash, of which each part is made when its piece comes.
+// Parameters that come in pieces. In: pieces, in any order. Out: the whole and its hash.
 import Base
 import Protocol
 import Transport
@@ -8,34 +8,29 @@ final class ArrivingParameters {
     private var pool: MessageBufferPool
     private let byteCount: Int
     private var blob: BlobID?
-    private var buffer: MessageBuffer?
-    private var digests: [UInt64] = []
+    private var pieces: PieceBuffer?
 
     init(byteCount: Int) {
         self.byteCount = byteCount
         pool = MessageBufferPool(byteCount: byteCount)
     }
 
-    /// A piece of another round than the last one's begins anew. What does not lie where a piece lies is left out: the hash tells.
+    /// A piece of another round than the last one's begins anew.
     func store(_ piece: Chunk, _ bytes: UnsafeRawBufferPointer) {
-        if blob != piece.blob || buffer == nil {
-            (buffer, blob) = (nil, piece.blob)
-            buffer = pool.next()
-            digests = [UInt64](repeating: 0, count: Digest64.blockCount(byteCount))
+        if blob != piece.blob || pieces == nil {
+            // What came of the other round is free for this one.
+            pieces = nil
+            (pieces, blob) = (PieceBuffer(pool.next(), byteCount: byteCount), piece.blob)
         }
-        guard let buffer, let start = Int(exactly: piece.offset), start % Digest64.block == 0, start < byteCount,
-            bytes.count == min(Digest64.block, byteCount - start)
-        else { return }
-        UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[start..<start + bytes.count]).copyMemory(from: bytes)
-        digests[start / Digest64.block] = Digest64.hash(block: start / Digest64.block, of: UnsafeRawBufferPointer(buffer.bytes))
+        pieces?.store(bytes, at: piece.offset)
     }
 
     /// `Digest64.hash(blocks:)` of what has come.
-    var hash: UInt64 { Digest64.combine(digests) }
+    var hash: UInt64 { pieces?.hash ?? 0 }
 
     /// The whole, to be used as it is; the next piece begins in other memory.
     var message: ZMQMessage? {
-        defer { buffer = nil }
-        return buffer.map { ZMQMessage(sharing: $0) }
+        defer { pieces = nil }
+        return pieces?.message
     }
 }

@@ -14,8 +14,8 @@ final class OpenUpdate: @unchecked Sendable {
     private(set) var order: Order?
     /// Lanes that were begun and not finished.
     var unfinished: Set<LaneID> = []
-    /// Payloads that were sent, with their hashes, to be sent again when they are asked for.
-    var sent: [TreeNode: (hash: UInt64, payload: SentPayload)] = [:]
+    /// Contributions that were sent and their gradients, to be sent again when they are asked for.
+    var sent: [TreeNode: SentContribution] = [:]
     /// Nodes whose payloads are being written.
     var underWay: Set<TreeNode> = []
     /// Contributions whose lanes are being computed a second time.
@@ -35,18 +35,47 @@ final class OpenUpdate: @unchecked Sendable {
     }
 }
 
-/// A payload that was sent: it stays until its update is over.
-enum SentPayload {
-    case none
-    case shared(SharedReference)
-    case bytes(UnsafeRawBufferPointer, MessageBuffer)
+/// A contribution that was sent: its gradient stays until its update is over.
+struct SentContribution {
+    enum Gradient {
+        case none
+        case shared(SharedReference)
+        case bytes(UnsafeRawBufferPointer, MessageBuffer)
+    }
 
-    var message: ZMQMessage? {
-        switch self {
-        case .none: nil
-        case .shared(let reference): try? ZMQMessage(reference.encoded())
-        case .bytes(let bytes, let buffer): ZMQMessage(sharing: bytes, ownedBy: buffer)
+    let hash: UInt64
+    /// Names the gradient if it is to be fetched.
+    let number: UInt32
+    let gradient: Gradient
+
+    /// Bytes that the coordinator fetches: all that is longer than a piece.
+    private var fetched: (bytes: UnsafeRawBufferPointer, buffer: MessageBuffer)? {
+        guard case .bytes(let bytes, let buffer) = gradient, bytes.count > WireLimits.piece else { return nil }
+        return (bytes, buffer)
+    }
+
+    /// The message and the payload that it brings along.
+    func message(_ contribution: Contribution) -> (WorkerMessage, ZMQMessage?) {
+        var contribution = contribution
+        contribution.hash = hash
+        if let fetched {
+            (contribution.byteCount, contribution.number) = (UInt64(fetched.bytes.count), number)
+            return (.contribution(contribution), nil)
         }
+        switch gradient {
+        case .none: return (.contribution(contribution), nil)
+        case .shared(let reference): return (.contribution(contribution), try? ZMQMessage(reference.encoded()))
+        case .bytes(let bytes, let buffer): return (.contribution(contribution), ZMQMessage(sharing: bytes, ownedBy: buffer))
+        }
+    }
+
+    /// A piece that is asked for; nil where this is not the gradient that is asked for.
+    func piece(_ request: FetchRequest) -> (Chunk, ZMQMessage)? {
+        guard request.blob == .gradient(number), let fetched, let part = request.part(of: UInt64(fetched.bytes.count)) else { return nil }
+        return (
+            Chunk(blob: request.blob, offset: request.offset, total: UInt64(fetched.bytes.count)),
+            ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: fetched.bytes[part]), ownedBy: fetched.buffer)
+        )
     }
 }
 
@@ -169,13 +198,12 @@ extension WorkerShell {
         let node = contribution.node
         if update.underWay.contains(node) { return }
         if let sent = update.sent[node] {
-            var contribution = contribution
-            contribution.hash = sent.hash
-            return post(.contribution(contribution), payload: sent.payload.message)
+            let (message, payload) = sent.message(contribution)
+            return post(message, payload: payload)
         }
         switch update.sums.sum(of: node) {
         // A lane without a selected token is absent: its losses say so no less than its zeros.
-        case .empty: send(contribution, .none, of: update)
+        case .empty: send(contribution, hash: 0, .none, of: update)
         case .sum(let sum): encode(sum, contribution, of: update, run)
         case .missing(let missing): computeAgain(missing, contribution, update)
         }
@@ -210,17 +238,25 @@ extension WorkerShell {
                 let reference = room.flatMap { self.contributionMemory?.close($0, byteCount: work.length) }
                 update.underWay.remove(contribution.node)
                 guard self.membership == begun else { return nil }
-                var contribution = contribution
-                contribution.hash = work.hash
-                let payload = reference.map(SentPayload.shared) ?? buffer.map { .bytes(work.payload, $0) } ?? .none
-                self.send(contribution, payload, of: update)
+                let gradient = reference.map(SentContribution.Gradient.shared) ?? buffer.map { .bytes(work.payload, $0) } ?? .none
+                self.send(contribution, hash: work.hash, gradient, of: update)
                 return nil
             }
         }
     }
 
-    private func send(_ contribution: Contribution, _ payload: SentPayload, of update: OpenUpdate) {
-        update.sent[contribution.node] = (contribution.hash, payload)
-        post(.contribution(contribution), payload: payload.message)
+    private func send(_ contribution: Contribution, hash: UInt64, _ gradient: SentContribution.Gradient, of update: OpenUpdate) {
+        nextGradient &+= 1
+        let sent = SentContribution(hash: hash, number: nextGradient, gradient: gradient)
+        update.sent[contribution.node] = sent
+        let (message, payload) = sent.message(contribution)
+        post(message, payload: payload)
+    }
+
+    /// Sends a piece of a gradient; one whose update is over is not wanted any more.
+    func servePiece(_ request: FetchRequest) {
+        for sent in [update, lateUpdate].compactMap({ $0?.sent.values }).joined() {
+            if let (chunk, payload) = sent.piece(request) { return post(.chunk(chunk), payload: payload) }
+        }
     }
 }

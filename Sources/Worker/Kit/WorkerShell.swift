@@ -77,7 +77,9 @@ package final class WorkerShell {
     /// Vector rows that were asked for, with the lane that waits for them.
     var rowLists: [UInt32: (lane: LaneID, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
-    /// Payloads that go by messages.
+    /// Counts the gradients that were sent.
+    var nextGradient: UInt32 = 0
+    /// Gradients that go by messages.
     var pool = MessageBufferPool(byteCount: 0)
     /// Memory shared with the coordinator that started this worker.
     private let parameterMemory: SharedMemory?
@@ -91,7 +93,6 @@ package final class WorkerShell {
     private var watch = ConnectionWatch()
     private var patience = WorkerPatience(now: Startup.milliseconds())
     private var jobPatience = JobPatience()
-    private var limits = SocketLimits()
     private var repeated = RepeatedMessages()
     private var budget = LogBudget()
 
@@ -105,8 +106,7 @@ package final class WorkerShell {
             ContributionMemory(try SharedMemory(descriptor: descriptors.gradients))
         }
         context = try ZMQContext()
-        limits.maximumFrameBytes = Int64(WireLimits.frame)
-        limits = limits.slowed(by: Startup.timeFactor)
+        let limits = SocketLimits(largestFrameBytes: WireLimits.frame).slowed(by: Startup.timeFactor)
         socket = try DealerSocket(context, limits: limits, security: options.security)
         machine = WorkerStateMachine(
             hello: Hello(
@@ -355,10 +355,9 @@ package final class WorkerShell {
         }
     }
 
-    /// A model that this host cannot hold is refused; one whose gradients take long to go gets a connection that waits for them.
+    /// A model that this host cannot hold is refused.
     private func checkSize(_ description: RunDescription) throws(InputError) {
         let layout = ParameterLayout(spec: description.spec)
-        let bytes = ParameterCoding(count: layout.count, precision: description.settings.wirePrecision).byteCount
         // The parameters as they came, and a gradient.
         let (needed, memory) = (2 * layout.count * MemoryLayout<Float>.size, Startup.memoryBytes)
         guard needed <= memory else {
@@ -366,12 +365,6 @@ package final class WorkerShell {
                 "the model has \(layout.count) parameters, which need \(needed >> 20) MiB here; this host has \(memory >> 20)",
                 at: "this host", remedy: "use a smaller model or a larger host")
         }
-        guard options.localToken == 0 else { return }
-        var wanted = SocketLimits(largestMessageBytes: bytes).slowed(by: Startup.timeFactor)
-        wanted.maximumFrameBytes = limits.maximumFrameBytes
-        guard wanted.heartbeatTimeoutMilliseconds > limits.heartbeatTimeoutMilliseconds else { return }
-        limits = wanted
-        try socket.reconnect(limits)
     }
 
     private func ownCache() throws(InputError) -> PreparedCache {
@@ -396,6 +389,7 @@ package final class WorkerShell {
     }
 
     func serve(_ request: FetchRequest) {
+        if case .gradient = request.blob { return servePiece(request) }
         guard case .prepared(let shard) = request.blob, let key = preparedKeys[shard], let (bytes, owner) = run?.cache.contents(key),
             let part = request.part(of: UInt64(bytes.count))
         else { return }

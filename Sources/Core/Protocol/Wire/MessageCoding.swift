@@ -249,6 +249,8 @@ extension ByteWriter {
         put(c.words)
         put(list: c.losses)
         put(c.hash)
+        put(c.byteCount)
+        put(c.number)
     }
 
     mutating func put(_ order: Order) {
@@ -289,6 +291,8 @@ extension ByteReader {
             node: try takeNode(), selected: try take(), words: try take(), losses: [], hash: 0)
         c.losses = try takeList(limit: ReductionTree.maximumLanes)
         c.hash = try take()
+        c.byteCount = try take()
+        c.number = try take()
         return c
     }
 

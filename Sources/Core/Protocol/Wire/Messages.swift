@@ -4,15 +4,15 @@ import Base
 /// Fixed numbers of the wire.
 package enum WireLimits {
     /// First bytes of every header frame: "T2V" and the protocol's version.
-    package static let magic: UInt32 = 0x0456_3254
+    package static let magic: UInt32 = 0x0556_3254
     /// The part of it that no version changes.
     static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Raised when a frame or its meaning changes.
-    package static let version: UInt16 = 4
-    /// Largest payload that a fetch asks for, in bytes: small enough that heartbeats pass between two chunks on a slow link.
+    package static let version: UInt16 = 5
+    /// Largest payload that a fetch asks for, in bytes: small enough that small messages pass between two chunks on a slow link.
     package static let chunk = 1 << 20
-    /// Parameters travel in pieces of this many bytes, the blocks of their hash: each is hashed as it comes, and small messages pass
-    /// between.
+    /// Parameters and gradients travel in pieces of this many bytes, the blocks of their hash: each is hashed as it comes, and small
+    /// messages pass between.
     package static let piece = Digest64.block
     /// Peers that are sent parameters at a time: one would leave the link idle while its last pieces are acknowledged.
     package static let served = 2
@@ -26,8 +26,8 @@ package enum WireLimits {
     /// Largest text of a shard, and largest plan, in bytes: a worker holds them in memory.
     package static let shardText: UInt64 = 16 << 20
     package static let plan: UInt64 = 1 << 30
-    /// Longest frame of all, in bytes: a model whose parameters are longer cannot have workers on other hosts.
-    package static let frame = 1 << 36
+    /// Longest frame of all, in bytes.
+    package static let frame = max(header, chunk)
 }
 
 /// A thing that is shipped in chunks.
@@ -44,6 +44,8 @@ package enum BlobID: Hashable, Sendable {
     case rows(UInt32)
     /// The parameters of the round with this number.
     case parameters(UInt32)
+    /// The gradient of a contribution, by the number that its worker gave it.
+    case gradient(UInt32)
 
     var code: (UInt8, UInt32) {
         switch self {
@@ -53,6 +55,7 @@ package enum BlobID: Hashable, Sendable {
         case .plan: (3, 0)
         case .rows(let n): (4, n)
         case .parameters(let n): (5, n)
+        case .gradient(let n): (6, n)
         }
     }
 
@@ -64,6 +67,7 @@ package enum BlobID: Hashable, Sendable {
         case 3 where number == 0: self = .plan
         case 4: self = .rows(number)
         case 5: self = .parameters(number)
+        case 6: self = .gradient(number)
         default: return nil
         }
     }
@@ -162,8 +166,9 @@ package struct Round: Hashable, Sendable, Comparable {
     }
 }
 
-/// What the lanes below one node give in one round. In training the payload frame holds the encoded sum of their gradients, or is missing
-/// when `selected` is 0; in an evaluation there is none.
+/// What the lanes below one node give in one round. In training that includes the encoded sum of their gradients, unless `selected` is 0:
+/// the payload frame holds it if it is short or lies in shared memory; else the coordinator fetches it in pieces. In an evaluation there is
+/// none.
 package struct Contribution: Equatable, Sendable {
     package var run: UInt64
     package var roster: UInt32
@@ -178,8 +183,12 @@ package struct Contribution: Equatable, Sendable {
     package var words: UInt64
     /// Loss summed over the selected tokens, per lane below the node in lane order: so that the total does not depend on the grouping.
     package var losses: [UInt64]
-    /// Hash of the payload.
+    /// Hash of the gradient.
     package var hash: UInt64
+    /// Bytes of a gradient that is to be fetched; 0 where there is none, or where it came with the message.
+    package var byteCount: UInt64 = 0
+    /// Names such a gradient among those of the worker; else 0.
+    package var number: UInt32 = 0
 
     package init(
         run: UInt64, roster: UInt32, update: UInt64, purpose: Purpose = .train, parameterHash: UInt64, node: TreeNode, selected: UInt64,
@@ -198,6 +207,9 @@ package struct Contribution: Equatable, Sendable {
     }
 
     package var round: Round { Round(update, purpose) }
+
+    /// The gradient, where it is to be fetched.
+    package var blob: BlobID { .gradient(number) }
 
     /// What two answers for the same lanes are compared by: in an evaluation their figures.
     package var evidence: UInt64 {
@@ -250,11 +262,11 @@ package enum WorkerMessage: Equatable, Sendable {
     case prepared(shard: ShardID, size: UInt64, digest: ShardDigest)
     /// The text cannot be prepared: `line` counts from the shard's first line; -1 when no line is to blame.
     case prepareFailed(shard: ShardID, line: Int64, what: String, remedy: String)
-    /// Payload: bytes of a prepared shard that the coordinator fetches.
+    /// Payload: bytes of a prepared shard or of a gradient that the coordinator fetches.
     case chunk(Chunk)
     /// Every shard and vector row of the lane is there.
     case laneReady(LaneID)
-    /// Payload: the encoded gradient.
+    /// Payload: the encoded gradient, unless it is to be fetched.
     case contribution(Contribution)
     /// The worker could not do what it was told (disk full, a chunk that does not fit); it drops the lease.
     case trouble(String)
@@ -272,7 +284,7 @@ package enum CoordinatorMessage: Equatable, Sendable {
     /// The coordinator does not know this peer.
     case sayHello
     case prepare(shard: ShardID, textBytes: UInt64, key: CacheKey)
-    /// The coordinator asks a worker for bytes of a prepared shard.
+    /// The coordinator asks a worker for bytes of a prepared shard or of a gradient.
     case fetch(FetchRequest)
     /// The lane is the worker's to compute; `planBytes` is the size of the plan, which names its shards.
     case lease(lane: LaneID, planBytes: UInt64)

@@ -1,0 +1,66 @@
+// Gradients that come in pieces. In: contributions that announce one, pieces. Out: requests, a window of them at a time; the whole.
+import Base
+
+extension CoordinatorStateMachine {
+    /// Fetches a gradient that counts if it comes. To hear of it again changes nothing; another one for the same node takes its place.
+    mutating func fetchGradient(of contribution: Contribution, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        let node = contribution.node
+        if let known = open?.arriving[id]?[node] {
+            let isSame = (known.number, known.byteCount, known.hash) == (contribution.number, contribution.byteCount, contribution.hash)
+            if !isSame { stopFetching(node, from: id, &out) }
+        }
+        let isNew = open?.arriving[id, default: [:]].updateValue(contribution, forKey: node) == nil
+        guard isNew else { return }
+        out.append(.expectGradient(id, number: contribution.number, byteCount: contribution.byteCount))
+        peers[id]?.gradients.add(Wanted(blob: contribution.blob, total: contribution.byteCount))
+        pumpGradients(id, now, &out)
+    }
+
+    mutating func pumpGradients(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        for request in peers[id]?.gradients.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+    }
+
+    private func arriving(_ number: UInt32, from id: PeerID) -> Contribution? {
+        open?.arriving[id]?.values.first { $0.number == number }
+    }
+
+    /// A piece. - Returns: whether the payload was kept.
+    mutating func take(
+        _ piece: Chunk, _ payload: Payload, ofGradient number: UInt32, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
+    ) -> Bool {
+        guard arriving(number, from: id) != nil, let receipt = peers[id]?.gradients.receive(piece, count: payload.count),
+            receipt != .unexpected
+        else { return false }
+        peers[id]?.lastProgress = now
+        out.append(.store(id, piece, payload.buffer, last: receipt == .finished))
+        pumpGradients(id, now, &out)
+        return true
+    }
+
+    /// The whole: the contribution is taken as if it had brought its gradient along.
+    mutating func take(_ payload: Payload, ofGradient number: UInt32, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        guard let contribution = arriving(number, from: id) else { return out.append(.release(payload.buffer)) }
+        open?.arriving[id]?[contribution.node] = nil
+        if !accept(contribution, payload, id, now, &out) { out.append(.release(payload.buffer)) }
+    }
+
+    /// The node's gradient came from elsewhere, or the update is over without it: the hashes are compared all the same.
+    mutating func endFetch(of node: TreeNode, from id: PeerID, _ out: inout [Effect]) {
+        guard let contribution = open?.arriving[id]?[node] else { return }
+        counters.duplicates += 1
+        if let first = open?.received[node] { compare(node, first.contribution.evidence, first.peer, contribution.evidence, id, &out) }
+        stopFetching(node, from: id, &out)
+    }
+
+    /// Everything that this peer is sending.
+    mutating func stopFetching(from id: PeerID, _ out: inout [Effect]) {
+        for node in (open?.arriving[id] ?? [:]).keys.sorted() { stopFetching(node, from: id, &out) }
+        open?.arriving[id] = nil
+    }
+
+    private mutating func stopFetching(_ node: TreeNode, from id: PeerID, _ out: inout [Effect]) {
+        guard let contribution = open?.arriving[id]?.removeValue(forKey: node) else { return }
+        peers[id]?.gradients.remove(contribution.blob)
+        out.append(.forgetGradient(id, number: contribution.number))
+    }
+}
