@@ -30,6 +30,10 @@ SETTINGS = {
 }
 
 
+def has_bf16():
+    return "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--texts", type=Path, default=SHARED / "imdb-reviews-10000.jsonl")
@@ -40,6 +44,9 @@ def main():
     options = parser.parse_args()
     for name, (config, needs_vectors, overrides) in SETTINGS.items():
         if options.only and name not in options.only:
+            continue
+        if name.endswith("bf16") and not has_bf16():
+            print(f"{name}: left out, this CPU has no AVX512-BF16", file=sys.stderr, flush=True)
             continue
         if needs_vectors:
             overrides = [*overrides, "--paths.vectors", str(options.vectors)]

@@ -90,6 +90,7 @@ struct HonestRun {
         case .plan: plan
         case .rows: request.rows.flatMap { Array(UnsafeRawBufferPointer(start: vectors.row(Int($0)), count: vectors.width * 4)) }
         case .parameters: parameters
+        case .gradient: nil
         }
     }
 }

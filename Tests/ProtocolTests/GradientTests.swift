@@ -17,7 +17,7 @@ import Testing
     }
 
     private func announce(
-        _ script: inout CoordinatorScript, _ peer: PeerID = 1, _ node: TreeNode, number: UInt32 = 1, hash: UInt64 = 5, update: UInt64 = 0
+        _ script: inout CoordinatorScript, _ peer: PeerID = 1, node: TreeNode, number: UInt32 = 1, hash: UInt64 = 5, update: UInt64 = 0
     ) -> [CoordinatorStateMachine.Effect] {
         var contribution = CoordinatorScript.contribution(script.machine, node, update: update, hash: hash)
         (contribution.byteCount, contribution.number) = (Self.size, number)
@@ -41,11 +41,11 @@ import Testing
         var script = script()
         _ = script.answer(2, right)
         #expect(
-            words(announce(&script, left)) == [
+            words(announce(&script, node: left)) == [
                 "expect gradient 1 of 1, \(Self.size) bytes", "1 <- fetch gradient(1) from 0",
                 "1 <- fetch gradient(1) from \(WireLimits.piece)",
             ])
-        #expect(words(announce(&script, left)) == [], "said again: it is under way")
+        #expect(words(announce(&script, node: left)) == [], "said again: it is under way")
         #expect(words(piece(&script, 1)) == ["store \(WireLimits.piece) from buffer 2"])
         #expect(words(piece(&script, 1)) == ["release 3"], "twice")
         #expect(words(piece(&script, 0, number: 2)) == ["release 4"], "of another")
@@ -58,7 +58,7 @@ import Testing
 
     @Test func whatDoesNotComeIsAskedForAgain() {
         var script = script()
-        _ = announce(&script, left)
+        _ = announce(&script, node: left)
         _ = piece(&script, 0)
         var asked: [String] = []
         for _ in 0..<100 {
@@ -71,19 +71,19 @@ import Testing
 
     @Test func whatCameDamagedIsRefused() {
         var script = script()
-        _ = announce(&script, left)
+        _ = announce(&script, node: left)
         _ = piece(&script, 0)
         _ = piece(&script, 1)
         #expect(words(came(&script, hash: 6)) == ["release 99"])
         #expect(script.machine.counters.refusals == 1)
-        #expect(words(announce(&script, left, number: 2)).first == "expect gradient 2 of 1, \(Self.size) bytes", "when it is told again")
+        #expect(words(announce(&script, node: left, number: 2)).first == "expect gradient 2 of 1, \(Self.size) bytes", "when it is told again")
     }
 
     @Test func aNewGradientTakesTheOldOnesPlace() {
         var script = script()
-        _ = announce(&script, left)
+        _ = announce(&script, node: left)
         #expect(
-            words(announce(&script, left, number: 2)).prefix(2) == [
+            words(announce(&script, node: left, number: 2)).prefix(2) == [
                 "forget gradient 1 of 1", "expect gradient 2 of 1, \(Self.size) bytes",
             ])
         #expect(words(piece(&script, 0)) == ["release 1"])
@@ -92,17 +92,17 @@ import Testing
 
     @Test func nothingIsFetchedThatWouldNotCount() {
         var script = script()
-        #expect(words(announce(&script, right)) == [], "another's lanes")
-        #expect(words(announce(&script, left, update: 1)) == [], "another update")
+        #expect(words(announce(&script, node: right)) == [], "another's lanes")
+        #expect(words(announce(&script, node: left, update: 1)) == [], "another update")
         _ = script.answer(1, leaf)
-        #expect(words(announce(&script, leaf, hash: 6)) == [], "it has come: compared by the hash")
+        #expect(words(announce(&script, node: leaf, hash: 6)) == [], "it has come: compared by the hash")
         #expect(script.machine.counters.mismatches == 1)
         #expect(words(script.hear(4, .chunk(Chunk(blob: .gradient(1), offset: 0, total: 4)), bytes: 4)).first == "4 <- say hello")
     }
 
     @Test func aLostWorkersGradientIsForgotten() {
         var script = script()
-        _ = announce(&script, left)
+        _ = announce(&script, node: left)
         #expect(words(script.tell(.peerLost(1, reason: ""))).first == "forget gradient 1 of 1")
         #expect(script.machine.open?.arriving[1] == nil)
         #expect(words(came(&script)) == ["release 99"])
@@ -114,8 +114,8 @@ import Testing
         _ = script.answer(2, right)
         _ = script.wait(2_000)
         _ = script.hear(2, .laneReady(0))
-        _ = announce(&script, leaf)
-        _ = announce(&script, 2, leaf, number: 7, hash: 6)
+        _ = announce(&script, node: leaf)
+        _ = announce(&script, 2, node: leaf, number: 7, hash: 6)
         _ = piece(&script, 0, of: 2, number: 7)
         _ = piece(&script, 1, of: 2, number: 7)
         let effects = came(&script, of: 2, number: 7, hash: 6)
@@ -128,7 +128,7 @@ import Testing
     @Test func anUpdateEndsWithoutTheRest() {
         var script = script()
         _ = script.answer(2, right)
-        _ = announce(&script, leaf)
+        _ = announce(&script, node: leaf)
         #expect(words(script.answer(1, left)) == ["forget gradient 1 of 1", "step 0 [\"0..<2 of 1\", \"2..<4 of 2\"]"])
     }
 }

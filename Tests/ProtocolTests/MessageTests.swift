@@ -77,13 +77,13 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
     }
 
     @Test func aFrameIsSpelledAsPROTOCOLSays() {
-        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x04, 2])
-        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x04, 72, 2, 1])
+        #expect(WorkerMessage.alive.encoded() == [0x54, 0x32, 0x56, 0x05, 2])
+        #expect(CoordinatorMessage.withdraw(lane: 0x0102).encoded() == [0x54, 0x32, 0x56, 0x05, 72, 2, 1])
         #expect(
-            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x04, 9, 2, 0, 0, 0, 0xC3, 0xA9])
+            WorkerMessage.trouble("é").encoded() == [0x54, 0x32, 0x56, 0x05, 9, 2, 0, 0, 0, 0xC3, 0xA9])
         #expect(
             WorkerMessage.fetch(FetchRequest(blob: .rows(5), offset: 1, length: 2, rows: [7])).encoded()
-                == [0x54, 0x32, 0x56, 0x04, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
+                == [0x54, 0x32, 0x56, 0x05, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0])
     }
 
     @Test func everyTruncationAndEveryByteTooManyIsRefused() {
@@ -167,7 +167,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
 
     @Test func countsBeyondTheirLimitsAreRefusedBeforeAnythingIsMade() {
         let error = #expect(throws: WireError.self) {
-            try ([0x54, 0x32, 0x56, 0x04, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
+            try ([0x54, 0x32, 0x56, 0x05, 9, 0xFF, 0xFF, 0xFF, 0xFF] as [UInt8]).withUnsafeBytes { try WorkerMessage(header: $0) }
         }
         #expect(error?.description == "a count of 4294967295 is larger than its limit 4096 or than the frame at byte 5 of the frame")
         let tooMuch = WorkerMessage.fetch(FetchRequest(blob: .plan, length: UInt32(WireLimits.chunk) + 1)).encoded()
@@ -179,7 +179,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
         let decoded = try WorkerMessage.trouble(text).encoded().withUnsafeBytes { try WorkerMessage(header: $0) }
         guard case .trouble(let cut) = decoded else { return #expect(Bool(false)) }
         #expect(cut.utf8.count == 4_095 && text.hasPrefix(cut))
-        #expect(again([0x54, 0x32, 0x56, 0x04, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
+        #expect(again([0x54, 0x32, 0x56, 0x05, 9, 1, 0, 0, 0, 0xC3], fromWorker: true) == nil, "half a code point")
     }
 }
 

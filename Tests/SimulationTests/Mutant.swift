@@ -112,6 +112,12 @@ final class Mutant {
         return [event]
     }
 
+    private func orderEverything(from peer: PeerID, _ machine: inout CoordinatorStateMachine) {
+        guard let open = machine.open, machine.peers[peer] != nil else { return }
+        keptOrder = (peer, open.orders[peer])
+        machine.open?.orders[peer, default: .init(now: 0)].lanes.formUnion(machine.lanes.indices)
+    }
+
     private func rewrite(
         _ c: Contribution, _ peer: PeerID, _ payload: Payload?, _ machine: inout CoordinatorStateMachine
     ) -> [CoordinatorStateMachine.Event] {
@@ -123,11 +129,10 @@ final class Mutant {
                 (c.update, c.parameterHash) = (open.number, machine.parameterHash)
             }
         case .countsUnorderedAnswers:
-            if let open = machine.open, machine.peers[peer] != nil {
-                keptOrder = (peer, open.orders[peer])
-                machine.open?.orders[peer, default: .init(now: 0)].lanes.formUnion(
-                    machine.lanes.indices)
-            }
+            // Honest workers rarely answer for lanes that are not theirs: an answer without a gradient is said by another first.
+            guard payload == nil, c.byteCount == 0, let other = machine.peers.keys.sorted().first(where: { $0 != peer }) else { break }
+            orderEverything(from: other, &machine)
+            return [other, peer].map { .message($0, .contribution(c), payload: nil) }
         case .comparesNothing:
             if c.purpose == .evaluate {
                 if let first = machine.open?.received[c.node]?.contribution, c.round == machine.open?.round { c.losses = first.losses }

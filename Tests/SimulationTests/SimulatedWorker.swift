@@ -44,7 +44,7 @@ final class SimulatedWorker: SimulatedProcess {
     /// Parameters that are coming.
     private var pieces: (blob: BlobID, parts: [UInt64: [Float]])?
     /// Gradients that the coordinator may fetch, by number.
-    private var gradients: [UInt32: (update: UInt64, values: [Float])] = [:]
+    private var gradients: [UInt32: (update: UInt64, node: TreeNode, values: [Float])] = [:]
     private var nextGradient: UInt32 = 0
     private var jobs: [(rank: Rank, duration: Int, work: () -> Void)] = []
     private var busy = 0
@@ -342,9 +342,12 @@ final class SimulatedWorker: SimulatedProcess {
         contribution.hash = FakeMath.hash(sum)
         let size = scenario.size(of: contribution.blob)
         guard size > UInt64(WireLimits.piece) else { return send(.contribution(contribution), Parcel(values: sum)) }
-        nextGradient += 1
-        (contribution.byteCount, contribution.number) = (size, nextGradient)
-        gradients[nextGradient] = (contribution.update, sum)
+        // What is said again keeps its number.
+        let known = gradients.first { ($1.update, $1.node, $1.values) == (contribution.update, contribution.node, sum) }
+        if known == nil { nextGradient += 1 }
+        let number = known?.key ?? nextGradient
+        gradients[number] = (contribution.update, contribution.node, sum)
+        (contribution.byteCount, contribution.number) = (size, number)
         send(.contribution(contribution))
     }
 
