@@ -97,8 +97,8 @@ package final class RunSetup {
     }
 
     /// What is trained. A resumed run may have been given another learning rate; else its checkpoint says rate and precision.
-    private static func spec(_ options: RunOptions, _ job: CompiledJob?, _ checkpoint: Checkpoint?, seeds: EmbeddingSeeds?) -> ModelSpec {
-        var spec = checkpoint?.spec ?? job?.spec ?? .spacy2(options.settings, seeds: seeds ?? EmbeddingSeeds())
+    private static func spec(_ options: RunOptions, _ job: CompiledJob?, _ checkpoint: Checkpoint?, seeds: [UInt32]?) -> ModelSpec {
+        var spec = checkpoint?.spec ?? job?.spec ?? .spacy2(options.settings, seeds: seeds)
         if checkpoint == nil, let precision = options.precision {
             spec.arithmetic = precision == .bf16 ? .bf16 : job?.float32Arithmetic ?? spec.arithmetic
         }

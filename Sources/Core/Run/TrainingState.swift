@@ -339,10 +339,10 @@ package final class TrainingState {
 
         /// `modelN.bin` of spaCy 2.
         package func modelFile() throws(InputError) -> [UInt8] {
-            guard spec.weightsFile == .thinc7, let seeds = EmbeddingSeeds(spec) else {
+            guard spec.weightsFile == .thinc7 else {
                 throw InputError("the model's weights file is a template", at: "model", remedy: "report this as a bug")
             }
-            return try ThincTok2Vec(tensors: savedTensors(), seeds: seeds, place: "model").encoded()
+            return try ThincTok2Vec(tensors: savedTensors(), seeds: spec.tables.map(\.seed), place: "model").encoded()
         }
 
         package func checkpoint(configuration: String, tables: [NamedWords]) -> Checkpoint {

@@ -22,8 +22,7 @@ struct CheckpointTests {
         checkpoint.moment2 = group(1e-30)
         checkpoint.averages = group(-1)
         checkpoint.tables = [NamedWords(name: "random_words", shape: [2, 2], values: [1, .max, 3, 4])]
-        checkpoint.spec = .spacy2(
-            TrainingSettings(), seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 4_000_000_000))
+        checkpoint.spec = .spacy2(TrainingSettings(), seeds: [12, 13, 14, 4_000_000_000])
         checkpoint.configuration = "{\"width\": 96, \"texts\": \"a\\\"b.jsonl\"}\n"
         checkpoint.state.update = update
         checkpoint.state.seed = .max
@@ -41,6 +40,25 @@ struct CheckpointTests {
         try checkpoint.write(to: folder.path + "/c.safetensors")
         #expect(try Checkpoint.load(path: folder.path + "/c.safetensors") == checkpoint)
         #expect(folder.names == ["c.safetensors"])
+    }
+
+    @Test("the metadata have the seeds under the names of spaCy 2's tables, and none of other tables")
+    func seeds() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/c.safetensors"
+        func written(_ checkpoint: Checkpoint) throws -> [String: String] {
+            try checkpoint.write(to: path)
+            return try SafetensorsFile(path: path).metadata.filter { $0.key.hasSuffix(".seed") }
+        }
+        var checkpoint = Self.sample(update: 3)
+        #expect(
+            try written(checkpoint) == [
+                "embed.norm.seed": "12", "embed.prefix.seed": "13", "embed.suffix.seed": "14", "embed.shape.seed": "4000000000",
+            ])
+        var table = checkpoint.spec.tables[3]
+        table.attribute = "LOWER"
+        checkpoint.spec.inputs[3] = .table(table)
+        #expect(try written(checkpoint).isEmpty)
     }
 
     @Test("a torn, altered, empty or renamed checkpoint is named and the one before it is used")

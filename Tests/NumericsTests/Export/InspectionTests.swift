@@ -43,8 +43,7 @@ struct InspectionTests {
         let folder = try TemporaryFolder()
         let path = folder.path + "/it's model.bin"
         let shape = Tok2VecShape(width: 3, depth: 4, pieces: 2, rows: 5, vectorWidth: nil)
-        try AtomicFile.write(
-            try sampleTok2Vec(shape, seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 15)).encoded(), to: path)
+        try AtomicFile.write(try sampleTok2Vec(shape, seeds: [12, 13, 14, 15]).encoded(), to: path)
         let text = try inspect(path: path)
         for line in [
             "  width    3", "  depth    4", "  pieces   2", "  rows     5", "  vectors  no input",

@@ -6,7 +6,7 @@ import Testing
 @testable import Numerics
 
 /// A tok2vec of small integers, all different.
-func sampleTok2Vec(_ shape: Tok2VecShape, seeds: EmbeddingSeeds = EmbeddingSeeds()) throws -> ThincTok2Vec {
+func sampleTok2Vec(_ shape: Tok2VecShape, seeds: [UInt32] = ModelSpec.spacy2Seeds) throws -> ThincTok2Vec {
     var next: Float = 0
     let tensors = shape.tensors().map { tensor in
         let values = (0..<tensor.shape.reduce(1, *)).map { _ in
@@ -29,7 +29,7 @@ struct ThincFileTests {
             small, withVectors, Tok2VecShape(width: 1, depth: 20, pieces: 5, rows: 2, vectorWidth: 1),
         ])
     func roundTrip(shape: Tok2VecShape) throws {
-        let file = try sampleTok2Vec(shape, seeds: EmbeddingSeeds(norm: 0, prefix: 128, suffix: .max, shape: 65_536))
+        let file = try sampleTok2Vec(shape, seeds: [0, 128, .max, 65_536])
         #expect(try ThincTok2Vec.decode(file.encoded(), place: "x") == file)
     }
 
@@ -127,10 +127,12 @@ struct ThincFileTests {
         var tensors = try sampleTok2Vec(Self.small).tensors
         let index = try #require(tensors.firstIndex { $0.name == "encode.1.norm.b" })
         tensors[index] = NamedTensor(name: "encode.1.norm.b", shape: [4], values: [1, 2, 3, 4])
-        let error = #expect(throws: InputError.self) { try ThincTok2Vec(tensors: tensors, seeds: EmbeddingSeeds(), place: "x") }
+        let error = #expect(throws: InputError.self) { try ThincTok2Vec(tensors: tensors, seeds: ModelSpec.spacy2Seeds, place: "x") }
         #expect(try #require(error).what == "tensor encode.1.norm.b has shape [4], expected [3]")
         tensors.remove(at: index)
-        let missing = #expect(throws: InputError.self) { try ThincTok2Vec(tensors: tensors, seeds: EmbeddingSeeds(), place: "x") }
+        let missing = #expect(throws: InputError.self) { try ThincTok2Vec(tensors: tensors, seeds: ModelSpec.spacy2Seeds, place: "x") }
         #expect(try #require(missing).what == "tensor encode.1.norm.b of shape [3] is missing")
+        let seeds = #expect(throws: InputError.self) { try ThincTok2Vec(tensors: tensors, seeds: [6, 7, 8], place: "x") }
+        #expect(try #require(seeds).what == "3 seeds, expected one for each table")
     }
 }

@@ -106,9 +106,9 @@ package struct Checkpoint: Equatable, Sendable {
         }
         var metadata = ["format": Self.formatName, "state": text, "config": configuration]
         metadata["model"] = String(decoding: spec.encoded(), as: UTF8.self)
-        // For those who read no spec: `--init-checkpoint` of other programs' files knows these.
-        if let seeds = EmbeddingSeeds(spec) {
-            for feature in SeedMetadata.features { metadata[SeedMetadata.key(feature)] = String(seeds[feature]) }
+        // `--init-checkpoint` reads the seeds here, since the files of other programs have no spec.
+        if spec.tables.map(\.attribute) == ModelSpec.spacy2Tables.map(\.attribute) {
+            for (key, table) in zip(SeedMetadata.keys, spec.tables) { metadata[key] = String(table.seed) }
         }
         return metadata
     }
@@ -172,23 +172,24 @@ package struct Checkpoint: Equatable, Sendable {
     }
 }
 
-/// The tables' seeds in a safetensors file's metadata: "embed.norm.seed": "6", and so on.
+/// The seeds of spaCy 2's tables in a safetensors file's metadata: "embed.norm.seed": "6", and so on.
 enum SeedMetadata {
-    static let features: [ThincEntry.Feature] = [.norm, .prefix, .suffix, .shape]
-    static func key(_ feature: ThincEntry.Feature) -> String { "embed.\(feature.rawValue).seed" }
+    /// In the order of `ModelSpec.spacy2Tables`.
+    static let keys = ModelSpec.spacy2Tables.map { "embed.\($0.attribute.lowercased()).seed" }
 
-    /// - Returns: nil when the file names none.
-    /// - Throws: `InputError` when it names some but not all, or no numbers of 32 bits.
-    static func seeds(_ file: SafetensorsFile) throws(InputError) -> EmbeddingSeeds? {
-        guard features.contains(where: { file.metadata[key($0)] != nil }) else { return nil }
-        var seeds = EmbeddingSeeds()
-        for feature in features {
-            guard let text = file.metadata[key(feature)], let value = UInt32(text) else {
+    /// - Returns: one for each key; nil when the file has none of the keys.
+    /// - Throws: `InputError` when it has some but not all of them, or a value is not a 32-bit number.
+    static func seeds(_ file: SafetensorsFile) throws(InputError) -> [UInt32]? {
+        guard keys.contains(where: { file.metadata[$0] != nil }) else { return nil }
+        var seeds: [UInt32] = []
+        for key in keys {
+            guard let text = file.metadata[key], let seed = UInt32(text) else {
+                let defaults = ModelSpec.spacy2Seeds.map(String.init).joined(separator: ", ")
                 throw InputError(
-                    "metadata \(key(feature)) is \(file.metadata[key(feature)] ?? "missing"), expected a number below 2^32",
-                    at: file.place, remedy: "name the seeds of all four tables, or none (then 6, 7, 8, 9)")
+                    "metadata \(key) is \(file.metadata[key] ?? "missing"), expected a number below 2^32", at: file.place,
+                    remedy: "give the seeds of all \(keys.count) tables, or none (the defaults are \(defaults))")
             }
-            seeds[feature] = value
+            seeds.append(seed)
         }
         return seeds
     }

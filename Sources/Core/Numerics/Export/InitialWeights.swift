@@ -5,10 +5,10 @@ import Base
 package struct InitialWeights: Equatable, Sendable {
     /// With spaCy's names and shapes: a tok2vec, or with the head all parameters.
     package var tensors: [NamedTensor]
-    /// The seeds that belong to the tables; nil where the file does not tell.
-    package var seeds: EmbeddingSeeds?
+    /// The seeds of spaCy 2's tables, in the order of the spec; nil if the file does not give them.
+    package var seeds: [UInt32]?
 
-    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds?) {
+    package init(tensors: [NamedTensor], seeds: [UInt32]?) {
         (self.tensors, self.seeds) = (tensors, seeds)
     }
 
@@ -27,8 +27,7 @@ package struct InitialWeights: Equatable, Sendable {
     }
 
     /// `--init-checkpoint`: all parameters, head included, of a safetensors file: a checkpoint of t2v (its parameters, not the averages),
-    /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
-    /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
+    /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata.
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
     package static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try SafetensorsFile(path: path)

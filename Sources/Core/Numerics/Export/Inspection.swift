@@ -41,7 +41,7 @@ enum Inspection {
             rows += state(try Checkpoint.state(file))
         }
         rows += settings(shape)
-        rows.append(("seeds", seeds(try SeedMetadata.seeds(file) ?? EmbeddingSeeds())))
+        rows.append(("seeds", seeds(try SeedMetadata.seeds(file) ?? ModelSpec.spacy2Seeds)))
         let kind = file.metadata["format"] == Checkpoint.formatName ? "a checkpoint of t2v, whole (its SHA-256 agrees)" : "named parameters"
         var lines = ["\(path): \(kind)", ""] + table(rows)
         lines += ["", "It is not for `spacy train`: its run writes a modelN.bin beside it after each epoch. For such a file:"]
@@ -83,9 +83,9 @@ enum Inspection {
     /// To four decimals; a value that is not finite as it is.
     private static func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 
-    private static func seeds(_ seeds: EmbeddingSeeds) -> String {
-        let text = "norm \(seeds.norm), prefix \(seeds.prefix), suffix \(seeds.suffix), shape \(seeds.shape)"
-        return seeds == EmbeddingSeeds() ? "\(text) (as spaCy 2.3.3 and later)" : "\(text) (of the file: kept with the weights)"
+    private static func seeds(_ seeds: [UInt32]) -> String {
+        let text = zip(ModelSpec.spacy2Tables, seeds).map { "\($0.attribute.lowercased()) \($1)" }.joined(separator: ", ")
+        return text + (seeds == ModelSpec.spacy2Seeds ? " (as spaCy 2.3.3 and later)" : " (of the file: kept with the weights)")
     }
 
     static func table(_ rows: [(String, String)]) -> [String] {

@@ -31,7 +31,8 @@ private struct ThincDecoder {
     var reader: MsgpackReader
     let place: String
     var tensors: [NamedTensor] = []
-    var seeds = EmbeddingSeeds()
+    /// Every file has all tables.
+    var seeds = [UInt32](repeating: 0, count: ThincEntry.Feature.allCases.count)
 
     static let remedy = "give a modelN.bin of `spacy pretrain` 2.1 to 2.3 (hash embeddings and convolutions only) or of t2v"
 
@@ -115,7 +116,7 @@ private struct ThincDecoder {
         guard dimensions == wanted else { throw refuse("dimensions \(dimensions), expected \(wanted) from its parameters") }
         if case .table(let feature) = entry {
             guard let seed else { throw refuse("a hash embedding without a seed") }
-            seeds[feature] = seed
+            seeds[feature.rawValue] = seed
         }
         for (parameter, names) in zip(parameters, entry.parameters) {
             tensors.append(NamedTensor(name: names.tensor, shape: parameter.shape, values: parameter.values))

@@ -5,8 +5,8 @@ import Base
 package struct ThincTok2Vec: Equatable, Sendable {
     /// The settings that the tensors were made with.
     package let shape: Tok2VecShape
-    /// Seeds of the tables.
-    package let seeds: EmbeddingSeeds
+    /// MurmurHash3 seeds of the tables, in the order of `ThincEntry.Feature`. They belong to the weights.
+    package let seeds: [UInt32]
     /// In the order of `ParameterLayout`.
     package let tensors: [NamedTensor]
 
@@ -14,8 +14,11 @@ package struct ThincTok2Vec: Equatable, Sendable {
     ///   - tensors: exactly the tensors of one tok2vec, in any order, without the head.
     ///   - place: where they come from, for errors.
     /// - Throws: `InputError` that names a tensor which is missing, extra, doubled or does not fit the others.
-    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds, place: String) throws(InputError) {
+    package init(tensors: [NamedTensor], seeds: [UInt32], place: String) throws(InputError) {
         let remedy = "give a whole tok2vec: `spacy pretrain` 2.1 to 2.3 and t2v write such files"
+        guard seeds.count == ThincEntry.Feature.allCases.count else {
+            throw InputError("\(seeds.count) seeds, expected one for each table", at: place, remedy: remedy)
+        }
         let shapes = Dictionary(tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         guard let shape = Tok2VecShape(inferringFrom: shapes) else {
             throw InputError("tensors embed.norm.E and encode.0.W are missing or of impossible shapes", at: place, remedy: remedy)
@@ -62,7 +65,8 @@ enum ThincEntry: Equatable {
     /// StaticVectors.
     case vectors
 
-    enum Feature: String { case norm, prefix, suffix, shape }
+    /// The tables, numbered in the order of the spec.
+    enum Feature: Int, CaseIterable { case norm, prefix, suffix, shape }
 
     /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` behind `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them,
     /// 18 + 5 depth with static vectors.
@@ -93,7 +97,7 @@ enum ThincEntry: Equatable {
         case .wrapper, .window: []
         case .layerNorm(let name): [("G", "\(name).G"), ("b", "\(name).b")]
         case .maxout(let name): [("W", "\(name).W"), ("b", "\(name).b")]
-        case .table(let feature): [("vectors", "embed.\(feature.rawValue).E")]
+        case .table(let feature): [("vectors", "embed.\(feature).E")]
         case .vectors: [("W", "embed.vectors.W")]
         }
     }
@@ -116,37 +120,15 @@ enum ThincEntry: Equatable {
         case .window: "the window of a convolution"
         case .layerNorm(let name): "LayerNorm \(name)"
         case .maxout(let name): "Maxout \(name)"
-        case .table(let feature): "HashEmbed embed.\(feature.rawValue)"
+        case .table(let feature): "HashEmbed embed.\(feature)"
         case .vectors: "StaticVectors embed.vectors"
-        }
-    }
-}
-
-extension EmbeddingSeeds {
-    /// The seed of one table.
-    subscript(feature: ThincEntry.Feature) -> UInt32 {
-        get {
-            switch feature {
-            case .norm: norm
-            case .prefix: prefix
-            case .suffix: suffix
-            case .shape: shape
-            }
-        }
-        set {
-            switch feature {
-            case .norm: norm = newValue
-            case .prefix: prefix = newValue
-            case .suffix: suffix = newValue
-            case .shape: shape = newValue
-            }
         }
     }
 }
 
 extension MsgpackWriter {
     /// One entry of "weights".
-    fileprivate mutating func write(_ entry: ThincEntry, parameters: [(name: String, tensor: NamedTensor)], seeds: EmbeddingSeeds) {
+    fileprivate mutating func write(_ entry: ThincEntry, parameters: [(name: String, tensor: NamedTensor)], seeds: [UInt32]) {
         let dimensions = entry.dimensions(shape: parameters.first?.tensor.shape ?? [])
         if case .table = entry { beginMap(3) } else { beginMap(2) }
         write(binaryText: "dims")
@@ -164,7 +146,7 @@ extension MsgpackWriter {
         }
         if case .table(let feature) = entry {
             write(binaryText: "seed")
-            write(unsigned: UInt64(seeds[feature]))
+            write(unsigned: UInt64(seeds[feature.rawValue]))
         }
     }
 

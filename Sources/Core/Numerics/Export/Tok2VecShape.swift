@@ -8,7 +8,7 @@ package struct Tok2VecShape: Equatable, Sendable {
     package var depth: Int
     /// Maxout pieces of the convolutions.
     package var pieces: Int
-    /// Rows of the NORM table; the other tables have half of them.
+    /// Rows of the first embedding table; the others have half as many.
     package var rows: Int
     /// Width of the static vectors that are an input; nil without `--use-vectors`.
     package var vectorWidth: Int?

@@ -43,10 +43,7 @@ extension FeatureSchema.TokenColumn {
 
 extension ModelSpec {
     /// Width of the tables whose gradients travel by row: the first table's. Tables of another width travel whole.
-    var sparseWidth: Int? {
-        for case .table(let table) in inputs { return table.width }
-        return nil
-    }
+    var sparseWidth: Int? { tables.first?.width }
 
     /// Columns of the mixer's input.
     var mixerColumns: Int {

@@ -26,7 +26,7 @@ package struct TrainingSettings: Codable, Sendable, Equatable {
     package var depth = 4
     /// Maxout pieces of the convolutions (`--cnn-pieces`).
     package var pieces = 3
-    /// Rows of the NORM table; the other tables have `rows / 2` (`--embed-rows`).
+    /// Rows of the first embedding table; the others have half as many (`--embed-rows`).
     package var rows = 2000
     package var loss = LossFunction.cosine
     /// Static vectors are an input besides the hash embeddings (`--use-vectors`).
