@@ -5,6 +5,7 @@ import CoordinatorKit
 import Glibc
 import Launch
 import Numerics
+import Protocol
 import Run
 import Transport
 
@@ -91,8 +92,9 @@ struct CarryOptions: ParsableArguments {
         func require(_ good: Bool, _ what: String, _ remedy: String) throws(InputError) {
             guard good else { throw InputError(what, at: "", remedy: remedy) }
         }
-        try require((0...1024).contains(workers ?? 1), "--workers is \(workers ?? 0)", "give 0 to 1024")
-        try require((1...1024).contains(threads ?? 1), "--threads is \(threads ?? 0)", "give 1 to 1024")
+        let (mostWorkers, mostThreads) = (Placement.maximumWorkers, RunBounds.maximumThreads)
+        try require((0...mostWorkers).contains(workers ?? 1), "--workers is \(workers ?? 0)", "give 0 to \(mostWorkers)")
+        try require((1...mostThreads).contains(threads ?? 1), "--threads is \(threads ?? 0)", "give 1 to \(mostThreads)")
         try require(
             workers ?? options.askedWorkers ?? 1 > 0 || options.bind != nil, "--workers 0 without --bind: no worker could ever join",
             "give --bind tcp://HOST:PORT, or --workers")

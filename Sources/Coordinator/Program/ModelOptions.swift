@@ -5,6 +5,7 @@ import CoordinatorKit
 import Launch
 import Numerics
 import Run
+import Text
 
 /// Both spellings of an option: spaCy's short one with a single dash, and the long one.
 func names(_ short: String, _ long: String, _ others: String...) -> NameSpecification {
@@ -126,7 +127,7 @@ struct ModelOptions: ParsableArguments {
 struct EvaluationOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
-        help: "Fraction of the documents that are not trained on but scored (at most 2000 of them; default: 0, none); see --patience.")
+        help: "Fraction of the documents to hold out for scoring, at most \(HeldOutChooser.mostDocuments) (default: 0); see --patience.")
     var heldOut: Double?
     @Option(
         parsing: .unconditional,
@@ -159,7 +160,8 @@ struct OptimizerOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Decay of the squared gradient's mean (default: 0.999).") var beta2: Double?
     @Option(parsing: .unconditional, help: "Added to the denominator of a step (default: 1e-8).") var eps: Double?
     @Option(parsing: .unconditional, help: "L2 penalty (default: 1e-6); 0: none.") var l2: Double?
-    @Flag(help: "Multiply the learning rate by sqrt(words of an update / 3,000), for larger updates.") var scaleLearnRate = false
+    @Flag(help: "Multiply the learning rate by sqrt(words of an update / \(RunOptions.unscaledWords)), for larger updates.")
+    var scaleLearnRate = false
     @Option(parsing: .unconditional, help: "Norm at which a layer's gradient is clipped (default: 1); 0: never.") var gradClip: Double?
 
     func apply(to optimizer: inout OptimizerSettings) throws(InputError) {

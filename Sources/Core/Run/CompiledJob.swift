@@ -158,9 +158,9 @@ package struct CompiledJob: Sendable {
     package var settings: TrainingSettings {
         var settings = TrainingSettings()
         (settings.batchSize, settings.seed) = (training.wordsPerUpdate, training.seed)
-        // A bound that is off: no text that spaCy reads has more tokens.
         settings.minLength = max(1, training.minLength)
-        settings.maxLength = training.maxLength == 0 ? 1_000_000 : min(training.maxLength, 1_000_000)
+        let most = TrainingSettings.maximumTokens
+        settings.maxLength = training.maxLength == 0 ? most : min(training.maxLength, most)
         if let lanes = training.lanes { settings.lanes = lanes }
         (settings.dropout, settings.maskProbability) = (spec.dropout, spec.maskProbability)
         settings.vectorRows = 1

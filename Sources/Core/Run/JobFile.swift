@@ -115,12 +115,13 @@ struct JobFile {
         try require(text.symbols == "spacy38", "text.symbols", text.symbols, "spacy38")
         try require(spec.weightsFile == .template, "model.weights_file", spec.weightsFile.rawValue, "template")
         try require(spec.initialization == .file, "model.initialization", spec.initialization.rawValue, "file")
-        try require((1...1_000_000_000).contains(training.maxEpochs), "training.max_epochs", training.maxEpochs, "1 or more")
+        // Beyond these a number is no setting of a run, and sums of it might overflow.
+        let (mostWords, most) = (TrainingSettings.maximumBatchSize, 1_000_000_000)
+        try require((1...most).contains(training.maxEpochs), "training.max_epochs", training.maxEpochs, "1 or more")
+        try require((1...mostWords).contains(training.wordsPerUpdate), "training.words_per_update", training.wordsPerUpdate, "1 or more")
+        try require((0...most).contains(training.minLength), "training.min_length", training.minLength, "0 or more")
         try require(
-            (1...1_000_000_000).contains(training.wordsPerUpdate), "training.words_per_update", training.wordsPerUpdate, "1 or more")
-        try require((0...1_000_000_000).contains(training.minLength), "training.min_length", training.minLength, "0 or more")
-        try require(
-            training.maxLength == 0 || (training.maxLength > training.minLength && training.maxLength <= 1_000_000_000),
+            training.maxLength == 0 || (training.maxLength > training.minLength && training.maxLength <= most),
             "training.max_length", training.maxLength, "0, or more than min_length (\(training.minLength)): min <= tokens < max are kept")
         try require(training.limit >= 0, "training.limit", training.limit, "0 or more")
         for (key, value) in [

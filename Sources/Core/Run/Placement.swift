@@ -7,6 +7,8 @@ package struct Placement: Sendable, Equatable {
     package static let wordsPerLane = 64
     /// Words of an update that a core should have: with fewer it waits for the others, and for the step, longer than it computes.
     package static let wordsPerCore = 500
+    /// Local workers that a run may be asked for.
+    package static let maximumWorkers = 1_024
     /// Lanes that a run has at least unless it is told otherwise.
     package static let fewestLanes = 4
 

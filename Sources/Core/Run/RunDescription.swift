@@ -221,26 +221,34 @@ extension UpdatePlan {
 }
 
 extension TrainingSettings {
+    /// Words of an update.
+    static let maximumBatchSize = 1_000_000_000
+    /// Tokens of a document: no text that spaCy reads has more.
+    static let maximumTokens = 1_000_000
+
     /// - Throws: `InputError` that names the option whose value no run can have.
     package func validate() throws(InputError) {
+        typealias Limits = ModelSpec.Limits
         func require(_ good: Bool, _ option: String, _ found: Any, _ expected: String) throws(InputError) {
             guard good else { throw InputError("\(option) is \(found)", at: "", remedy: "give \(expected)") }
         }
-        try require((1...4096).contains(width), "--width", width, "1 to 4096")
-        try require((1...64).contains(depth), "--conv-depth", depth, "1 to 64")
-        try require((1...16).contains(pieces), "--cnn-pieces", pieces, "1 to 16")
-        try require((2...100_000_000).contains(rows), "--embed-rows", rows, "2 to 100000000")
+        func range(_ value: Int, _ range: ClosedRange<Int>, _ option: String, _ what: String = "", unit: String = "") throws(InputError) {
+            try require(range.contains(value), option, value, "\(what)\(range.lowerBound) to \(range.upperBound)\(unit)")
+        }
+        try range(width, Limits.width, "--width")
+        try range(depth, 1...Limits.depth.upperBound, "--conv-depth")
+        try range(pieces, Limits.pieces, "--cnn-pieces")
+        try range(rows, 2...Limits.rows.upperBound, "--embed-rows")
         try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate in [0, 1)")
-        try require((1...1_000_000_000).contains(batchSize), "--batch-size", batchSize, "1 to 1000000000 words an update")
-        try require((1...1_000_000).contains(minLength), "--min-length", minLength, "1 to 1000000 tokens")
+        try range(batchSize, 1...Self.maximumBatchSize, "--batch-size", unit: " words an update")
+        try range(minLength, 1...Self.maximumTokens, "--min-length", unit: " tokens")
         try require(
-            maxLength > minLength && maxLength <= 1_000_000, "--max-length", maxLength,
-            "more than --min-length (\(minLength)), at most 1000000 tokens: documents with min <= tokens < max are kept")
-        try require((1...ReductionTree.maximumLanes).contains(lanes), "--lanes", lanes, "1 to \(ReductionTree.maximumLanes)")
+            maxLength > minLength && maxLength <= Self.maximumTokens, "--max-length", maxLength,
+            "more than --min-length (\(minLength)), at most \(Self.maximumTokens) tokens: documents with min <= tokens < max are kept")
+        try range(lanes, 1...ReductionTree.maximumLanes, "--lanes")
         try require(maskProbability >= 0 && maskProbability <= 1, "--mask-prob", maskProbability, "a probability from 0 to 1")
-        try require(vectorWidth > 0 && vectorWidth <= 65536, "the vectors' width", vectorWidth, "a vectors model of 1 to 65536 dimensions")
-        try require(
-            (1...100_000_000).contains(vectorRows), "the number of vectors", vectorRows, "a vectors model of 1 to 100000000 vectors")
+        try range(vectorWidth, Limits.vectorWidth, "the vectors' width", "a vectors model of ", unit: " dimensions")
+        try range(vectorRows, Limits.rows, "the number of vectors", "a vectors model of ", unit: " vectors")
         try require(
             optimizer.learnRate > 0 && optimizer.learnRate.isFinite, "learn_rate", optimizer.learnRate, "a learning rate above 0")
     }

@@ -77,13 +77,18 @@ package final class SharedPayload: PayloadBytes, @unchecked Sendable {
 package final class SharedParameters: @unchecked Sendable {
     package let memory: SharedMemory
     private let stride: Int
-    private static let header = 4096
+    private static let page = 4096
+    /// The stamps are here.
+    private static let header = page
     /// Places for whole versions.
     private static let places = 4
 
+    /// Whole pages for one version.
+    private static func stride(_ byteCount: Int) -> Int { (byteCount + page - 1) / page * page }
+
     /// - Parameter byteCount: of one version.
     package init(byteCount: Int) throws(InputError) {
-        stride = (byteCount + 4095) / 4096 * 4096
+        stride = Self.stride(byteCount)
         memory = try SharedMemory(name: "t2v-parameters", byteCount: Self.header + Self.places * stride)
     }
 
@@ -121,7 +126,7 @@ package final class SharedParameters: @unchecked Sendable {
 
     /// Whether the place still holds the version that the reference was made for. In any process.
     package static func isWhole(_ reference: SharedReference, in memory: SharedMemory, byteCount: Int) -> Bool {
-        let stride = (byteCount + 4095) / 4096 * 4096
+        let stride = stride(byteCount)
         guard let base = memory.bytes.baseAddress, reference.offset >= header else { return false }
         let place = (Int(reference.offset) - header) / stride
         return place < places && t2v_load_after(base.assumingMemoryBound(to: UInt64.self) + place) == reference.stamp

@@ -6,6 +6,7 @@ import FoundationEssentials
 import Glibc
 import Launch
 import Logging
+import Protocol
 import Run
 import Transport
 import WorkerKit
@@ -33,8 +34,8 @@ struct WorkerCommand: ParsableCommand {
             if let parent = ProcessInfo.processInfo.environment["T2V_PARENT"].flatMap(Int32.init), getppid() != parent { return }
         }
         let threads = self.threads ?? ProcessInfo.processInfo.activeProcessorCount
-        guard (1...1024).contains(threads) else {
-            throw InputError("--threads is \(threads)", at: "", remedy: "give 1 to 1024")
+        guard (1...RunBounds.maximumThreads).contains(threads) else {
+            throw InputError("--threads is \(threads)", at: "", remedy: "give 1 to \(RunBounds.maximumThreads)")
         }
         var logger = Logger(label: "t2v-worker") { LineLogHandler(label: $0) }
         logger.logLevel = token == 0 ? .info : .warning
