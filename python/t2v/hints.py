@@ -48,7 +48,7 @@ def fault(head: bytes, name: str, form: str) -> Optional[tuple[str, str]]:
     if coding:
         return f"the texts are {coding}, not UTF-8", f"convert them: `iconv -f {coding} -t UTF-8 {name} > {target}-utf8.jsonl`"
     if head.startswith(b"\xef\xbb\xbf"):
-        return "the file begins with a byte order mark", f"take it off: `tail -c +4 {name} > {target}-utf8.jsonl`"
+        return "the file begins with a byte order mark", f"remove it: `tail -c +4 {name} > {target}-utf8.jsonl`"
     if b"\0" in head:
         return "this is a binary file, not text", "give texts, one a line, in UTF-8"
     return json_fault(head, name, target) if form == "jsonl" else None
@@ -72,7 +72,7 @@ def json_fault(head: bytes, name: str, target: str) -> Optional[tuple[str, str]]
         taken = "'.[] | {text: .}'" if strings else "'.[]'"
         return "this is a JSON array, not one record a line", f"take it apart: `jq -c {taken} {name} > {target}.jsonl`"
     if lines[0] == b"{":
-        return "a JSON record takes several lines here", f"write one a line: `jq -c . {name} > {target}-lines.jsonl`"
+        return "a JSON record spans several lines here", f"write one a line: `jq -c . {name} > {target}-lines.jsonl`"
     if all(line[:1] not in b'{["-0123456789' for line in lines):
         records = f"make records of its lines: `jq -Rc '{{text: .}}' {name} > {target}-records.jsonl`"
         return "this is plain text, not JSON", f"{records}, or name it .txt and use spacy.PlainTextCorpus.v1"

@@ -6,7 +6,7 @@ struct ColumnMaker: Sendable {
 
     private let schema: FeatureSchema
     private let lexicon: Lexicon
-    /// In the schema's order; nil: not known here, 0 for every word. A job with such a column was refused before.
+    /// In the schema's order; nil: not known here, 0 for every word. A job with such a column has been refused.
     private let attributes: [WordAttribute?]
 
     init(schema: FeatureSchema, lexicon: Lexicon) {
