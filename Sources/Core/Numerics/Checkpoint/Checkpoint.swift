@@ -1,9 +1,9 @@
-// One checkpoint: everything a run needs to go on as if it had never stopped. In and out: values, and a safetensors file.
+// One checkpoint: everything a run needs to continue as if it had never stopped. In and out: values, and a safetensors file.
 import Base
 import FoundationEssentials
 import Glibc
 
-/// Where a run stands. All but the tensors, the configuration and the model; one JSON object in the file's metadata, under "state".
+/// The progress of a run: all but the tensors, the configuration and the model. One JSON object in the file's metadata, under "state".
 package struct CheckpointState: Codable, Equatable, Sendable {
     /// Version of this layout. A reader refuses others.
     package var formatVersion = Checkpoint.formatVersion
@@ -21,11 +21,11 @@ package struct CheckpointState: Codable, Equatable, Sendable {
     package var optimizerSteps = 0
     /// Loss summed over the run.
     package var loss = 0.0
-    /// Loss summed over the open epoch.
+    /// Loss summed over the current epoch.
     package var epochLoss = 0.0
     /// Selected words, which gave the run's loss.
     package var selectedWords = 0
-    /// Selected words of the open epoch.
+    /// Selected words of the current epoch.
     package var epochSelectedWords = 0
     /// Words of all updates: what log.jsonl calls nr_word.
     package var wordCount = 0
@@ -35,7 +35,7 @@ package struct CheckpointState: Codable, Equatable, Sendable {
     package var corpusHash = ""
     /// SHA-256 of the vectors, hexadecimal.
     package var vectorsHash = ""
-    /// What the evaluations have said; nil where nothing is held out.
+    /// The scores of the evaluations; nil where nothing is held out.
     package var evaluations: EvaluationHistory?
     /// Whatever else the run must remember.
     package var extra: [String: String] = [:]
@@ -61,7 +61,7 @@ package struct Checkpoint: Equatable, Sendable {
     package var averages: [NamedTensor] = []
     /// The random replacement words and other tables.
     package var tables: [NamedWords] = []
-    /// Where the run stands.
+    /// The run's progress.
     package var state = CheckpointState()
     /// The model that the tensors belong to.
     package var spec: ModelSpec
@@ -114,11 +114,11 @@ package struct Checkpoint: Equatable, Sendable {
     }
 
     /// Reads the file at `path` and compares it with its digest.
-    /// - Throws: `InputError` when it is torn, altered, of another version, or no checkpoint of t2v.
+    /// - Throws: `InputError` when it is truncated, altered, of another version, or not a checkpoint of t2v.
     package static func load(path: String) throws(InputError) -> Checkpoint {
         let file = try SafetensorsFile(path: path)
         guard try file.verifyDigest() else {
-            throw InputError("no checkpoint of t2v, or a damaged one: it has no digest", at: path, remedy: "use an older checkpoint")
+            throw InputError("not a checkpoint of t2v, or a damaged one: it has no digest", at: path, remedy: "use an older checkpoint")
         }
         return try Checkpoint(file)
     }
@@ -154,7 +154,7 @@ package struct Checkpoint: Equatable, Sendable {
     /// - Throws: `InputError` when there is none, or of another version.
     static func state(_ file: SafetensorsFile) throws(InputError) -> CheckpointState {
         guard file.metadata["format"] == formatName, let text = file.metadata["state"] else {
-            throw InputError("no checkpoint of t2v: its metadata have no state", at: file.place, remedy: "give a checkpoint that t2v wrote")
+            throw InputError("not a checkpoint of t2v: it has no state", at: file.place, remedy: "give a checkpoint that t2v wrote")
         }
         struct Version: Decodable { var formatVersion: Int }
         let decoder = JSONDecoder()

@@ -52,8 +52,8 @@ package struct InitialWeights: Equatable, Sendable {
         return InitialWeights(tensors: tensors, seeds: try SeedMetadata.seeds(file))
     }
 
-    /// The parameters among a file's tensors, without their prefix. In a file that uses the prefix, a checkpoint's other groups are passed
-    /// over.
+    /// The parameters among a file's tensors, without their prefix. In a file that uses the prefix, a checkpoint's other groups are
+    /// skipped.
     static func parameterEntries(_ file: SafetensorsFile) throws(InputError) -> [(name: String, entry: SafetensorsFile.Entry)] {
         let prefix = Checkpoint.Group.parameters.prefix
         guard file.entries.contains(where: { $0.name.hasPrefix(prefix) }) else { return file.entries.map { ($0.name, $0) } }
@@ -64,7 +64,7 @@ package struct InitialWeights: Equatable, Sendable {
             } else if !Checkpoint.Group.allCases.contains(where: { entry.name.hasPrefix($0.prefix) }) {
                 throw InputError(
                     "tensor \(entry.name) of shape \(entry.shape) is extra: it is in no group of a checkpoint",
-                    at: file.place, remedy: "take it out, or give all names the prefix")
+                    at: file.place, remedy: "remove it, or give all names the prefix")
             }
         }
         return found

@@ -1,4 +1,4 @@
-// thinc 7's weights file, written. In: named tensors of a tok2vec and the seeds of its tables. Out: the bytes of `modelN.bin`.
+// Writes thinc 7's weights file. In: named tensors of a tok2vec and the seeds of its tables. Out: the bytes of `modelN.bin`.
 import Base
 
 /// What `modelN.bin` of profile spacy2 holds: the tensors of a tok2vec, in spaCy's shapes, without the head, and the seeds of its tables.
@@ -13,7 +13,7 @@ package struct ThincTok2Vec: Equatable, Sendable {
     /// - Parameters:
     ///   - tensors: exactly the tensors of one tok2vec, in any order, without the head.
     ///   - place: where they come from, for errors.
-    /// - Throws: `InputError` that names a tensor which is missing, extra, doubled or does not fit the others.
+    /// - Throws: `InputError` that names a tensor which is missing, extra, duplicated or does not fit the others.
     package init(tensors: [NamedTensor], seeds: [UInt32], place: String) throws(InputError) {
         let remedy = "give a whole tok2vec: `spacy pretrain` 2.1 to 2.3 and t2v write such files"
         guard seeds.count == ThincEntry.Feature.allCases.count else {
@@ -50,7 +50,7 @@ package struct ThincTok2Vec: Equatable, Sendable {
     }
 }
 
-/// One layer of spaCy 2's tok2vec as its file lists it. Layers stand in breadth-first order over the tree of layers, wrappers included.
+/// One layer of spaCy 2's tok2vec as its file lists it. Layers are in breadth-first order over the layer tree, wrappers included.
 enum ThincEntry: Equatable {
     /// A combinator: chain, concatenate, residual, uniqued, with_flatten, flatten, or the feature extracter. Without parameters.
     case wrapper
@@ -68,7 +68,7 @@ enum ThincEntry: Equatable {
     /// The tables, numbered in the order of the spec.
     enum Feature: Int, CaseIterable { case norm, prefix, suffix, shape }
 
-    /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` behind `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them,
+    /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` within `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them,
     /// 18 + 5 depth with static vectors.
     static func all(depth: Int, useVectors: Bool) -> [ThincEntry] {
         // chain, features, flatten, with_flatten, chain, uniqued, the residuals, chain, what each residual wraps, concatenate.
@@ -91,7 +91,7 @@ enum ThincEntry: Equatable {
         }
     }
 
-    /// thinc's names of the layer's parameters with ours, in the file's order.
+    /// thinc's names of the layer's parameters and t2v's, in the file's order.
     var parameters: [(name: String, tensor: String)] {
         switch self {
         case .wrapper, .window: []
@@ -150,7 +150,7 @@ extension MsgpackWriter {
         }
     }
 
-    /// One parameter. Its offset counts floats within the layer; thinc has a plain 0 for the first and a numpy scalar for the second.
+    /// One parameter. Its offset counts floats within the layer; thinc writes a plain 0 for the first and a numpy scalar for the second.
     private mutating func write(_ name: String, _ tensor: NamedTensor, offset: Int) {
         beginMap(4)
         write(binaryText: "name")

@@ -8,7 +8,7 @@ extension ModelSpec {
     package static var spacy2Seeds: [UInt32] { spacy2Tables.map(\.seed) }
 
     /// The model, objective and optimizer of `spacy pretrain` 2.1 to 2.3 (`_legacy_tok2vec.py`, `cli/pretrain.py`; thinc 7).
-    /// - Parameter seeds: one for each of `spacy2Tables`, where weights bring their own.
+    /// - Parameter seeds: one for each of `spacy2Tables`, if the weights bring their own.
     package static func spacy2(_ settings: TrainingSettings, seeds: [UInt32]? = nil) -> ModelSpec {
         let (width, seeds) = (settings.width, seeds ?? spacy2Seeds)
         precondition(seeds.count == spacy2Tables.count, "one seed for each table")

@@ -91,7 +91,7 @@ extension ModelSpec {
         try check.range(encoder.padding.rows, Limits.padding, "encoder.padding.rows")
         for (index, convolution) in encoder.convolutions.enumerated() {
             let key = "encoder.convolutions.\(index)"
-            try check.require(convolution.window == 1, "\(key).window", convolution.window, "window_size = 1: others are not built")
+            try check.require(convolution.window == 1, "\(key).window", convolution.window, "window_size = 1: others are not implemented")
             switch convolution.activation {
             case .maxout: try check.range(convolution.pieces ?? 0, Limits.pieces, "\(key).pieces")
             case .mish:
