@@ -1,9 +1,9 @@
-// One process at a time. In: the path of a lock file. Out: a lock that ends with the process, and a file that stays.
+// One process at a time. In: the path of a lock file. Out: a lock that ends with the process, and a file that remains.
 import Base
 import CLinux
 import Glibc
 
-/// An exclusive lock on a file. The file is never removed: whoever unlinks a lock file lets a second process lock another file of the
+/// An exclusive lock on a file. The file is never removed: after unlinking a lock file, a second process could lock another file of the
 /// same name.
 package final class FolderLock: Sendable {
     private let descriptor: Int32

@@ -42,7 +42,8 @@ enum Inspection {
         }
         rows += settings(shape)
         rows.append(("seeds", seeds(try SeedMetadata.seeds(file) ?? ModelSpec.spacy2Seeds)))
-        let kind = file.metadata["format"] == Checkpoint.formatName ? "an intact checkpoint of t2v" : "named parameters"
+        let isCheckpoint = file.metadata["format"] == Checkpoint.formatName
+        let kind = isCheckpoint ? "a checkpoint of t2v, undamaged (its SHA-256 matches)" : "named parameters"
         var lines = ["\(path): \(kind)", ""] + table(rows)
         lines += ["", "It is not for `spacy train`: its run writes a modelN.bin beside it after each epoch. For such a file:"]
         lines += training(shape, file: "modelN.bin")
