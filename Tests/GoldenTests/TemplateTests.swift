@@ -101,7 +101,7 @@ struct TemplateTests {
         #expect(message(good.entries + [entry], tensors).contains("there twice"))
         var lost = good.entries
         lost[0].node = 1000
-        #expect(message(lost, tensors).contains("node 1000, which is not there"))
+        #expect(message(lost, tensors).contains("node 1000, which does not exist"))
         lost[0] = TemplateEntry(tensor: entry.tensor, node: lost[1].node, parameter: lost[1].parameter)
         #expect(message(lost, tensors).contains("tensors are to be parameter") || message(lost, tensors).contains("has shape"))
         #expect(throws: InputError.self) { try good.filled(with: Array(good.tensors.dropLast())) }

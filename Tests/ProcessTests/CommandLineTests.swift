@@ -54,7 +54,7 @@ import Testing
         #expect(config.contains("\"scale_learn_rate\" : true") && config.contains("\"learn_rate\" : 0.001"), "\(config)")
         let other = try shell(
             "\"$C\" pretrain \"$T\" \"$V\" '\(given.folder)' --resume auto \(Demo.small.joined(separator: " ")) -bs 750 --scale-learn-rate")
-        #expect(other.status == 2 && other.output.contains("--scale-learn-rate (the run does without)"), "\(other.output)")
+        #expect(other.status == 2 && other.output.contains("--scale-learn-rate (the run does not use it)"), "\(other.output)")
     }
 
     /// Other bits than float32's, and the same however many workers compute them.

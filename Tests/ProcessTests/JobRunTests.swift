@@ -206,7 +206,7 @@ enum TestJob {
             try text.replacing(from, with: to).write(toFile: "\(copy)/job.json", atomically: true, encoding: .utf8)
             return copy
         }
-        #expect(try message(["pretrain", "--job", "/nowhere", output]).contains("/nowhere: no job folder"))
+        #expect(try message(["pretrain", "--job", "/nowhere", output]).contains("/nowhere: not a job folder"))
         #expect(try message(["pretrain", "--job", try edited("\"format\": 1", "\"format\": 2"), output]).contains("a job of format 2"))
         #expect(
             try message(["pretrain", "--job", try edited("\"rows\": 300", "\"rows\": 301"), output]).contains(

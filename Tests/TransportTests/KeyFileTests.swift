@@ -56,7 +56,7 @@ import Testing
                 return "accepted"
             } catch { return error.description }
         }
-        #expect(try failure("secret \(secretText) w", secret: false).contains("secret key stands where a public one belongs"))
+        #expect(try failure("secret \(secretText) w", secret: false).contains("secret key where a public one belongs"))
         #expect(try failure("public \(pair.publicKey) w", secret: true).contains("not a secret key"))
         #expect(try failure("", secret: true).contains("0 secret keys"))
         #expect(try failure("secret \(secretText)\nsecret \(secretText)\n", secret: true).contains("2 secret keys"))

@@ -28,7 +28,7 @@ class Display:
 
     @property
     def width(self) -> int:
-        """The last column stays free: writing into it may begin a new line."""
+        """The last column stays free: writing to it may begin a new line."""
         try:
             columns = os.get_terminal_size(sys.stdout.fileno()).columns
         except (OSError, ValueError):

@@ -28,7 +28,7 @@ def evaluate_command(
     jobs: int = typer.Option(0, "--jobs", help="Trainings at a time; 0: one for each core."),
     code: Optional[Path] = CODE,
     gpu: int = typer.Option(-1, "--gpu-id", "-g", help="GPU for `spacy train`; -1: CPU."),
-    quiet: bool = typer.Option(False, "--quiet", help="Show nothing but warnings and errors."),
+    quiet: bool = typer.Option(False, "--quiet", help="Show only warnings and errors."),
     json_progress: bool = typer.Option(False, "--json-progress", help="Show progress as JSON lines on standard output."),
 ) -> None:
     """Train with and without the weights on growing parts of labelled data, with the real `spacy train`, and say whether they help.

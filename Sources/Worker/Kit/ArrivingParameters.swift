@@ -1,9 +1,9 @@
-// Parameters that come in pieces. In: pieces in any order. Out: the whole and its hash, of which each part is made when its piece comes.
+// Parameters that arrive in pieces. In: pieces in any order. Out: the whole and its hash, computed as the pieces arrive.
 import Base
 import Protocol
 import Transport
 
-/// Collects one round's pieces at a time. What computes from an earlier round keeps that round's memory.
+/// Collects the pieces of one round at a time. Computations from an earlier round keep that round's memory.
 final class ArrivingParameters {
     private var pool: MessageBufferPool
     private let byteCount: Int
@@ -16,7 +16,7 @@ final class ArrivingParameters {
         pool = MessageBufferPool(byteCount: byteCount)
     }
 
-    /// A piece of another round than the last one's begins anew. What does not lie where a piece lies is left out: the hash tells.
+    /// A piece of a new round starts over. A piece that is not at a piece's place is left out: the hash will differ.
     func store(_ piece: Chunk, _ bytes: UnsafeRawBufferPointer) {
         if blob != piece.blob || buffer == nil {
             (buffer, blob) = (nil, piece.blob)
@@ -30,10 +30,10 @@ final class ArrivingParameters {
         digests[start / Digest64.block] = Digest64.hash(block: start / Digest64.block, of: UnsafeRawBufferPointer(buffer.bytes))
     }
 
-    /// `Digest64.hash(blocks:)` of what has come.
+    /// `Digest64.hash(blocks:)` of what has arrived.
     var hash: UInt64 { Digest64.combine(digests) }
 
-    /// The whole, to be used as it is; the next piece begins in other memory.
+    /// The whole, for use as it is; the next piece goes to other memory.
     var message: ZMQMessage? {
         defer { buffer = nil }
         return buffer.map { ZMQMessage(sharing: $0) }
