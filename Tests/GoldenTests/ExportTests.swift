@@ -8,7 +8,7 @@ import Testing
 enum ReferencePython {
     static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    /// The interpreter of `name` ("spacy-2.3.9") in $T2V_VENVS, or in .venvs of the repository; nil where there is none.
+    /// The interpreter of `name` ("spacy-2.3.9") in $T2V_VENVS, or in .venvs of the repository; nil if there is none.
     static func path(_ name: String) -> String? {
         let folder = ProcessInfo.processInfo.environment["T2V_VENVS"] ?? root.appending(path: ".venvs").path
         let path = "\(folder)/\(name)/bin/python"
@@ -51,7 +51,7 @@ private func data(_ name: String) throws -> [UInt8] {
     return [UInt8](try Data(contentsOf: url))
 }
 
-/// Tensors of that shape whose values all differ: a place that is mixed up shows.
+/// Tensors of that shape whose values all differ, so that a mix-up shows.
 private func tok2vec(_ shape: Tok2VecShape, seeds: [UInt32]) throws -> ThincTok2Vec {
     var next: Float = 1
     let tensors = shape.tensors().map { tensor in
@@ -109,12 +109,12 @@ struct ExportTests {
     ]
 
     @Test(
-        "spaCy 2.3.9 loads our file, has the same tensors under the same names, and writes the same bytes",
+        "spaCy 2.3.9 loads t2v's file, has the same tensors under the same names, and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.3.9") != nil, ReferencePython.absence("spacy-2.3.9")), arguments: shapes)
     func loadsIn23(shape: Tok2VecShape) throws { try load("spacy-2.3.9", shape, withNames: true) }
 
     @Test(
-        "spaCy 2.1.9 loads our file and writes the same bytes",
+        "spaCy 2.1.9 loads t2v's file and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.1.9") != nil, ReferencePython.absence("spacy-2.1.9")), arguments: shapes)
     func loadsIn21(shape: Tok2VecShape) throws { try load("spacy-2.1.9", shape, withNames: false) }
 
@@ -137,7 +137,7 @@ struct ExportTests {
     }
 }
 
-/// Weights files with what inspect says of them, for train_check.py. By hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
+/// Weights files with the output of inspect, for train_check.py. By hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
 @Suite(
     "ExportSamples", .enabled(if: ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"] != nil, "set T2V_EXPORT_SAMPLES to a folder"))
 struct ExportSamples {

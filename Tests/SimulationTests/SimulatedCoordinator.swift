@@ -108,7 +108,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         case .serve(let peer, let request): serve(peer, request)
         case .locate(let shard, let peer): locate(shard, peer)
         case .expect(let shard, let peer, _, _): arriving[peer, default: [:]][shard] = ([], false)
-        case .confirmFault: world.violate("a worker is believed to have blamed the text")
+        case .confirmFault: world.violate("a worker's complaint about the text is believed")
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, letGo(buffer), last)
         case .makePlan: makePlan()
         case .step(let update, let received): step(update, received)
@@ -234,7 +234,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         }
     }
 
-    /// A helper writes a copy; it counts when it is whole.
+    /// A helper writes a copy; it counts when it is complete.
     private func checkpoint() {
         guard version % UInt64(scenario.checkpointEvery) == 0 else { return }
         let copy = (version, parameters, scored)

@@ -1,4 +1,4 @@
-// Key files: what keygen writes can be read, what is wrong is named without being quoted.
+// Key files: what keygen writes can be read, and faults are named without quoting the file.
 import Foundation
 import TestSupport
 import Testing

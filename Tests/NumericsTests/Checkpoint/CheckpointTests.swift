@@ -1,4 +1,4 @@
-// Checkpoints: nothing is lost on the way, and a broken one is named while the one before it is used.
+// Checkpoints: nothing is lost in a round trip, and a damaged one is reported while the one before it is used.
 import CLinux
 import Foundation
 import TestSupport
@@ -42,7 +42,7 @@ struct CheckpointTests {
         #expect(folder.names == ["c.safetensors"])
     }
 
-    @Test("the metadata have the seeds under the names of spaCy 2's tables, and none of other tables")
+    @Test("the metadata has the seeds of spaCy 2's tables under their names, and none of other tables")
     func seeds() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/c.safetensors"
@@ -61,7 +61,7 @@ struct CheckpointTests {
         #expect(try written(checkpoint).isEmpty)
     }
 
-    @Test("a torn, altered, empty or renamed checkpoint is named and the one before it is used")
+    @Test("a truncated, altered, empty or renamed checkpoint is reported and the one before it is used")
     func damaged() throws {
         let folder = try TemporaryFolder()
         let store = CheckpointStore(folder: folder.path, keep: 9)
@@ -135,7 +135,7 @@ struct AtomicFileTests {
         #expect(try folder.bytes("a") == [1, 2, 3])
     }
 
-    @Test("a full disk is told with path and remedy")
+    @Test("a full disk is reported with path and remedy")
     func fullDevice() throws {
         let descriptor = open("/dev/full", O_WRONLY)
         try #require(descriptor >= 0)
@@ -154,7 +154,7 @@ struct AtomicFileTests {
     func fullDisk() throws {
         let folder = try TemporaryFolder()
         guard mount("tmpfs", folder.path, "tmpfs", 0, "size=1m") == 0 else {
-            print("SKIPPED: no right to mount a small tmpfs: a full disk was not tried")
+            print("SKIPPED: no permission to mount a small tmpfs: a full disk was not tested")
             return
         }
         defer { umount(folder.path) }
@@ -169,7 +169,7 @@ struct AtomicFileTests {
         #expect(try folder.bytes("a").first == 3)
     }
 
-    @Test("a missing folder and a file in its place are told")
+    @Test("a missing folder and a file in its place are reported")
     func noFolder() throws {
         let folder = try TemporaryFolder()
         try AtomicFile.write([1], to: folder.path + "/file")
@@ -180,7 +180,7 @@ struct AtomicFileTests {
         }
     }
 
-    @Test("large and small pieces arrive in order, and leftovers of the dead are removed")
+    @Test("large and small pieces arrive in order, and files of killed processes are removed")
     func pieces() throws {
         let folder = try TemporaryFolder()
         var expected: [UInt8] = []

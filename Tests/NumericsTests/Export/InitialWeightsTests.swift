@@ -1,4 +1,4 @@
-// --init-tok2vec and --init-checkpoint: what fits is taken with its seeds, what does not is named with the option that would fit.
+// --init-tok2vec and --init-checkpoint: weights that fit are taken with their seeds, others are refused with the option that would fit.
 import TestSupport
 import Testing
 
@@ -78,7 +78,7 @@ struct InitialWeightsTests {
         #expect(error.place.hasSuffix("model3.bin"))
     }
 
-    @Test("named parameters are taken with and without prefix, with and without seeds")
+    @Test("named parameters are accepted with and without prefix, with and without seeds")
     func checkpoint() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.safetensors"

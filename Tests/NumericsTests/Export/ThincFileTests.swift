@@ -1,4 +1,4 @@
-// The weights file: what goes in comes out, and nothing that comes from outside traps.
+// The weights file: what is written can be read, and no bytes from outside cause a trap.
 import TestSupport
 import Testing
 
@@ -24,7 +24,7 @@ struct ThincFileTests {
     static let withVectors = Tok2VecShape(width: 2, depth: 1, pieces: 1, rows: 4, vectorWidth: 7)
 
     @Test(
-        "what is written is read, of any shape",
+        "what is written can be read, for any shape",
         arguments: [
             small, withVectors, Tok2VecShape(width: 1, depth: 20, pieces: 5, rows: 2, vectorWidth: 1),
         ])
@@ -55,7 +55,7 @@ struct ThincFileTests {
         }
     }
 
-    @Test("no changed byte traps, and what is then accepted is a whole tok2vec")
+    @Test("no changed byte causes a trap, and whatever is accepted is a whole tok2vec")
     func mutated() throws {
         let bytes = try sampleTok2Vec(Self.withVectors).encoded()
         var random = SplitMix64(state: 7)
@@ -70,7 +70,7 @@ struct ThincFileTests {
                 }
             }
         }
-        // Changed values and seeds are the only ones that can pass: nothing in the file vouches for them.
+        // Only changed values and seeds can pass: the file has no check for them.
         let floats = try sampleTok2Vec(Self.withVectors).tensors.reduce(0) { $0 + $1.values.count }
         #expect(accepted >= 32 * floats && accepted < 8 * bytes.count)
         for _ in 0..<5_000 {
