@@ -64,6 +64,6 @@ import Testing
         #expect(status == 0, "\(text)")
         // 2.3 takes the weights for a textcat of its own, too.
         let commands = settings.count * (version == "2.3.9" ? 2 : 1)
-        #expect(text.contains("\(commands) of \(commands) commands brought the weights in"), "\(text)")
+        #expect(text.contains("\(commands) of \(commands) commands loaded the weights"), "\(text)")
     }
 }
