@@ -1,4 +1,4 @@
-"""What a file holds that should hold texts. In: its first bytes. Out: what it is and what to do, if it is one of the usual mistakes.
+"""What is in a file that should hold texts. In: its first bytes. Out: what it is and what to do, if it is one of the usual mistakes.
 Sources/Core/Text/Corpus/TextKind.swift knows the same kinds."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHERS = [(b"PAR1", "a Parquet file"), (b"\x78\x9c", "a .spacy file of documents
 
 
 def check(path: str, form: str) -> None:
-    """Raises: InputError if the file is no file of texts at all. form: jsonl or lines."""
+    """Raises: InputError if the file does not hold texts at all. form: jsonl or lines."""
     with opened(path) as file:
         head = file.read(HEAD)
     found = fault(head, path, form)
@@ -55,7 +55,7 @@ def fault(head: bytes, name: str, form: str) -> Optional[tuple[str, str]]:
 
 
 def wide_coding(head: bytes) -> str:
-    """UTF-16 with a mark, or without one but with a zero in each pair of bytes; empty otherwise."""
+    """UTF-16 with a byte order mark, or without one but with a zero in each pair of bytes; empty otherwise."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
     zeros = [byte == 0 for byte in head[:4]]
@@ -63,7 +63,7 @@ def wide_coding(head: bytes) -> str:
 
 
 def json_fault(head: bytes, name: str, target: str) -> Optional[tuple[str, str]]:
-    """JSON, but no record a line; or no JSON."""
+    """JSON, but not one record a line; or not JSON."""
     lines = [line.strip() for line in head.split(b"\n")[:3] if line.strip()]
     if not lines:
         return None

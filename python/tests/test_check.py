@@ -143,7 +143,7 @@ def test_vectors_of_another_width(compiled: Callable[..., Any], trainable: Path,
 
 
 def test_layer_inside_a_tagger(compiled: Callable[..., Any], tmp_path: Path, spacy_command: Callable[..., Any]) -> None:
-    """It is pretrained in place and trained in place: check says yes, and `spacy train` loads it."""
+    """A layer that is pretrained and trained in place: check says yes, and `spacy train` loads it."""
     import spacy
     from spacy.tokens import DocBin
 
