@@ -38,7 +38,7 @@ MISTAKES: list[Any] = [
     pytest.param(
         {"paths.vectors": "nowhere"}, ["[initialize]", '"nowhere"', "neither a folder nor an installed", "download nowhere"], id="vectors"
     ),
-    pytest.param({"paths.vectors": "/no/where"}, ["neither a folder nor an installed package; give the folder that is"], id="no folder"),
+    pytest.param({"paths.vectors": "/no/where"}, ["neither a folder nor an installed package; give an existing folder"], id="no folder"),
     pytest.param({"pretraining.max_epoch": 2}, ['no key "max_epoch"', 'did you mean "max_epochs"?'], id="unknown key"),
     pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "not there"], id="corpus"),
     # what t2v does not have
