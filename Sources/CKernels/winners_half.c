@@ -1,6 +1,6 @@
 // Products through the winners of a Maxout layer in bf16, sums in float32.
 //
-// Input gradients take two outputs at a time: weights of a pair of outputs lie side by side, once for every pair of pieces that can win, so
+// Input gradients take two outputs at a time: weights of a pair of outputs are adjacent, once for every pair of pieces that can win, so
 // that one instruction adds both. Weight gradients are dense: two of three gradients are zeros there, but a block of sums stays in
 // registers while all rows pass, which would not be possible with each row's own winners.
 #define WIDTH 16
@@ -57,7 +57,7 @@ AVX512_BF16 static void pack_pairs(const t2v_winners *w, const float *weights, p
     }
 }
 
-// The lanes of vector v of V: all, but for the last vector those of `last`.
+// The lanes of vector v of V: all of them, except that the last vector has those of `last`.
 #define LANES(V) (v == V - 1 ? last : 0xffff)
 // The numbers of vectors that a tile can have.
 #define FOR_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)

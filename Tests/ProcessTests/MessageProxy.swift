@@ -12,7 +12,7 @@ final class MessageProxy: @unchecked Sendable {
         var lost = 10
         var repeated = 30
         var delayed = 60
-        /// Sent once more, later, by somebody else.
+        /// Sent once more, later, from another connection.
         var replayed = 5
         var longestDelayMilliseconds: UInt64 = 1_500
 

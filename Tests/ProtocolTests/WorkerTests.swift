@@ -225,7 +225,7 @@ import Testing
                 "forget before 1", "parameters of 1 in buffer 2", "compute 1 lane 0",
             ])
         #expect(words(script.computed(1, update: 0)) == ["contribute 0 1..<2 selected 1"])
-        #expect(words(script.computed(0, update: 0)) == [], "not a leaf: nobody waits for it")
+        #expect(words(script.computed(0, update: 0)) == [], "not a leaf: nothing waits for it")
         #expect(words(script.computed(0, update: 1)) == ["contribute 1 0..<1 selected 0"])
     }
 

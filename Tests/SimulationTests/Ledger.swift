@@ -30,7 +30,7 @@ final class Ledger {
     private var math: FakeMath { world.math }
 
     func restarted(_ run: UInt64, at version: UInt64, scored: UInt64) {
-        if version < acknowledged { world.violate("the run goes on from version \(version) although \(acknowledged) was durable") }
+        if version < acknowledged { world.violate("the run continues from version \(version) although \(acknowledged) was durable") }
         (self.run, nextUpdate, self.scored) = (run, version, scored)
         (told, sessions, ordered, begun, accepted, mismatches) = ([:], [:], [:], nil, [:], 0)
     }
@@ -77,7 +77,7 @@ final class Ledger {
         case .complete where nextUpdate < UInt64(world.scenario.updates):
             world.violate("the run is called complete after \(nextUpdate) of \(world.scenario.updates) updates")
         case .complete where isUnscored(nextUpdate): world.violate("the run is called complete and its last version is not scored")
-        case .complete where world.scenario.earlyEnd != nil: world.violate("the run goes on although an evaluation has ended it")
+        case .complete where world.scenario.earlyEnd != nil: world.violate("the run continues although an evaluation has ended it")
         default: break
         }
     }

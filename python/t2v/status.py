@@ -1,5 +1,5 @@
-"""`t2v status`: how far a run is, whether it is running, and how to continue it. In: OUT, with whatever files exist. Out: facts, or lines.
-It only reads: nothing that it does can disturb a run."""
+"""`t2v status`: how far along a run is, whether it is running, and how to continue it. In: OUT, with whatever files exist. Out: facts, or
+lines. It only reads: nothing that it does can disturb a run."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def status_command(
     out: Path = typer.Argument(..., help="Folder of a pretraining."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Say how far a run is, whether it is running, what it has written, whether it can be resumed and with which command."""
+    """Say how far along a run is, whether it is running, what it has written, whether it can be resumed and with which command."""
     from .status import lines, status
 
     with reported():

@@ -1,4 +1,4 @@
-"""Loggers and TensorBoard, fed while a run goes on, from the files that it appends to. The coordinator is played by a small script."""
+"""Loggers and TensorBoard, fed during a run, from the files that it appends to. The coordinator is played by a small script."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ package enum DealerEvent: Sendable {
 package enum ClientSecurity: Sendable {
     /// No keys.
     case open
-    /// CURVE: encrypted, to the holder of `server`'s secret key and nobody else.
+    /// CURVE: encrypted, to the holder of `server`'s secret key and to no one else.
     case curve(server: PublicKey, own: KeyPair)
 }
 

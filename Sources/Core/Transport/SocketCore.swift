@@ -47,7 +47,7 @@ final class SocketCore {
     }
 
     deinit {
-        // The order matters: libzmq BLOCKS its I/O thread on a monitor that nobody reads.
+        // The order matters: libzmq BLOCKS its I/O thread on a monitor that is not read.
         zmq_socket_monitor(raw, nil, 0)
         monitor.close()
         zmq_msg_close(scratch)

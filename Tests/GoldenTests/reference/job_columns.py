@@ -1,4 +1,4 @@
-"""Makes a job folder that asks for every attribute, and prints what the real spaCy 3 sees of texts, as `t2v-coordinator features --job` does.
+"""Makes a job folder that asks for every attribute, and prints what the real spaCy 3 sees in texts, as `t2v-coordinator features --job` does.
 
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/job_columns.py KIND JOB TEXTS.jsonl OUTPUT ATTRIBUTE...
 

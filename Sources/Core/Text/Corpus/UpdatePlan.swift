@@ -1,4 +1,5 @@
-// Which documents meet in which update. In: words per lane, batch size, seed. Out: for every epoch and update, a lane's documents in order.
+// Which documents belong to which update. In: words per lane, batch size, seed. Out: for every epoch and update, a lane's documents in
+// order.
 import Base
 
 extension FixedWidthInteger where Self: BinaryInteger {

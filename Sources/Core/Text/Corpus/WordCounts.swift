@@ -4,7 +4,7 @@ import Base
 /// Counts words over shards in bounded memory. Exact while the corpus has at most `limit` distinct words; beyond that the rarest half is
 /// dropped each time the limit is passed, always at the same point: the result depends on the shards' order only.
 ///
-/// A shard of a large corpus has a hundred thousand distinct words, and every start of a run counts all shards: words lie in flat arrays,
+/// A shard of a large corpus has a hundred thousand distinct words, and every start of a run counts all shards: words are in flat arrays,
 /// not in objects of their own.
 public struct WordCounts {
     private let limit: Int
@@ -79,7 +79,7 @@ private struct Words {
 
     var count: Int { counts.count }
 
-    /// Hash of `columns` ids that stand `stride` apart.
+    /// Hash of `columns` ids that are `stride` apart.
     static func hash(_ first: UnsafePointer<UInt64>, stride: Int, columns: Int) -> UInt64 {
         var hash: UInt64 = 0
         for column in 0..<columns { hash = (hash << 5 | hash >> 59 ^ first[column * stride]) &* 0x9E37_79B9_7F4A_7C15 }

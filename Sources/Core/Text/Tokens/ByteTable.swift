@@ -108,7 +108,7 @@ final class ByteTable {
         guard let base = bytes.baseAddress else { return }
         if 3 * (count + 1) > 2 * (mask + 1) { grow() }
         if arenaUsed + bytes.count > arenaCapacity {
-            // before the copy: `bytes` may lie in the arena itself
+            // before the copy: `bytes` may be in the arena itself
             let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: max(2 * arenaCapacity, arenaUsed + bytes.count))
             larger.update(from: arena, count: arenaUsed)
             larger.advanced(by: arenaUsed).update(from: base, count: bytes.count)

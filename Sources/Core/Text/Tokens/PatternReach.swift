@@ -1,6 +1,6 @@
 // What a pattern cannot match. In: its tree and the kinds of characters that a text holds. Out: false if no match is possible.
 
-/// The kinds of characters in a text, one bit each: every ASCII character that is no letter or digit has its own.
+/// The kinds of characters in a text, one bit each: every ASCII character that is not a letter or digit has its own.
 ///
 /// Most words consist of letters only, in which most patterns find nothing: a pattern's tree tells this without matching.
 struct CharacterMask: Hashable {
