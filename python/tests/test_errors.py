@@ -40,7 +40,7 @@ MISTAKES: list[Any] = [
     ),
     pytest.param({"paths.vectors": "/no/where"}, ["neither a folder nor an installed package; give an existing folder"], id="no folder"),
     pytest.param({"pretraining.max_epoch": 2}, ['no key "max_epoch"', 'did you mean "max_epochs"?'], id="unknown key"),
-    pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "not there"], id="corpus"),
+    pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "does not exist"], id="corpus"),
     # what t2v does not have
     pytest.param({"pretraining.batcher.size": COMPOUNDING}, ["[pretraining.batcher]", "size is a schedule"], id="batch size schedule"),
     pytest.param({"pretraining.batcher": SEQUENCES}, ["spacy.batch_by_words.v1"], id="batcher"),

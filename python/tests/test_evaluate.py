@@ -143,7 +143,7 @@ def test_labelled_data_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, what in [
         ("none", "no such file"),
-        ("bad.spacy", "no .spacy file"),
+        ("bad.spacy", "not a .spacy file"),
         ("empty.spacy", "no document"),
         ("folder", "ends in .spacy"),
     ]:
