@@ -5,7 +5,7 @@ SCRATCH := .build-test
 PYTHON_TOOLS := $(or $(T2V_VENVS),$(CURDIR)/.venvs)/tools/bin
 SWIFT_TEST := -c release -Xswiftc -enable-testing --scratch-path $(SCRATCH)
 BIN := .build/release
-# An import that Package.swift does not allow is an error even where the module happens to have been built.
+# An import that Package.swift does not allow is an error even if the module happens to have been built.
 STRICT := --explicit-target-dependency-import-check error
 # A target's help is the text behind "##".
 .PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix wheel-root cluster format check ci clean
@@ -42,7 +42,7 @@ simulate: ## run the state machines under a simulated network: SEEDS=n, or SEED=
 	swift build $(SWIFT_TEST) $(STRICT) --build-tests
 	$(if $(SEED),T2V_SIM_SEED=$(SEED)) $(if $(SEEDS),T2V_SIM_SEEDS=$(SEEDS)) swift test $(SWIFT_TEST) --skip-build --filter SimulationTests
 
-fuzz: ## a million wrong messages each way during a run: strangers, lying workers, a lying coordinator; MESSAGES=n SEED=n
+fuzz: ## a million wrong messages in each direction during a run: strangers, lying workers, a lying coordinator; MESSAGES=n SEED=n
 	swift build $(SWIFT_TEST) $(STRICT) --build-tests
 	T2V_FUZZ_MESSAGES=$(or $(MESSAGES),1000000) T2V_FUZZ_SEED=$(or $(SEED),1) swift test $(SWIFT_TEST) --skip-build --filter "StrangersTests|FuzzTests"
 
@@ -69,7 +69,7 @@ wheel: setup ## a wheel with both programs and the Python package, in dist/
 wheel-test: wheel ## install the wheel as users do, and run it
 	T2V_WHEEL="$$(deploy/wheel.sh)" $${T2V_VENVS:-.venvs}/spacy-3.8/bin/python -m pytest -q python/tests/test_wheel.py -c python/pyproject.toml
 
-wheel-matrix: wheel ## the same with every Python that is here, spaCy 3.5 to 3.8
+wheel-matrix: wheel ## the same with every Python on this machine, spaCy 3.5 to 3.8
 	deploy/wheel-matrix.sh
 
 wheel-root: wheel ## follow docs/getting-started.md in a minimal Debian 11 without compilers (needs root and debootstrap)

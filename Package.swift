@@ -10,11 +10,11 @@ let speed: [SwiftSetting] = [
 
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
-/// What shells and command lines are built from.
+/// The libraries that shells and command lines are built from.
 let all: [Target.Dependency] = ["Base", "Text", "Numerics", "Protocol", "Transport", "Run"]
 
 extension Target {
-    /// A library of this package. What it may import is `needs` and nothing else.
+    /// A library of this package. It may import only `needs`.
     static func room(_ name: String, path: String, needs: [Target.Dependency]) -> Target {
         .target(name: name, dependencies: needs, path: "Sources/" + path, swiftSettings: speed)
     }

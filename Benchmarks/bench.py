@@ -5,8 +5,8 @@ docs/bench-*.svg.
     Benchmarks/bench.py [--texts FILE.jsonl] [--vectors FOLDER23] [--vectors3 FOLDER38] [--records 400] [--repeats 3] [--quick]
 
 Against 2.3.9 every figure is a difference: a program runs N epochs and then M > N, each time as a whole process; the words between the two, over the time
-between the two, are its words/s in the steady state. Start-up, preparation and model loading cancel out. Rounds go A B C A B C, so that a machine
-that changes its speed changes it for all. Standard library only.
+between the two, are its words/s in the steady state. Start-up, preparation and model loading cancel out. Rounds go A B C A B C, so that a
+change in the machine's speed affects all of them. Standard library only.
 """
 import argparse
 import datetime
@@ -69,7 +69,7 @@ class Bench:
              records], "0")
 
     def steady(self, program, few, many):
-        """Words/s, CPU seconds a million words, peak MB, of `program(epochs)`."""
+        """Words/s, CPU seconds per million words, peak MB, of `program(epochs)`."""
         a, b = program(few), program(many)
         words = self.words * (many - few)
         return {"wps": words / max(1e-9, b[0] - a[0]), "cpu": (b[1] - a[1]) / words * 1e6, "mb": b[2]}
@@ -98,13 +98,13 @@ def main():
     parser.add_argument("--texts", default=SHARED / "imdb-reviews-10000.jsonl")
     parser.add_argument("--vectors", default=SHARED / "en-vectors-20k-spacy2.3")
     parser.add_argument("--vectors3", default=SHARED / "en-vectors-20k-spacy3.8")
-    parser.add_argument("--records", type=int, default=1000, help="of the texts, for each run")
+    parser.add_argument("--records", type=int, default=1000, help="how many of the texts to use in each run")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="the comparison at 3,000 and 12,000 words only, nothing written")
+    parser.add_argument("--quick", action="store_true", help="only compare at 3,000 and 12,000 words, and write nothing")
     options = parser.parse_args()
     if not Path(options.texts).exists():
         options.texts, options.vectors, options.vectors3 = ROOT / "demo/texts.jsonl", ROOT / "demo/vectors", None
-        print("the reviews are not here (T2V_SHARED_DATA): using the demo's corpus", flush=True)
+        print("the reviews are missing (T2V_SHARED_DATA): using the demo's corpus", flush=True)
     with tempfile.TemporaryDirectory(prefix="t2v-bench-") as folder:
         bench = Bench(options, Path(folder))
         bench.t2v(1)
@@ -149,7 +149,7 @@ def compare(bench, options):
 
 
 def compare3(options):
-    """What spacy3.py says of each setting: [] where the real spaCy 3.8 or its vectors are missing."""
+    """spacy3.py's figures for each setting: [] if the real spaCy 3.8 or its vectors are missing."""
     python = VENVS / "spacy-3.8/bin/python"
     if not options.vectors3 or not python.exists():
         return []

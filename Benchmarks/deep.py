@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""A corpus of a billion words: made, compressed, prepared, trained for one epoch, killed in the middle and resumed. docs/performance.md has what came out.
+"""A corpus of a billion words: made, compressed, prepared, trained for one epoch, killed in the middle and resumed. docs/performance.md has
+the results.
 
     Benchmarks/deep.py FOLDER [--texts FILE.jsonl] [--millions 1000] [--files 8] [--workers 2] [--only-make]
 
-The texts are copies of real ones in which 5% of the words are others of the same texts, and 2% are made up, some again and again and many
-only once, so that distinct words grow with the corpus's length about as they do in real text. They go to FOLDER/texts-N.jsonl.gz, each made by a
-process of its own, the same for the same --seed; files that are there are kept. Then `t2v pretrain` trains a small model (32 wide, 1 deep, 96,000 words an
-update); when half of the epoch is done the coordinator is killed with SIGKILL, and resumed. Says seconds, bytes and each process's peak memory.
-About 13 GB of disk for a billion words. Needs the spaCy 3.8 of Tests/reference/setup-venvs.sh. Standard library only.
+The texts are copies of real ones in which 5% of the words are replaced by others of the same texts, and 2% by made-up words, some repeated
+often and many used only once, so that the number of distinct words grows with the corpus about as in real text. They go to
+FOLDER/texts-N.jsonl.gz, each made by a process of its own, the same for the same --seed; existing files are kept. Then `t2v pretrain`
+trains a small model (32 wide, 1 deep, 96,000 words an update); when half of the epoch is done the coordinator is killed with SIGKILL, and
+resumed. Prints seconds, bytes and each process's peak memory. About 13 GB of disk for a billion words. Needs the spaCy 3.8 of
+Tests/reference/setup-venvs.sh. Standard library only.
 """
 import argparse
 import gzip
@@ -30,9 +32,9 @@ SHARED = Path(os.environ.get("T2V_SHARED_DATA", ROOT.parent / "shared" / "data")
 VENVS = Path(os.environ.get("T2V_VENVS", ROOT / ".venvs"))
 BIN = Path(os.environ.get("T2V_BIN", ROOT / ".build/release"))
 OTHER, MADE_UP = 0.05, 0.02
-# A made-up word's number has the tail x^-0.55: among n of them about n^0.55 are distinct, as in real text, once n is far beyond the first few.
+# A made-up word's number has the tail x^-0.55: for large n, about n^0.55 of n such words are distinct, as in real text.
 TAIL, FIRST_FEW = 0.55, 50_000
-# Tokens of spaCy for each piece between spaces, in reviews.
+# spaCy's tokens per piece between spaces, in reviews.
 TOKENS_A_PIECE = 1.16
 TICKS = os.sysconf("SC_CLK_TCK")
 SYLLABLES = [c + v for c in "b c d f g h k l m n p r s t v w st tr br sh".split() for v in "a e i o u".split()]
@@ -94,17 +96,17 @@ def make_all(options):
 
 
 def megabytes(folder):
-    """Of disk, in all files of a folder."""
+    """Bytes on disk of all files in a folder."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def processor_seconds(pid):
-    """Of user and kernel together."""
+    """User and kernel time together."""
     return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) / TICKS
 
 
 class Watched:
-    """A coordinator and its workers: what it says, when, and their peak memory and CPU time."""
+    """A coordinator and its workers: its output with times, and their peak memory and CPU time."""
 
     def __init__(self, command, log):
         environment = dict(os.environ, PYTHONPATH=str(ROOT / "python"), T2V_BIN=str(BIN), PYTHONWARNINGS="ignore")
@@ -192,7 +194,7 @@ def main():
     parser.add_argument("--texts", type=Path, default=SHARED / "imdb-reviews-10000.jsonl")
     parser.add_argument("--millions", type=float, default=1000, help="of words, about")
     parser.add_argument("--files", type=int, default=8)
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="that make texts")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="how many processes make texts")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only-make", action="store_true")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a coordinator and its workers hold in memory, apart from mapped files.
+"""The memory of a coordinator and its workers, apart from mapped files.
 
     Benchmarks/footprint.py [--config examples/configs/vectors-256.cfg] [--vectors FOLDER38] [--texts FILE.jsonl] [--workers 2] [--seconds 20]
         [--python .venvs/spacy-3.8/bin/python] [--bin .build/release]
 
-Trains a compiled config and reads /proc/PID/smaps ten times a second. For each t2v process it prints the peaks of private anonymous memory and of
-shared memory (parameters and gradients, which the processes have in common), the largest anonymous areas, and what the goal is for a worker: the
+Trains a compiled config and reads /proc/PID/smaps ten times a second. For each t2v process it prints the peaks of private anonymous memory
+and of shared memory (parameters and gradients, which the processes share), the largest anonymous areas, and the goal for a worker: the
 parameters' bytes and 300 MB. Standard library only.
 """
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A model of one host with 1 to 64 cores: how many times as fast as one core is an update, from costs that are measured here.
+"""A model of one host with 1 to 64 cores: how much faster than on one core an update is, from costs that are measured here.
 
     Benchmarks/host.py JOB [JOB ...] [--texts FILE.jsonl] [--words 3000 12000 48000] [--core 0]
 
 JOB is a compiled job. `t2v-coordinator profile` says what a word, a lane, the last sum of a host and the coordinator's step cost on one core.
-The lengths of documents come from the texts: documents are whole, so the lanes of an update are uneven, and an update is over when its last
-thread is. What the model leaves out: memory bandwidth and clock rates that fall with the number of busy cores. Standard library only.
+The lengths of documents come from the texts: documents are not split, so the lanes of an update are uneven, and an update is over when its
+last thread is. The model leaves out memory bandwidth, and clock rates that fall with the number of busy cores. Standard library only.
 """
 import argparse
 import heapq
@@ -23,7 +23,7 @@ BIN = Path(os.environ.get("T2V_BIN", ROOT / ".build/release"))
 # Words to tokens, in English reviews.
 TOKENS_A_WORD = 1.17
 UPDATES = 60
-# Milliseconds from a step's end to the next gradients: messages, and threads that wake.
+# Milliseconds from a step's end to the next gradients: messages, and waking threads.
 TURN = 0.3
 
 
@@ -47,7 +47,7 @@ def document_lengths(path, shortest=5, longest=500):
 
 
 def updates(lengths, words, lanes):
-    """Words of each lane in each of some updates: a document belongs to the update in whose part of the lane it ends."""
+    """Words of each lane in each of some updates: a document belongs to the update that covers its end in the lane."""
     share, rows = words / lanes, [[0] * lanes for _ in range(UPDATES)]
     for lane in range(lanes):
         total = 0
@@ -62,7 +62,7 @@ def updates(lengths, words, lanes):
 
 
 def makespan(costs, threads, dealt):
-    """When the last thread is done: lanes dealt beforehand, or taken by free threads, the longest first."""
+    """When the last thread is done: with lanes assigned in advance, or taken by free threads, the longest first."""
     if dealt:
         each = len(costs) // threads
         return max(sum(costs[i * each:(i + 1) * each]) for i in range(threads))

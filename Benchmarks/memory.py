@@ -3,10 +3,10 @@
 
     sudo Benchmarks/memory.py [--texts FILE.jsonl] [--vectors FOLDER] [--gigabytes 3] [--limit-gigabytes 1.5] [--seconds 60] [--folder /var/tmp]
 
-Copies the texts, each line made different, until the corpus has the size; then runs a coordinator and 2 workers in a control group of their own
-(cgroup 1 or 2) with that limit: every page that they touch counts, anonymous, shared and page cache; the kernel drops clean pages of
-mapped files when the limit is near, and kills when that does not help. Stops after --seconds of training. Prints each process's peak of pages that
-cannot be dropped (RssAnon, RssShmem) and the group's events. Needs root. Standard library only.
+Copies the texts, with each line made different, until the corpus has that size; then runs a coordinator and 2 workers in a control group of
+their own (cgroup 1 or 2) with that limit: every page that they touch counts, anonymous, shared and page cache; the kernel drops clean pages
+of mapped files when the limit is near, and kills processes if that does not help. Stops after --seconds of training. Prints each process's
+peak of pages that cannot be dropped (RssAnon, RssShmem) and the group's events. Needs root. Standard library only.
 """
 import argparse
 import os
@@ -84,7 +84,7 @@ def run(options, corpus, folder):
                 child.send_signal(signal.SIGTERM)
                 training = float("inf")
     print((folder / "log").read_text().strip())
-    print(f"exit status {child.returncode} (75: stopped by us, with a checkpoint)")
+    print(f"exit status {child.returncode} (75: stopped by this script, with a checkpoint)")
     for pid, (name, sizes) in peaks.items():
         print(f"{name:16} peak MB: anonymous {sizes[0]:.0f}, shared memory {sizes[1]:.0f}, mapped files {sizes[2]:.0f}")
     peak = GROUP / PEAK

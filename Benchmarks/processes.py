@@ -1,4 +1,4 @@
-"""What /proc says of a coordinator and its workers. Shared by deep.py, footprint.py and memory.py. Standard library only."""
+"""What /proc says about a coordinator and its workers. Shared by deep.py, footprint.py and memory.py. Standard library only."""
 from pathlib import Path
 
 
@@ -25,5 +25,5 @@ def memory(pid):
 
 
 def greater(sizes, others):
-    """The greater of each two."""
+    """The element-wise maximum."""
     return [max(a, b) for a, b in zip(sizes, others)]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A model of the time of one update on 1 to 512 workers, from costs measured on one machine. docs/scale.md says what follows from it.
+"""A model of the time of one update on 1 to 512 workers, from costs measured on one machine. docs/scale.md has the conclusions.
 
     Benchmarks/scale.py                                   the tables, in Markdown
     Benchmarks/scale.py check 4 0.1 3000 --cores 2        one prediction: workers, Gbit/s, words an update
     Benchmarks/scale.py measure --texts F --vectors D     measures COSTS here (5 minutes; Linux, built programs): one line for each
 
-A worker here is a host with one compute thread and one contribution an update. A host of 16 threads that holds 16 lanes sends one contribution too:
-for the wire it is one worker, for compute it is sixteen. Standard library only.
+A worker here is a host with one compute thread and one contribution an update. A host with 16 threads and 16 lanes also sends one
+contribution: for the network it is one worker, for compute it is sixteen. Standard library only.
 """
 import argparse
 import json
@@ -26,10 +26,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 # What `measure` printed; seconds and bytes. Defaults of spacy2: width 96, depth 4, 2000 rows, vectors of 300 floats, CURVE on.
 COSTS = {
-    # Every float of the model: what an order carries to each worker.
+    # Every float of the model: what each worker receives with an order.
     "parameters": 4_412_000,
-    # Bytes of a contribution by the words of its lanes: (words, bytes). Between them by straight lines, beyond them flat. The rows of the
-    # tables that are touched (at most 1.92 MB) and everything else (2.49 MB). Film reviews of 280 words: a node of 100 words is often empty.
+    # Bytes of a contribution by the words of its lanes: (words, bytes). Linear between them, constant beyond. The rows of the tables that
+    # are touched (at most 1.92 MB) and everything else (2.49 MB). Film reviews of 280 words: a node of 100 words is often empty.
     "contribution": [(0, 0), (100, 1_222_000), (300, 2_618_000), (1_000, 3_209_000), (3_000, 3_550_000), (10_000, 3_789_000),
                      (30_000, 3_882_000), (100_000, 4_000_000)],
     # One thread, for each word.
@@ -39,16 +39,16 @@ COSTS = {
     "step_byte": 0.3e-9,
     # Worker: sum, encode, hash, for each byte of its contribution.
     "encode_byte": 0.45e-9,
-    # libzmq's I/O thread for each byte, with CURVE and in the clear; sending and receiving cost the same.
+    # libzmq's I/O thread for each byte, with and without CURVE; sending and receiving cost the same.
     "curve_byte": 0.95e-9,
     "clear_byte": 0.22e-9,
-    # What is left of a link's bits for frames' bodies (Ethernet, IP, TCP, ZMTP, CURVE).
+    # The share of a link's bits that is left for frames' bodies (after Ethernet, IP, TCP, ZMTP, CURVE).
     "goodput": 0.94,
 }
 
 
 def between(points, x):
-    """Straight lines between points, flat outside."""
+    """Linear between points, constant outside."""
     if x <= points[0][0]:
         return points[0][1]
     for (x0, y0), (x1, y1) in zip(points, points[1:]):
@@ -62,9 +62,9 @@ class Model:
 
     def __init__(self, costs, workers, gigabits, words, *, parameters=1.0, contributions=1.0, threads=1, racks=0, delay=False, curve=True,
                  in_turn=False, cores=None):
-        """parameters, contributions: their size against float32. threads: libzmq's, on the coordinator. racks: reducers between the
-        coordinator and the workers; 0: a star. in_turn: the coordinator sends to one worker after the other, so that contributions of the
-        first come in while parameters of the last go out; else all get theirs at the same time, when the last byte has left.
+        """parameters, contributions: their size relative to float32. threads: libzmq's, on the coordinator. racks: reducers between the
+        coordinator and the workers; 0: a star. in_turn: the coordinator sends to one worker after another, so that contributions of the
+        first arrive while parameters of the last are sent; otherwise all workers have theirs at the same time, when the last byte has been sent.
         cores: that all computing workers share (the test bed); None: each has its own."""
         self.costs, self.workers, self.delay = costs, workers, delay
         byte = costs["curve_byte" if curve else "clear_byte"]
@@ -77,13 +77,13 @@ class Model:
         levels = [racks, math.ceil(workers / racks)] if racks else [workers]
         for fan in levels:
             # One link carries everything to `fan` peers; its I/O threads encrypt for each of them. libzmq encrypts a frame as a whole: the first
-            # leaves when it is done, and the last is decrypted after it has come.
+            # is sent when it is done, and the last is decrypted after it has arrived.
             self.down += byte * down + max(fan * down * line, fan * down * byte / threads) + byte * down
             self.up += byte * up + max(fan * up * line, fan * up * byte / threads) + byte * up
         if in_turn:
             one_up = 2 * byte * up + up * max(line, byte / threads)
             one_down = down * max(line, byte / threads)
-            # The first worker's contribution can begin to come when one worker has its parameters.
+            # The first worker's contribution can begin to arrive when one worker has its parameters.
             self.up = max(one_up, workers * (one_up - 2 * byte * up) + one_down - self.down)
         summed = levels[0] * up
         self.step = costs["step"] + summed * costs["step_byte"] + up * costs["encode_byte"]
@@ -93,7 +93,7 @@ class Model:
     @property
     def total(self):
         if self.delay:
-            # Parameters of update u + 1 travel while contributions of u are computed and come: the slowest of them sets the pace.
+            # Parameters of update u + 1 travel while contributions of u are computed and arrive: the slowest of these sets the pace.
             return max(self.down, self.up, self.compute) + self.step
         return self.down + self.compute + self.up + self.step
 
@@ -211,7 +211,7 @@ class Run:
         return values, [thread_times(process.pid) for process in self.processes]
 
     def steady(self, seconds, updates):
-        """What happened in some seconds of training, for each update: (bytes to workers, bytes from workers, threads of the coordinator,
+        """What a few seconds of training cost, for each update: (bytes to workers, bytes from workers, threads of the coordinator,
         threads of the first worker)."""
         while self.sample()[0].get("updates_total", 0) < 3:
             if self.coordinator.poll() is not None:
@@ -270,7 +270,7 @@ def main():
     check.add_argument("workers", type=int)
     check.add_argument("gigabits", type=float)
     check.add_argument("words", type=int)
-    check.add_argument("--cores", type=int, help="that all workers share; default: each has its own")
+    check.add_argument("--cores", type=int, help="cores that all workers share; default: each has its own")
     check.add_argument("--bf16", action="store_true")
     check.add_argument("--in-turn", action="store_true")
     verb = verbs.add_parser("measure")

@@ -4,10 +4,11 @@
     Benchmarks/updates.py FOLDER [--texts FILE.jsonl] [--vectors FOLDER38] [--millions 100] [--wide-millions 10] [--only PART ...] [--report]
 
 Trains configs of examples/configs on the same texts, one worker on one core and 4 lanes, with 3,000, 12,000 and 48,000 words an update, with and without
---scale-learn-rate, in float32 and bf16; 5% of the documents are held out and scored at the end of every epoch. About 3 hours of one core. Everything
-stays in FOLDER: the same command goes on where it was stopped, with --millions or --wide-millions raised too; a run that is done is not run again.
---only: runs whose name has one of these parts. --report: run nothing, write what is there. Speed comes from `t2v-coordinator profile` (CPU time of
-one core), so it does not matter what else the machine did. Needs the spaCy 3.8 of Tests/reference/setup-venvs.sh. Standard library only.
+--scale-learn-rate, in float32 and bf16; 5% of the documents are held out and scored at the end of every epoch. About 3 hours of one core.
+Everything is kept in FOLDER: the same command continues where it was stopped, also with greater --millions or --wide-millions; a completed
+run is not repeated. --only: runs whose name contains one of these parts. --report: run nothing, write the report from what exists. Speed
+comes from `t2v-coordinator profile` (CPU time of one core), so it does not matter what else the machine is doing. Needs the spaCy 3.8 of
+Tests/reference/setup-venvs.sh. Standard library only.
 """
 import argparse
 import json
@@ -48,7 +49,7 @@ class Run(NamedTuple):
         return f"{self.batch:,}{scaled}{', bf16' if self.precision == 'bf16' else ''}"
 
 
-# In the order of their worth.
+# The most informative first.
 RUNS = [
     Run(SMALL, 12000, True), Run(SMALL, 12000, True, "bf16"), Run(SMALL, 3000), Run(SMALL, 48000, True), Run(SMALL, 12000),
     Run(SMALL, 48000), Run(WIDE, 12000, True, "bf16"), Run(WIDE, 12000, True), Run(WIDE, 3000, precision="bf16"),
@@ -76,7 +77,7 @@ def t2v(options, *arguments):
 
 
 def train(options, run):
-    """Begins a run, or goes on with it, until it has seen the words asked for."""
+    """Begins or continues a run until it has trained on the requested number of words."""
     folder = options.folder / run.name
     machine = ["--workers", 1, "--no-report", "--quiet", "--cache", options.folder / "cache"]
     if not events(folder, "epoch"):
@@ -106,13 +107,13 @@ def cost(options, run, lanes):
 
 
 def rate(options, run, cores):
-    """Words/s of a host with so many cores: lanes in parallel, a worker's sum and the step after them."""
+    """Words/s of a host with this many cores: lanes in parallel, then a worker's sum and the step."""
     lanes, adding, step = cost(options, run, max(4, cores))
     return run.batch / (lanes / cores + adding / cores + step) * 1000
 
 
 def at(points, words):
-    """Loss after so many words, between the evaluations around it by a straight line; None beyond them."""
+    """Loss after this many words, interpolated linearly between evaluations; None beyond them."""
     for (w0, l0), (w1, l1) in zip(points, points[1:]):
         if w0 <= words <= w1:
             return l0 + (l1 - l0) * (words - w0) / (w1 - w0)
@@ -120,7 +121,7 @@ def at(points, words):
 
 
 def words_until(points, loss):
-    """Words after which the loss was as low for the first time; None: never."""
+    """Words after which the loss was this low for the first time; None: never."""
     for (w0, l0), (w1, l1) in zip(points, points[1:]):
         if l1 <= loss:
             return w0 + (w1 - w0) * (l0 - loss) / (l0 - l1) if l0 > loss else w0
@@ -224,7 +225,7 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if not options.texts.exists():
-        sys.exit(f"error: {options.texts} is not there; give --texts")
+        sys.exit(f"error: {options.texts} does not exist; give --texts")
     for run in [] if options.report else RUNS:
         if not options.only or any(part in run.name for part in options.only):
             train(options, run)

@@ -14,6 +14,6 @@ if [ ! -x "$python" ]; then
 fi
 export PYTHONPATH=$PWD/python${PYTHONPATH:+:$PYTHONPATH} T2V_BIN=${T2V_BIN:-$PWD/.build/release}
 show() { echo; echo "\$ python -m spacy t2v $*"; "$python" -m t2v "$@"; }
-# The figures of docs/worth-it.md are those of all documents: of so few, none is held out.
+# The figures of docs/worth-it.md are for all documents: with so few, none is held out.
 show pretrain demo/french/config.cfg demo/out --workers 2 --overwrite --t2v.held_out 0
 show evaluate demo/french/config.cfg demo/out --train demo/french/train.spacy --dev demo/french/dev.spacy --sizes 10,40 --seeds 3

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks everything in this folder that can be checked without a cluster, a docker daemon or installed units:
 #     deploy/check.sh
-# Kubernetes manifests, the compose file and the systemd units against their schemas; the shell scripts' syntax. What needs a tool that is
-# missing is left out, and says so. What is tried for real has scripts of its own: dist-check.sh, netns/cluster-test, slurm/try.sh.
+# Kubernetes manifests, the compose file and the systemd units against their schemas; the shell scripts' syntax. Checks whose tool is
+# missing are left out, with a message. Real runs have scripts of their own: dist-check.sh, netns/cluster-test, slurm/try.sh.
 set -euo pipefail
 cd "$(dirname "$0")"
 work=$(mktemp -d)
@@ -18,7 +18,7 @@ python3 -m venv "$work/venv"
 "$work/venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec docker/compose.yaml
 
 if command -v systemd-analyze > /dev/null; then
-    # verify wants programs that exist; the units name those of an installed t2v.
+    # verify requires programs that exist; the units name those of an installed t2v.
     for unit in systemd/*.service; do
         sed 's#^ExecStart=/usr/local/bin/t2v-[a-z]*#ExecStart=/bin/true#' "$unit" > "$work/$(basename "${unit/@./@1.}")"
     done

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes one tarball of the worker, which needs glibc 2.28 or newer and nothing else:
+# Makes a tarball of the worker, which needs only glibc 2.28 or newer:
 #     t2v-worker-VERSION-linux-x86_64.tar.gz
 #         bin/t2v-worker     everything but glibc is linked into it (deploy/static/build.sh); no installation
 #         licenses/          of everything that is inside
 #
 #     deploy/dist.sh [--output dist] [--no-check]
-# The check at the end starts the program in a root folder with nothing but glibc; it needs root and says so where it cannot be done.
+# The check at the end starts the program in a root folder with only glibc; it needs root, and says so if it cannot be done.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -37,7 +37,7 @@ Prepared texts are kept in --cache FOLDER (default ~/.cache/t2v).
 END
 
 mkdir -p "$output"
-# The same input gives the same bytes: no times, no names of users, sorted.
+# The same input gives the same bytes: no times, no user names, sorted.
 tar -C "$stage" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -9n > "$output/$name.tar.gz"
 echo "$output/$name.tar.gz: $(du -h "$output/$name.tar.gz" | cut -f1)"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs and runs the wheel with each Python that is on this machine, and with the spaCy versions that it has wheels for.
+# Installs and runs the wheel with each Python on this machine, and with the spaCy versions that have wheels for it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 T2V_WHEEL=$(deploy/wheel.sh)
@@ -18,7 +18,7 @@ try() {
     echo "$("$python" --version), $*"
     T2V_WHEEL_PYTHON=$python T2V_WHEEL_WITH=$* "$pytest" -m pytest -q python/tests/test_wheel.py -c python/pyproject.toml || failed=1
 }
-old=("numpy<2" "click<8.2" "typer<0.16")  # these spaCys import with nothing newer
+old=("numpy<2" "click<8.2" "typer<0.16")  # these versions of spaCy cannot import newer ones
 try 3.9 "spacy==3.5.4" "${old[@]}"
 try 3.10 "spacy==3.6.1" "${old[@]}"
 try 3.11 "spacy==3.7.5" "${old[@]}"

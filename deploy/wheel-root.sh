@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs and runs the wheel in a root folder that holds a minimal Debian with Python, and no compiler:
+# Installs and runs the wheel in a root folder with a minimal Debian, Python and no compiler:
 #     sudo deploy/wheel-root.sh [SUITE]
-# SUITE is bullseye by default: glibc 2.31 and Python 3.9, older than what the wheel is built on. It needs debootstrap. The programs' weights must
-# be those that the same programs write on this machine; then docs/getting-started.md is followed to its end.
+# SUITE is bullseye by default: glibc 2.31 and Python 3.9, older than those that the wheel is built with. It needs debootstrap. The
+# programs' weights must equal those that the same programs write on this machine; then docs/getting-started.md is followed to its end.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 suite=${1:-bullseye}
@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 
 debootstrap --variant=minbase --include=python3-venv,ca-certificates "$suite" "$root" > "$work/log" 2>&1 || { tail "$work/log" >&2; exit 1; }
 cp -L /etc/resolv.conf "$root/etc/" 2> /dev/null || true
-# pip here may be told to trust another certificate.
+# pip on this machine may be configured with another certificate.
 if [ -n "${PIP_CERT:-}" ]; then install -D -m 644 "$PIP_CERT" "$root$PIP_CERT"; fi
 mkdir "$root/t2v"
 cp -r "$wheel" "$top/demo" "$top/docs/getting-started.md" "$root/t2v/"
@@ -51,8 +51,8 @@ grep "Loaded pretrained weights" told
 grep "model-last.bin" told | tail -n 1
 test -s out/t2v/report.html
 END
-# Without /proc nothing finds its own program. The mounts go with the command.
+# Without /proc a process cannot find its own program. The mounts vanish with the command.
 unshare -m sh -c "mount -t proc proc '$root/proc' && mount --rbind /dev '$root/dev' && exec chroot '$root' sh /t2v/run"
 "$work/host/bin/t2v-coordinator" pretrain "$top/demo/texts.jsonl" "$top/demo/vectors" "$work/out" --workers 2 -i 1 --cache "$work/cache" > /dev/null 2>&1
 cmp "$root/t2v/out/model0.bin" "$work/out/model0.bin"
-echo "$(basename "$wheel") runs in a minimal $suite, writes the same weights as here, and goes the way of docs/getting-started.md"
+echo "$(basename "$wheel") runs in a minimal $suite, writes the same weights as here, and follows docs/getting-started.md"

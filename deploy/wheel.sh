@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes the wheel: both programs, the Python package, the licences of everything inside.
 #     t2v-VERSION-py3-none-manylinux_2_NN_x86_64.whl
-# The programs need glibc and nothing else (deploy/static/build.sh), so it installs with pip on any x86-64 Linux with glibc 2.NN or newer, for
-# every Python and spaCy that the Python package takes. NN is read off the programs, and auditwheel must agree.
+# The programs need only glibc (deploy/static/build.sh), so it installs with pip on any x86-64 Linux with glibc 2.NN or newer, for every
+# Python and spaCy that the Python package supports. NN is determined from the programs, and auditwheel must agree.
 #
 #     deploy/wheel.sh [--output dist]
-# Prints the path of the wheel. One that was made from the same sources with the same tools is not made again.
+# Prints the path of the wheel. An existing one from the same sources and tools is reused.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 output=$top/dist
@@ -20,7 +20,7 @@ for tool in swift cc objdump python3 dpkg-query; do command -v "$tool" > /dev/nu
 cd "$top"
 mkdir -p "$output" .build-dist
 
-# What the wheel is made of; the rest of the repository does not matter.
+# The wheel's sources; the rest of the repository does not matter.
 key=$({
     find LICENSE Sources Package.swift python/t2v python/pyproject.toml python/README.md deploy/static deploy/wheel.sh -type f \
         ! -path '*/__pycache__/*' -print0 | sort -z | xargs -0 sha256sum
@@ -45,7 +45,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 deploy/static/build.sh "$stage/programs" >&2
 
-# A copy: setuptools writes beside its sources.
+# A copy, because setuptools writes beside its sources.
 mkdir "$stage/python"
 cp -r python/t2v python/pyproject.toml python/README.md "$stage/python/"
 find "$stage/python" -name __pycache__ -prune -exec rm -rf {} +
@@ -59,7 +59,7 @@ for program in "$stage"/programs/*; do
     [ "$said" = "$version" ] || fail "$(basename "$program") says it is version $said, the Python package $version"
 done
 
-# pip puts what lies in .data/scripts beside python, executable.
+# pip installs .data/scripts beside python, as executables.
 mkdir -p "$root/t2v-$version.data/scripts" "$root/t2v-$version.dist-info/licenses"
 cp "$stage"/programs/* "$root/t2v-$version.data/scripts/"
 deploy/static/licences.sh "$root/t2v-$version.dist-info/licenses" "$stage"/programs/*
@@ -68,7 +68,7 @@ tag=manylinux_2_${glibc#GLIBC_2.}_x86_64
 sed -i -e 's/^Root-Is-Purelib: .*/Root-Is-Purelib: false/' -e "s/^Tag: .*/Tag: py3-none-$tag/" "$root/t2v-$version.dist-info/WHEEL"
 "$tools/bin/wheel" pack -d "$stage" "$root" > /dev/null
 wheel=$(find "$stage" -maxdepth 1 -name '*.whl')
-# Words of auditwheel are wrapped.
+# auditwheel wraps its output.
 "$tools/bin/auditwheel" show "$wheel" | tr '\n' ' ' | grep -qF "tag: \"$tag\"" || fail "auditwheel does not agree with $tag: $("$tools/bin/auditwheel" show "$wheel")"
 
 rm -f "$output"/t2v-*.whl

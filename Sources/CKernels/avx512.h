@@ -2,7 +2,7 @@
 #pragma once
 #include "common.h"
 
-// Tests/kernels/emulated.h leaves them out.
+// Tests/kernels/emulated.h has its own.
 #ifndef AVX512
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
 #define AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))

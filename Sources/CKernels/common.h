@@ -7,7 +7,7 @@
 
 static inline ptrdiff_t rounded_up(ptrdiff_t value, ptrdiff_t step) { return (value + step - 1) / step * step; }
 
-/// Lines of memory that will be read soon: a few are asked for with every row, so that they come while others are computed.
+/// Lines of memory that will be read soon: a few are prefetched with every row, so that they arrive while others are computed.
 typedef struct {
     const float **lines;
     ptrdiff_t count, next, each;

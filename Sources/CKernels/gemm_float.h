@@ -1,6 +1,6 @@
 // Matrix products in float32, for one width of vectors.
 //
-// B is packed into panels, zero-padded; a block of rows of A is read where it lies, and its sums stay in registers over the whole of k.
+// B is packed into panels, zero-padded; a block of rows of A is read in place, and its sums stay in registers over the whole of k.
 #include "panels.h"
 
 // R rows of A (element (i, p) at a[i * row_step + p * inner_step]) times a panel (k, panel_columns).

@@ -1,4 +1,4 @@
-// Matrix products in bf16, sums in float32: as in float32, with the rows of A rounded once, and a panel of pairs of k.
+// Matrix products in bf16, sums in float32: like those in float32, but the rows of A are rounded once, and a panel holds pairs of k.
 #define WIDTH 16
 #include "half.h"
 

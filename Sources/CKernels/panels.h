@@ -1,4 +1,4 @@
-// Panels of B for one width of vectors: 2 vectors of columns, which stay in the nearest caches while the rows of A pass by.
+// Panels of B for one width of vectors: 2 vectors of columns, which stay in the nearest caches while the rows of A pass.
 #pragma once
 #include "t2v_kernels.h"
 #include "vectors.h"

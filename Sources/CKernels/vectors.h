@@ -43,7 +43,7 @@ ISA static inline integers add_beyond(integers value, integers key, int limit, i
 
 typedef __m256 vector;
 typedef __m256i integers;
-/// The first lanes of a vector. Stores of a part are slow on some CPUs, so whole vectors are known as such.
+/// The first lanes of a vector. Partial stores are slow on some CPUs, so whole vectors are stored as such.
 typedef struct {
     __m256i lanes;
     int is_whole;

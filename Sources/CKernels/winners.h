@@ -8,7 +8,7 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
 
 
 // All rows of w, whose targets are `length` wide. TWO does rows `open` and `next` where these do not overlap, ONE does `open` alone. NEXT
-// makes the row with number `row`. Each row asks for some lines of `ahead`.
+// makes the row with number `row`. Each row prefetches some lines of `ahead`.
 #define PAIR_ROWS(TYPE, NEXT, TWO, ONE)                                                                                                    \
     TYPE open = {0};                                                                                                                       \
     for (ptrdiff_t row = 0; row < w->rows; row++) {                                                                                        \
@@ -26,7 +26,7 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
     }                                                                                                                                      \
     if (open.target) ONE
 
-// The weights of the next tile, to be asked for: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.
+// The weights of the next tile, to be prefetched: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.
 static inline void ask_for_weights(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column,
                                    ptrdiff_t length, t2v_ahead *ahead) {
     ahead->count = ahead->next = 0;

@@ -1,6 +1,6 @@
 // Products through the winners of a Maxout layer, for one width of vectors.
 //
-// Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
+// Of the P pieces of an output, only one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
 // kernels skip them. The order of additions does not depend on the width: input gradients go by 16 outputs, then by 96 columns (8, then
 // fewer, at the end, where inputs overlap), then by row; weight gradients go by row.
 #include "vectors.h"
@@ -23,7 +23,7 @@ ISA static inline integers places(const t2v_winners *w, const int32_t *starts, p
     return place;
 }
 
-// Of V vectors, vector v; the last one has the lanes of `last`.
+// Vector v of V; the last one has the lanes of `last`.
 #define LOAD(V, from) (v == V - 1 ? load_part(from, last) : load_unaligned(from))
 #define STORE(V, to, value) (v == V - 1 ? store_part(to, last, value) : store_unaligned(to, value))
 
@@ -99,8 +99,8 @@ ISA static void pack_tile(const t2v_winners *w, const float *weights, ptrdiff_t 
     }
 }
 
-// Where inputs do not overlap within a column's tile, any width of a tile gives the same bits; where they do, the narrow tiles at the end
-// are 8 columns wide for every WIDTH.
+// As long as inputs do not overlap within a tile, any tile width gives the same bits; where they do, the narrow tiles at the end are 8
+// columns wide for every WIDTH.
 static ptrdiff_t tile_length(const t2v_winners *w, ptrdiff_t column) {
     ptrdiff_t left = w->inputs - column;
     if (left >= tile_columns) return tile_columns;

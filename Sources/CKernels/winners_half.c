@@ -1,8 +1,8 @@
 // Products through the winners of a Maxout layer in bf16, sums in float32.
 //
-// Input gradients take two outputs at a time: weights of a pair of outputs lie side by side, once for every pair of pieces that can win, so
+// Input gradients take two outputs at a time: weights of a pair of outputs are adjacent, once for every pair of pieces that can win, so
 // that one instruction adds both. Weight gradients are dense: two of three gradients are zeros there, but a block of sums stays in
-// registers while all rows pass by, which a row's own winners would not allow.
+// registers while all rows pass, which would not be possible with each row's own winners.
 #define WIDTH 16
 #include "half.h"
 #include "winners.h"
@@ -11,9 +11,9 @@ enum {
     tile_pairs = 8,
     tile_columns = 96,
     tile_vectors = tile_columns / 16,
-    // Combinations of pieces in a tile that the nearest cache holds.
+    // Combinations of pieces in a tile that fits the first-level cache.
     tile_combinations = 72,
-    // Rows of a weight gradient that are multiplied at a time: their gradients, all pieces, stay in the second cache.
+    // Rows of a weight gradient that are multiplied at a time: their gradients, for all pieces, stay in the second-level cache.
     depth_block = 512,
 };
 
@@ -57,7 +57,7 @@ AVX512_BF16 static void pack_pairs(const t2v_winners *w, const float *weights, p
     }
 }
 
-// Of V vectors, the lanes of vector v; the last vector has those of `last`.
+// The lanes of vector v of V: all of them, except that the last vector has those of `last`.
 #define LANES(V) (v == V - 1 ? last : 0xffff)
 // The numbers of vectors that a tile can have.
 #define FOR_TILES(X) X(1) X(2) X(3) X(4) X(5) X(6)

@@ -1,4 +1,4 @@
-/* Linux calls that Swift cannot import. What each is for stands in the header. */
+/* Linux calls that Swift cannot import. The header says what each is for. */
 #include "CLinux.h"
 
 #include <sched.h>
@@ -64,7 +64,7 @@ int t2v_cpu_is_x86_64_v3(void) {
 /* SOCK_CLOEXEC is O_CLOEXEC on Linux. */
 int t2v_accept(int listener) { return (int)syscall(SYS_accept4, listener, 0, 0, O_CLOEXEC | O_NONBLOCK); }
 
-/* The handler below is C since it may call nothing but async-signal-safe functions. */
+/* The handler below is in C because it may only call async-signal-safe functions. */
 static struct {
     int descriptor, exit_status[65];
     unsigned counts[65], stops;
@@ -77,7 +77,7 @@ static void on_signal(int number) {
     int status = signals.exit_status[number];
     if (status >= 0 && __atomic_fetch_add(&signals.stops, 1, __ATOMIC_SEQ_CST) >= 1) _exit(status);
     int descriptor = __atomic_load_n(&signals.descriptor, __ATOMIC_SEQ_CST);
-    if (descriptor > 0 && write(descriptor, &one, 8) < 0) { /* the counter is at its end: the reader is awake anyway */ }
+    if (descriptor > 0 && write(descriptor, &one, 8) < 0) { /* the counter is full: the reader is awake anyway */ }
     errno = saved;
 }
 

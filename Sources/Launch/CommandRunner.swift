@@ -6,11 +6,11 @@ import Glibc
 /// What the programs end with; docs/operations.md has the table for users.
 package enum ExitStatus {
     package static let done: Int32 = 0
-    /// Neither the user's input nor mended by repeating the command.
+    /// A fault that is not in the user's input and that repeating the command does not fix.
     package static let failed: Int32 = 1
     /// Wrong arguments or input: the same command fails again.
     package static let wrongInput: Int32 = 2
-    /// Stopped early: the same command with --resume auto goes on (EX_TEMPFAIL of sysexits.h).
+    /// Stopped early: the same command with --resume auto continues (EX_TEMPFAIL of sysexits.h).
     package static let stoppedEarly: Int32 = 75
 }
 
@@ -37,7 +37,7 @@ package enum CommandRunner {
         }
     }
 
-    /// ArgumentParser's own errors, a request for help among them, and what no one expected.
+    /// ArgumentParser's own errors, which include requests for help, and anything unexpected.
     private static func conclude(_ command: any ParsableCommand.Type, _ error: any Error) -> Never {
         switch command.exitCode(for: error) {
         case .success: help(command, error)
@@ -52,7 +52,7 @@ package enum CommandRunner {
 
     private static func help(_ command: any ParsableCommand.Type, _ request: any Error) -> Never {
         let arguments = CommandLine.arguments.dropFirst()
-        // Letters behind one dash are options of one letter each to ArgumentParser: it takes -xhy for a request for help.
+        // ArgumentParser reads letters after a single dash as one-letter options, and so takes -xhy for a request for help.
         let isAsked = arguments.contains { ["-h", "--help", "-help", "help", "--version"].contains($0) }
         if !isAsked, let unknown = arguments.first(where: { $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.contains("h") }) {
             say(oneLine("Unknown option '\(unknown)'"))

@@ -28,7 +28,7 @@ private func decode(_ bytes: [UInt8]) throws -> MsgpackValue {
                     .negative(-(1 << 40)), .double(1.5), .bool(true), .null,
                 ]))
         #expect(value[.binary([0x6b])] == .binary([0x78, 0x79]))
-        #expect(value["k"] == nil, "a bin key is no str key")
+        #expect(value["k"] == nil, "a bin key is not a str key")
         #expect(value["é"] == .map([]))
         #expect(value[.unsigned(5)]?.string == String(repeating: "x", count: 40))
         #expect(try decode([0xca, 0x3f, 0xc0, 0, 0]) == .float(1.5))
@@ -56,7 +56,7 @@ private func decode(_ bytes: [UInt8]) throws -> MsgpackValue {
                 var skipping = MsgpackReader(buffer, place: "test")
                 let value = try? reading.readValue()
                 let skipped: Void? = try? skipping.skip()
-                // skip does not look into strings, so it may accept what readValue refuses, never the other way round
+                // skip does not look into strings, so it may accept what readValue refuses, but not vice versa
                 if value != nil { #expect(skipped != nil && reading.offset == skipping.offset) }
             }
         }

@@ -2,7 +2,7 @@ import Testing
 
 @testable import Base
 
-/// What comes from elsewhere reaches no terminal as a command.
+/// Text from outside never reaches a terminal as a command.
 @Suite struct PrintableTests {
     @Test(arguments: [
         ("knoten-7.åbo 東京 🙂", "knoten-7.åbo 東京 🙂"), ("\u{1B}[2Jhost\u{7}", "?[2Jhost?"), ("a\u{9B}31mb", "a?31mb"),

@@ -1,4 +1,4 @@
-// The safetensors format: what is written is read, and no foreign header leads out of the file.
+// The safetensors format: what is written can be read, and no header from outside leads out of the file.
 import Foundation
 import TestSupport
 import Testing
@@ -64,7 +64,7 @@ struct SafetensorsTests {
         #expect(try Self.sample(metadata: metadata) == Self.sample(metadata: metadata))
     }
 
-    @Test("every flipped bit is found, in length, header and data, and no truncation is taken")
+    @Test("every flipped bit is found, in length, header and data, and no truncation is accepted")
     func flips() throws {
         let bytes = try Self.sample()
         for index in bytes.indices {

@@ -1,4 +1,4 @@
-// Locks, paths, numbers and JSON trees that do without Foundation.
+// Locks, paths, numbers and JSON trees, all without Foundation.
 import TestSupport
 import Testing
 

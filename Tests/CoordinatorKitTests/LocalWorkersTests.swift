@@ -5,7 +5,7 @@ import Testing
 @testable import CoordinatorKit
 @testable import Run
 
-/// Children whose end nobody else may hide.
+/// The end of a child is noticed, even if something else has collected it.
 @Suite(.serialized) struct LocalWorkersTests {
     /// A child that another part of the process, or the kernel when SIGCHLD is ignored, has collected already.
     @Test func aChildThatIsGoneHasEnded() throws {

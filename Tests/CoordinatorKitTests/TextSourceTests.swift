@@ -1,4 +1,4 @@
-// Texts as they are given: plain, compressed, cut short.
+// Texts as users give them: plain, compressed, truncated.
 import Base
 import CZlib
 import Foundation

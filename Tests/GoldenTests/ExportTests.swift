@@ -8,7 +8,7 @@ import Testing
 enum ReferencePython {
     static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    /// The interpreter of `name` ("spacy-2.3.9") in $T2V_VENVS, or in .venvs of the repository; nil where there is none.
+    /// The interpreter of `name` ("spacy-2.3.9") in $T2V_VENVS, or in .venvs of the repository; nil if there is none.
     static func path(_ name: String) -> String? {
         let folder = ProcessInfo.processInfo.environment["T2V_VENVS"] ?? root.appending(path: ".venvs").path
         let path = "\(folder)/\(name)/bin/python"
@@ -51,8 +51,8 @@ private func data(_ name: String) throws -> [UInt8] {
     return [UInt8](try Data(contentsOf: url))
 }
 
-/// Tensors of that shape whose values all differ: a place that is mixed up shows.
-private func tok2vec(_ shape: Tok2VecShape, seeds: EmbeddingSeeds) throws -> ThincTok2Vec {
+/// Tensors of that shape whose values all differ, so that a mix-up shows.
+private func tok2vec(_ shape: Tok2VecShape, seeds: [UInt32]) throws -> ThincTok2Vec {
     var next: Float = 1
     let tensors = shape.tensors().map { tensor in
         let values = (0..<tensor.shape.reduce(1, *)).map { _ in
@@ -91,14 +91,14 @@ struct ExportTests {
             let tensor = try #require(file.tensors.first { $0.name == entry.name }, "\(entry.name)")
             #expect(try reference.floats(entry) == tensor)
         }
-        #expect(file.seeds == EmbeddingSeeds(norm: 6, prefix: 7, suffix: 8, shape: 9))
+        #expect(file.seeds == [6, 7, 8, 9])
         #expect(reference.metadata["embed.suffix.seed"] == "8")
     }
 
     @Test("seeds of spaCy 2.1 stay with the weights")
     func oldSeeds() throws {
         let file = try ThincTok2Vec.decode(try data("export-2.1.9-plain.bin"), place: "2.1.9")
-        #expect(file.seeds == EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 15))
+        #expect(file.seeds == [12, 13, 14, 15])
     }
 
     static let shapes = [
@@ -109,12 +109,12 @@ struct ExportTests {
     ]
 
     @Test(
-        "spaCy 2.3.9 loads our file, has the same tensors under the same names, and writes the same bytes",
+        "spaCy 2.3.9 loads t2v's file, has the same tensors under the same names, and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.3.9") != nil, ReferencePython.absence("spacy-2.3.9")), arguments: shapes)
     func loadsIn23(shape: Tok2VecShape) throws { try load("spacy-2.3.9", shape, withNames: true) }
 
     @Test(
-        "spaCy 2.1.9 loads our file and writes the same bytes",
+        "spaCy 2.1.9 loads t2v's file and writes the same bytes",
         .enabled(if: ReferencePython.path("spacy-2.1.9") != nil, ReferencePython.absence("spacy-2.1.9")), arguments: shapes)
     func loadsIn21(shape: Tok2VecShape) throws { try load("spacy-2.1.9", shape, withNames: false) }
 
@@ -122,7 +122,7 @@ struct ExportTests {
     private func load(_ venv: String, _ shape: Tok2VecShape, withNames: Bool) throws {
         let python = try #require(ReferencePython.path(venv))
         let folder = try ExportFolder()
-        let file = try tok2vec(shape, seeds: EmbeddingSeeds(norm: 6, prefix: 300, suffix: 70_000, shape: 4_000_000_000))
+        let file = try tok2vec(shape, seeds: [6, 300, 70_000, 4_000_000_000])
         let path = "\(folder.path)/model0.bin", tensors = "\(folder.path)/tensors.safetensors"
         try AtomicFile.write(file.encoded(), to: path)
         let seeds = [("norm", 6), ("prefix", 300), ("suffix", 70_000), ("shape", 4_000_000_000)]
@@ -137,7 +137,7 @@ struct ExportTests {
     }
 }
 
-/// Weights files with what inspect says of them, for train_check.py. By hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
+/// Weights files with the output of inspect, for train_check.py. By hand: T2V_EXPORT_SAMPLES=FOLDER swift test --filter ExportSamples
 @Suite(
     "ExportSamples", .enabled(if: ProcessInfo.processInfo.environment["T2V_EXPORT_SAMPLES"] != nil, "set T2V_EXPORT_SAMPLES to a folder"))
 struct ExportSamples {
@@ -166,7 +166,7 @@ struct ExportSamples {
                 return NamedTensor(name: tensor.name, shape: tensor.shape, values: values)
             }
             let path = "\(folder)/\(name).bin"
-            try AtomicFile.write(try ThincTok2Vec(tensors: tensors, seeds: EmbeddingSeeds(), place: name).encoded(), to: path)
+            try AtomicFile.write(try ThincTok2Vec(tensors: tensors, seeds: ModelSpec.spacy2Seeds, place: name).encoded(), to: path)
             try AtomicFile.write(Array(inspect(path: path).utf8), to: "\(folder)/\(name).inspect.txt")
         }
     }

@@ -45,7 +45,7 @@ import Text
         return process.terminationStatus == 0
     }
 
-    /// Where two lines part.
+    /// The place where two lines diverge.
     private static func difference(_ found: Substring, _ expected: Substring) -> String {
         let common = zip(found, expected).prefix { $0 == $1 }.count
         let start = max(0, common - 200)

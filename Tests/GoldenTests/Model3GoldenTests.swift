@@ -110,7 +110,7 @@ import Testing
         GoldenErrors.shared.note(name, error)
     }
 
-    /// As the reference script has them: by name, in order of the names.
+    /// As in the reference script: by name, in the order of the names.
     private static func parameters(_ layout: ParameterLayout, salt: Int) -> [NamedTensor] {
         layout.tensors.sorted { $0.name < $1.name }.enumerated().map { number, tensor in
             let kind = tensor.name.split(separator: ".").last ?? ""

@@ -1,4 +1,4 @@
-// Weights files of spaCy 3 as forms to fill in. In: files that the real spaCy 3.8 wrote. Out: equal bytes, and files that it loads.
+// Weights files of spaCy 3 as templates to fill in. In: files that the real spaCy 3.8 wrote. Out: equal bytes, and files that it loads.
 import Base
 import Foundation
 import Numerics
@@ -8,7 +8,7 @@ import Testing
 struct TemplateTests {
     static let kinds = ["multi", "vectors", "characters"]
 
-    /// What spaCy says of one parameter.
+    /// What spaCy says about one parameter.
     private struct Described: Decodable, Equatable {
         var node: Int
         var layer: String
@@ -50,14 +50,14 @@ struct TemplateTests {
         #expect(try described(file(kind)) == described(kind))
     }
 
-    @Test("filled with its own values a file is what it was", arguments: kinds)
+    @Test("a file filled with its own values does not change", arguments: kinds)
     func unchanged(kind: String) throws {
         let template = try template(file(kind))
         #expect(try template.filled(with: template.tensors) == bytes("template-\(kind).bin"))
     }
 
     @Test(
-        "other values arrive in the real spaCy",
+        "the real spaCy loads other values",
         .enabled(if: ReferencePython.path("spacy-3.8") != nil, ReferencePython.absence("spacy-3.8")),
         arguments: kinds)
     func loads(kind: String) throws {
@@ -101,7 +101,7 @@ struct TemplateTests {
         #expect(message(good.entries + [entry], tensors).contains("there twice"))
         var lost = good.entries
         lost[0].node = 1000
-        #expect(message(lost, tensors).contains("node 1000, which is not there"))
+        #expect(message(lost, tensors).contains("node 1000, which does not exist"))
         lost[0] = TemplateEntry(tensor: entry.tensor, node: lost[1].node, parameter: lost[1].parameter)
         #expect(message(lost, tensors).contains("tensors are to be parameter") || message(lost, tensors).contains("has shape"))
         #expect(throws: InputError.self) { try good.filled(with: Array(good.tensors.dropLast())) }
@@ -130,7 +130,7 @@ struct TemplateTests {
     }
 
     @Test(
-        "inspect reads the settings off",
+        "inspect infers the settings",
         arguments: [
             (
                 "multi",

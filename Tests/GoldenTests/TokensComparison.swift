@@ -3,7 +3,7 @@ import Testing
 
 @testable import Text
 
-/// Compares our features with the lines of reference/tokens_features.py.
+/// Compares t2v's features with the lines of reference/tokens_features.py.
 enum TokensComparison {
     /// What differs, at most a few of each kind.
     struct Report {
@@ -86,6 +86,6 @@ enum TokensComparison {
         }
     }
 
-    /// Swift's == takes canonically equivalent strings as equal; here every code point counts.
+    /// Swift's == treats canonically equivalent strings as equal; here every code point counts.
     private static func scalars(_ strings: [String]) -> [[UInt32]] { strings.map { $0.unicodeScalars.map(\.value) } }
 }

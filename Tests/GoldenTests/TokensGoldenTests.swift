@@ -32,7 +32,7 @@ import Testing
         #expect(report.examples == [], "\(report.differingTokens) of \(report.tokens) tokens differ")
     }
 
-    /// The comparison itself must see a change of one token or attribute.
+    /// The comparison itself must notice a change of one token or attribute.
     @Test func theComparisonSeesADifference() throws {
         let name = "tokens_2.3_en"
         let folder = try Self.unpack(name)

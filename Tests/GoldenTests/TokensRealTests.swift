@@ -4,7 +4,7 @@ import Testing
 @testable import Base
 @testable import Text
 
-/// Compares with the real spaCy, where it is installed and the shared data are there.
+/// Compares with the real spaCy, if it is installed and the shared data exist.
 ///
 /// The virtual environments are looked for in .venvs beside Package.swift or in T2V_VENVS, the data in T2V_SHARED_DATA or ../shared/data.
 @Suite(.serialized) struct TokensRealTests {
@@ -18,7 +18,7 @@ import Testing
 
     private static func python(_ spacy: String) -> URL { place("T2V_VENVS", ".venvs").appendingPathComponent("\(spacy)/bin/python") }
 
-    /// Whether all of `files` are there; if not, a line says what is missing.
+    /// Whether all of `files` exist; if not, a line says what is missing.
     private static func areThere(_ files: [URL], for what: String) -> Bool {
         guard let missing = files.first(where: { !FileManager.default.fileExists(atPath: $0.path) }) else { return true }
         print("SKIPPED: \(what): \(missing.path) is not there")

@@ -1,8 +1,8 @@
-// The house watches itself: every rule over every source file. And each rule is shown to find what it is there for.
+// Applies every rule to every source file, and shows that each rule finds what it is meant to find.
 import Foundation
 import Testing
 
-/// The Swift files of the repository this test was built in.
+/// The Swift files of the repository that this test was built in.
 enum Repository {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
@@ -25,7 +25,7 @@ enum Repository {
         for violation in files.flatMap(rule.violations) { Issue.record("\(violation)") }
     }
 
-    /// What the pages for people who change the code call `Sources/...` or `Tests/...` is there.
+    /// Every path `Sources/...` or `Tests/...` on the pages for contributors exists.
     @Test(arguments: ["ARCHITECTURE.md", "CONTRIBUTING.md", "PROTOCOL.md", "README.md"])
     func mapNamesWhatIsThere(page: String) throws {
         let text = try String(contentsOf: Repository.root.appending(path: page), encoding: .utf8)
@@ -35,7 +35,7 @@ enum Repository {
         }
     }
 
-    /// One C library is known in one folder, so that it can be replaced there.
+    /// Each C library is used by one folder, so that it can be replaced there.
     @Test(arguments: [
         ("CZMQ", "Sources/Core/Transport/"), ("COpenBLAS", "Sources/Core/Numerics/Kernels/"), ("CPCRE2", "Sources/Core/Text/Tokens/"),
         ("CSodium", "Sources/Core/Base/"), ("CKernels", "Sources/Core/Numerics/Kernels/"),
@@ -45,7 +45,7 @@ enum Repository {
         #expect(users.allSatisfy { $0.path.hasPrefix(folder) })
     }
 
-    /// A rule, a file that breaks it, and how often.
+    /// A rule, a file, and how often it breaks the rule.
     struct Example: Sendable, CustomTestStringConvertible {
         let rule: String
         let path: String

@@ -14,8 +14,8 @@ struct Rule: Sendable {
         (self.name, self.violations) = (name, violations)
     }
 
-    /// Modules from outside the package that a folder may import. What it may import from the package says Package.swift. Folders that
-    /// decide import nothing: what they need is given to them. Nobody imports Foundation: it brings 34 MB of locale data.
+    /// Modules from outside the package that a folder may import. Package.swift says what it may import from the package. Folders that
+    /// decide import nothing: their callers give them what they need. No folder imports Foundation: it brings 34 MB of locale data.
     static let allowedImports: [(folder: String, modules: Set<String>)] = [
         ("Sources/Core/Base/", ["CLinux", "CSodium", "FoundationEssentials", "Glibc", "Logging"]),
         ("Sources/Core/Text/Corpus/", ["CLinux", "FoundationEssentials", "Glibc", "Synchronization"]),
@@ -45,7 +45,7 @@ struct Rule: Sendable {
     static let pureFolders = ["Protocol/", "Numerics/Reduce/", "Numerics/Optimizer/", "Numerics/Objective/", "Numerics/Model/"]
         .map { "Sources/Core/" + $0 }
 
-    static let imports = Rule("A folder imports only what its part needs") { file in
+    static let imports = Rule("A folder imports only what it needs") { file in
         guard file.path.hasPrefix("Sources/") else { return [] }
         guard let allowed = allowedImports.first(where: { file.path.hasPrefix($0.folder) }) else {
             return ["\(file.path):1: no import list for this folder; add one to Tests/HouseTests/Rules.swift"]
@@ -56,7 +56,7 @@ struct Rule: Sendable {
 
     static let reproducible = Rule("Folders that decide know no clock, file, thread or chance") { file in
         guard pureFolders.contains(where: file.path.hasPrefix) else { return [] }
-        // A case may be called `random`; a call of that name draws.
+        // A case may be called `random`; a call of that name draws a number.
         return (file.matches(of: /\.?\w+/) + file.matches(of: /\.random\(in/))
             .filter { unforeseeable.contains($0.text) || $0.text.hasSuffix("Socket") }
             .map { "\(file.path):\($0.line): \($0.text) in a folder that only decides" }
@@ -73,7 +73,7 @@ struct Rule: Sendable {
 
     static let noTraps = Rule("Nothing from outside can trap") { file in
         guard file.path.hasPrefix("Sources/") else { return [] }
-        // `precondition` is for our own bugs and stays legal; so is `!` before a condition and in `!=`.
+        // `precondition` is for bugs and stays legal; so does `!` before a condition and in `!=`.
         let forbidden = /\btry!|\bas!|\bfatalError\b|\bunsafeDowncast\b|[\w\)\]\}>"]!(?![=\w("])|[\w\)\]\}>"]!(?=[\.\[\(])|:\s*[\w\.]+!/
         return file.matches(of: forbidden).map { "\(file.path):\($0.line): \($0.text) can trap; throw an InputError" }
     }
@@ -114,7 +114,7 @@ struct Rule: Sendable {
             .map { "\(file.path):\($0.first): \($0.name) has \($0.last - $0.first + 1) lines" }
     }
 
-    /// Every function, initializer and subscript with a body: the lines of its declaration's begin and of its closing brace.
+    /// Every function, initializer and subscript with a body: the lines where its declaration begins and of its closing brace.
     static func functions(_ file: SourceText) -> [(name: String, first: Int, last: Int)] {
         let scalars = Array(file.code.joined(separator: "\n").unicodeScalars)
         let code = String(String.UnicodeScalarView(scalars))
@@ -129,14 +129,14 @@ struct Rule: Sendable {
         return found
     }
 
-    /// The place behind the brace that closes the body; nil when there is none (a protocol's requirement, a call).
+    /// The place after the brace that closes the body; nil if there is none (a protocol's requirement, a call).
     private static func bodyEnd(_ code: [Unicode.Scalar], from start: Int) -> Int? {
         var (position, depth) = (start, 0)
         while position < code.count, depth > 0 || code[position] != "{" {
             switch code[position] {
             case "(", "[", "{": depth += 1
             case ")", "]", "}": depth -= 1
-            // Behind the parameters a body begins on the line where they end, or where `throws`, `->` or `where` end.
+            // After the parameters, a body begins on the line where they end, or where `throws`, `->` or `where` end.
             case "\n" where depth == 0:
                 let next = code[position...].drop { $0 == " " || $0 == "\n" }.prefix { $0 != "\n" }
                 let line = String(String.UnicodeScalarView(next))

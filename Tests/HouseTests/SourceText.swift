@@ -1,4 +1,4 @@
-// A Swift file as a check sees it. In: its text. Out: the same lines without comments and string contents, so that words mean code.
+// A Swift file as a check sees it. In: its text. Out: the same lines without comments and string contents, so that only code is left.
 import Foundation
 
 /// One source file.

@@ -1,4 +1,4 @@
-// A cluster of network namespaces, disturbed. In: root, iproute2, python3. Out: the same bytes, or why it cannot be tried here.
+// A cluster of network namespaces, disturbed. In: root, iproute2, python3. Out: the same bytes, or why it cannot be tested here.
 import Foundation
 import Testing
 
@@ -13,8 +13,8 @@ import Testing
         } catch { return "\(error)" }
     }()
 
-    /// Four worker hosts that hold glibc and the program, 1 Gbit/s, CURVE; every fault of deploy/netns/cluster-test once, in the order
-    /// of the seed that it prints.
+    /// Four worker hosts with only glibc and the program, 1 Gbit/s, CURVE; every fault of deploy/netns/cluster-test once, in an order given
+    /// by the seed that it prints.
     @Test(.enabled(if: lack == nil, "no hosts of namespaces on this machine: \(lack ?? "")"))
     func givesTheSameBytesOnDisturbedHosts() throws {
         let program = try Program(

@@ -54,10 +54,10 @@ import Testing
         #expect(config.contains("\"scale_learn_rate\" : true") && config.contains("\"learn_rate\" : 0.001"), "\(config)")
         let other = try shell(
             "\"$C\" pretrain \"$T\" \"$V\" '\(given.folder)' --resume auto \(Demo.small.joined(separator: " ")) -bs 750 --scale-learn-rate")
-        #expect(other.status == 2 && other.output.contains("--scale-learn-rate (the run does without)"), "\(other.output)")
+        #expect(other.status == 2 && other.output.contains("--scale-learn-rate (the run does not use it)"), "\(other.output)")
     }
 
-    /// Other bits than float32's, and the same however many workers compute them.
+    /// The bits differ from float32's, and are the same however many workers compute them.
     @Test(.enabled(if: (try? Arithmetic.bf16.checkHost()) != nil, "this CPU has no AVX512-BF16")) func precisionOfProducts() throws {
         let two = try pretrain(["--precision", "bf16"])
         let one = try pretrain(["--precision", "bf16"], workers: 1)
@@ -146,7 +146,7 @@ import Testing
         program.waitFor("training:")
         let names = try ([program.processID] + program.workers).map { try String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8) }
         #expect(names == ["t2v-coordinator\n", "t2v-worker\n"])
-        // A closed terminal is no reason to stop.
+        // A closed terminal does not stop the run.
         program.signal(SIGHUP)
         usleep(300_000)
         #expect(program.isRunning)
@@ -154,7 +154,7 @@ import Testing
         #expect(program.wait(seconds: 20) == 75, "\(program.output)")
     }
 
-    /// What a terminal of that width gets, as lines and as states of the live line.
+    /// What a terminal of that width shows, as lines and as states of the live line.
     private func onTerminal(_ columns: Int, environment: String) throws -> (rows: [String], states: [String]) {
         let script = """
             import fcntl, os, pty, struct, sys, termios

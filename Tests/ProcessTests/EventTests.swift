@@ -1,4 +1,4 @@
-// The record of a run on real processes. In: a run that loses a worker, is stopped and goes on. Out: its events.
+// The record of a run on real processes. In: a run that loses a worker, is stopped and resumed. Out: its events.
 import Foundation
 import Testing
 

@@ -46,7 +46,7 @@ final class SmallDisk {
 }
 
 @Suite(.serialized) struct FaultTests {
-    /// As Slurm and Kubernetes do: nobody is left to finish the open update.
+    /// As Slurm and Kubernetes do: no process is left to finish the current update.
     @Test(arguments: [21, 22]) func everybodyIsTerminatedAtOnce(seed: UInt64) throws {
         var random = SeededGenerator(state: seed)
         let output = Scratch.path("out")
@@ -56,7 +56,7 @@ final class SmallDisk {
         let everybody = [program.processID] + program.workers
         for pid in everybody.shuffled(using: &random) { kill(pid, SIGTERM) }
         #expect(program.wait(seconds: 5) == 75, "\(program.output)")
-        #expect(everybody.filter(Program.isAlive).isEmpty, "somebody is left")
+        #expect(everybody.filter(Program.isAlive).isEmpty, "a process is left")
         let resumed = try Program("t2v-coordinator", ["resume", output, "--workers", "2"])
         #expect(resumed.wait() == 0, "\(resumed.output)")
         #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
@@ -75,7 +75,7 @@ final class SmallDisk {
         #expect(Demo.results(output) == (try Demo.reference(epochs: 40)))
     }
 
-    /// Required files are tried for a minute; then the run stops with everything before it whole.
+    /// Required files are retried for a minute; then the run stops, with everything before them intact.
     @Test(.enabled(if: SmallDisk.mounts(), "needs root")) func diskStaysFull() throws {
         let disk = try SmallDisk(megabytes: 24)
         let output = "\(disk.path)/out"
@@ -85,7 +85,7 @@ final class SmallDisk {
         #expect(program.wait(seconds: 100) == 75, "\(program.output)")
         let errors = program.output.split(separator: "\n").filter { $0.hasPrefix("error: ") }
         #expect(errors.count == 1 && errors[0].contains("No space left on device") && errors[0].contains("resume"), "\(program.output)")
-        // What is there is whole: the reference's bytes; the log has a line for each model, and nothing half-written lies about.
+        // Existing files are complete, with the reference's bytes; the log has a line for each model, and nothing half-written is left.
         let reference = try Demo.reference(epochs: 40)
         for (name, data) in Demo.results(output) where name != "log.jsonl" { #expect(data == reference[name], "\(name)") }
         let names = try FileManager.default.contentsOfDirectory(atPath: output)
@@ -135,7 +135,7 @@ final class SmallDisk {
         #expect(!FileManager.default.fileExists(atPath: output))
     }
 
-    /// Other bits would be another run.
+    /// Different bits would make it another run.
     @Test func resumingKeepsTheCore() throws {
         let output = Scratch.path("out"), straight = Scratch.path("out")
         #expect(try Demo.pretrain(output, ["--workers", "1", "-i", "1", "--blas-core", "Haswell"]).wait() == 0)
@@ -145,7 +145,7 @@ final class SmallDisk {
         #expect(Demo.results(output) == Demo.results(straight))
     }
 
-    /// Whoever is killed leaves neither workers nor, for longer than the next start, a folder of sockets.
+    /// A killed coordinator leaves no workers, and its folder of sockets only until the next start.
     @Test func aKilledCoordinatorLeavesNothing() throws {
         let temporary = Scratch.path("tmp")
         try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
@@ -168,7 +168,7 @@ final class SmallDisk {
         let running = try start(["--workers", "1", "-i", "1000"])
         running.waitFor("training:")
         #expect(folders().count == 1, "the killed one's folder is gone")
-        // The folder of one that is running stays.
+        // The folder of a running one stays.
         let third = try start(["--workers", "1", "-i", "1"])
         #expect(third.wait() == 0, "\(third.output)")
         #expect(folders().count == 1 && running.isRunning)
@@ -177,7 +177,7 @@ final class SmallDisk {
         #expect(folders().isEmpty)
     }
 
-    /// Whoever reads its output may go away.
+    /// The reader of its output may go away.
     @Test func itsOutputIsAPipeThatCloses() throws {
         let output = Scratch.path("out")
         let shell = Process()

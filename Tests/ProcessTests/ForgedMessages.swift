@@ -1,9 +1,9 @@
-// Every kind of message with figures that nobody may trust. In: a generator. Out: decodable messages, most of them lies.
+// Every kind of message with untrustworthy figures. In: a generator. Out: decodable messages, most of them lies.
 import Base
 import Protocol
 import Run
 
-/// Draws figures where arithmetic breaks: around powers of two, 0 and the ends of every type.
+/// Draws figures where arithmetic breaks: around powers of two, 0 and the limits of every type.
 struct Figures {
     var random: SeededGenerator
 
@@ -61,12 +61,12 @@ struct Figures {
 
     mutating func node() -> TreeNode { TreeNode(level: chance(2) ? UInt8(below(3)) : UInt8(below(256)), index: u16()) }
 
-    /// A payload, where one belongs and where none does.
+    /// A payload, whether one belongs there or not.
     mutating func payload() -> [UInt8]? { chance(3) ? nil : bytes(pick([0, 1, 7, 32, 100, 3_000])) }
 }
 
 extension Figures {
-    /// Of the kinds that are no gradients.
+    /// Of the kinds that are not gradients.
     mutating func workerMessage() -> WorkerMessage {
         switch below(10) {
         case 0: .alive
@@ -91,7 +91,7 @@ extension Figures {
         return hello
     }
 
-    /// An answer to an order with at least one lie in it: none may count.
+    /// An answer to an order, with at least one lie in it: it must not count.
     mutating func contribution(to order: Order) -> (Contribution, payload: [UInt8]?) {
         var c = Contribution(
             run: order.run, roster: order.roster, update: order.update, parameterHash: order.parameterHash,
@@ -116,14 +116,14 @@ extension Figures {
             default: c.roster = u32()
             }
         }
-        // An empty answer that is believable in all its figures would be believed: it is nothing that can be told from the truth.
+        // An empty answer with plausible figures would be believed: it cannot be told from the truth.
         if payload == nil, c.selected == 0, c.words < 1 << 40 { c.words = .max }
         return (c, payload)
     }
 
     mutating func coordinatorMessage(_ run: UInt64) -> CoordinatorMessage {
         switch below(10) {
-        // One that answers the last hello would be believed, and its description be refused: the worker leaves, as it should.
+        // One that answers the last hello would be believed and its description refused: the worker leaves, as it should.
         case 0: .welcome(run: u64(), session: chance(100) ? u32() : .max - UInt32(below(9)), description: text())
         case 1: chance(100) ? .sayHello : .probe
         case 2: .prepare(shard: ShardID(u32()), textBytes: u64(), key: key())

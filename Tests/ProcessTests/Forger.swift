@@ -1,4 +1,4 @@
-// Messages that a coordinator must refuse or ignore. In: a seed. Out: frames of every wrong kind that we could think of.
+// Messages that a coordinator must refuse or ignore. In: a seed. Out: frames that are wrong in every way we could think of.
 import Base
 import Foundation
 import Protocol
@@ -16,7 +16,7 @@ struct Forger {
 
     mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) } }
 
-    /// The frames of one message, as they go over TCP.
+    /// The frames of one message, as sent over TCP.
     mutating func message() -> [UInt8] {
         switch number(below: 12) {
         case 0: return count(RawConnection.frame(bytes(number(below: 200))))
@@ -31,7 +31,7 @@ struct Forger {
             return count(RawConnection.frame(Array(whole.prefix(number(below: whole.count)))))
         case 4: return count(RawConnection.frame(valid().encoded() + bytes(1 + number(below: 9))))
         case 5:
-            // Whatever comes of it: some are still messages.
+            // Whatever results: some are still messages.
             var header = valid().encoded()
             for _ in 0..<1 + number(below: 3) { header[number(below: header.count)] ^= 1 << UInt8(number(below: 8)) }
             return RawConnection.frame(header)
@@ -39,10 +39,10 @@ struct Forger {
             let header = RawConnection.frame(valid().encoded(), more: true), payload = RawConnection.frame(bytes(9), more: true)
             return count(header + payload + RawConnection.frame(bytes(3)))
         case 7 where number(below: 400) == 0:
-            // A header longer than any.
+            // A header that is too long.
             return count(RawConnection.frame([UInt8](repeating: 0x54, count: (1 << 20) + 1 + number(below: 9))))
         case 8:
-            // Counts that promise more than there is.
+            // Counts that announce more than there is.
             return count(RawConnection.frame(Array(WorkerMessage.trouble("x").encoded().prefix(5)) + [0xFF, 0xFF, 0xFF, 0x7F] + bytes(20)))
         case 9: return RawConnection.frame(valid().encoded(), more: true) + RawConnection.frame(bytes(number(below: 4000)))
         case 10 where number(below: 100) == 0: return RawConnection.frame(WorkerMessage.hello(hello()).encoded())
@@ -55,7 +55,7 @@ struct Forger {
         return bytes
     }
 
-    /// Those of other versions are refused; one that claims to be ours joins, and is thrown out with its next wrong message.
+    /// Those of other versions are refused; one that claims this version joins, and is removed with its next wrong message.
     private mutating func hello() -> Hello {
         var hello = Hello(
             program: number(below: 4) == 0 ? Version.current : "0.0.\(number(below: 9))", host: "stranger", processID: 1, threads: 1,
@@ -64,7 +64,7 @@ struct Forger {
         return hello
     }
 
-    /// Well-formed messages of somebody who has not introduced himself, or about what does not exist.
+    /// Well-formed messages from peers that have not introduced themselves, or about things that do not exist.
     private mutating func valid() -> WorkerMessage {
         let big = UInt64.random(in: 0 ... .max, using: &random)
         let small = UInt32(number(below: 40))
@@ -89,6 +89,6 @@ struct Forger {
 }
 
 extension Fingerprints {
-    /// Of a host that can do everything, and gives bits of its own.
+    /// Of a host that supports every arithmetic, with bits of its own.
     static let some = Fingerprints([.blas: 1, .native: 1, .bf16: 1])
 }

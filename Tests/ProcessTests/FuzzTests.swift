@@ -1,4 +1,4 @@
-// Peers that have the right key and lie. In: forged messages of every kind. Out: a run, and a worker, that go on as if nothing were.
+// Peers that have the right key and lie. In: forged messages of every kind. Out: a run and a worker that continue undisturbed.
 import Base
 import CLinux
 import Foundation
@@ -7,10 +7,10 @@ import Testing
 import Transport
 
 @Suite(.serialized) struct FuzzTests {
-    /// Messages each way; `make fuzz` takes a million.
+    /// Messages in each direction; `make fuzz` sends a million.
     static let messages = StrangersTests.messages
 
-    /// A worker that is greeted, holds leases and lies, beside an honest one: the same files as in an undisturbed run.
+    /// A worker that is greeted, holds leases and lies, next to an honest one: the files are those of an undisturbed run.
     @Test func aLyingWorkerHarmsNobody() throws {
         let (output, epochs) = (Scratch.path("out"), Self.messages > 200_000 ? 100 : 40)
         let options = ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--insecure", "-i", "\(epochs)"]
@@ -19,15 +19,15 @@ import Transport
         let worker = try lie(to: program, endpoint)
         #expect(program.wait(seconds: 900) == 0, "\(program.output.suffix(3_000))")
         #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
-        #expect(!program.output.utf8.contains(0x1B), "nothing of what it says reaches the terminal raw")
+        #expect(!program.output.utf8.contains(0x1B), "nothing that it says reaches the terminal raw")
         #expect(Demo.results(output) == (try Demo.reference(epochs: epochs)))
     }
 
-    /// The liar's socket is gone when this returns: libzmq does not bear one whose other end has gone and which nobody reads.
+    /// The liar's socket is gone when this returns: libzmq misbehaves with one whose other end has gone and that is not read.
     /// - Returns: the honest worker.
     private func lie(to program: Program, _ endpoint: String) throws -> Program {
         let hostile = try HostileWorker(endpoint: endpoint, seed: StrangersTests.seed)
-        // Alone for most of the time: it has every shard and lane, and the run cannot end before the messages do.
+        // Alone most of the time: it has every shard and lane, and the run cannot end before the messages do.
         var sent = hostile.lie(Self.messages / 10 * 9) { program.isRunning }
         let worker = try Program("t2v-worker", ["--connect", endpoint, "--threads", "2", "--cache", Scratch.path("cache")])
         sent += hostile.lie(Self.messages - sent) { program.isRunning }
@@ -39,14 +39,14 @@ import Transport
         return worker
     }
 
-    /// A coordinator that lies to a worker with open lanes: the worker goes on, and computes what it is honestly asked to.
+    /// A coordinator that lies to a worker with open lanes: the worker continues, and computes what it is honestly asked to.
     @Test func aLyingCoordinatorKillsNoWorker() throws {
         let coordinator = try HostileCoordinator(seed: StrangersTests.seed)
         let arguments = ["--connect", coordinator.endpoint, "--threads", "2", "--stay", "--cache", Scratch.path("cache")]
         var worker = try Program("t2v-worker", arguments)
         var refused = 0
         let sent = coordinator.lie(Self.messages) {
-            // A welcome that it can make nothing of ends a worker, with the status of wrong input and no other.
+            // A welcome that it cannot use ends a worker, with the status of wrong input and no other.
             guard !worker.isRunning, worker.wait() == 2, let next = try? Program("t2v-worker", arguments) else { return worker.isRunning }
             (worker, refused) = (next, refused + 1)
             return true

@@ -59,7 +59,7 @@ import Testing
         #expect(Demo.results(disturbed) == Demo.results(quiet))
     }
 
-    /// What a worker elsewhere scores comes as a message, whose digest it checks: the averages have their own.
+    /// A worker elsewhere gets what it scores in messages and checks the digest: the averages have one of their own.
     @Test("workers elsewhere score the same, in float32 and in bf16, killed or not", arguments: [[], ["--wire-precision", "bf16"]])
     func remote(precision: [String]) throws {
         let options = ["--held-out", "0.2", "--evaluate-every", "5", "-i", "2", "--lanes", "4"] + precision
@@ -94,7 +94,7 @@ import Testing
         #expect(Demo.results(robbed) == Demo.results(alone) && evaluations(robbed) == evaluations(alone))
     }
 
-    @Test("a run ends when evaluations bring nothing better, and goes on with more patience")
+    @Test("a run ends when evaluations bring no improvement, and continues with more patience")
     func patience() throws {
         let output = Scratch.path("out")
         let options = ["--held-out", "0.1", "--evaluate-every", "2", "-i", "6", "--learn-rate", "0.5"]
@@ -112,7 +112,7 @@ import Testing
         #expect(Demo.results(output) == files)
         let more = try Program("t2v-coordinator", ["resume", output, "--workers", "2", "--patience", "0"])
         #expect(more.wait() == 0, "\(more.output)")
-        // As if there had never been any patience.
+        // As if there had been no patience option.
         let patient = Scratch.path("out")
         #expect(try Demo.pretrain(patient, ["--workers", "1"] + options).wait() == 0)
         let (left, whole) = (Demo.results(output), Demo.results(patient))
@@ -140,7 +140,8 @@ import Testing
         #expect(loaded == 0 && text.contains("ok: 3 files, 3 lines"), "\(text)")
     }
 
-    /// A job holds a hundredth out unless its config says no; of few documents, one; of one document, none: nobody trains on nothing.
+    /// A job holds a hundredth out unless its config says no; of few documents, one; of one document, none: there must be something to
+    /// train on.
     @Test("small corpora", .enabled(if: TestJob.isThere)) func smallCorpora() throws {
         let config = try String(contentsOfFile: TestJob.script("job_small.cfg"), encoding: .utf8)
         let plain = Scratch.path("job") + ".cfg"
@@ -170,7 +171,7 @@ import Testing
         }
     }
 
-    @Test("what cannot be is refused before anything is written")
+    @Test("impossible settings are refused before anything is written")
     func refusals() throws {
         for (options, text) in [
             (["--patience", "3"], "need held-out documents"), (["--held-out", "0.9"], "held-out is 0.9"),

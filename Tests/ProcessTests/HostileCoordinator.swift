@@ -8,7 +8,7 @@ import Run
 import Text
 import Transport
 
-/// A small run that a worker can really compute, so that lies meet a worker with open lanes, a plan and parameters.
+/// A small run that a worker really computes, so that lies reach a worker with open lanes, a plan and parameters.
 struct HonestRun {
     let settings: TrainingSettings
     let description: String
@@ -120,7 +120,7 @@ final class HostileCoordinator {
     /// - Returns: how many forged messages went out while the worker ran.
     func lie(_ count: Int, while isRunning: () -> Bool) -> Int {
         var sent = 0
-        // First it is honest, so that lies meet open lanes, a plan and parameters.
+        // It is honest first, so that lies reach open lanes, a plan and parameters.
         _ = getsWorkDone(while: isRunning)
         while sent < count, isRunning() {
             listen(lies: true)

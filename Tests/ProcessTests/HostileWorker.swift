@@ -1,4 +1,4 @@
-// A worker that is greeted, holds leases and lies. In: a coordinator's endpoint. Out: as many forged messages as are wanted.
+// A worker that is greeted, holds leases and lies. In: a coordinator's endpoint. Out: as many forged messages as requested.
 import Base
 import CLinux
 import Foundation
@@ -6,7 +6,7 @@ import Protocol
 import Run
 import Transport
 
-/// Speaks as a worker of the right version with the right key: it has a share of the lanes whenever it is greeted, and computes nothing.
+/// Poses as a worker of the right version with the right key: it holds lanes whenever it is greeted, and computes nothing.
 final class HostileWorker {
     private let context: ZMQContext
     private let socket: DealerSocket
@@ -37,7 +37,7 @@ final class HostileWorker {
                 sent += 1
             }
             listen()
-            // Now and then it behaves until it has work: lies are worse with an order in hand.
+            // Sometimes it behaves until it has work: lies are worse with an order in hand.
             if order == nil, figures.chance(20) { behave() }
         }
         return sent
@@ -57,13 +57,13 @@ final class HostileWorker {
             return (.contribution(contribution), payload)
         }
         let message = figures.workerMessage()
-        // Without a payload most of the time: else that is all that is refused.
+        // Mostly without a payload: otherwise that alone would be refused.
         if case .chunk = message { return (message, figures.payload()) }
         return (message, figures.chance(20) ? figures.payload() : nil)
     }
 
     private func introduce() {
-        // Another one each time: what the last one did is not held against it.
+        // A new one each time, which is not blamed for the previous one.
         (session, instance, order) = (session &+ 1, instance &+ 1, nil)
         var hello = Hello(
             program: Version.current, host: "hostile", processID: 1, threads: 1, blas: "none", fingerprints: .some, instance: instance)

@@ -1,5 +1,5 @@
-// Jobs whose texts come in other ways, whose processes are killed, and whose folders are replaced, copied and moved. In: configs that the
-// real spaCy 3.8 compiled. Out: the same bytes.
+// Jobs whose texts come from other sources, whose processes are killed, and whose folders are replaced, copied and moved. In: configs that
+// the real spaCy 3.8 compiled. Out: the same bytes.
 import Foundation
 import Testing
 
@@ -23,7 +23,7 @@ import Testing
         try #require(program.wait() == 0, "\(program.output)")
     }
 
-    @Test("standard input and compressed texts give the same bytes, also when the job names them")
+    @Test("standard input and compressed texts give the same bytes, even if the job names them")
     func streams() throws {
         let job = try TestJob.compile(["--pretraining.max_epochs", "1"])
         let files = try results(job)
@@ -66,7 +66,7 @@ import Testing
         ])
         #expect(try results(lines) == files)
 
-        // Blank lines are no records, but they count as lines, and what is hidden goes by the line.
+        // Blank lines are not records, but they count as lines, and the line determines what is hidden.
         let blank = try records(texts).flatMap { ["", $0] }
         let first = try results(try compile(try write(Array(blank.prefix(140)), ".jsonl")))
         #expect(try results(try compile(try write(blank, ".jsonl"), ["--corpora.pretrain.limit", "70"])) == first)
@@ -107,7 +107,7 @@ import Testing
         #expect(Demo.results(output) == files)
     }
 
-    /// What Python tokenized lies in the job: so the job that was opened says where it is, not the path that was written down.
+    /// Pieces from Python are inside the job: the opened folder decides where they are, not the recorded path.
     @Test("replaced, copied and moved folders: nothing of an old place is read")
     func folders() throws {
         let config = [

@@ -1,5 +1,5 @@
-// Runs of compiled spaCy 3 configs. In: a config that the real spaCy 3.8 compiled. Out: the same bytes however they are carried out, and
-// files that the real spaCy loads.
+// Runs of compiled spaCy 3 configs. In: a config that the real spaCy 3.8 compiled. Out: the same bytes however they are executed, and files
+// that the real spaCy loads.
 import Foundation
 import Testing
 
@@ -117,10 +117,10 @@ enum TestJob {
         #"{"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 3, "hidden_size": 24, "loss": "\#(loss)"}"#
     }
 
-    /// As the real program trains, so does the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-4. In
-    /// wide and deep shapes rounding decides too much in five updates: there two must do.
+    /// The real program trains like the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-4. In wide and
+    /// deep shapes, rounding adds up too much in five updates: there two must suffice.
     @Test(
-        "updates are the real spaCy's",
+        "updates are those of the real spaCy",
         arguments: [
             [],
             [
@@ -188,7 +188,7 @@ enum TestJob {
         #expect(bytes("\(several)/model0.bin") == bytes("\(output)/model0.bin"))
     }
 
-    @Test("faults of a job are told with file, key and remedy, and leave no folder")
+    @Test("faults of a job are reported with file, key and remedy, and leave no folder")
     func faults() throws {
         let job = try TestJob.compile()
         let output = Scratch.path("out")
@@ -206,7 +206,7 @@ enum TestJob {
             try text.replacing(from, with: to).write(toFile: "\(copy)/job.json", atomically: true, encoding: .utf8)
             return copy
         }
-        #expect(try message(["pretrain", "--job", "/nowhere", output]).contains("/nowhere: no job folder"))
+        #expect(try message(["pretrain", "--job", "/nowhere", output]).contains("/nowhere: not a job folder"))
         #expect(try message(["pretrain", "--job", try edited("\"format\": 1", "\"format\": 2"), output]).contains("a job of format 2"))
         #expect(
             try message(["pretrain", "--job", try edited("\"rows\": 300", "\"rows\": 301"), output]).contains(

@@ -1,24 +1,25 @@
-// A network that loses, repeats, delays and reorders. In: workers at one port. Out: what is left of their messages, at the coordinator's.
+// A network that loses, repeats, delays and reorders. In: workers at one port. Out: what is left of their messages, at the coordinator's
+// port.
 import Base
 import Foundation
 import Protocol
 import Transport
 
-/// Stands between workers and a coordinator, both without keys. For every connection of a worker it has one of its own to the coordinator.
+/// Sits between workers and a coordinator, both without keys. For every worker's connection it has one of its own to the coordinator.
 final class MessageProxy: @unchecked Sendable {
     struct Faults: Sendable {
-        /// In a thousand messages.
+        /// Per thousand messages.
         var lost = 10
         var repeated = 30
         var delayed = 60
-        /// Sent once more, later, by somebody else.
+        /// Sent once more, later, from another connection.
         var replayed = 5
         var longestDelayMilliseconds: UInt64 = 1_500
 
         static let none = Faults(lost: 0, repeated: 0, delayed: 0, replayed: 0)
     }
 
-    /// What a joiner's way into the run is told from. Workers are numbered in the order of their first messages.
+    /// The record from which a joiner's way into the run is reconstructed. Workers are numbered in the order of their first messages.
     enum Sight: Sendable {
         case ready(worker: Int)
         case begin(worker: Int, update: UInt64, lanes: Int)
@@ -114,7 +115,7 @@ private final class Switchboard {
 
     private var now: UInt64 { UInt64(Date().timeIntervalSince(start) * 1000) }
 
-    /// One round: what has come in is given its fate, what is due goes out.
+    /// One round: decides the fate of what has arrived, and sends what is due.
     func turn() throws {
         var idle = true
         while case .message(let message) = router.receive() {

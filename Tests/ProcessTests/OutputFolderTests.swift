@@ -14,7 +14,7 @@ import Testing
         try run(["pretrain", texts, vectors, output, "--cache", Demo.cache, "--workers", "2"] + Demo.small + more)
     }
 
-    /// Every file below a folder; the lock aside.
+    /// Every file below a folder, except the lock.
     private func tree(_ path: String) -> [String: Data] {
         var found: [String: Data] = [:]
         guard let walk = FileManager.default.enumerator(atPath: path) else { return found }

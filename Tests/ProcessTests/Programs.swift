@@ -29,7 +29,7 @@ final class Program {
         try process.run()
     }
 
-    /// Where the products lie: beside the test bundle.
+    /// Where the products are: beside the test bundle.
     static let folder: URL = {
         let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: (try? FileManager.default.destinationOfSymbolicLink(atPath: bundle)) ?? bundle)
@@ -61,7 +61,7 @@ final class Program {
         while !output.contains(text) && process.isRunning && Date() < deadline { usleep(5_000) }
     }
 
-    /// Where it listens, for a coordinator with --bind.
+    /// The endpoint where a coordinator with --bind listens.
     func endpoint() throws -> String {
         waitFor("listening on tcp://")
         let line = try #require(output.split(separator: "\n").first { $0.contains("listening on tcp://") }, "\(output)")
@@ -114,10 +114,10 @@ enum Demo {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     static let texts = root.appending(path: "demo/texts.jsonl").path
     static let vectors = root.appending(path: "demo/vectors").path
-    /// One cache for all tests: preparing is not what most of them are about.
+    /// One cache for all tests: most of them are not about preparation.
     static let cache = Scratch.path("cache")
 
-    /// A small, fast run: its arguments behind TEXTS VECTORS OUTPUT.
+    /// A small, fast run: its arguments after TEXTS VECTORS OUTPUT.
     static let small = ["-cw", "32", "-cd", "2", "-er", "200", "-bs", "4000", "-nw", "20"]
 
     static func pretrain(_ output: String, _ more: [String]) throws -> Program {

@@ -12,7 +12,7 @@ import Testing
             try Program("t2v-worker", ["--connect", proxy.endpoint, "--threads", "1", "--cache", Scratch.path("cache")])
         }
         #expect(program.wait(seconds: 240) == 0, "\(program.output)")
-        // The word that all is done may be lost too: whoever does not hear it waits for a coordinator, until somebody ends it.
+        // The final message may be lost too: a worker that misses it waits for a coordinator until it is killed.
         for worker in workers {
             worker.signal(SIGTERM)
             #expect([0, 75, -15].contains(worker.wait(seconds: 20)), "\(worker.output)")
@@ -24,7 +24,7 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }
 
-    /// A worker that joins in the middle of the training computes at the latest two updates after its shards are there.
+    /// A worker that joins in the middle of the training computes at most two updates after its shards have arrived.
     @Test func aJoinerWorksWithinTwoUpdates() throws {
         let output = Scratch.path("out")
         let program = try Demo.pretrain(output, ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--insecure", "-i", "40"])

@@ -1,4 +1,4 @@
-// A TCP connection that speaks as much ZMTP 3.1 as it likes to. In: bytes. Out: what no library would send.
+// A TCP connection that follows ZMTP 3.1 only as far as it wants. In: bytes. Out: what no library would send.
 import CLinux
 import Foundation
 
@@ -6,7 +6,7 @@ import Foundation
 final class RawConnection {
     private let descriptor: Int32
 
-    /// nil when nobody listens.
+    /// nil if nothing listens.
     init?(port: Int) {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
@@ -23,7 +23,7 @@ final class RawConnection {
 
     deinit { close(descriptor) }
 
-    /// Whether everything went out.
+    /// Whether everything was sent.
     @discardableResult
     func send(_ bytes: [UInt8]) -> Bool {
         var sent = 0
@@ -37,7 +37,7 @@ final class RawConnection {
         return true
     }
 
-    /// Reads what is there, or for `seconds`, until the other end closes.
+    /// Reads what is available, or for `seconds`, until the other end closes.
     func receive(forSeconds seconds: Double = 0) -> [UInt8] {
         var all: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -50,7 +50,7 @@ final class RawConnection {
         }
     }
 
-    /// Waits until the other end has read everything: its PONG comes behind it.
+    /// Waits until the other end has read everything: its PONG comes last.
     func waitUntilRead() {
         send([4, 10, 4] + Array("PING".utf8) + [0, 0] + Array("t2v".utf8))
         waitFor("PONGt2v")

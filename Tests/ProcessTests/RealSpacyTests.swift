@@ -1,4 +1,4 @@
-// The program as a whole against the real spaCy. In: the scripts of GoldenTests/reference. Out: their verdict.
+// The program as a whole against the real spaCy. In: the scripts of GoldenTests/reference. Out: their result.
 import Foundation
 import Testing
 
@@ -26,7 +26,7 @@ import Testing
         return (process.terminationStatus, text)
     }
 
-    /// Five updates from the same start end in the same averages, within 1e-4 a tensor.
+    /// Five updates from the same start end in the same averages, within 1e-4 per tensor.
     @Test(.enabled(if: isThere, "needs the real spaCy 2.3.9"), arguments: [[], ["--loss", "L2"], ["--use-vectors"]])
     func fiveUpdatesEqualItsOwn(options: [String]) throws {
         let (status, text) = try run(
@@ -35,8 +35,8 @@ import Testing
         #expect(text.contains("worst"))
     }
 
-    /// What `inspect` advises is what the real `spacy train` takes: the weights arrive byte for byte, one epoch of training runs, and a new
-    /// process loads and uses the trained model. By hand, for every setting: Tests/GoldenTests/reference/train_check.py.
+    /// The commands of `inspect` work in the real `spacy train`: the weights are loaded byte for byte, one epoch of training runs, and a
+    /// new process loads and uses the trained model. By hand, for every setting: Tests/GoldenTests/reference/train_check.py.
     @Test(
         .enabled(if: isThere, "needs the real spaCy 2.3.9"),
         arguments: [("2.3.9", [["-cP", "2"], ["--use-vectors"]]), ("2.1.9", [[]])])
@@ -64,6 +64,6 @@ import Testing
         #expect(status == 0, "\(text)")
         // 2.3 takes the weights for a textcat of its own, too.
         let commands = settings.count * (version == "2.3.9" ? 2 : 1)
-        #expect(text.contains("\(commands) of \(commands) commands brought the weights in"), "\(text)")
+        #expect(text.contains("\(commands) of \(commands) commands loaded the weights"), "\(text)")
     }
 }

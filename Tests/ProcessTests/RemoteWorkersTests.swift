@@ -1,4 +1,4 @@
-// Workers that share nothing with the coordinator but a TCP port. In: keys. Out: a refusal that both sides show, or a share in the run.
+// Workers that share only a TCP port with the coordinator. In: keys. Out: a refusal that both sides show, or a part in the run.
 import Foundation
 import Testing
 
@@ -18,7 +18,7 @@ import Testing
     }
 
     func worker(_ endpoint: String, key: String, server: String? = nil) throws -> Program {
-        // An empty cache of its own: texts, model files, prepared shards and vector rows come over the wire.
+        // An empty cache of its own: texts, model files, prepared shards and vector rows come over the network.
         try Program(
             "t2v-worker",
             [
@@ -44,12 +44,12 @@ import Testing
             stranger.signal(SIGTERM)
             stranger.wait(seconds: 20)
         }
-        #expect(misled.output.components(separatedBy: "cannot be joined").count == 2, "said once, not at every try: \(misled.output)")
-        // The run goes on for those who may take part.
+        #expect(misled.output.components(separatedBy: "cannot be joined").count == 2, "logged once, not at every attempt: \(misled.output)")
+        // The run continues for the workers that are allowed.
         let friend = try worker(endpoint, key: "\(keys)/worker.key")
         #expect(program.wait() == 0, "\(program.output)")
         #expect(friend.wait(seconds: 20) == 0)
-        // Nothing secret in what they say and keep.
+        // Nothing secret in their output and files.
         let config = try String(contentsOfFile: "\(output)/config.json", encoding: .utf8)
         let said = config + program.output + [unknown, misled, friend].map(\.output).joined()
         for file in ["\(keys)/coordinator.key", "\(keys)/worker.key", "\(strangers)/worker.key"] {
@@ -87,7 +87,7 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }
 
-    /// Taking a key out of the list ends the session that is on, in the middle of the training; the others go on.
+    /// Removing a key from the list ends its session in the middle of training; the others continue.
     @Test func loseTheirSessionWithTheirKey() throws {
         let others = Scratch.path("others"), allow = Scratch.path("allow"), output = Scratch.path("out")
         #expect(try Program("t2v-coordinator", ["keygen", others]).wait(seconds: 20) == 0)

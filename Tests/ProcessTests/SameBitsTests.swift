@@ -10,7 +10,7 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }
 
-    /// Workers that have nothing but the program: shards, features, vectors and the model's files come over the wire, encrypted.
+    /// Workers that have only the program: shards, features, vectors and the model's files come over the network, encrypted.
     @Test func doNotDependOnWhereTheWorkersAre() throws {
         let keys = Scratch.path("keys")
         #expect(try Program("t2v-coordinator", ["keygen", keys]).wait() == 0)
@@ -32,8 +32,8 @@ import Testing
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
     }
 
-    /// Rounded wherever they are summed: other numbers than in float32, and again the same for all. Two workers are local and find the
-    /// parameters in shared memory, one comes by TCP and has them sent.
+    /// Gradients are rounded wherever they are summed: the numbers differ from float32's, but are again the same for all. Two workers are
+    /// local and find the parameters in shared memory, one is connected by TCP and receives them.
     @Test func doNotDependOnTheNumberOfWorkersInHalfPrecision() throws {
         let half = ["--wire-precision", "bf16", "-i", "2"]
         var found: [[String: Data]] = []
@@ -78,7 +78,7 @@ import Testing
             usleep(UInt32.random(in: 20_000...400_000, using: &random))
             let victims = program.workers
             guard let victim = victims.randomElement(using: &random) else { continue }
-            // Now and then all of them.
+            // Sometimes all of them.
             for pid in random.next() % 4 == 0 ? victims : [victim] { kill(pid, SIGKILL) }
             killed += 1
         }
@@ -107,7 +107,7 @@ import Testing
             let workers = Int.random(in: 1...3, using: &random)
             let program = try Demo.pretrain(
                 output, ["--workers", "\(workers)", "-i", "40", "--resume", "auto", "--checkpoint-every", "1"])
-            // From the first moment on: before config.json, while preparing, before version 0, in the middle of a checkpoint.
+            // From the very beginning: before config.json, while preparing, before version 0, in the middle of a checkpoint.
             usleep(UInt32.random(in: 10_000...1_500_000, using: &random))
             orphans += program.workers
             program.signal(SIGKILL)

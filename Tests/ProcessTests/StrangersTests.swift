@@ -1,4 +1,5 @@
-// Whoever can reach the port. In: garbage, forged, cut and repeated messages during a run. Out: refusals that are counted, the same bytes.
+// Strangers who can reach the port. In: garbage, forged, truncated and repeated messages during a run. Out: refusals that are counted, the
+// same bytes.
 import Base
 import CLinux
 import Foundation
@@ -8,7 +9,7 @@ import Testing
 import Transport
 
 @Suite(.serialized) struct StrangersTests {
-    /// Messages of one test; `make fuzz` takes a million.
+    /// Messages of one test; `make fuzz` sends a million.
     static let messages = ProcessInfo.processInfo.environment["T2V_FUZZ_MESSAGES"].flatMap { Int($0) } ?? 50_000
     static let seed = ProcessInfo.processInfo.environment["T2V_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
     /// Long enough that most of the messages arrive while it trains.
@@ -31,7 +32,7 @@ import Transport
         return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
     }
 
-    /// Sends until all is sent or the coordinator has gone. - Returns: how many messages went out.
+    /// Sends until everything is sent or the coordinator has gone. - Returns: how many messages were sent.
     private func fuzz(_ forger: inout Forger, port: Int, messages: Int) -> Int {
         var sent = 0
         while sent < messages, let connection = RawConnection(port: port) {
@@ -48,7 +49,7 @@ import Transport
             case 5: connection.send(RawConnection.introduction + [2, 0, 0, 0, 0, 0, 0, 1, 0] + forger.bytes(99))
             default:
                 connection.send(RawConnection.introduction)
-                // libzmq takes nothing before both ends are ready; now and then it gets something.
+                // libzmq accepts nothing before both ends are ready; sometimes it gets something anyway.
                 if forger.number(below: 8) > 0 { connection.waitFor("READY") }
                 // One in four never listens.
                 let listens = forger.number(below: 4) > 0
@@ -59,7 +60,7 @@ import Transport
                     sent += 40
                     if listens { _ = connection.receive() }
                 }
-                // Else what is on its way is lost with the connection.
+                // Otherwise what is in transit is lost with the connection.
                 if listens { connection.waitUntilRead() }
             }
         }
@@ -78,7 +79,7 @@ import Transport
         let begin = Date()
         let sent = fuzz(&forger, port: port, messages: Self.messages)
         let stillRunning = program.isRunning
-        // Metrics are a second old at most.
+        // Metrics are at most a second old.
         usleep(2_000_000)
         let counted = refusals(metrics, "frame"), grown = program.memory("VmHWM") - before
         let seconds = Date().timeIntervalSince(begin) - 2
@@ -86,7 +87,7 @@ import Transport
         print("fuzz: \(figures); memory \(before) + \(grown) kB")
         #expect(sent >= Self.messages && stillRunning, "the run was over before the messages were: \(sent)")
         if program.isRunning {
-            // A connection that is cut loses what was on its way.
+            // A connection that is cut loses what was in transit.
             #expect(counted > forger.malformed / 4, "\(counted) of \(forger.malformed) are counted")
             #expect(grown < 200_000, "memory has grown by \(grown) kB")
         }
@@ -122,7 +123,7 @@ import Transport
         #expect(Demo.results(output) == (try Demo.reference(epochs: Self.epochs)))
     }
 
-    /// Another version is told why, by name.
+    /// A peer of another version is told why it is refused.
     @Test func ofOtherVersionsAreToldSo() throws {
         let output = Scratch.path("out")
         let (program, endpoint, _, metrics) = try start(output, ["--insecure"])

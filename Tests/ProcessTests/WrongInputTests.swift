@@ -1,9 +1,9 @@
-// What users get wrong. In: bad arguments and files. Out: status 2, one line that says what, where and what to do, and nothing left behind.
+// Mistakes of users. In: bad arguments and files. Out: status 2, one line that says what, where and what to do, and nothing left behind.
 import Foundation
 import Testing
 
 @Suite struct WrongInputTests {
-    /// Runs `pretrain` on these texts and expects one line that holds all of `words`.
+    /// Runs `pretrain` on these texts and expects one line that contains all of `words`.
     private func refuse(_ texts: String, _ more: [String] = [], vectors: String = Demo.vectors, saying words: [String]) throws {
         let output = Scratch.path("out")
         let program = try Program(

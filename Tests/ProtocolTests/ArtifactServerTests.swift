@@ -3,7 +3,7 @@ import Testing
 @testable import Base
 @testable import Protocol
 
-/// Which requests are served, which not yet, and which no honest worker makes.
+/// Which requests are served, which are not served yet, and which no honest worker makes.
 @Suite struct ArtifactServerTests {
     private static let chunk = UInt64(WireLimits.chunk)
 
@@ -16,7 +16,7 @@ import Testing
 
     @Test func servesWhatIsAskedForAsItShouldBe() {
         #expect(server.answer(FetchRequest(blob: .model(0), length: 10)) == .part(0..<10, total: 10))
-        #expect(server.answer(FetchRequest(blob: .model(0))) == .part(0..<10, total: 10), "at most a chunk is as good")
+        #expect(server.answer(FetchRequest(blob: .model(0))) == .part(0..<10, total: 10), "a chunk is the most")
         #expect(
             server.answer(FetchRequest(blob: .model(1), offset: 2 * Self.chunk, length: 5))
                 == .part(2 * Int(Self.chunk)..<2 * Int(Self.chunk) + 5, total: 2 * Self.chunk + 5))

@@ -3,7 +3,7 @@ import Testing
 @testable import Base
 @testable import Protocol
 
-/// Parameters to one peer after the other.
+/// Parameters go to one peer after another.
 @Suite struct DeliveryTests {
     private static let piece = UInt64(WireLimits.piece)
     private static let span: Milliseconds = 500
@@ -45,7 +45,7 @@ import Testing
         #expect(delivery.serve(10, span: Self.span).pieces.map(\.offset) == [3 * Self.piece])
     }
 
-    /// It asks for a window and never says more: the next begins beside it, and it is sent what it asks for all the same.
+    /// It asks for a window and then falls silent: the next one begins beside it, and it is still sent what it asks for.
     @Test func whoStandsStillIsNotWaitedFor() {
         var delivery = asked(1...4)
         _ = delivery.serve(0, span: Self.span)
@@ -88,7 +88,7 @@ import Testing
         #expect(delivery.serve(5_501, span: Self.span).overdue == [1, 2])
     }
 
-    /// The machine asks for pieces of the open round only, in its order, and forgets those who leave.
+    /// The machine sends pieces of the current round only, in its order, and forgets peers that leave.
     @Test func theMachineServesOneAfterTheOther() {
         var script = CoordinatorScript(parameterBytes: Self.piece + 4)
         #expect(words(script.begin(1, 2, 3)).suffix(3).allSatisfy { $0.hasSuffix("+parameters") })
@@ -106,7 +106,7 @@ import Testing
         #expect(words(script.hear(2, .fetch(FetchRequest(blob: .parameters(1), offset: 1, length: 4)))).last == "drop 2", "a lie")
     }
 
-    /// Who waits for others is not late, whatever the others take.
+    /// A peer that waits for others is not late, however long the others take.
     @Test func whoWaitsForParametersIsNotLate() {
         var script = CoordinatorScript(lanes: 3, parameterBytes: 4)
         _ = script.begin(1, 2, 3)

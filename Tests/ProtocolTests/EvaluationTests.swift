@@ -22,7 +22,7 @@ import Testing
         var script = script()
         #expect(words(script.score(2, right, update: 1, scored: 9)) == [])
         #expect(words(script.score(1, left, update: 1, scored: 9)) == ["judge 1 [\"0..<2 of 1\", \"2..<4 of 2\"]"])
-        #expect(words(script.wait(500)) == [], "until it is judged nothing is ordered")
+        #expect(words(script.wait(500)) == [], "nothing is ordered until it is judged")
         #expect(words(script.tell(.judged(goesOn: true))) == ["1 <- order 1 [0, 1] +parameters", "2 <- order 1 [2, 3] +parameters"])
         #expect(script.machine.counters.evaluations == 1 && script.machine.counters.updates == 1)
     }
@@ -37,7 +37,7 @@ import Testing
 
     @Test func scoresAreTakenForNothingElse() {
         var script = script()
-        // A gradient, scores of another version, scores from other parameters: none is an answer.
+        // A gradient, scores of another version, scores from other parameters: none of them is an answer.
         #expect(words(script.answer(1, left, update: 1, parameterHash: 9)).contains { $0.hasPrefix("release") })
         #expect(words(script.score(1, left, update: 0, scored: 9)) == [])
         #expect(words(script.score(1, left, update: 1, scored: 8)) == [])
@@ -46,7 +46,7 @@ import Testing
         _ = script.score(1, left, update: 1, scored: 9)
         _ = script.score(2, right, update: 1, scored: 9)
         _ = script.tell(.judged(goesOn: true))
-        #expect(words(script.score(1, left, update: 1, scored: 9)) == [], "late scores are no gradient")
+        #expect(words(script.score(1, left, update: 1, scored: 9)) == [], "late scores are not a gradient")
         #expect(script.machine.open?.received.isEmpty == true && script.machine.counters.mismatches == 0)
     }
 

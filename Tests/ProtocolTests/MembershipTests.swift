@@ -62,7 +62,7 @@ import Testing
         hello.blas = "Zen"
         hello.fingerprints[.blas] = 8
         var script = CoordinatorScript(strictBits: true, arithmetic: .native)
-        #expect(words(script.hear(1, .hello(hello))).first == "1 <- welcome 1", "OpenBLAS takes no part in the run")
+        #expect(words(script.hear(1, .hello(hello))).first == "1 <- welcome 1", "the run does not use OpenBLAS")
         hello = CoordinatorScript.hello(2)
         hello.fingerprints[.native] = 8
         #expect(words(script.hear(2, .hello(hello))).first?.hasPrefix("2 <- refuse: its CPU gives other bits") == true)
@@ -81,7 +81,7 @@ import Testing
         #expect(words(script.hear(1, .hello(CoordinatorScript.hello(1, session: 0)))) == [], "older than the last")
     }
 
-    /// The worker has forgotten everything: its lanes stay with it, and are opened anew.
+    /// The worker has forgotten everything: it keeps its lanes, and opens them again.
     @Test func aNewHelloBeginsAnew() {
         var script = CoordinatorScript()
         _ = script.begin(1)
@@ -113,7 +113,7 @@ import Testing
         #expect(logs(effects).suffix(2) == ["lost worker 2 (h2, pid 2): it has been silent for 8 s", "no worker is left: waiting for one"])
     }
 
-    /// What the workers said while the coordinator stood still lies in its sockets.
+    /// Messages that arrived while the coordinator was suspended are still in its sockets.
     @Test func aCoordinatorThatStoodStillBlamesNobody() {
         var script = CoordinatorScript(lanes: 2)
         _ = script.begin(1, 2)

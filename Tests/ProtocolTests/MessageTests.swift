@@ -59,7 +59,7 @@ enum Samples {
         ] + requests.map { .fetch($0) } + chunks.map { .chunk($0) }
 }
 
-/// What came of bytes that somebody sent: the frame of the value they mean, or nil when they were refused.
+/// The result of decoding bytes: the frame of the value they mean, or nil if they were refused.
 private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
     bytes.withUnsafeBytes { raw in
         fromWorker ? (try? WorkerMessage(header: raw))?.encoded() : (try? CoordinatorMessage(header: raw))?.encoded()
@@ -93,7 +93,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
         }
     }
 
-    /// Each change of a byte is refused or means something: then its frame is the changed one, so nothing has two spellings.
+    /// Each change of a byte is refused or means something else: then its frame is the changed one, so that no value has two encodings.
     @Test func everyChangedByteIsRefusedOrUnderstood() {
         var understood = 0
         for (fromWorker, frame) in Self.frames {
@@ -117,7 +117,7 @@ private func again(_ bytes: [UInt8], fromWorker: Bool) -> [UInt8]? {
             || isHello && (frame[5], frame[6]) != (UInt8(WireLimits.version), 0)
     }
 
-    /// One side's messages are none of the other's.
+    /// A message of one side is not a message of the other.
     @Test func sidesDoNotMix() {
         for (fromWorker, frame) in Self.frames { #expect(again(frame, fromWorker: !fromWorker) == nil) }
     }

@@ -3,7 +3,7 @@ import Testing
 @testable import Base
 @testable import Protocol
 
-/// Who is at the other ends, and what waits for them.
+/// The peers, and what waits for them.
 @Suite struct PeerTableTests {
     private func address(_ number: UInt8, listener: Int = 0) -> PeerAddress { PeerAddress(listener: listener, identity: [number]) }
 
@@ -32,7 +32,7 @@ import Testing
         #expect(!table.hasWaiting)
     }
 
-    /// A lost connection is asked after at once, several times, and not for ever; more of them change nothing about the pace.
+    /// After a lost connection, peers are probed at once, several times, and not forever; more losses do not change the pace.
     @Test func probesHaveAPace() {
         func count(losses: [Milliseconds]) -> Int {
             var schedule = ProbeSchedule()
@@ -62,7 +62,7 @@ import Testing
         #expect(table.unresponsive == [])
     }
 
-    /// Who asks for more and more and takes nothing fills no memory.
+    /// A peer that keeps asking and takes nothing does not fill memory.
     @Test func whoTakesNothingIsServedNothing() {
         var table = PeerTable<Int>(lanes: 4)
         let id = table.admit(address(1), isLocal: false)
@@ -75,7 +75,7 @@ import Testing
         #expect(table.mayServe(id))
     }
 
-    /// A local worker is local from its first message on, whatever that is: no list of keys speaks of it.
+    /// A local worker is local from its first message on, whatever that is: no list of keys applies to it.
     @Test func keysAreAskedOfRemotePeersOnly() {
         var table = PeerTable<Int>(lanes: 4)
         let local = table.admit(address(1), isLocal: true)
@@ -87,7 +87,7 @@ import Testing
         #expect(table.mayIntroduce(good, token: 0, expected: 5))
     }
 
-    /// What a remote hello says of its process concerns no process here.
+    /// What a remote hello says about its process does not concern processes here.
     @Test func processesAreLocal() {
         var table = PeerTable<Int>(lanes: 4)
         let (local, remote) = (table.admit(address(1), isLocal: true), table.admit(address(2), isLocal: false))

@@ -3,7 +3,7 @@ import Testing
 @testable import Base
 @testable import Protocol
 
-/// What no honest worker can say: it is refused and forgotten, and nothing else happens.
+/// Messages that no honest worker sends: the peer is refused and forgotten, and nothing else happens.
 @Suite struct RefusalTests {
     private static let root = TreeNode(level: 2, index: 0)
 
@@ -89,7 +89,7 @@ import Testing
         refuses(.trouble("x"), bytes: 1)
     }
 
-    /// A payload with the right hash that is no gradient.
+    /// A payload with the right hash that is not a gradient.
     @Test func aGradientThatIsNone() {
         var script = CoordinatorScript()
         _ = script.begin(1, 2)
@@ -100,7 +100,7 @@ import Testing
         #expect(script.machine.phase == .training && script.machine.peers.keys.sorted() == [2])
     }
 
-    /// What only the shell can tell: a request for what is not there.
+    /// What only the shell can tell: a request for something that does not exist.
     @Test func whatTheShellFinds() {
         var script = CoordinatorScript()
         _ = script.begin(1, 2)
@@ -115,7 +115,7 @@ import Testing
         #expect(script.machine.workerCount == 0)
     }
 
-    /// An answer to a run before is nobody's lie.
+    /// An answer to an earlier run is not a lie.
     @Test func aContributionToAnotherRunIsThrownAway() {
         var script = CoordinatorScript()
         _ = script.begin(1)

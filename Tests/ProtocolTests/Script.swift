@@ -3,7 +3,7 @@ import TestSupport
 @testable import Base
 @testable import Protocol
 
-/// Plays events to a coordinator's machine, so that a test reads like a transcript.
+/// Feeds events to a coordinator's machine, so that a test reads like a transcript.
 struct CoordinatorScript {
     typealias Machine = CoordinatorStateMachine
     static let run: UInt64 = 77

@@ -6,7 +6,7 @@ import Testing
 @Suite struct StandingTests {
     @Test func suspensionEndsWithTimeAndAWord() {
         var standing = Standing.suspended(until: 10, heard: false)
-        #expect(!standing.isGood(20) && !standing.maySecond(20), "nothing was heard of it")
+        #expect(!standing.isGood(20) && !standing.maySecond(20), "nothing was heard from it")
         standing.hear()
         #expect(!standing.isGood(9) && standing.isGood(10) && standing.maySecond(9) && !standing.isQuarantined(9))
     }
@@ -18,7 +18,7 @@ import Testing
         #expect(!standing.isQuarantined(10) && standing.isGood(10))
     }
 
-    /// A worker in quarantine that introduces itself anew has the same faulty host.
+    /// A worker in quarantine that introduces itself again is still on the same faulty host.
     @Test func aNewHelloEndsNoQuarantine() {
         var script = CoordinatorScript(lanes: 2)
         _ = script.begin(1)

@@ -72,7 +72,7 @@ import Testing
             words(script.answer(1, TreeNode(lane: 1))) == ["step 0 [\"0..<1 of 2\", \"1..<2 of 1\", \"2..<4 of 2\"]", "2 <- withdraw 1"]
                 || script.machine.phase == .stepping)
         #expect(script.machine.lanes[0].active?.peer == 2 && script.machine.lanes[0].leaving?.peer == 1)
-        // Its late answer is compared, and then the lane is taken from it.
+        // Its late answer is compared, and then it loses the lane.
         _ = script.stepped()
         effects = script.answer(1, TreeNode(lane: 0), hash: 6)
         #expect(words(effects).contains("1 <- withdraw 0"))
@@ -105,7 +105,7 @@ import Testing
             #expect(words(effects) == ["release \(index + 1)"], "\(contribution)")
         }
         #expect(script.machine.counters.refusals == 3)
-        // Another's lanes, another update: the same sum perhaps, but nobody waits for it.
+        // Another worker's lanes, another update: perhaps the same sum, but nothing waits for it.
         #expect(words(script.answer(1, right)) == ["release 4"])
         #expect(words(script.answer(1, left, update: 1)) == ["release 5"])
         #expect(words(script.answer(1, left, update: .max, parameterHash: 0)) == ["release 6"])
@@ -191,7 +191,7 @@ import Testing
         #expect(given.prefix(2) == ["3 <- prepare 0", "3 <- prepare 1"])
     }
 
-    /// One worker's word ends no run: the shell looks for itself.
+    /// A single worker's claim does not end a run: the shell checks for itself.
     @Test func aFaultOfTheTextIsConfirmed() {
         var script = CoordinatorScript(shards: 1)
         _ = script.join(1)
@@ -204,7 +204,7 @@ import Testing
             words(script.tell(.faultConfirmed(shard: 0, line: 3, what: "no JSON", remedy: "fix it"))) == ["fail: shard 0, line 3: no JSON"])
     }
 
-    /// Only who was given a shard is asked for it, and each who announces it is held to its own words.
+    /// Only workers that were given a shard are asked for it, and each is held to its own announcement.
     @Test func announcementsAreTheAnnouncersOwn() {
         var script = CoordinatorScript(shards: 1)
         _ = script.join(1)
@@ -212,7 +212,7 @@ import Testing
         #expect(words(script.hear(2, .prepared(shard: 0, size: 7, digest: ShardDigest(7)))) == [], "it was not given to this one")
         _ = script.hear(1, .prepared(shard: 0, size: 9, digest: ShardDigest(9)))
         #expect(words(script.tell(.shardAbsent(0, 1))) == ["expect shard 0 of 1, 9 bytes", "1 <- fetch prepared(0) from 0"])
-        // It goes before it has sent anything; the next one's shard is another.
+        // It leaves before it has sent anything; the next worker's shard is a different one.
         #expect(words(script.tell(.peerLost(1, reason: ""))) == ["2 <- prepare 0"])
         _ = script.hear(2, .prepared(shard: 0, size: 8, digest: ShardDigest(8)))
         #expect(script.tell(.shardAbsent(0, 2)).contains(.expect(shard: 0, 2, size: 8, digest: ShardDigest(8))))

@@ -90,10 +90,10 @@ import Testing
                 "forget before scoring 1", "parameters of 1 in buffer 2", "score 1 lane 0", "score 1 lane 1",
             ])
         #expect(words(script.order([0, 1], buffer: 3)) == ["release 3"], "that update is over")
-        #expect(words(script.computed(0, update: 1)) == [], "a gradient is no score")
+        #expect(words(script.computed(0, update: 1)) == [], "a gradient is not a score")
         #expect(words(script.computed(0, update: 1, .evaluate)) == [])
         #expect(words(script.computed(1, update: 1, .evaluate)) == ["scores of 1 0..<2 selected 1"])
-        #expect(words(script.order([0, 1], update: 1, .evaluate)) == ["scores of 1 0..<2 selected 1"], "asked again, said again")
+        #expect(words(script.order([0, 1], update: 1, .evaluate)) == ["scores of 1 0..<2 selected 1"], "asked again, answered again")
         #expect(
             words(script.order([0, 1], update: 1, buffer: 4)) == [
                 "forget before 1", "parameters of 1 in buffer 4", "compute 1 lane 0", "compute 1 lane 1",
@@ -112,7 +112,7 @@ import Testing
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [], "nothing is done before the run's sizes are known")
         #expect(words(script.tell(.joined(lanes: 4, parameterBytes: 4))) == [])
         #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == ["locate prepare(shard: 4)"])
-        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == [], "it is at it")
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == [], "already in progress")
         #expect(
             words(script.tell(.needs(.prepare(shard: 4), [Wanted(blob: .model(0), total: 0), Wanted(blob: .text(4), total: 3)])))
                 == ["fetch text(4) from 0"])
@@ -122,7 +122,7 @@ import Testing
         let digest = ShardDigest(1)
         let news = Machine.Effect.send(.prepared(shard: 4, size: 5, digest: digest))
         #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
-        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == ["locate prepare(shard: 4)"], "the news was lost")
+        #expect(words(script.hear(.prepare(shard: 4, textBytes: 3, key: Self.key))) == ["locate prepare(shard: 4)"], "the message was lost")
         #expect(script.tell(.prepared(shard: 4, size: 5, digest: digest)) == [news])
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == ["locate plan"])
         #expect(words(script.hear(.lease(lane: 2, planBytes: 9))) == [])
@@ -149,10 +149,10 @@ import Testing
         script.open([0, 1])
         _ = script.order([0], buffer: 1)
         _ = script.computed(0)
-        #expect(words(script.order([0, 1], roster: 2)) == ["compute 0 lane 1"], "more work: what was sent is under way")
+        #expect(words(script.order([0, 1], roster: 2)) == ["compute 0 lane 1"], "more work: what was sent is in transit")
         #expect(words(script.computed(1)) == ["contribute 0 0..<2 selected 1"])
-        #expect(words(script.order([0, 1], roster: 2)) == ["contribute 0 0..<2 selected 1"], "the same again: it was lost")
-        #expect(words(script.order([0], roster: 1)) == [], "an older order that comes late")
+        #expect(words(script.order([0, 1], roster: 2)) == ["contribute 0 0..<2 selected 1"], "the same again: the answer was lost")
+        #expect(words(script.order([0], roster: 1)) == [], "an older order that arrives late")
     }
 
     @Test func damagedParametersAreAskedForAgain() {
@@ -174,7 +174,7 @@ import Testing
         script.open([0], parameterBytes: size)
         #expect(
             words(script.order([0])) == ["forget before 0", "fetch parameters(1) from 0", "fetch parameters(1) from \(WireLimits.piece)"])
-        #expect(words(script.order([0])) == [], "they are under way")
+        #expect(words(script.order([0])) == [], "they are in transit")
         let rest = Chunk(blob: .parameters(1), offset: UInt64(WireLimits.piece), total: size)
         let last = Payload(buffer: 1, count: 4, hash: 0)
         #expect(words(script.hear(.chunk(rest), payload: last)) == ["store \(WireLimits.piece) from buffer 1"])
@@ -194,7 +194,7 @@ import Testing
                 "stored parameters of 0", "taken 1", "compute 0 lane 0",
             ])
         #expect(words(script.hear(.chunk(first), payload: whole)) == ["release 3"], "what is in use is not overwritten")
-        // The next round's are others.
+        // The next round has other parameters.
         _ = script.order([0], update: 1)
         #expect(words(script.hear(.chunk(first), payload: whole)) == ["release 3"])
     }
@@ -225,7 +225,7 @@ import Testing
                 "forget before 1", "parameters of 1 in buffer 2", "compute 1 lane 0",
             ])
         #expect(words(script.computed(1, update: 0)) == ["contribute 0 1..<2 selected 1"])
-        #expect(words(script.computed(0, update: 0)) == [], "not a leaf: nobody waits for it")
+        #expect(words(script.computed(0, update: 0)) == [], "not a leaf: nothing waits for it")
         #expect(words(script.computed(0, update: 1)) == ["contribute 1 0..<1 selected 0"])
     }
 
@@ -242,7 +242,7 @@ import Testing
         #expect(words(script.hear(.begin(order))) == ["hello 3"], "an order without a lease")
         _ = script.hear(.welcome(run: 78, session: 3, description: ""))
         #expect(words(script.hear(.sayHello)) == ["hello 4"])
-        #expect(words(script.hear(.sayHello)) == [], "one hello is under way")
+        #expect(words(script.hear(.sayHello)) == [], "one hello is in transit")
         script.now += 1_000
         #expect(words(script.hear(.sayHello)) == ["hello 4"])
     }
@@ -266,7 +266,7 @@ import Testing
         #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["locate lane(1)"])
     }
 
-    /// A chunk that could not be written leaves a hole: what comes later is not taken, and the lane is not opened over it.
+    /// A chunk that could not be written leaves a hole: later chunks are dropped, and the lane is not opened.
     @Test func aBlobWithAHoleIsGivenUp() {
         var script = Script()
         script.open([0])
@@ -279,10 +279,10 @@ import Testing
         let rest = Payload(buffer: 2, count: 5, hash: 0)
         let late = Chunk(blob: .prepared(3), offset: UInt64(WireLimits.chunk), total: size)
         #expect(words(script.hear(.chunk(late), payload: rest)) == ["release 2"])
-        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["locate lane(1)"], "it is begun anew")
+        #expect(words(script.hear(.lease(lane: 1, planBytes: 0))) == ["locate lane(1)"], "it starts over")
     }
 
-    /// Figures that no coordinator of this run can mean are refused before anything is done with them.
+    /// Figures that are impossible in this run are refused before they are used.
     @Test(
         arguments: [
             .lease(lane: 4, planBytes: 9), .lease(lane: 0, planBytes: .max), .withdraw(lane: 4), .fetch(FetchRequest(blob: .plan)),
@@ -308,7 +308,7 @@ import Testing
             run: run, roster: 1, update: update, epoch: 0, updateInEpoch: inEpoch, parameterHash: 1_000, lanes: lanes, leaves: leaves)
     }
 
-    /// An update that is not where the plan has it would be read from beyond the lane's end.
+    /// An update that is not at its place in the plan would be read from beyond the lane's end.
     @Test func anOrderOfAnotherEpochIsRefused() {
         var script = Script()
         script.open([0])

@@ -9,7 +9,7 @@ import Testing
 @testable import Text
 
 @Suite("Evaluations") struct EvaluationTests {
-    @Test("each epoch's end is scored, and every so many updates within it")
+    @Test("each epoch's end is scored, and within it updates at a fixed interval")
     func schedule() {
         func due(_ every: Int?, _ perEpoch: UInt64, words: UInt64 = 1_000) -> [UInt64] {
             let schedule = EvaluationSchedule(every: every, updatesPerEpoch: perEpoch, words: words)
@@ -24,7 +24,7 @@ import Testing
         #expect(due(nil, 7, words: 60_000_000) == Array(1...14))
     }
 
-    @Test("the best is remembered, and how long there was none better")
+    @Test("the best is remembered, and how long there has been no better one")
     func history() {
         var history = EvaluationHistory()
         func add(_ update: Int, _ loss: Double?) -> Bool { history.add(.init(update: update, words: 10 * update, loss: loss)) }
@@ -35,13 +35,13 @@ import Testing
         #expect(history.isOver(patience: 2) && !history.isOver(patience: 3) && !history.isOver(patience: 0))
         #expect(add(4, 0.4) && history.best?.update == 4 && history.sinceBest == 0)
         #expect(!add(5, nil) && history.sinceBest == 0, "nothing was selected, nothing is judged")
-        #expect(!add(6, .nan) && history.sinceBest == 1 && history.last?.loss == nil, "no number is no better")
+        #expect(!add(6, .nan) && history.sinceBest == 1 && history.last?.loss == nil, "not a number is not better")
         #expect(history.scores.map(\.update) == Array(1...6))
         for update in 7..<1_100 { _ = add(update, 1) }
         #expect(history.scores.count == EvaluationHistory.length && history.last?.update == 1_099 && history.best?.update == 4)
     }
 
-    @Test("a checkpoint remembers them; one from before has none")
+    @Test("a checkpoint remembers them; an older one has none")
     func checkpoint() throws {
         var state = CheckpointState()
         let plain = String(decoding: try JSONEncoder().encode(state), as: UTF8.self)
@@ -82,7 +82,7 @@ import Testing
         #expect(try RunOptions.decode(try options.encoded(), place: "") == options)
     }
 
-    @Test("only the run's own weights are removed, and the last so many stay")
+    @Test("only the run's own weights are removed, and the last ones stay")
     func keptModels() throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -91,11 +91,11 @@ import Testing
         for epoch in 0..<5 { try folder.writeModel([1], epoch: epoch, temporary: false) }
         for epoch in [1, 4] { try folder.writeModel([1], epoch: epoch, temporary: true) }
         try folder.write([1], to: "model-best.bin")
-        // Somebody else's.
+        // Files that are not t2v's.
         for name in ["model00.bin", "model9.bin", "modelx.bin"] { try Data([2]).write(to: URL(filePath: "\(path)/\(name)")) }
         func left() -> Set<String> { Set((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).subtracting(["t2v"]) }
         let others: Set = ["model00.bin", "model9.bin", "modelx.bin", "model-best.bin"]
-        // A run that went on before epoch 3: what it left later stays until it is written again.
+        // A run resumed before epoch 3: later files stay until they are overwritten.
         try folder.removeModels(before: 3, keep: 2)
         #expect(left() == others.union(["model2.bin", "model3.bin", "model4.bin", "model4.temp.bin"]))
         try folder.removeModels(before: 4, keep: 1)

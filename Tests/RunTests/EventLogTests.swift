@@ -38,7 +38,7 @@ import Testing
         #expect(lines.count == 3 && lines[1] == "{\"time\":3" && lines[2].contains(#""kind":"stopped""#))
     }
 
-    @Test("a file that cannot be written is told once, and ends nothing")
+    @Test("a file that cannot be written is reported once, and ends nothing")
     func failure() {
         let log = EventLog()
         log.open("/nowhere/events.jsonl")

@@ -1,4 +1,4 @@
-// The output folder: nothing of anybody else's is touched, and every interrupted step is undone or finished.
+// The output folder: files of others are left alone, and every interrupted step is undone or finished.
 import CLinux
 import Foundation
 import TestSupport
@@ -19,7 +19,7 @@ import Testing
 
     private func text(_ path: String) -> String? { FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } }
 
-    /// Every file below a folder, with its text; the lock file aside.
+    /// Every file below a folder, with its text, except the lock file.
     private func tree(_ path: String) -> [String: String] {
         var found: [String: String] = [:]
         guard let walk = FileManager.default.enumerator(atPath: path) else { return found }
@@ -80,13 +80,13 @@ import Testing
         let first = try OutputFolder(path)
         let error = #expect(throws: InputError.self) { _ = try OutputFolder(path) }
         #expect(error?.what.contains("another coordinator") == true)
-        // Who opened a lock file that is removed meanwhile does not hold a lock on its successor.
+        // A lock on a file that has since been removed is not a lock on its successor.
         let stranger = open("\(path)/t2v/lock", O_RDWR)
         defer { close(stranger) }
         withExtendedLifetime(first) {}
     }
 
-    /// The lock file stays when a coordinator ends, so that nobody can lock another one of the same name.
+    /// The lock file stays when a coordinator ends, so that no other file of the same name can be locked.
     @Test func theLockFileStays() throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -111,7 +111,7 @@ import Testing
         #expect(tree(path) == [name: "mine"])
     }
 
-    /// A failed attempt in a folder that holds the user's files takes back its own alone.
+    /// A failed attempt in a folder that holds the user's files removes only its own.
     @Test func anAttemptIsTakenBack() throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -159,7 +159,7 @@ import Testing
         #expect(names["t2v/run.json"] == "run B")
     }
 
-    /// Whenever the new run ends before its first checkpoint, by an error or a kill, the old one is there again, byte for byte.
+    /// If the new run ends before its first checkpoint, by an error or a kill, the old one is restored byte for byte.
     @Test(arguments: [true, false]) func overwritingFails(killed: Bool) throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -175,7 +175,7 @@ import Testing
         #expect(tree(path) == before)
     }
 
-    /// A process can be killed between any two renames: each state in between leads back to the run that was there.
+    /// A process can be killed between any two renames: from each state in between, the earlier run is restored.
     @Test(arguments: 0...6) func movingAsideIsInterrupted(step: Int) throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -193,7 +193,7 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: "\(path)/t2v/previous"))
     }
 
-    /// After the commit the old run goes, also when the process was killed while it did.
+    /// After the commit the old run is removed, even if the process is killed while doing so.
     @Test func removingIsInterrupted() throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -217,7 +217,7 @@ import Testing
         #expect(text(scratch.path + "/precious") == "mine")
     }
 
-    /// A user's file that turns up during the run is not written over.
+    /// A user's file that appears during the run is not overwritten.
     @Test func filesThatTurnUpDuringTheRun() throws {
         let scratch = try TemporaryFolder()
         let path = scratch.path + "/out"
@@ -239,7 +239,7 @@ import Testing
         for update in [5, 9, 200] { try folder.save(checkpoint(update), keep: 2) }
         let store = CheckpointStore(folder: folder.checkpointFolder, keep: 2)
         #expect(try store.updates() == [7, 9, 200])
-        // Later ones of an abandoned future go.
+        // Later checkpoints, of updates that are done again, are removed.
         try folder.save(checkpoint(50), keep: 2)
         #expect(try store.updates() == [7, 9, 50])
         #expect(try store.latestGood().checkpoint?.state.update == 50)
@@ -277,7 +277,7 @@ import Testing
         #expect(folder.contents == .run)
         #expect(try CheckpointStore(folder: folder.checkpointFolder, keep: 1).updates() == [5])
         #expect(text(folder.spoolPath) == "texts.spool.jsonl")
-        // The log does not tell of epoch 7: that file is somebody else's.
+        // The log does not mention epoch 7: that file is not t2v's.
         #expect(throws: InputError.self) { try folder.writeModel(bytes("x"), epoch: 7, temporary: false) }
         try folder.writeModel(bytes("x"), epoch: 0, temporary: false)
         #expect(text("\(path)/notes.txt") == "notes.txt")

@@ -76,7 +76,7 @@ import Testing
         ])
     func numbers(value: Double, text: String) { #expect(SpacyLogLine.number(value) == text) }
 
-    @Test("keys stand in spaCy's order, ours behind them")
+    @Test("keys are in spaCy's order, followed by t2v's")
     func line() {
         let line = SpacyLogLine(words: 11269, loss: 44944.556640625, epochLoss: 10537.916015625, epoch: 1, more: [("own", "2.5")])
         #expect(line.text == #"{"nr_word":11269,"loss":44944.556640625,"epoch_loss":10537.916015625,"epoch":1,"own":2.5}"#)

@@ -102,10 +102,10 @@ import Testing
         #expect(hint(cores: 16, words: 3000)?.contains("3000 words of an update") == true)
         #expect(hint(cores: 16, words: 3000)?.contains("--batch-size 8000 with --scale-learn-rate") == true)
         #expect(hint(cores: 9, words: 3000)?.contains("--batch-size 5000 ") == true)
-        // Scaling would lower a rate below 3,000 words.
+        // Below 3,000 words, scaling would lower the rate.
         #expect(hint(cores: 4, words: 1000)?.contains("--batch-size 2000 would") == true)
         #expect(hint(cores: 16, words: 8000) == nil && hint(cores: 4, words: 3000) == nil && hint(cores: 1, words: 100) == nil)
-        // Only the cores that are used count, and a run that was begun keeps its size.
+        // Only the cores in use count, and a resumed run keeps its size.
         #expect(hint(cores: 16, words: 3000, workers: 4) == nil && hint(cores: 16, words: 3000, workers: 0) == nil)
         #expect(hint(cores: 16, words: 3000, fixed: true) == nil)
     }
@@ -136,7 +136,7 @@ import Testing
         if width >= 79 { for part in ["loss 0.5124", "123,456 words/s", "left"] { #expect(line.contains(part)) } }
     }
 
-    /// What matters most stays, and the last column of the terminal is free.
+    /// The most important parts stay, and the last column of the terminal is free.
     @Test func tablesFit() {
         var scored = figures
         (scored.holdsOut, scored.heldOutLoss) = (true, 0.5)

@@ -7,7 +7,7 @@ import Testing
 @testable import Run
 @testable import Text
 
-/// A plan and a description that a coordinator sent: what passes can be computed with.
+/// A plan and a description that a coordinator sent: those that pass are safe to use.
 @Suite struct RunPlanTests {
     private static let settings: TrainingSettings = {
         var settings = TrainingSettings()

@@ -15,7 +15,7 @@ import Testing
         return settings
     }()
 
-    /// A lane's contribution whose floats behind the tables are `value`, but for one of them.
+    /// A lane's contribution whose floats after the tables are `value`, except one of them.
     private func node(_ lane: LaneID, _ value: Float, loss: Double = 1, last: Float? = nil) throws -> TrainingState.ReceivedNode {
         let coding = GradientCoding(layout: ParameterLayout(spec: .spacy2(Self.settings)))
         var floats = [Float](repeating: value, count: coding.restCount)
@@ -62,7 +62,7 @@ import Testing
         #expect(all(training) == before)
     }
 
-    /// Blocks are hashed as they are made; more than one, with layers that end within them.
+    /// Blocks are hashed as they are made: several blocks, with layers that end within them.
     @Test(arguments: [WirePrecision.float32, .bf16]) func theHashIsThatOfWhatTravels(precision: WirePrecision) throws {
         var settings = Self.settings
         (settings.rows, settings.wirePrecision) = (9000, precision)
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    /// Whoever checks a payload beforehand finds what `apply` would.
+    /// A check of the payload beforehand finds the faults that `apply` would find.
     @Test func payloadsAreCheckedBeforeTheyCount() throws {
         let coding = GradientCoding(layout: ParameterLayout(spec: .spacy2(Self.settings)))
         let good = try node(0, 1)
@@ -88,6 +88,6 @@ import Testing
         #expect(refused(padded), "a bit beyond the last row")
         var other = Array(bytes)
         other[0] |= 1
-        #expect(refused(other), "a row that is not there")
+        #expect(refused(other), "a row that does not exist")
     }
 }

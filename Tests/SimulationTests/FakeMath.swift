@@ -1,9 +1,9 @@
-// Arithmetic of the simulated run. In: a seed. Out: gradients, parameters and the run as it goes when nothing disturbs it.
+// Arithmetic of the simulated run. In: a seed. Out: gradients, parameters and the course of the undisturbed run.
 @testable import Base
 @testable import Numerics
 @testable import Protocol
 
-/// Bytes as they travel in a payload frame, by meaning.
+/// The bytes of a payload frame, by meaning.
 struct Parcel {
     var count: Int
     /// A gradient or parameters.
@@ -25,7 +25,7 @@ struct Parcel {
         self.count = count
     }
 
-    /// What the receiver's shell computes over the bytes that came.
+    /// What the receiver's shell computes over the bytes that arrived.
     var hash: UInt64 { FakeMath.hash(values) }
 
     /// The parcel with a flipped bit.
@@ -60,14 +60,14 @@ struct FakeMath {
 
     static func hash(_ values: [Float]) -> UInt64 { values.withUnsafeBytes { Digest64.hash($0) } }
 
-    /// Tokens selected and words of a lane's micro-batch; now and then nothing is selected, or there are no words at all.
+    /// Tokens selected and words of a lane's micro-batch; sometimes nothing is selected, or there are no words at all.
     func figures(update: UInt64, lane: LaneID) -> (selected: UInt64, words: UInt64, loss: Double) {
         let bits = SeededGenerator.mix(seed ^ SeededGenerator.mix(update << 16 | UInt64(lane.rawValue)))
         let selected = bits % 7 == 0 ? 0 : bits >> 8 % 40 + 1
         return (selected, selected * 5 + bits >> 32 % 9, selected == 0 ? 0 : Double(bits >> 40) / 1000)
     }
 
-    /// What of a version is scored.
+    /// The part of a version that is scored.
     static func averages(_ parameters: [Float]) -> [Float] { parameters.map { $0 * 0.5 + 3 } }
 
     /// What a lane's held-out documents give: the same words in every evaluation, a loss that depends on the parameters.
@@ -78,7 +78,7 @@ struct FakeMath {
         return (selected, selected * 5 + bits >> 32 % 9, selected == 0 ? 0 : loss)
     }
 
-    /// nil when nothing is selected. Sizes differ wildly, so that a sum in another order has other bits.
+    /// nil if nothing is selected. Magnitudes differ wildly, so that a sum in another order has other bits.
     func gradient(update: UInt64, lane: LaneID, _ parameters: [Float]) -> [Float]? {
         guard figures(update: update, lane: lane).selected > 0 else { return nil }
         var random = SeededGenerator(seed: seed ^ Self.hash(parameters) ^ update << 20 ^ UInt64(lane.rawValue))
@@ -88,7 +88,7 @@ struct FakeMath {
         }
     }
 
-    /// The sum below a node of whatever lanes are given; nil when all are absent.
+    /// The sum below a node over the given lanes; nil if all are absent.
     func sum(_ node: TreeNode, _ leaves: [LaneID: [Float]?]) -> [Float]? {
         let nodes = leaves.reduce(into: [TreeNode: [Float]?]()) { $0[TreeNode(lane: $1.key)] = $1.value }
         return sum(node, nodes: nodes)

@@ -1,18 +1,18 @@
-// What must always hold. In: every event, effect and state of the coordinator's machine. Out: the first violation.
+// Invariants. In: every event, effect and state of the coordinator's machine. Out: the first violation.
 @testable import Base
 @testable import Protocol
 
-/// Keeps its own books beside the machine and compares.
+/// Keeps its own records beside the machine and compares.
 final class Ledger {
     unowned let world: World
-    /// Parameters versions that the run may never fall behind again.
+    /// The version that the run must never fall behind again.
     private var acknowledged: UInt64 = 0
     private var run: UInt64 = 0
     private var nextUpdate: UInt64 = 0
     /// Lanes each greeted peer was told to hold, by the messages sent to it.
     private var told: [PeerID: Set<LaneID>] = [:]
     private var sessions: [PeerID: UInt32] = [:]
-    /// Lanes of the present update each peer is ordered to compute.
+    /// Lanes of the current update that each peer is ordered to compute.
     private var ordered: [PeerID: Set<LaneID>] = [:]
     /// Nodes of it that were accepted.
     private var seen: Set<TreeNode> = []
@@ -30,7 +30,7 @@ final class Ledger {
     private var math: FakeMath { world.math }
 
     func restarted(_ run: UInt64, at version: UInt64, scored: UInt64) {
-        if version < acknowledged { world.violate("the run goes on from version \(version) although \(acknowledged) was durable") }
+        if version < acknowledged { world.violate("the run continues from version \(version) although \(acknowledged) was durable") }
         (self.run, nextUpdate, self.scored) = (run, version, scored)
         (told, sessions, ordered, begun, accepted, mismatches) = ([:], [:], [:], nil, [:], 0)
     }
@@ -77,7 +77,7 @@ final class Ledger {
         case .complete where nextUpdate < UInt64(world.scenario.updates):
             world.violate("the run is called complete after \(nextUpdate) of \(world.scenario.updates) updates")
         case .complete where isUnscored(nextUpdate): world.violate("the run is called complete and its last version is not scored")
-        case .complete where world.scenario.earlyEnd != nil: world.violate("the run goes on although an evaluation has ended it")
+        case .complete where world.scenario.earlyEnd != nil: world.violate("the run continues although an evaluation has ended it")
         default: break
         }
     }
@@ -151,7 +151,7 @@ final class Ledger {
         accepted[round] = received.reduce(into: [:]) { $0[$1.node] = $1.contribution.evidence }
     }
 
-    /// Nobody's answer counts but that of a worker whose duty it is when it comes.
+    /// Only the answer of a worker that is responsible when it arrives counts.
     private func accept(_ entry: CoordinatorStateMachine.Received) {
         guard seen.insert(entry.node).inserted else { return }
         let (lanes, ordered) = (math.tree.lanes(below: entry.node), ordered[entry.peer] ?? [])
@@ -167,13 +167,13 @@ final class Ledger {
         let received = machine.open?.received.values.compactMap(\.buffer) ?? []
         if held != Set(received) { world.violate("buffers \(held.sorted()) are held, the open update needs \(received.sorted())") }
         checkArriving(machine)
-        if mustReport, machine.counters.mismatches == mismatches { world.violate("two answers for one lane differ and nobody says so") }
+        if mustReport, machine.counters.mismatches == mismatches { world.violate("two different answers for one lane are not reported") }
         guard machine.phase != .ended else { return }
         checkLeases(machine)
         if case .tick = event, machine.phase == .training, machine.startedTraining, !machine.usable(world.now).isEmpty,
             let lane = machine.lanes.firstIndex(where: { $0.active == nil })
         {
-            world.violate("nobody holds lane \(lane) although workers are there")
+            world.violate("no worker holds lane \(lane) although there are workers")
         }
         checkOpenUpdate(machine)
         if case .tick = event { checkDelivery(machine) }
@@ -195,7 +195,7 @@ final class Ledger {
             if Set(peers).count < peers.count { world.violate("one peer holds lane \(index) twice") }
             if let leaving = lane.leaving?.peer {
                 if peers.contains(leaving) { world.violate("peer \(leaving) holds lane \(index) and leaves it") }
-                if lane.backup != nil { world.violate("lane \(index) has a backup although somebody leaves it") }
+                if lane.backup != nil { world.violate("lane \(index) has a backup although a worker leaves it") }
                 holding[leaving, default: []].insert(index)
             }
             for peer in peers { holding[peer, default: []].insert(index) }
@@ -224,7 +224,7 @@ final class Ledger {
         if open.received.count > 2 * machine.lanes.count { world.violate("\(open.received.count) contributions are kept") }
     }
 
-    /// While somebody waits for parameters, whoever comes first may take so long and no longer.
+    /// While others wait for parameters, the first peer may take only this long.
     private func checkDelivery(_ machine: CoordinatorStateMachine) {
         guard let delivery = machine.open?.delivery, delivery.makesWait, let since = delivery.oldestPlace else { return }
         let windows = Int(world.scenario.size(of: .parameters(0))) / (WireLimits.piece * WireLimits.window) + 1

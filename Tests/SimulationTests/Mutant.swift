@@ -2,45 +2,45 @@
 @testable import Base
 @testable import Protocol
 
-/// Bugs that the simulation must find: the test of the test. Production code knows nothing of them.
+/// Bugs that the simulation must find: the test of the test. Production code does not know about them.
 enum Mutation: String, CaseIterable, Sendable {
-    /// Nothing that was not answered is said again.
+    /// Messages without an answer are not repeated.
     case forgetsReminders
-    /// The worker takes parameters that were damaged on the way.
+    /// The worker accepts parameters that were damaged in transit.
     case trustsDamagedParameters
     /// A piece of the parameters is sent once, even if it is asked for again.
     case sendsPiecesOnce
-    /// A piece of a gradient is asked for once.
+    /// A piece of a gradient is requested only once.
     case asksForGradientsOnce
-    /// Gradients that are not wanted any more are kept.
+    /// Gradients that are no longer wanted are kept.
     case keepsArrivingGradients
-    /// A peer that takes its parameters slowly, or not at all, is waited for.
+    /// The coordinator waits for a peer that takes its parameters slowly, or not at all.
     case waitsForTheSlow
-    /// The coordinator takes gradients that were damaged on the way.
+    /// The coordinator accepts gradients that were damaged in transit.
     case trustsDamagedGradients
-    /// An answer to the update before is taken for one to this.
+    /// An answer to the previous update is taken for one to this update.
     case countsLateAnswers
     /// An answer counts although the lane was not, or is no longer, the worker's to compute.
     case countsUnorderedAnswers
     /// A lane's gradient is added twice.
     case addsALaneTwice
-    /// An update goes on without one of the answers.
+    /// An update proceeds without one of the answers.
     case skipsALane
     case appliesAnUpdateTwice
     case forgetsToWithdraw
     case keepsBuffers
     case letsBuffersGoTwice
-    /// A lost worker's lanes stay with it.
+    /// A lost worker keeps its lanes.
     case keepsLeasesOfTheLost
-    /// A late lane is ordered from a third worker too.
+    /// A late lane is also ordered from a third worker.
     case ordersFromAThird
-    /// Second answers are not compared with the first.
+    /// Second answers are not compared with the first ones.
     case comparesNothing
     case admitsStrangers
     case finishesAnUpdateEarly
-    /// A checkpoint counts from the moment when it is begun.
+    /// A checkpoint counts from the moment it is begun.
     case acknowledgesBeforeWriting
-    /// The worker sends each gradient once, whatever it is told.
+    /// The worker sends each gradient only once, whatever it is told.
     case neverSendsAgain
     /// A holder that has its lane open gets no order before the next update.
     case letsHeirsWait
@@ -48,13 +48,13 @@ enum Mutation: String, CaseIterable, Sendable {
     case forgetsEvaluations
     /// An evaluation is judged without one of the answers.
     case judgesWithoutALane
-    /// Training goes on although an evaluation has ended it.
+    /// Training continues although an evaluation has ended it.
     case doesNotEndEarly
-    /// The parameters are scored, and not their averages.
+    /// The parameters are scored instead of their averages.
     case scoresTheParameters
 }
 
-/// Stands between a machine and its shell. Without a mutation everything passes as it is.
+/// Sits between a machine and its shell. Without a mutation everything passes unchanged.
 final class Mutant {
     let mutation: Mutation?
     private var sent: Set<String> = []

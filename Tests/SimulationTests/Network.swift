@@ -2,7 +2,7 @@
 @testable import Base
 @testable import Protocol
 
-/// One connection of one worker. Each direction keeps its order, save for the faults that a scenario asks for.
+/// One connection of one worker. Each direction keeps its order, except for the faults of a scenario.
 final class Connection {
     let worker: SimulatedWorker
     /// What the coordinator's socket calls it; never used twice.
@@ -10,7 +10,7 @@ final class Connection {
     /// What the coordinator's shell calls the other end; given with the first message.
     var peer: PeerID?
     var isOpen = true
-    /// The worker has died, but what it had sent still comes.
+    /// The worker has died, but what it had sent still arrives.
     var drains = false
     fileprivate var lastUp: Milliseconds = 0
     fileprivate var lastDown: Milliseconds = 0
@@ -72,7 +72,7 @@ extension World {
         schedule(after: Int(time - now)) { [unowned self] in
             guard connection.isOpen || isUp && connection.drains else { return }
             if now < connection.worker.partitionedUntil {
-                // Nothing passes; what was sent waits in the kernels' buffers.
+                // Nothing gets through; what was sent waits in the kernels' buffers.
                 return arrive(connection, isUp, at: connection.worker.partitionedUntil, deliver)
             }
             if isUp {
@@ -83,7 +83,7 @@ extension World {
         }
     }
 
-    /// The connection is gone. What was under way is lost; each side finds out by itself, or does not.
+    /// The connection is gone. What was in transit is lost; each side may or may not find out by itself.
     func cut(_ connection: Connection, drains: Bool = false) {
         guard connection.isOpen else { return }
         connection.isOpen = false

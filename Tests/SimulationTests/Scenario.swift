@@ -1,8 +1,8 @@
-// What one seed means. In: a seed. Out: the size of the run, the network's manners and the faults with their times.
+// What one seed means. In: a seed. Out: the size of the run, the network's behaviour and the faults with their times.
 import Base
 import Protocol
 
-/// Something that goes wrong at a time; whom it hits is drawn when it happens.
+/// Something that goes wrong at some time; whom it hits is drawn when it happens.
 enum Fault: CaseIterable {
     case killWorker, killAllWorkers, startWorker, pauseWorker, cutConnection, partitionWorker, troubleWorker, hangWorker, cleanDisk
     case crashCoordinator, stopCoordinator, pauseCoordinator
@@ -23,7 +23,7 @@ struct Scenario {
     var checkpointEvery: Int
     /// Chances per message while faults are on.
     var loss = 0.0, duplication = 0.0, reordering = 0.0, damage = 0.0
-    /// Chance that the coordinator's shell notices a lost connection, as against finding out by silence.
+    /// Chance that the coordinator's shell notices a lost connection, instead of finding out by silence.
     var notices: Double
     /// How many times slower each worker computes.
     var slowness: [Int]
@@ -32,7 +32,7 @@ struct Scenario {
     /// A worker that gets its gradients wrong.
     var brokenWorker: Int?
     var faults: [(time: Milliseconds, fault: Fault)] = []
-    /// Faults that strike so many milliseconds after the first order of an update.
+    /// Faults that strike this many milliseconds after the first order of an update.
     var faultsInUpdates: [UInt64: [(delay: Int, fault: Fault)]] = [:]
     /// The same for evaluations, by the version that is scored.
     var faultsInEvaluations: [UInt64: [(delay: Int, fault: Fault)]] = [:]
@@ -43,7 +43,7 @@ struct Scenario {
     var earlyEnd: UInt64?
 
     /// Once faults have stopped, the run must be done within this time: the longest pause, partition, silence, retry and deadline one after
-    /// the other, and all the work done by the slowest worker alone.
+    /// another, with all the work done by the slowest worker alone.
     var patience: Milliseconds {
         let rounds = updates + (evaluateEvery.map { updates / $0 } ?? 0)
         let work = shards * 400 + rounds * (lanes * 120 + 3 * latency.upperBound + 100)
@@ -71,13 +71,13 @@ struct Scenario {
             minimumWorkers = 1
         }
         if workers > 1, seed % 16 == 5 {
-            // Somebody is late over and over, so that lanes are leased twice, and somebody computes wrongly.
+            // One worker is late repeatedly, so that lanes are leased twice, and one computes wrongly.
             brokenWorker = random.pick(0...workers - 1)
             slowness[random.pick(0...workers - 1)] = 60
             (foreigner, minimumWorkers) = (nil, 2)
         }
         if seed % 4 == 0 {
-            // As ZeroMQ-level proxies do it.
+            // Like a proxy at the level of ZeroMQ.
             loss = random.chance(0.7) ? Double(random.pick(1...15)) / 100 : 0
             duplication = random.chance(0.5) ? Double(random.pick(1...20)) / 100 : 0
             reordering = random.chance(0.5) ? Double(random.pick(1...30)) / 100 : 0
@@ -87,7 +87,7 @@ struct Scenario {
         drawEvaluations()
     }
 
-    /// Two of three seeds score versions. Draws of its own, so that the rest of a seed's scenario is what it is without.
+    /// Two of three seeds score versions. It has draws of its own, so that the rest of a seed's scenario does not change.
     private mutating func drawEvaluations() {
         guard seed % 3 != 1 else { return }
         var random = SeededGenerator(seed: seed ^ 0x5C0_2E)
@@ -101,7 +101,7 @@ struct Scenario {
         }
     }
 
-    /// Whether the evaluation of a version is due: after so many updates, and at the end.
+    /// Whether the evaluation of a version is due: at a fixed number of updates, and at the end.
     func isScored(_ version: UInt64) -> Bool {
         guard let evaluateEvery, version > 0 else { return false }
         return version % UInt64(evaluateEvery) == 0 || version == UInt64(updates)
@@ -110,7 +110,7 @@ struct Scenario {
     private mutating func drawFaults(_ random: inout SeededGenerator) {
         let span = random.pick(2_000...25_000)
         faultsEnd = Milliseconds(span)
-        // A few kinds a seed: a mixture of everything hides what one of them does.
+        // A few kinds per seed: a mixture of everything would hide the effect of each.
         let kinds = Fault.allCases.filter { _ in random.chance(0.35) }
         guard !kinds.isEmpty, seed % 8 != 1 else { return }
         for _ in 0..<random.pick(1...12) {
@@ -135,7 +135,7 @@ struct Scenario {
         case .prepared(let n): return draw(UInt64(n.rawValue) + 300, 3 * min(chunk, size(of: .text(n))))
         case .plan: return draw(400, 2 * chunk)
         case .rows(let n): return draw(UInt64(n) + 500, chunk / UInt64(Self.bytesPerRow)) * UInt64(Self.bytesPerRow)
-        // Of a few pieces, or of one: then they come with the order.
+        // A few pieces, or one: then they come with the order.
         case .parameters: return draw(600, 20 * UInt64(WireLimits.piece))
         // Half of them come with the contribution.
         case .gradient: return draw(700, draw(701, 2) * 10 * UInt64(WireLimits.piece) - 9 * UInt64(WireLimits.piece))

@@ -10,7 +10,7 @@ struct SeededGenerator {
 
     mutating func next() -> UInt64 { stream.next() }
 
-    /// A bijection that spreads every bit: also the world's hash of small things.
+    /// A bijection that spreads every bit: also used as the world's hash of small values.
     static func mix(_ value: UInt64) -> UInt64 { Philox.mix(value) }
 
     mutating func chance(_ probability: Double) -> Bool { Double(next() >> 11) * 0x1p-53 < probability }

@@ -115,7 +115,7 @@ final class SimulatedCoordinator: SimulatedProcess {
             if byteCount != scenario.size(of: .gradient(number)) { world.violate("a gradient of another size is expected") }
             gradients[peer, default: [:]][number] = [:]
         case .forgetGradient(let peer, let number): gradients[peer]?[number] = nil
-        case .confirmFault: world.violate("a worker is believed to have blamed the text")
+        case .confirmFault: world.violate("a worker's complaint about the text is believed")
         case .store(let peer, let chunk, let buffer, let last): store(peer, chunk, letGo(buffer), last)
         case .makePlan: makePlan()
         case .step(let update, let received): step(update, received)
@@ -259,7 +259,7 @@ final class SimulatedCoordinator: SimulatedProcess {
         }
     }
 
-    /// A helper writes a copy; it counts when it is whole.
+    /// A helper writes a copy; it counts when it is complete.
     private func checkpoint() {
         guard version % UInt64(scenario.checkpointEvery) == 0 else { return }
         let copy = (version, parameters, scored)

@@ -1,4 +1,4 @@
-// What a process is to the world: it runs, stands still, dies and starts again. In: actions for later. Out: those that it lives to do.
+// A process in the world: it runs, is suspended, dies and starts again. In: actions for later. Out: those that it lives to perform.
 import Base
 import Protocol
 
@@ -10,7 +10,7 @@ class SimulatedProcess {
     private(set) var isAlive = false
     private var pausedUntil: Milliseconds = 0
     private var postponed: [(life: Int, action: () -> Void)] = []
-    /// Payloads that the machine was told of and has not let go.
+    /// Payloads that were given to the machine and that it has not released.
     private(set) var buffers: [BufferID: Parcel] = [:]
     private var nextBuffer: BufferID = 0
 
@@ -34,7 +34,7 @@ class SimulatedProcess {
         buffers = [:]
     }
 
-    /// Does the action in this life, after the delay and when the process is awake.
+    /// Performs the action in this life, after the delay and when the process is awake.
     func later(_ delay: Int, _ action: @escaping () -> Void) {
         let life = life
         world.schedule(after: delay) { [unowned self] in whenAwake(life, action) }
@@ -65,10 +65,10 @@ class SimulatedProcess {
         return .init(buffer: nextBuffer, count: parcel.count, hash: parcel.hash)
     }
 
-    /// Every buffer is let go once.
+    /// Every buffer is released once.
     func letGo(_ buffer: BufferID) -> Parcel {
         guard let parcel = buffers.removeValue(forKey: buffer) else {
-            world.violate("\(name) lets buffer \(buffer) go that it does not hold")
+            world.violate("\(name) releases buffer \(buffer), which it does not hold")
             return Parcel(values: [])
         }
         return parcel

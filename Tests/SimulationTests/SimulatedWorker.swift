@@ -25,15 +25,15 @@ final class SimulatedWorker: SimulatedProcess {
     var failingStores = 0
     /// Blobs of which a chunk was not written.
     private var lost: Set<BlobID> = []
-    /// What the machine is told after the effects at hand.
+    /// What the machine is told after the current effects.
     private var news: [WorkerStateMachine.Event] = []
-    /// Its compute threads do nothing any more, though it goes on saying that it is alive.
+    /// Its compute threads hang, though it keeps saying that it is alive.
     var isHung = false
     var wasRefused = false
     private var outbox: [(WorkerMessage, Parcel?)] = []
     /// Survives the process: prepared shards and model files.
     private var disk: Set<BlobID> = []
-    /// Somebody makes room.
+    /// Space is freed on the disk.
     func cleanDisk() { disk = [] }
     private var arriving: [BlobID: Set<UInt64>] = [:]
     private var arrived: Set<BlobID> = []
@@ -41,7 +41,7 @@ final class SimulatedWorker: SimulatedProcess {
     private var membership = 0
     private(set) var lanes: [LaneID: LaneWork] = [:]
     private var parameters: (round: Round, values: [Float])?
-    /// Parameters that are coming.
+    /// Parameters that are arriving.
     private var pieces: (blob: BlobID, parts: [UInt64: [Float]])?
     /// Gradients that the coordinator may fetch, by number.
     private var gradients: [UInt32: (update: UInt64, node: TreeNode, values: [Float])] = [:]
@@ -88,7 +88,7 @@ final class SimulatedWorker: SimulatedProcess {
         later(scenario.tick) { [unowned self] in tick() }
     }
 
-    /// The socket tries for as long as it must.
+    /// The socket keeps trying for as long as necessary.
     func connect() {
         later(world.random.pick(0...500)) { [unowned self] in
             guard connection == nil else { return }
@@ -125,7 +125,7 @@ final class SimulatedWorker: SimulatedProcess {
         if !buffers.isEmpty { world.violate("\(name) keeps \(buffers.count) buffers after \(event)") }
     }
 
-    /// An event of work that was begun in the present membership.
+    /// An event of work that was begun in the current membership.
     private func report(
         after delay: Int, while isCurrent: @escaping () -> Bool = { true }, _ event: @escaping () -> WorkerStateMachine.Event?
     ) {
@@ -152,11 +152,11 @@ final class SimulatedWorker: SimulatedProcess {
             guard let pieces, pieces.parts.count * WireLimits.piece >= Int(scenario.size(of: round.blob)) else {
                 return world.violate("\(name) has parameters with holes")
             }
-            // All that was damaged shows, as it would in the hash of the whole.
+            // Any damage shows, as it would in the hash of the whole.
             let values = Set(pieces.parts.values)
             news.append(.parametersCame(round, hash: values.count == 1 ? FakeMath.hash(values.first ?? []) : 0))
         case .useStoredParameters(let round):
-            guard let pieces, pieces.blob == round.blob else { return world.violate("\(name) has not the parameters of \(round)") }
+            guard let pieces, pieces.blob == round.blob else { return world.violate("\(name) does not have the parameters of \(round)") }
             parameters = (round, pieces.parts.values.first ?? [])
         case .compute(let order, let lane): compute(order, lane)
         case .contribute(let contribution): contribute(contribution)
@@ -207,7 +207,7 @@ final class SimulatedWorker: SimulatedProcess {
         }
         if case .plan(let byteCount) = ticket, byteCount != scenario.size(of: .plan) { world.violate("the plan's size is wrong") }
         report(after: world.random.pick(0...3) * 20) { [unowned self] in
-            // Only now does the machine hear of it: a blob that was given up in between is fetched anew.
+            // Only now is the machine told: a blob that was given up in the meantime is fetched again.
             lost.subtract(wanted)
             return .needs(job, wanted.map { Wanted(blob: $0, total: scenario.size(of: $0)) })
         }
@@ -262,7 +262,7 @@ final class SimulatedWorker: SimulatedProcess {
             }
         case .plan:
             if lost.remove(.plan) != nil { return report(after: 0) { .failed(job, "the plan was not stored") } }
-            guard arrived.remove(.plan) != nil else { return world.violate("\(name) opens a plan that has not come") }
+            guard arrived.remove(.plan) != nil else { return world.violate("\(name) opens a plan that has not arrived") }
             report(after: 0) { [unowned self] in .planOpened(updatesPerEpoch: UInt64(scenario.updatesPerEpoch)) }
         case .lane(let lane):
             if let shard = scenario.shards(ofLane: lane).first(where: { !disk.contains(.prepared($0)) }) {
@@ -326,7 +326,7 @@ final class SimulatedWorker: SimulatedProcess {
         if contribution.purpose == .evaluate {
             let lanes = world.math.tree.lanes(below: contribution.node)
             if lanes.contains(where: { self.lanes[$0]?.scored != contribution.update }) {
-                world.violate("\(name) contributes scores of lanes \(lanes) that it has not")
+                world.violate("\(name) contributes scores of lanes \(lanes), which it does not have")
             }
             return send(.contribution(contribution))
         }
@@ -334,7 +334,7 @@ final class SimulatedWorker: SimulatedProcess {
         var leaves: [LaneID: [Float]?] = [:]
         for lane in world.math.tree.lanes(below: contribution.node) {
             guard let work = lanes[lane], work.update == contribution.update else {
-                return world.violate("\(name) contributes lane \(lane) of update \(contribution.update), which it has not")
+                return world.violate("\(name) contributes lane \(lane) of update \(contribution.update), which it does not have")
             }
             leaves[lane] = .some(work.gradient)
         }

@@ -6,7 +6,7 @@ import Testing
 @Suite struct SimulationTests {
     private static let environment = ProcessInfo.processInfo.environment
 
-    /// What to type to see a seed again.
+    /// The command that replays a seed.
     private static func replay(_ seed: UInt64) -> String {
         "make simulate SEED=\(seed)   (T2V_SIM_SEED=\(seed) swift test -c release -Xswiftc -enable-testing --filter SimulationTests)"
     }

@@ -2,7 +2,7 @@
 @testable import Base
 @testable import Protocol
 
-/// What a run met: a simulation in which nothing happens proves nothing.
+/// What happened in a run: a simulation in which nothing happens proves nothing.
 struct Coverage {
     var lost = 0, doubleLeases = 0, duplicates = 0, moves = 0, mismatches = 0, refusals = 0
     var faults: [Fault: Int] = [:]
@@ -107,7 +107,7 @@ final class World {
         }
     }
 
-    /// The coordinator left by itself: what it sent last still arrives.
+    /// The coordinator left on its own: its last messages still arrive.
     func ended(isComplete: Bool) {
         self.isComplete = isComplete
         let connections = workers.compactMap(\.connection)
@@ -154,7 +154,7 @@ final class World {
         trace("HEAL")
         faultsAreOn = false
         for worker in workers { (worker.troubles, worker.failingStores) = (0, 0) }
-        // One whose compute threads hang for ever is no reason to wait, as long as there is another.
+        // Do not wait for a worker whose compute threads hang forever, as long as there is another one.
         let healthy = workers.filter { $0.isAlive && !$0.isHung && $0.number != scenario.foreigner }
         if healthy.isEmpty { for worker in workers where worker.isHung { worker.crash() } }
         for worker in workers where !worker.isAlive { worker.start() }

@@ -1,7 +1,7 @@
-// Prepared shards in memory. In: bytes as a builder or a preparer finishes them. Out: shards.
+// Prepared shards in memory. In: bytes from a builder or a preparer. Out: shards.
 import Text
 
-/// Keeps the bytes, aligned as a mapped file is.
+/// Keeps the bytes, aligned like a mapped file.
 private final class ShardMemory {
     let buffer: UnsafeMutableRawBufferPointer
 

@@ -1,4 +1,4 @@
-// Random numbers for tests. In: a seed. Out: the same numbers on every machine, so that a failure comes again.
+// Random numbers for tests. In: a seed. Out: the same numbers on every machine, so that a failure can be reproduced.
 import Base
 
 /// SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA'14).

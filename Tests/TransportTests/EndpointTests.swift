@@ -49,7 +49,7 @@ import Testing
     @Test func foldersOfTheKilledAreRemovedAndNoOthers() throws {
         let parent = FileManager.default.temporaryDirectory.appending(path: "t2v-folders-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: parent) }
-        // Lock's contents (nil: no lock), mode, held by somebody, removed.
+        // Contents of the lock (nil: no lock), mode, whether it is held, whether the folder is removed.
         let cases: [(name: String, lock: String?, mode: Int, held: Bool, removed: Bool)] = [
             ("t2v-AAAAAA", "1", 0o700, false, true), ("t2v-BBBBBB", "1", 0o700, true, false), ("t2v-CCCCCC", "", 0o700, false, false),
             ("t2v-DDDDDD", nil, 0o700, false, false), ("t2v-EEEEEE", "1", 0o755, false, false),
@@ -79,7 +79,7 @@ import Testing
         #expect(passed > 200 && passed <= 200 + 100_000 / 200, "\(passed)")
         let next = (100_000..<101_000).compactMap { budget.admit("line", now: Milliseconds($0)) }.first
         #expect(next?.contains("were held back") == true)
-        #expect(budget.admit("line", now: 500_000) != "line", "what was held back since is told")
+        #expect(budget.admit("line", now: 500_000) != "line", "the number of suppressed lines is logged")
         #expect(budget.admit("line", now: 500_000) == "line")
     }
 

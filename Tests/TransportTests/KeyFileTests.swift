@@ -1,4 +1,4 @@
-// Key files: what keygen writes can be read, what is wrong is named without being quoted.
+// Key files: what keygen writes can be read, and faults are named without quoting the file.
 import Foundation
 import TestSupport
 import Testing
@@ -56,7 +56,7 @@ import Testing
                 return "accepted"
             } catch { return error.description }
         }
-        #expect(try failure("secret \(secretText) w", secret: false).contains("secret key stands where a public one belongs"))
+        #expect(try failure("secret \(secretText) w", secret: false).contains("secret key where a public one belongs"))
         #expect(try failure("public \(pair.publicKey) w", secret: true).contains("not a secret key"))
         #expect(try failure("", secret: true).contains("0 secret keys"))
         #expect(try failure("secret \(secretText)\nsecret \(secretText)\n", secret: true).contains("2 secret keys"))

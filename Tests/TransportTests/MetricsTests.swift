@@ -1,4 +1,4 @@
-// Metrics over HTTP: what the pages say, and that nobody who connects can hold the server up.
+// Metrics over HTTP: what the pages say, and that no client can block the server.
 import Foundation
 import Testing
 
@@ -28,7 +28,7 @@ import Testing
 
         func say(_ bytes: [UInt8]) { _ = send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
 
-        /// Whether the other end still holds the connection, for all that is known here.
+        /// Whether the other end still holds the connection, as far as is known here.
         var isOpen: Bool {
             var byte: UInt8 = 0
             return recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_PEEK)) < 0 && errno == EAGAIN
@@ -69,7 +69,7 @@ import Testing
             "t2v_last_update_timestamp_seconds 1000", "t2v_last_update_age_seconds 2.5", "# TYPE t2v_updates_total counter",
         ] { #expect(lines.contains(Substring(expected)), "\(expected)") }
         #expect(!lines.contains { $0.contains("loss") || $0.contains("checkpoint") })
-        // Every line is a comment or NAME[{LABELS}] VALUE, as the format's grammar has it.
+        // Every line is a comment or NAME[{LABELS}] VALUE, as in the format's grammar.
         for line in lines {
             #expect(line.wholeMatch(of: #/# (HELP|TYPE) t2v_\w+ .+|t2v_\w+(\{\w+="([^"\\]|\\.)*"\})? \S+/#) != nil, "\(line)")
         }
@@ -102,7 +102,7 @@ import Testing
     @Test func cannotBeHeldUp() throws {
         let server = try MetricsServer(":0")
         #expect(server.address.hasPrefix("127.0.0.1:"))
-        // More connections that say nothing, or a letter, than it serves at once. The oldest make room for whoever asks.
+        // More connections that send nothing, or one letter, than it serves at once. The oldest are closed for new ones.
         let idle = try (0..<40).map { _ in try Client(server.address) }
         for client in idle.prefix(20) { client.say([71]) }
         #expect(try ask(server, "GET /health HTTP/1.1\r\n\r\n").contains("200 OK"))

@@ -1,4 +1,4 @@
-// Who gets in and who does not. Both locks, the handler and option 93, are shown to close the door alone.
+// Who is admitted and who is not. Each of the two locks, the handler and option 93, is shown to suffice alone.
 import CZMQ
 import Foundation
 import TestSupport
@@ -120,7 +120,7 @@ import Testing
         #expect(try strangerGetsIn(enforced: true, handler: true) == false)
         #expect(try strangerGetsIn(enforced: false, handler: true) == false)
         #expect(try strangerGetsIn(enforced: true, handler: false) == false)
-        // What both are there for: libzmq by itself fails open. If this ever changes, the comment at option 93 is out of date.
+        // Why both exist: libzmq by itself fails open. If this ever changes, the comment at option 93 is out of date.
         #expect(try strangerGetsIn(enforced: false, handler: false))
     }
 
@@ -137,7 +137,7 @@ import Testing
             _ = try folder.file("allow", "")
             #expect(try allow.refreshIfChanged() == AllowList.Change(added: [], removed: [worker.publicKey]))
             try socket.value.sendWhenReady([2])
-            // The connection still stands: the coordinator asks per message.
+            // The connection is still up: the coordinator checks each message.
             #expect(!allow.contains(try router.nextMessage().userID))
         }
         let again = try dealer(.curve(server: server.publicKey, own: worker), endpoint)

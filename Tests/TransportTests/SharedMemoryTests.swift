@@ -37,7 +37,7 @@ import Testing
         #expect(throws: InputError.self) { try SharedMemory(descriptor: -1) }
     }
 
-    /// Who is so late that his version has gone learns it.
+    /// A worker so late that its version has been overwritten finds out.
     @Test func aPlaceThatIsUsedAgainIsSeen() throws {
         let shared = try SharedParameters(byteCount: 5000)
         var pool = MessageBufferPool(byteCount: 5000, buffers: shared.buffers(byteCount: 5000))

@@ -1,4 +1,4 @@
-// Router and dealer: what is sent arrives, what is wrong is refused, nothing blocks.
+// Router and dealer: messages arrive, malformed ones are refused, nothing blocks.
 import CZMQ
 import Foundation
 import Testing
@@ -145,7 +145,7 @@ import Testing
         let identity = try router.value.nextMessage().identity
         let payload = try ZMQMessage([UInt8](repeating: 5, count: 1_000_000))
         var sent = 0
-        // 5 here, 5 there, and what the kernel's buffers hold; libzmq's own pace may free places for a while.
+        // 5 here, 5 there, and what the kernel's buffers hold; libzmq may still free places for a while.
         try eventually("a full queue") {
             while router.value.send(to: identity, header: [2], payload: payload) == .sent { sent += 1 }
             usleep(200_000)

@@ -6,7 +6,7 @@ import Testing
 @testable import Base
 @testable import Transport
 
-/// Calls `step` until it gives a value or five seconds are over.
+/// Calls `step` until it returns a value or five seconds have passed.
 @discardableResult
 func eventually<T>(_ what: String, seconds: Double = 5, _ step: () throws -> T?) throws -> T {
     let end = ContinuousClock.now + .milliseconds(Int(seconds * 1_000))
@@ -38,13 +38,13 @@ extension DealerSocket {
         }
     }
 
-    /// Sends when the connection stands.
+    /// Sends once the connection is up.
     func sendWhenReady(_ header: [UInt8], _ payload: ZMQMessage? = nil) throws {
         try eventually("connection") { send(header: header, payload: payload) == .sent ? true : nil }
     }
 }
 
-/// A DEALER without our rules: any number of frames, any key.
+/// A DEALER without t2v's rules: any number of frames, any key.
 final class RawDealer {
     let raw: UnsafeMutableRawPointer
     let context: ZMQContext

@@ -3,7 +3,7 @@ import Testing
 @testable import Base
 @testable import Transport
 
-/// How long a worker waits, what it says, and names of hosts.
+/// How long a worker waits, what it logs, and names of hosts.
 @Suite struct WorkerPatienceTests {
     @Test func endsTenMinutesAfterTheLastGoodMoment() {
         var patience = WorkerPatience(now: 1_000)

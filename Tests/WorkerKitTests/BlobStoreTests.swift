@@ -6,7 +6,7 @@ import Testing
 @testable import Text
 @testable import WorkerKit
 
-/// Blobs that come in pieces: whole or nothing.
+/// Blobs that arrive in pieces: complete or not at all.
 @Suite struct BlobStoreTests {
     private func store(_ store: BlobStore, _ blob: BlobID, _ offset: UInt64, _ bytes: [UInt8]) throws(InputError) {
         let result = bytes.withUnsafeBytes { bytes in
@@ -25,7 +25,7 @@ import Testing
         #expect(blobs.take(.plan) == nil && !blobs.isExpected(.plan))
     }
 
-    /// Room is taken by what comes, not by what was announced.
+    /// Room is taken by what arrives, not by what was announced.
     @Test func aSizeThatIsALieTakesNoMemory() {
         let blobs = BlobStore()
         blobs.expect(.plan, byteCount: .max)
@@ -37,10 +37,10 @@ import Testing
         let blobs = BlobStore()
         blobs.expect(.plan, byteCount: 5)
         #expect(throws: InputError.self) { try store(blobs, .plan, offset, [UInt8](repeating: 1, count: count)) }
-        #expect(!blobs.isExpected(.plan), "a blob with a hole is none")
+        #expect(!blobs.isExpected(.plan), "a blob with a hole does not count")
     }
 
-    /// A chunk that the disk did not take: the rest of the file goes nowhere, and it never gets a name.
+    /// A chunk that could not be written: the rest of the file is dropped, and it never gets a name.
     @Test func aFileWithAHoleIsForgotten() throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "t2v-blobs-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -48,7 +48,7 @@ import Testing
         let blobs = BlobStore()
         blobs.expect(.prepared(1), file: try IncomingFile(target: "\(folder)/shard"))
         try store(blobs, .prepared(1), 0, [1])
-        // No file is so long: the write fails as it would on a full disk.
+        // No file can be that long: the write fails as it would on a full disk.
         #expect(throws: InputError.self) { try store(blobs, .prepared(1), .max, [2]) }
         try store(blobs, .prepared(1), 1, [3])
         #expect(blobs.takeFile(.prepared(1)) == nil)

@@ -8,7 +8,7 @@ import Testing
     @Test func placesFollowEachOther() throws {
         let memory = ContributionMemory(try SharedMemory(name: "t2v-test", byteCount: 4096))
         let first = try #require(memory.room(update: 3, byteCount: 1000))
-        // Written at the same time: it cannot know how long the first will be.
+        // Written at the same time: the length of the first is not yet known.
         let second = try #require(memory.room(update: 3, byteCount: 1000))
         #expect(memory.close(first, byteCount: 100) == SharedReference(offset: 0, length: 100, stamp: 4))
         #expect(memory.close(second, byteCount: 200) == SharedReference(offset: 1024, length: 200, stamp: 4))
@@ -18,7 +18,7 @@ import Testing
         #expect(memory.room(update: 3, byteCount: 1000) == nil)
     }
 
-    /// A payload that is late must not be written over what the coordinator reads now.
+    /// A late payload must not overwrite what the coordinator is reading.
     @Test func updatesDoNotShareRoom() throws {
         let memory = ContributionMemory(try SharedMemory(name: "t2v-test", byteCount: 4096))
         let late = try #require(memory.room(update: 3, byteCount: 1000))

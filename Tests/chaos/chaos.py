@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Random faults on real processes, for some minutes; every run must end in the bytes of an undisturbed one.
+"""Random faults on real processes, for a few minutes; every run must end with the bytes of an undisturbed one.
 
     Tests/chaos/chaos.py [--minutes 5] [--seed N] [--program .build/release/t2v-coordinator]
 
-Faults: SIGKILL of one or all workers, SIGSTOP of a worker for a while, SIGKILL of the coordinator, SIGTERM or SIGINT of everybody and `resume`, a
-checkpoint cut short or with one bit flipped. A failing run prints its seed; `--seed` repeats the choice of faults. Standard library only.
+Faults: SIGKILL of one or all workers, SIGSTOP of a worker for a while, SIGKILL of the coordinator, SIGTERM or SIGINT of all processes and
+`resume`, a checkpoint truncated or with one bit flipped. A failing run prints its seed; `--seed` repeats the choice of faults. Standard
+library only.
 """
 import argparse
 import hashlib
@@ -76,7 +77,7 @@ def kill(pid, number):
 
 
 def damage(out, dice):
-    """Cuts the newest checkpoint or flips a bit in it, when there is an older one."""
+    """Truncates the newest checkpoint or flips a bit in it, if there is an older one."""
     folder = out / "t2v" / "checkpoints"
     files = sorted(folder.glob("*.safetensors"), key=lambda path: int("".join(c for c in path.name if c.isdigit()))) if folder.exists() else []
     if len(files) < 2:

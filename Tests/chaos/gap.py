@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""How long the training stands still when a local worker is killed: the longest gap between two updates around each SIGKILL, less the median gap.
+"""How long training pauses when a local worker is killed: the longest gap between two updates around each SIGKILL, minus the median gap.
 
     Tests/chaos/gap.py [--kills 20] [--workers 2] [--program .build/release/t2v-coordinator] [-- options of pretrain]
 
-Every update appends a line to log.jsonl (-n-save-every 1), in memory (/dev/shm) so that the disk does not count; its length is looked at each
-millisecond. Prints a line for each kill, then the medians. Standard library only.
+Every update appends a line to log.jsonl (-n-save-every 1), in memory (/dev/shm) so that the disk does not matter; its length is checked
+every millisecond. Prints a line for each kill, then the medians. Standard library only.
 """
 import argparse
 import os
@@ -43,7 +43,7 @@ class Updates(threading.Thread):
             time.sleep(0.001)
 
     def gaps(self, start, end):
-        """Between the updates from the last one before `start` to `end`."""
+        """Gaps between the updates from the last one before `start` to `end`."""
         times = [moment for moment in self.times if moment <= end]
         first = max(sum(moment < start for moment in times) - 1, 0)
         return [b - a for a, b in zip(times[first:], times[first + 1:])]
@@ -92,8 +92,8 @@ def main():
             print(f"kill {number + 1}: longest gap {1000 * longest:.0f} ms", flush=True)
             if process.poll() is not None:
                 sys.exit((work / "log").read_text(errors="replace")[-3000:])
-        print(f"median gap {1000 * usual:.1f} ms; longest gap around a SIGKILL less that: median {1000 * statistics.median(extra):.0f} ms, "
-              f"worst {1000 * max(extra):.0f} ms, over {len(extra)} kills")
+        print(f"median gap {1000 * usual:.1f} ms; longest gap around a SIGKILL minus that: "
+              f"median {1000 * statistics.median(extra):.0f} ms, worst {1000 * max(extra):.0f} ms, over {len(extra)} kills")
     finally:
         updates.going = False
         process.send_signal(signal.SIGTERM)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the AVX-512 kernels on any CPU with AVX2, by emulation. CC: the compiler, else clang or gcc.
+# Checks the AVX-512 kernels on any CPU with AVX2, by emulation. CC: the compiler; the default is clang or gcc.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cc=${CC:-$(command -v clang || command -v gcc)}

@@ -1,7 +1,7 @@
-// AVX-512 by plain C, so that its kernels can be tested on a CPU without it: as many intrinsics as CKernels uses, lane by lane.
+// AVX-512 in plain C, so that its kernels can be tested on a CPU without it: the intrinsics that CKernels uses, lane by lane.
 //
-// Compile a kernel file with -include emulated.h. Rounding to bf16 is exact; a product of pairs adds the low one first, without the
-// flushing of subnormal numbers that CPUs do.
+// Compile a kernel file with -include emulated.h. Rounding to bf16 is exact; a product of pairs adds the low one first, without flushing
+// subnormal numbers as CPUs do.
 #pragma once
 #include <immintrin.h>
 #include <math.h>

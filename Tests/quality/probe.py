@@ -5,7 +5,7 @@ PENALTIES = (10.0, 100.0, 1000.0, 10000.0, 100000.0)
 
 
 def ridge(inputs, targets, penalty):
-    """What predicts targets; inputs are standardized, the intercept is free."""
+    """The fitted predictor; inputs are standardized, the intercept is not penalized."""
     mean, scale = inputs.mean(axis=0), inputs.std(axis=0) + 1e-8
     x, centre = (inputs - mean) / scale, targets.mean(axis=0)
     weights = numpy.linalg.solve(x.T @ x + penalty * numpy.eye(x.shape[1]), x.T @ (targets - centre))
@@ -18,7 +18,8 @@ def cosine(predicted, true):
 
 
 def score(inputs, targets, measure, ends):
-    """(score, penalty, rows scored). The first half of the documents fits, a fifth of them chooses the penalty, the second half is scored.
+    """(score, penalty, rows scored). The first half of the documents is for fitting, a fifth of it for choosing the penalty; the second
+    half is scored.
 
     ends: rows up to the end of each document.
     """

@@ -1,15 +1,16 @@
-"""How much of a hidden word do tok2vec weights tell? Loads weights into the real spaCy 2.3.9 and fits a ridge regression.
+"""How much do tok2vec weights tell about a hidden word? Loads weights into the real spaCy 2.3.9 and fits a ridge regression.
 
     .venvs/spacy-2.3.9/bin/python Tests/quality/quality.py VECTORS_MODEL TEXTS.jsonl LABEL=modelN.bin ...
         [--documents 500] [--seed 0] [--lexeme-norms] [--spacy-baseline FOLDER --train-documents 9000 --epochs 3]
 
 Of the last --documents texts, 15% of the words that have a vector are hidden as "[MASK]". From the tok2vec's output at those places a ridge
-regression predicts the words' vectors: the first half of the documents fits it (a fifth of them chooses its penalty), the second half gives
-the mean cosine between prediction and truth. Random weights are scored beside, as the floor. All models see the same hidden words.
+regression predicts the words' vectors: the first half of the documents is for fitting (a fifth of it for choosing the penalty), the second
+half gives the mean cosine between prediction and truth. Random weights are scored as well, as the floor. All models see the same hidden
+words.
 
 The other tokens have the NORM that the tokenizer gives them, as in `spacy train`; --lexeme-norms gives them the NORM of their lexeme, as in
-`spacy pretrain`. --spacy-baseline runs `spacy pretrain -bs 12` on the first --train-documents texts (slow), keeps what it makes in FOLDER,
-and scores that too; a FOLDER that is complete is used again.
+`spacy pretrain`. --spacy-baseline runs `spacy pretrain -bs 12` on the first --train-documents texts (slow), keeps its output in FOLDER, and
+scores it too; a complete FOLDER is reused.
 """
 import argparse
 import json
@@ -82,7 +83,7 @@ def outputs(model, hidden):
 
 
 def baseline(folder, vectors, texts, documents, epochs):
-    """The last file of `spacy pretrain -bs 12`, made where it is not there yet."""
+    """The last file of `spacy pretrain -bs 12`, made if it does not exist yet."""
     last = folder / ("model%d.bin" % (epochs - 1))
     if not (folder / "log.jsonl").exists() or not last.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ def main():
         if data:
             model.from_bytes(data)
         else:
-            # thinc draws a layer's weights when its sizes are known; the first batch settles them.
+            # thinc draws a layer's weights when its sizes are known; the first batch determines them.
             model.begin_training([nlp.make_doc("Give it a doc to infer shapes")])
         targets = table[numpy.concatenate([rows for _, _, rows in hidden])].astype("f8")
         ends = numpy.cumsum([len(rows) for _, _, rows in hidden])

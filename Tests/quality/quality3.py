@@ -1,13 +1,14 @@
-"""How much of a hidden word do weights tell that the real spaCy 3.8 pretrained, and how much t2v's after as many words?
+"""How much do weights pretrained by the real spaCy 3.8 tell about a hidden word, and how much t2v's after as many words?
 
     T2V_BIN=.build/release PYTHONPATH=python .venvs/spacy-3.8/bin/python Tests/quality/quality3.py TEXTS.jsonl VECTORS CACHE
         [--train 1500] [--held 500] [--epochs 2] [--seed 0] [--objectives characters,vectors] [--a.b.c VALUE ...]
 
 One config, 96 wide and 4 deep, with the characters objective, and with the vectors objective (cosine): `spacy pretrain` trains on the first --train
 texts (about 5,000 words a second; kept in CACHE), `t2v pretrain` on the same. Of the last --held texts, 15% of the words that have a vector are
-hidden as "[MASK]". The real spaCy loads each file and computes the layer's output at those places. From it a ridge regression predicts the word: the
-first half of the documents fits it (a fifth of them chooses its penalty), the second half is scored by the mean cosine with the word's vector and by
-the share of its first, last, second and last but one byte that are right. Status 1 if t2v's weights are worse by more than 0.005 in either.
+hidden as "[MASK]". The real spaCy loads each file and computes the layer's output at those places. From it a ridge regression predicts the
+word: the first half of the documents is for fitting (a fifth of it for choosing the penalty), the second half is scored by the mean cosine
+with the word's vector and by the share of its first, last, second and second to last bytes that are right. Status 1 if t2v's weights are
+worse by more than 0.005 in either.
 """
 import argparse
 import json

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Quality of pretrained weights, judged in the real spaCy 2.3.9 and 3.8: t2v against spaCy's own pretraining of the same texts, and random
 # weights. For spaCy 3 see quality3.py: about 7 minutes the first time, and it needs the shared data.
-# With the shared data ($T2V_SHARED_DATA, or ../shared/data): 3 epochs over the first 9,000 reviews, probed on the last 500. Without: the
-# demo's corpus, whose scores tell less. spaCy's own run takes 10 to 20 minutes the first time; it is kept in $T2V_QUALITY_CACHE.
+# With the shared data ($T2V_SHARED_DATA, or ../shared/data): 3 epochs over the first 9,000 reviews, probed on the last 500. Without it: the
+# demo's corpus, whose scores mean less. spaCy's own run takes 10 to 20 minutes the first time; it is kept in $T2V_QUALITY_CACHE.
 set -eu
 cd "$(dirname "$0")/../.."
 data=${T2V_SHARED_DATA:-../shared/data}

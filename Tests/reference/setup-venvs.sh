@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Puts the real spaCy, in the pinned versions that are the judges, into virtual environments under .venvs (or $T2V_VENVS).
-# With names as arguments (spacy-3.8, tools, ...) only those.
-# spaCy 2.1.9 has wheels for Python 3.7 only: where there is none it is left out, and the tests that need it say so.
+# Installs the real spaCy, in the pinned versions that tests compare with, into virtual environments under .venvs (or $T2V_VENVS). With
+# names as arguments (spacy-3.8, tools, ...) only those.
+# spaCy 2.1.9 has wheels for Python 3.7 only: without that Python it is left out, and the tests that need it say so.
 set -u
 cd "$(dirname "$0")/../.."
 venvs=${T2V_VENVS:-.venvs}
@@ -29,14 +29,14 @@ python3=$(find_python 3.11 || true)
 make spacy-2.3.9 "$python3" spacy==2.3.9 "numpy<2" safetensors || echo "spaCy 2.3.9 could not be installed: the tests that need it are skipped"
 make spacy-3.8 "$python3" spacy==3.8.18 pytest || echo "spaCy 3.8.18 could not be installed: the tests that need it are skipped"
 if wants spacy-3.8 && [ -f "$venvs/spacy-3.8/.ready" ]; then
-  # An environment made before pytest belonged to it gets it.
+  # Adds pytest to an environment that was made without it.
   "$venvs/spacy-3.8/bin/python" -c "import pytest" 2>/dev/null \
     || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check pytest || echo "pytest could not be installed: the tests of python/ are skipped"
   # What the tests of reports and loggers need: plots, a browser's driver, real loggers. Without them those tests are skipped.
   "$venvs/spacy-3.8/bin/python" -c "import matplotlib, mlflow, selenium, tensorboard" 2>/dev/null \
     || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check matplotlib mlflow-skinny selenium tensorboard \
     || echo "Matplotlib, MLflow, Selenium and TensorBoard could not be installed: the tests of reports and loggers are skipped"
-  # Tokenizers that are programs, for the slow path.
+  # Tokenizers that are not rule-based, for the slow path.
   "$venvs/spacy-3.8/bin/python" -c "import jieba, pythainlp, sudachidict_core, sudachipy" 2>/dev/null \
     || "$venvs/spacy-3.8/bin/pip" install -q --disable-pip-version-check jieba pythainlp sudachidict-core sudachipy \
     || echo "tokenizers for Japanese, Chinese and Thai could not be installed: their tests are skipped"

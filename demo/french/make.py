@@ -16,7 +16,7 @@ import spacy
 from spacy.tokens import Doc, DocBin
 
 HERE = Path(__file__).resolve().parent
-# The French edition has passages that nobody has translated.
+# The French edition has passages that have not been translated.
 ENGLISH = re.compile(r"\b(the|of|and|is|this|that|with|for|are)\b", re.IGNORECASE)
 LABELLED_TEXTS, DEV_TEXTS = 220, 80
 TRAIN, DEV = 200, 300

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks t2v.yaml against the schemas of Kubernetes, unknown fields included, for an old and a new version of it: no cluster is needed.
-#     deploy/kubernetes/check.sh [VERSION...]        for example 1.27 1.33 (the default)
+# Checks t2v.yaml against the schemas of an old and a new version of Kubernetes, including for unknown fields: no cluster is needed.
+#     deploy/kubernetes/check.sh [VERSION...] for example 1.27 1.33 (the default)
 # The checker is the PyPI package kubernetes-validate, in a virtual environment that is removed at the end.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""A TCP proxy that breaks connections in the ways that networks do: delay, stalls, resets at random byte offsets, half-open ends.
+"""A TCP proxy that breaks connections as networks do: delay, stalls, resets at random byte offsets, half-open ends.
 
     faultproxy.py --listen 127.0.0.1:7000 --connect 127.0.0.1:5599 --seed 1 --reset-after 10000:3000000 --delay-ms 0:20
 
 Faults (each off by default, all at once if you like):
-    --delay-ms A:B       each piece waits this long, in order, before it goes on
-    --rate BYTES         at most so many bytes a second and direction
-    --stall P:A:B        before a piece, with probability P, the connection stands still for A to B seconds
-    --reset-after A:B    after so many bytes (both directions together) both ends get a reset (RST), in the middle of whatever it is
+    --delay-ms A:B       each piece waits this long, in order, before it is passed on
+    --rate BYTES         at most this many bytes per second and direction
+    --stall P:A:B        before a piece, with probability P, the connection pauses for A to B seconds
+    --reset-after A:B    after this many bytes (both directions together) both ends get a reset (RST), in the middle of anything
     --half-open P        with this probability the connection is not reset then, but goes silent: both ends stay open and hear nothing
                          more. It ends after --half-open-seconds (default 60)
     --refuse P           a new connection is reset at once with this probability
-    --faults-for S       after S seconds the proxy becomes honest: what was begun is finished without further faults
+    --faults-for S       after S seconds there are no new faults, and open connections are finished without any
 One line of JSON for each connection's fate on standard output, and at SIGTERM or SIGINT a summary. What happens depends on the seed,
 the number of the connection and the bytes, not on the time: the same traffic meets the same faults. Python 3.8 or newer, nothing else.
 """
@@ -31,21 +31,21 @@ def pair(text, kind=float):
     first, _, last = text.partition(":")
     low, high = kind(first), kind(last or first)
     if low > high or low < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no range A:B")
+        raise argparse.ArgumentTypeError(f"{text} is not a range A:B")
     return low, high
 
 
 def endpoint(text):
     host, _, port = text.rpartition(":")
     if not port.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is no HOST:PORT")
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def stall(text):
     words = text.split(":")
     if len(words) != 3:
-        raise argparse.ArgumentTypeError(f"{text} is no P:A:B")
+        raise argparse.ArgumentTypeError(f"{text} is not P:A:B")
     return float(words[0]), float(words[1]), float(words[2])
 
 
@@ -58,7 +58,7 @@ class Connection:
 
     def __init__(self, proxy, number, client):
         self.proxy, self.options, self.number = proxy, proxy.options, number
-        # Strings seed the same on every Python; one stream for each use, so that one fault does not shift another's numbers.
+        # String seeds are the same on every Python; one stream for each use, so that one fault does not shift another's numbers.
         self.random = {name: random.Random(f"{self.options.seed}/{number}/{name}") for name in ("fate", "up", "down")}
         self.client, self.server = client, None
         self.bytes = {"up": 0, "down": 0}
@@ -97,7 +97,7 @@ class Connection:
 
     @staticmethod
     async def both(*pumps):
-        """Until both directions are done; the first fault ends the other."""
+        """Runs until both directions are done; a fault in one ends the other."""
         tasks = [asyncio.ensure_future(pump) for pump in pumps]
         try:
             await asyncio.gather(*tasks)
@@ -205,7 +205,7 @@ class Proxy:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--listen", type=endpoint, required=True, metavar="HOST:PORT", help="port 0: any, it is printed")
+    parser.add_argument("--listen", type=endpoint, required=True, metavar="HOST:PORT", help="port 0: any free one, which is printed")
     parser.add_argument("--connect", type=endpoint, required=True, metavar="HOST:PORT")
     parser.add_argument("--seed", type=int, help="default: random, printed")
     parser.add_argument("--delay-ms", type=pair, metavar="A:B")

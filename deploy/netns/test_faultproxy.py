@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of faultproxy.py: python3 deploy/netns/test_faultproxy.py. Each fault is shown to happen, and not to happen unasked."""
+"""Tests of faultproxy.py: python3 deploy/netns/test_faultproxy.py. Each fault is shown to happen when requested, and not otherwise."""
 import json
 import os
 import signal
@@ -15,7 +15,7 @@ PROXY = str(Path(__file__).resolve().with_name("faultproxy.py"))
 
 
 class Echo:
-    """Sends back what it gets. Its own thread for each connection."""
+    """Sends back what it gets. One thread for each connection."""
 
     def __init__(self):
         self.server = socket.create_server(("127.0.0.1", 0))

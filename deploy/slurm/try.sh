@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries t2v.sbatch on a real Slurm of one machine: a run is preempted, queued again and continued, and ends in the same bytes as a run
-# that nobody disturbed. Needs root and Debian's slurm-wlm (apt-get install slurm-wlm); takes about five minutes, most of them Slurm's
-# own pause before a requeued job may start.
+# Tries t2v.sbatch on a real Slurm of one machine: a run is preempted, queued again and continued, and ends with the same bytes as an
+# undisturbed run. Needs root and Debian's slurm-wlm (apt-get install slurm-wlm); takes about five minutes, most of them Slurm's own pause
+# before a requeued job may start.
 #
 #     sudo deploy/slurm/try.sh [--bin .build/release] [--epochs N]
 #
@@ -106,8 +106,8 @@ echo "ok: the preempted job wrote its checkpoint, ended with status 75 and was q
 for _ in $(seq 120); do [ "$(squeue -h -j "$high" -o %T 2> /dev/null)" = "" ] && break; sleep 1; done
 # Slurm lets a requeued job wait two minutes.
 for _ in $(seq 400); do grep -q "the run is complete" "$work/log/job" && break; sleep 1; done
-grep -q "start 1" "$work/log/job" && grep -q "the run is complete" "$work/log/job" || fail "the job did not go on"
-echo "ok: it went on and is complete, $(($(date +%s) - started)) s after it was queued"
+grep -q "start 1" "$work/log/job" && grep -q "the run is complete" "$work/log/job" || fail "the job did not continue"
+echo "ok: it continued and is complete, $(($(date +%s) - started)) s after it was queued"
 for file in "$work"/undisturbed/model*.bin "$work/undisturbed/log.jsonl"; do
     cmp "$file" "$work/out/$(basename "$file")" || fail "$(basename "$file") differs"
 done

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds both programs with everything linked into them but glibc, for glibc 2.28 or newer: deploy/static/build.sh FOLDER [PRODUCT...]
+# Builds both programs with everything except glibc linked into them, for glibc 2.28 or newer: deploy/static/build.sh FOLDER [PRODUCT...]
 # In: Debian's static libraries and the Swift toolchain's. Out: FOLDER/t2v-coordinator and FOLDER/t2v-worker, stripped (or only PRODUCT...).
 #
-# Swift's build is led, not imitated, so new targets need nothing here:
-#     pkg-config files and -L name a folder that has only the static libraries     -lzmq, -lz ... take those
+# Swift's own build is steered, not replaced, so new targets need nothing here:
+#     pkg-config files and -L name a folder that has only the static libraries     -lzmq, -lz ... use those
 #     glibc-stubs.py      glibc's libraries as they were in version 2.28
 #     newer-glibc.c       the few functions that 2.28 lacks
-#     left-out.c          stand-ins for what libzmq and OpenBLAS would bring along for nothing
-# What is still asked of the system is checked at the end.
+#     left-out.c          stand-ins for parts of libzmq and OpenBLAS that are not needed
+# The remaining dependencies on the system are checked at the end.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 here=$top/deploy/static
@@ -33,10 +33,10 @@ ar rcs "$links/libstand-ins.a" "$links"/{newer-glibc,left-out}.o
 for library in "${libraries[@]}"; do
     path=$(cc -print-file-name="lib$library.a")
     [ -f "$path" ] || fail "lib$library.a is not on this machine; run make setup"
-    # The stand-ins must be there before the library looks for its own parts; --undefined below takes them from the first of these groups.
+    # The stand-ins must be found before the library's own parts; --undefined below takes them from the first of these groups.
     echo "GROUP ( $links/libstand-ins.a $path )" > "$links/lib$library.so"
 done
-# SwiftPM puts the pkg-config files' -L first of all.
+# SwiftPM puts the pkg-config files' -L first.
 for library in zmq sodium; do
     printf 'Name: lib%s\nDescription: static\nVersion: 0\nLibs: -L%s -l%s\n' "$library" "$links" "$library" > "$links/lib$library.pc"
 done
@@ -45,7 +45,7 @@ flags=(-c release --static-swift-stdlib --scratch-path "$scratch" --pkg-config-p
     -Xlinker "-L$links" -Xlinker --undefined=leftOutTables -Xlinker --undefined=__wrap___libc_start_main
     -Xlinker --wrap=__libc_start_main -Xswiftc -Xclang-linker -Xswiftc -static-libgcc)
 bin=$(swift build "${flags[@]}" --show-bin-path)
-# Swift's build does not know what lies in $links: link anew.
+# Swift's build does not know what is in $links: link again.
 for product in "$@"; do
     rm -f "$bin/$product"
     swift build "${flags[@]}" --product "$product"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes glibc's libraries to link against, so that a program also runs with older ones: glibc-stubs.py BASE FOLDER
+"""Makes stubs of glibc's libraries to link against, so that a program also runs with older versions: glibc-stubs.py BASE FOLDER
 
 Out: FOLDER/libc.so, libm.so, libpthread.so, libdl.so and librt.so, which hold names and versions but no code. A linker asks for the newest
 version of each function of the glibc it sees; here that is the newest one that BASE has (for example 2.28). glibc keeps them all, so the
@@ -24,7 +24,7 @@ NONSHARED = "libc_nonshared.a"
 
 
 def number(version: str) -> tuple[int, ...]:
-    """ "GLIBC_2.2.5" as (2, 2, 5)."""
+    """ "GLIBC_2.2.5" -> (2, 2, 5)."""
     return tuple(int(part) for part in version.rpartition("_")[2].split("."))
 
 
@@ -42,7 +42,7 @@ def where(name: str) -> str:
 
 
 def symbols(library: str, base: tuple[int, ...]) -> dict[str, tuple[str, bool, int]]:
-    """name -> (newest version up to base, is it data, bytes)."""
+    """name -> (newest version up to base, whether it is data, bytes)."""
     found: dict[str, tuple[str, bool, int]] = {}
     for line in run("objdump", "-T", library).splitlines():
         row = ROW.match(line)
@@ -55,7 +55,7 @@ def symbols(library: str, base: tuple[int, ...]) -> dict[str, tuple[str, bool, i
 
 
 def build(soname: str, path: Path, found: dict[str, tuple[str, bool, int]]) -> None:
-    """Links a library with these names and nothing behind them."""
+    """Links a library with these names and no code."""
     versions: dict[str, list[str]] = defaultdict(list)
     code = []
     for name, (version, is_data, size) in sorted(found.items()):

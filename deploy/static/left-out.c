@@ -1,5 +1,5 @@
-// What is left out of the statically linked programs. In: names that libzmq and OpenBLAS refer to. Out: stand-ins, so that the linker does
-// not take the parts themselves. Linked into both programs by build.sh.
+// Parts that are left out of the statically linked programs. In: names that libzmq and OpenBLAS refer to. Out: stand-ins, so that the
+// linker does not include the parts themselves. Linked into both programs by build.sh.
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -34,9 +34,9 @@ NOT_CALLED(gss_import_name) NOT_CALLED(gss_init_sec_context) NOT_CALLED(gss_rele
 NOT_CALLED(gss_release_name) NOT_CALLED(gss_unwrap) NOT_CALLED(gss_wrap)
 
 // OpenBLAS has kernels for 20 kinds of CPU in tables named gotoblas_KIND, and chooses one by the CPU or by OPENBLAS_CORETYPE. Both programs ask
-// for x86-64-v3, so only Haswell, Zen, SkylakeX and Cooperlake stay. OpenBLAS calls one function of the table that it chose and goes on with
-// `gotoblas`. In these stand-ins every function makes it choose again, and take Haswell's, which any x86-64-v3 CPU can run.
-// The stand-ins may overlap: OpenBLAS tells them apart by their addresses.
+// for x86-64-v3, so only Haswell, Zen, SkylakeX and Cooperlake stay. OpenBLAS calls one function of the chosen table and continues with
+// `gotoblas`. In these stand-ins every function makes it choose again, this time Haswell's, which any x86-64-v3 CPU can run. The stand-ins
+// may overlap: OpenBLAS tells them apart by their addresses.
 struct table;
 extern struct table *gotoblas;
 extern void gotoblas_dynamic_init(void);
@@ -45,7 +45,7 @@ static void takeHaswell(void) {
     setenv("OPENBLAS_CORETYPE", "Haswell", 1);
     gotoblas_dynamic_init();
 }
-enum { functions = 1024 };  // more than a table has
+enum { functions = 1024 };  // more than any table has
 void (*const leftOutTables[functions])(void) = {[0 ... functions - 1] = takeHaswell};
 #define LEFT_OUT(kind, place) __asm__(".globl gotoblas_" #kind "\n.set gotoblas_" #kind ", leftOutTables + 8 * " #place);
 LEFT_OUT(PRESCOTT, 0)

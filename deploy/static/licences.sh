@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Collects the terms of everything that deploy/static/build.sh links into the programs: deploy/static/licences.sh FOLDER PROGRAM...
-# Out: FOLDER/README, which says what is inside and under which terms, and the texts beside it: of Swift packages from their sources, of
-# Swift's own libraries from the toolchain, of the libraries from Debian's notes.
+# Out: FOLDER/README, which lists the contents and their terms, and the texts beside it: of Swift packages from their sources, of Swift's
+# own libraries from the toolchain, of the libraries from Debian's notes.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 folder=$1
@@ -48,7 +48,7 @@ debian "$(cc -print-file-name=libstdc++.a)" "libstdc++ and libgcc (GPL 3 with th
 # Foundation's internationalization brings ICU and its data.
 if grep -q icudt "$@"; then
     icu=$(find /usr/lib/x86_64-linux-gnu -name 'libicuuc.so.*' | head -n 1)
-    [ -n "$icu" ] || fail "the programs hold ICU, and its terms are not on this machine; install libicu-dev"
+    [ -n "$icu" ] || fail "the programs contain ICU, but its terms are not on this machine; install libicu-dev"
     debian "$icu" "ICU, as built for Swift; the terms are those of this package"
 fi
 # Debian's notes refer to the texts of common licences.

@@ -1,5 +1,5 @@
-// What the linked libraries ask of a glibc newer than 2.28. In: calls of newer functions. Out: the same through functions that 2.28 has.
-// Linked into both programs by build.sh; every name is glibc's, its meaning that of glibc's manual.
+// Functions that the linked libraries need and glibc 2.28 lacks. In: calls of newer functions. Out: the same through functions of 2.28.
+// Linked into both programs by build.sh; names and meanings are those of glibc's manual.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-// 2.32. Not single-threaded is always right: libstdc++ then counts references atomically.
+// 2.32. "Not single-threaded" is always safe: libstdc++ then counts references atomically.
 char __libc_single_threaded = 0;
 
 // 2.33. Before, these were inline functions of the headers over the versioned calls.
@@ -27,13 +27,13 @@ int lstat(const char *restrict path, struct stat *restrict out) { return __lxsta
 int fstat(int file, struct stat *out) { return __fxstat(statVersion, file, out); }
 int fstat64(int file, struct stat64 *out) { return __fxstat(statVersion, file, (struct stat *)out); }
 
-// 2.29. Foundation changes the folder itself where this is ENOSYS.
+// 2.29. Foundation changes the folder itself if this returns ENOSYS.
 int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *restrict actions, const char *restrict path) {
     int (*real)(posix_spawn_file_actions_t *, const char *) = dlsym(RTLD_NEXT, "posix_spawn_file_actions_addchdir_np");
     return real ? real(actions, path) : ENOSYS;
 }
 
-// 2.36. The kernel's random numbers; there is no answer to their absence.
+// 2.36. The kernel's random numbers; nothing can be done without them.
 void arc4random_buf(void *out, size_t count) {
     for (size_t done = 0; done < count;) {
         ssize_t got = getrandom((char *)out + done, count - done, 0);
@@ -47,7 +47,7 @@ uint32_t arc4random(void) {
     return word;
 }
 
-// 2.30. The time that is left, added to the time of day: right as long as nobody sets the clock meanwhile.
+// 2.30. The time that is left, added to the time of day: correct as long as the clock is not set in the meantime.
 int pthread_cond_clockwait(pthread_cond_t *condition, pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until) {
     int (*real)(pthread_cond_t *, pthread_mutex_t *, clockid_t, const struct timespec *) = dlsym(RTLD_NEXT, "pthread_cond_clockwait");
     if (real) return real(condition, mutex, clock, until);
@@ -88,8 +88,8 @@ int _dl_find_object(void *address, struct dl_find_object *out) {
     return dl_iterate_phdr(holdsAddress, &search) ? 0 : -1;
 }
 
-// 2.34. From then on the start of a program passes no initializer, and glibc runs the program's constructors; an older one would run none.
-// --wrap leads the start here. Given an initializer, every glibc calls it and nothing else.
+// 2.34. Since then a program's start code passes no initializer, and glibc runs the constructors; an older one would run none. --wrap leads
+// the start here. Given an initializer, every glibc calls only that.
 typedef void initializer(int, char **, char **);
 extern initializer *__preinit_array_start[], *__preinit_array_end[], *__init_array_start[], *__init_array_end[];
 extern void _init(void);

@@ -1,4 +1,4 @@
-"""`python -m t2v` and `t2v`: the same commands without spaCy's others."""
+"""`python -m t2v` and `t2v`: the same commands without spaCy's own."""
 
 
 def main() -> None:

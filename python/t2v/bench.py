@@ -1,5 +1,5 @@
-"""`spacy t2v bench`: how much faster here, with this config? In: a config, texts. Out: spaCy's own pretrain and t2v, one after the other
-on the same pinned cores: words a second, memory, days an epoch of the whole corpus. Nothing is left behind."""
+"""`spacy t2v bench`: how much faster is t2v here, with this config? In: a config, texts. Out: spaCy's own pretrain and t2v, one after the
+other on the same pinned cores: words per second, memory, days per epoch of the whole corpus. Nothing is left behind."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from .errors import InputError
 from .words import duration
 
 SAMPLE_BYTES = 8_000_000
-"""Of the texts: enough for some minutes, little enough to be prepared at once."""
+"""Of the texts: enough for a few minutes, and little enough to be prepared at once."""
 ALIKE = ["--t2v.held_out", "0", "--t2v.evaluate_every", "null", "--t2v.patience", "0"]
-"""spaCy trains on every document and scores none: so does t2v when the two are compared."""
+"""spaCy trains on every document and scores none; for the comparison, t2v does the same."""
 PATIENCE = 300.0
-"""Seconds until the first update must have come."""
+"""Seconds within which the first update must happen."""
 
 Point = tuple[float, float]
 """(seconds, words trained on)"""
@@ -40,7 +40,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Figure:
-    """One program's speed. `memory`: the largest resident set of all its processes together, in bytes."""
+    """One program's speed. `memory`: the peak resident set of all its processes together, in bytes."""
 
     program: str
     cores: int
@@ -109,7 +109,7 @@ def without_t2v(arguments: list[str]) -> list[str]:
 
 
 def read_corpus(raw: Config, setting: str, folder: Path) -> Corpus:
-    """A sample of the first texts, and the number of words of all, from the sample's words a byte.
+    """A sample of the first texts, and the number of words of all texts, from the sample's words per byte.
 
     Raises: InputError for readers whose texts cannot be cut.
     """
@@ -139,7 +139,7 @@ def read_corpus(raw: Config, setting: str, folder: Path) -> Corpus:
 
 
 def size_of(file: Path) -> int:
-    """Bytes of text. Of a .gz file that is read to the end once."""
+    """Bytes of text. A .gz file is read to the end once."""
     if file.suffix != ".gz":
         return file.stat().st_size
     with gzip.open(file, "rb") as stream:
@@ -184,7 +184,7 @@ def count_words(sample: Path, form: str, language: str) -> float:
 
 @contextmanager
 def started(command: list[str], cores: list[int], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process, with its children, on these cores only; ended when the block ends."""
+    """A process with its children, on these cores only; it ends with the block."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "BLIS_NUM_THREADS": "1"}
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -212,7 +212,7 @@ def started(command: list[str], cores: list[int], log: Path) -> Iterator["subpro
 
 
 def measure(command: list[str], cores: list[int], log: Path, seconds: float, look: Callable[[], Optional[Point]], name: str) -> Figure:
-    """Looks at a program from its first update on. The words before and at the first look do not count.
+    """Samples a program's progress from its first update on. The words up to the first sample do not count.
 
     Raises: InputError if it ends before, or trains nothing.
     """
@@ -234,13 +234,13 @@ def measure(command: list[str], cores: list[int], log: Path, seconds: float, loo
     if first is None or last is None or last[0] <= first[0]:
         text = log.read_text(encoding="utf8", errors="replace").strip().splitlines()
         raise InputError(
-            f"{name} trained nothing that could be measured: {text[-1] if text else 'it said nothing'}", "bench", "see what it says"
+            f"{name} trained nothing that could be measured: {text[-1] if text else 'it printed nothing'}", "bench", "see its message"
         )
     return Figure(name, len(cores), speed([first, last]), memory)
 
 
 def resident(session: int) -> int:
-    """Resident bytes of all processes of a session, as /proc has them. Pages that they share count once for each."""
+    """Resident bytes of all processes of a session, from /proc. Shared pages count once for each process."""
     total = 0
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -269,7 +269,7 @@ def spacy_figure(config: Path, code: Optional[Path], arguments: list[str], folde
 
 
 def speed(points: list[Point]) -> float:
-    """Words a second after the first point: the first update took its time for other things too."""
+    """Words per second after the first point: the first update includes other work."""
     (begun, before), (ended, after) = points[0], points[-1]
     return (after - before) / (ended - begun)
 

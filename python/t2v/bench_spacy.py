@@ -3,7 +3,7 @@ Out: a line for each update: time, words.
 
     python -m t2v.bench_spacy FILE SECONDS CONFIG OUT [--a.b.c VALUE ...]
 
-Only spaCy's progress counter is wrapped, which sees each update's documents (spacy/training/pretrain.py, `ProgressTracker.update`).
+It wraps only spaCy's progress counter, which sees each update's documents (spacy/training/pretrain.py, `ProgressTracker.update`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds the real pretraining model, in spaCy's own order of steps, with spaCy's own functions. In: a config. Out: the model, initialized.
 
-The steps and their order decide which random numbers each weight gets: spacy/training/pretrain.py (3.8.18), `pretrain` and
-`create_pretraining_model`. Walks before spaCy initializes the layer, since a walk can name what spaCy only fails at.
+The steps and their order determine which random numbers each weight gets: spacy/training/pretrain.py (3.8.18), `pretrain` and
+`create_pretraining_model`. Walks the layer before spaCy initializes it, since the walk can explain failures that spaCy cannot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHAPES = "Give it a doc to infer shapes"
 
 @dataclass
 class Built:
-    """What spaCy's `pretrain` has in its hands when the first epoch begins."""
+    """What spaCy's `pretrain` has built when the first epoch begins."""
 
     nlp: Any
     config: Config
@@ -42,7 +42,7 @@ class Built:
     mask_probability: float
     head: list[Tensor]
     notes: list[str]
-    """What the user should know."""
+    """Notes for the user."""
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def explained(step: str, where: str) -> Iterator[None]:
 
 
 def remedy(text: str) -> str:
-    """What helps with spaCy's more frequent errors."""
+    """The remedy for spaCy's more frequent errors."""
     if "[E893]" in text or "Could not find function" in text or "[E002]" in text:
         return "give the file that registers it with --code, or install its package"
     if "[E955]" in text and importlib.util.find_spec("spacy_lookups_data") is None:
@@ -124,7 +124,7 @@ def build(raw: Config) -> Built:
 
 
 def check_blocks(config: Config) -> None:
-    """The sections that spaCy's `pretrain` reads without asking whether they are there."""
+    """The sections that spaCy's `pretrain` reads without checking that they exist."""
     if not config.get("pretraining"):
         raise InputError(
             "there is no [pretraining] block", "config", "`python -m spacy init fill-config --pretraining CONFIG CONFIG` adds one"
@@ -138,7 +138,7 @@ def check_blocks(config: Config) -> None:
 
 
 def check_keys(section: dict[str, Any], schema: Any, nlp: Any) -> None:
-    """Keys of [pretraining]: spaCy 3.8.18 drops unknown ones silently. A logger is fed by t2v (docs/loggers.md)."""
+    """Keys of [pretraining]: spaCy 3.8.18 drops unknown ones silently. Loggers get their figures from t2v (docs/loggers.md)."""
     known = list(getattr(schema, "model_fields", None) or schema.__fields__)
     if section.get("component", "") is None:
         raise InputError("component is null", "[pretraining]", suggest_component(nlp))
@@ -151,7 +151,7 @@ def resolve_corpus(config: Config, name: Any, dot_to_object: Any, registry: Any)
     try:
         section = dot_to_object(config, name)
     except (KeyError, TypeError):
-        raise InputError(f"corpus names the section [{name}], which is not there", "[pretraining]", "add it, or name another") from None
+        raise InputError(f"corpus names the section [{name}], which does not exist", "[pretraining]", "add it, or name another") from None
     if not section or (isinstance(section, dict) and not any(key.startswith("@") for key in section)):
         raise InputError("no reader of texts is given here", f"[{name}]", 'say @readers = "spacy.JsonlCorpus.v1" and a path')
     if isinstance(section, dict) and "path" in section and section["path"] is None:
@@ -192,7 +192,7 @@ def find_layer(nlp: Any, settings: dict[str, Any], notes: list[str]) -> Node:
 
 
 def suggest_component(nlp: Any) -> str:
-    """What to write into [pretraining], from what the pipeline has."""
+    """What to write into [pretraining], given the pipeline."""
     factories = [(name, nlp.get_pipe_meta(name).factory) for name in nlp.pipe_names]
     if any(factory == "transformer" for _, factory in factories):
         return "t2v pretrains tok2vec layers; a transformer is pretrained already"
@@ -250,7 +250,7 @@ def set_dropout(model: Node, rate: Any) -> None:
 
 
 def walked(tok2vec: Node, nlp: Any, section: str, config: Config, settings: dict[str, Any]) -> Walk:
-    """Walks the layer; what is not known is said with its section of the config."""
+    """Walks the layer; an error for an unknown part names its section of the config."""
     walk = Walk(tok2vec, nlp.vocab.vectors)
     try:
         walk.run()
@@ -267,7 +267,7 @@ def layer_error(error: UnknownLayer, tok2vec: Node, nlp: Any, section: str, conf
             what = f'component = "{component}" with layer = "{layer}" is more than a tok2vec layer (spaCy cannot pretrain it either)'
             return InputError(what, "[pretraining]", f'give "{component}" a Tok2VecListener and pretrain component = "tok2vec"')
         if not layer:
-            return InputError(f'the whole model of "{component}" is no tok2vec layer', "[pretraining]", suggest_component(nlp))
+            return InputError(f'the whole model of "{component}" is not a tok2vec layer', "[pretraining]", suggest_component(nlp))
     for part in ("embed", "encode"):
         if part in tok2vec.ref_names and tok2vec.has_ref(part) and error.node in list(tok2vec.get_ref(part).walk()):
             section = subsection(config, section, part)

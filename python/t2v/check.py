@@ -1,7 +1,7 @@
 """`t2v check`: will `spacy train` load these weights with this config? In: config and weights. Out: yes, or what to change.
 
-Does what `spacy train` does (spacy/training/initialize.py, `init_nlp` and `init_tok2vec`, 3.8.18), up to the loading, without the labelled
-data; and compares what spaCy does not compare.
+Follows `spacy train` (spacy/training/initialize.py, `init_nlp` and `init_tok2vec`, 3.8.18) up to the loading, without the labelled data,
+and compares more than spaCy does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check(config_path: Path, path: Optional[Path], overrides: list[str], code: O
     path = weights_path(config, path)
     message = weights.read(path.read_bytes(), str(path))
     if not config.get("pretraining"):
-        raise InputError("there is no [pretraining] block, so `spacy train` ignores init_tok2vec without a word", str(config_path), FILL)
+        raise InputError("there is no [pretraining] block, so `spacy train` silently ignores init_tok2vec", str(config_path), FILL)
     check_blocks(config)
     nlp, settings = build_for_training(raw)
     layer, section = find_target(nlp, settings)
@@ -122,11 +122,11 @@ def compare_parameters(message: dict[str, Any], layer: Node, where: str) -> None
             if not numpy.isfinite(value).all():
                 raise InputError(f'the parameter {name} of "{node.name}" holds numbers that are not finite', where, "take another model")
             if not node.has_param(name) or not numpy.array_equal(node.get_param(name), value):
-                raise InputError(f'the parameter {name} of "{node.name}" is not what the file holds', where, "the file does not fit")
+                raise InputError(f'the parameter {name} of "{node.name}" differs from the file', where, "the file does not fit")
 
 
 def compare_record(path: Path, layer: Node, nlp: Any) -> list[str]:
-    """Compares with the record that a run of t2v has left beside its weights, if there is one: vectors and versions."""
+    """Compares vectors and versions with the record that a run of t2v left beside its weights, if there is one."""
     import spacy
 
     record = path.resolve().parent / "t2v" / "job" / "job.json"
@@ -151,7 +151,7 @@ def compare_record(path: Path, layer: Node, nlp: Any) -> list[str]:
 
 
 def listeners(nlp: Any, settings: dict[str, Any]) -> list[str]:
-    """A tok2vec that nobody listens to trains nothing."""
+    """A tok2vec without listeners has no effect."""
     component = nlp.get_pipe(settings["component"])
     if not hasattr(component, "listening_components") or component.listening_components:
         return []

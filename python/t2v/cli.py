@@ -6,5 +6,5 @@ try:
     from .tools import commands
 
     app.add_typer(commands, name="t2v")
-except Exception:  # a fault here would end every command of spaCy
+except Exception:  # a fault here would break every command of spaCy
     pass

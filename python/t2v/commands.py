@@ -47,13 +47,13 @@ def reported() -> Iterator[None]:
 
 
 def text_note(job: dict[str, Any]) -> str:
-    """One line that says which path the texts take, and why."""
+    """One line that says who tokenizes the texts, and why."""
     text = job["text"]
     who = "t2v tokenizes" if text["path"] == "fast" else "Python has tokenized the texts"
     return f"{who}: {text['why']}"
 
 
-VERIFY = typer.Option(500, "--verify", help="Compare tokens with spaCy's on this many first documents, and as many from anywhere.")
+VERIFY = typer.Option(500, "--verify", help="Compare tokens with spaCy's on this many of the first documents and as many others.")
 
 
 @commands.command("compile", context_settings=EXTRA)

@@ -31,7 +31,7 @@ def compile_job(
     values = config.read_overrides(overrides)
     config.import_code(code)
     raw = config.load(config_path, values)
-    read_settings(raw.interpolate().get("t2v"))  # wrong keys are told before anything is built
+    read_settings(raw.interpolate().get("t2v"))  # wrong keys are reported before anything is built
     built = build(raw)
     if weights is not None:
         load_weights(built, weights)
@@ -46,7 +46,7 @@ def load_weights(built: Built, path: Path) -> None:
         raise InputError(
             f"these weights do not fit the config: {error}", str(path), "give the file of a run with the same config"
         ) from error
-    built.notes.append(f"starting from the weights in {path}; head and optimizer start anew (a run of t2v goes on with `t2v resume`)")
+    built.notes.append(f"starting from the weights in {path}; head and optimizer start from scratch (`t2v resume` continues a run of t2v)")
 
 
 def refuse_gpu(gpu: int) -> None:

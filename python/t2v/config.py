@@ -14,7 +14,7 @@ Config = Any
 
 
 def read_overrides(arguments: list[str]) -> dict[str, Any]:
-    """spaCy's own overrides, those of SPACY_CONFIG_OVERRIDES included, which win (spacy/cli/_util.py)."""
+    """spaCy's own overrides, including those of SPACY_CONFIG_OVERRIDES, which take precedence (spacy/cli/_util.py)."""
     from spacy.cli._util import parse_config_overrides
 
     for argument in arguments:
@@ -43,7 +43,7 @@ def import_code(path: Optional[Path]) -> None:
 def load(path: Path, overrides: dict[str, Any]) -> Config:
     """The raw config, overrides applied, not interpolated; with the sections that overrides of [t2v] need.
 
-    Raises: InputError if the file is missing or no config.
+    Raises: InputError if the file is missing or not a config.
     """
     from confection import ConfigValidationError
     from spacy.util import CONFIG_SECTION_ORDER
@@ -73,7 +73,7 @@ def load(path: Path, overrides: dict[str, Any]) -> Config:
 
 
 def missing_sections(text: str, overrides: dict[str, Any]) -> list[str]:
-    """Sections [t2v...] that overrides name and the file has not: spaCy sets keys only of sections that are there."""
+    """Sections [t2v...] that overrides name and the file does not have: spaCy sets keys only of existing sections."""
     missing: list[str] = []
     for name in overrides:
         if name.startswith("t2v."):

@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """With one weights file against without, on the same samples and seeds, pair by pair."""
+    """One weights file against none, on the same samples and seeds, pair by pair."""
 
     size: int
     weights: str
@@ -52,7 +52,7 @@ class Comparison:
 
 
 def compare(cells: list[Cell]) -> list[Comparison]:
-    """Every cell with weights against the one without of its size."""
+    """Every cell with weights against the cell without of the same size."""
     without = {cell.size: cell for cell in cells if cell.weights is None}
     return [
         Comparison(cell.size, cell.weights, [with_ - base for with_, base in zip(cell.scores, without[cell.size].scores)])

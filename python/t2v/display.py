@@ -1,5 +1,5 @@
-"""What the commands show: lines that stay, and on a terminal one that is written over. In: text. Out: standard output.
-The coordinator shows itself in the same ways (docs/operations.md): --quiet, --json-progress, no colors, no escape sequences."""
+"""What the commands show: lines that stay, and on a terminal one that is overwritten. In: text. Out: standard output. The coordinator shows
+its progress in the same ways (docs/operations.md): --quiet, --json-progress, no colors, no escape sequences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 LIVE, ROW, EVENT = 0.25, 10.0, 1.0
-"""Seconds between two states of the live line, between rows where there is none, between JSON lines."""
+"""Seconds between two states of the live line, between rows if there is none, between JSON lines."""
 
 
 class Display:
@@ -23,12 +23,12 @@ class Display:
 
     @property
     def is_live(self) -> bool:
-        """Whether a line can be written over. Notebooks run `!` commands on a terminal of their own."""
+        """Whether a line can be overwritten. Notebooks run `!` commands on a terminal of their own."""
         return self.style == "automatic" and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
     @property
     def width(self) -> int:
-        """The last column stays free: writing into it may begin a new line."""
+        """The last column stays free: writing to it may begin a new line."""
         try:
             columns = os.get_terminal_size(sys.stdout.fileno()).columns
         except (OSError, ValueError):
@@ -36,7 +36,7 @@ class Display:
         return (min(columns, 80) if columns > 0 else 80) - 1
 
     def say(self, text: str, sign: str = "\u2139") -> None:
-        """A line that stays: an information, or with a tick as sign a result."""
+        """A line that stays: information, or with a tick as its sign, a result."""
         if self.style == "json":
             self.write(json.dumps({"event": "message", "text": text}) + "\n")
         elif self.style == "automatic":
@@ -44,7 +44,7 @@ class Display:
             self.write(f"{sign} {text}\n" if sign else f"{text}\n")
 
     def progress(self, text: str, event: str, **figures: Any) -> None:
-        """Where something stands that takes long; shown now and then. Call it as often as you like."""
+        """The progress of something that takes long; shown from time to time. Call it as often as you like."""
         now = time.monotonic()
         pause = EVENT if self.style == "json" else LIVE if self.is_live else ROW
         if self.style == "quiet" or now < self.shown + pause:
@@ -60,13 +60,13 @@ class Display:
             self.say(text)
 
     def clear(self) -> None:
-        """Takes the live line away."""
+        """Removes the live line."""
         if self.open:
             self.write("\r" + " " * self.open + "\r")
             self.open = 0
 
     def write(self, text: str) -> None:
-        """A terminal that has no such characters gets others; a reader that has gone is no reason to stop."""
+        """A terminal that lacks these characters gets others; a reader that has gone does not stop the program."""
         coding = sys.stdout.encoding or "utf8"
         try:
             sys.stdout.write(text.encode(coding, "replace").decode(coding))

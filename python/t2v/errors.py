@@ -11,7 +11,7 @@ class InputError(Exception):
 
 
 def nearest(name: str, known: "list[str]") -> str:
-    """`did you mean "x"? ` if a known name is near, else nothing."""
+    """`did you mean "x"?` if a known name is similar, else nothing."""
     import difflib
 
     found = difflib.get_close_matches(name, known, n=1)

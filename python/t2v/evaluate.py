@@ -27,7 +27,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line says."""
+    """The command line."""
 
     config: Path
     out: Path
@@ -36,7 +36,7 @@ class Request:
     sizes: str
     seeds: int
     weights: str
-    """Paths with commas between; names without a folder are looked up in `out`; empty: the best file that is there."""
+    """Paths separated by commas; names without a folder are looked up in `out`; empty: the best existing file."""
     code: Optional[Path]
     gpu: int
     jobs: int
@@ -45,9 +45,9 @@ class Request:
 
 
 def evaluate(request: Request) -> list[Cell]:
-    """Does what is not done yet, writes table.csv, summary.json and curve.svg, prints the table.
+    """Does the remaining trainings, writes table.csv, summary.json and curve.svg, prints the table.
 
-    Raises: InputError for everything that the user can fix.
+    Raises: InputError for anything that the user can fix.
     """
     if request.seeds < 1:
         raise InputError(f"--seeds {request.seeds}", "", "give 1 or more; 3 show the spread")
@@ -83,7 +83,7 @@ def evaluate(request: Request) -> list[Cell]:
     ]
     if all(cell.scores == other.scores for cell, other in pairs(cells)) and any(any(cell.scores) for cell in cells):
         raise InputError(
-            "every score is the same with and without the weights: they were loaded, and nothing that is trained uses them",
+            "every score is the same with and without the weights: they were loaded, but nothing that is trained uses them",
             "[components]",
             'let the components listen (@architectures = "spacy.Tok2VecListener.v1"), or let [pretraining] name the layer that they use',
         )
@@ -99,14 +99,14 @@ def pairs(cells: list[Cell]) -> list[tuple[Cell, Cell]]:
 def find_weights(out: Path, given: str) -> list[Path]:
     """The weights files to try, absolute.
 
-    Raises: InputError if one is not there.
+    Raises: InputError if one does not exist.
     """
     if given:
         files = [Path(name.strip()) for name in given.split(",") if name.strip()]
         files = [file if file.exists() or file.parent != Path(".") else out / file for file in files]
         for file in files:
             if not file.is_file():
-                raise InputError("there is no such file", f"--weights {file}", f"give files of {out}, with commas between")
+                raise InputError("there is no such file", f"--weights {file}", f"give files of {out}, separated by commas")
         return [file.absolute() for file in files]
     for name in ("model-best.bin", "model-last.bin"):
         if (out / name).is_file():
@@ -117,11 +117,11 @@ def find_weights(out: Path, given: str) -> list[Path]:
 def check_config(config: Config, where: str) -> tuple[str, str]:
     """The overrides that name the labelled documents.
 
-    Raises: InputError where `spacy train` would train without the weights, or could not be told what to train on.
+    Raises: InputError if `spacy train` would train without the weights, or there is no way to set what to train on.
     """
     fill = "`python -m spacy init fill-config --pretraining CONFIG CONFIG` adds it"
     if not config.get("pretraining"):
-        raise InputError("there is no [pretraining] block, so `spacy train` would ignore the weights without a word", where, fill)
+        raise InputError("there is no [pretraining] block, so `spacy train` would silently ignore the weights", where, fill)
     for section in ("training", "initialize"):
         if section not in config:
             raise InputError(f"there is no [{section}] section", where, fill)
@@ -131,12 +131,12 @@ def check_config(config: Config, where: str) -> tuple[str, str]:
         raise InputError(f'[pretraining] names the component "{name}", which is not in the pipeline', where, f"the pipeline has {pipeline}")
     others = [item for item in pipeline if config["components"].get(item, {}).get("factory") != "tok2vec"]
     if not others:
-        raise InputError("the pipeline has nothing that learns from labels", where, "add a component, as tagger, parser, ner or textcat")
+        raise InputError("the pipeline has nothing that learns from labels", where, "add a component, say tagger, parser, ner or textcat")
     return corpus_setting(config, "train", where), corpus_setting(config, "dev", where)
 
 
 def corpus_setting(config: Config, kind: str, where: str) -> str:
-    """`corpora.train.path`, or what else names these documents in this config."""
+    """`corpora.train.path`, or whatever names these documents in this config."""
     name = config["training"].get(f"{kind}_corpus") or f"corpora.{kind}"
     section: Any = config
     for part in str(name).split("."):
@@ -151,7 +151,7 @@ def corpus_setting(config: Config, kind: str, where: str) -> str:
 
 
 def spelled(overrides: list[str]) -> list[str]:
-    """The overrides as arguments, those of SPACY_CONFIG_OVERRIDES included."""
+    """The overrides as arguments, including those of SPACY_CONFIG_OVERRIDES."""
     words = []
     for name, value in read_overrides(overrides).items():
         words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
@@ -159,7 +159,7 @@ def spelled(overrides: list[str]) -> list[str]:
 
 
 def text_of(config: Config) -> str:
-    """The config with everything filled in that decides a training; what this command sets itself does not count."""
+    """The complete config that determines a training, without what this command sets itself."""
     settings = config.interpolate()
     settings["initialize"]["init_tok2vec"] = None
     settings["training"]["seed"] = None
@@ -208,7 +208,7 @@ def short_names(files: list[Path]) -> dict[Path, str]:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Results by key. A line that was cut when the command was stopped is left out."""
+    """Results by key. A line that is incomplete because the command was stopped is left out."""
     found: dict[str, Any] = {}
     if path.exists():
         for line in path.read_text(encoding="utf8", errors="replace").splitlines():
@@ -221,9 +221,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def do(plan: Plan, todo: list[Training], jobs: int, path: Path) -> dict[str, Any]:
-    """Results of all trainings, by key; those that are in the file already are not done again.
+    """Results of all trainings, by key; those that are already in the file are not repeated.
 
-    Raises: InputError of the first training that fails, when those that run have been stopped.
+    Raises: InputError of the first training that fails, after stopping those that are running.
     """
     results = read_results(path)
     left = [item for item in todo if item.key not in results]
@@ -255,14 +255,14 @@ def do(plan: Plan, todo: list[Training], jobs: int, path: Path) -> dict[str, Any
 
 
 def state(total: int, waiting: int, begun_with: int, seconds: float) -> str:
-    """A line that says how many trainings are done, and how long the rest takes if it goes on like this."""
+    """A line that says how many trainings are done, and how long the rest will take at this rate."""
     done = begun_with - waiting
     left = f", {duration(seconds / done * waiting)} left" if done else ""
     return f"evaluating: {total - waiting} of {total} trainings{left}"
 
 
 def record(path: Path, item: Training, result: dict[str, Any]) -> dict[str, Any]:
-    """Appends a result, with line and all, so that the command can be stopped at any time."""
+    """Appends a result as a whole line, so that the command can be stopped at any time."""
     line = {"key": item.key, "size": item.size, "seed": item.seed, "weights": item.weights and item.weights.name, **result}
     cut = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf8") as stream:

@@ -1,5 +1,5 @@
 """The files that a run appends to, read while it runs and after it: log.jsonl and t2v/events.jsonl (docs/events.md).
-In: a folder. Out: rows as dictionaries; a line that is cut or no JSON is left out."""
+In: a folder. Out: rows as dictionaries; a line that is incomplete or not JSON is left out."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def parse(text: str) -> Iterator[Row]:
 
 
 def read(path: Path) -> list[Row]:
-    """All rows of a file; none if it is not there."""
+    """All rows of a file; none if it does not exist."""
     return list(parse(path.read_text(encoding="utf8", errors="replace"))) if path.is_file() else []
 
 
 def trained(row: Row) -> bool:
-    """Whether a row of log.jsonl tells of training. That of model-last.bin does not: nothing came after the last epoch, its loss is 0."""
+    """Whether a row of log.jsonl is about training. That of model-last.bin is not: nothing follows the last epoch, and its loss is 0."""
     return number(row.get("epoch_loss")) != 0.0
 
 
 def number(value: Any) -> "float | None":
-    """A finite number, or None: what others have written is not trusted."""
+    """A finite number, or None: files of others are not trusted."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if abs(value) < float("inf") else None
 
 
 def reason(row: Row) -> str:
-    """Why a run has stopped, without the words that its status says already."""
+    """Why a run has stopped, without the words that are in its status already."""
     return str(row.get("why") or "").replace("stopped early: ", "", 1)
 
 
 class Tail:
-    """New rows of a growing file. What is there at the beginning is left out; a file that takes its place is read from its start."""
+    """New rows of a growing file. Rows from before are left out; a file that replaces it is read from its start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,11 +67,11 @@ class Tail:
         return found.st_ino, found.st_size
 
     def rows(self) -> list[Row]:
-        """Complete lines that have come since the last call."""
+        """Complete lines added since the last call."""
         file, size = self.look()
         if file != self.file:
             self.file, self.offset = file, 0
-        if size < self.offset:  # a resumed run has cut back what it does again
+        if size < self.offset:  # a resumed run has removed the lines of updates that it repeats
             self.offset = size
         if size == self.offset:
             return []

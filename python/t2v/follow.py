@@ -1,9 +1,9 @@
-"""Stays beside the coordinator: feeds loggers and TensorBoard while it runs, and writes the report when it has ended.
+"""Runs beside the coordinator: feeds loggers and TensorBoard while it runs, and writes the report when it has ended.
 In: a command line of the coordinator. Out: the coordinator's exit status.
 
     python -m t2v.follow OUT CONFIG CODE REPORT PROGRAM ARGUMENT...
 
-A process of its own, so that what spaCy needed to compile (vectors of gigabytes) does not stay in memory.
+It is a separate process, so that what spaCy needed to compile (gigabytes of vectors) does not stay in memory.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .sinks import Guarded, make_sinks
 
 PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SI_KERNEL = 0x80
-"""si_code of a signal that the terminal sent, to every process in the foreground: the coordinator has it already."""
+"""si_code of a signal that the terminal sent, to every process in the foreground: the coordinator has received it already."""
 NO_REPORT = "--no-report"
 EVERY = 1.0
 """Seconds between looks at the files."""
 CLOSING = 120.0
-"""Seconds that a logger may take to end: a run must not wait for ever for a server, or for a process of the logger's."""
+"""Seconds that a logger may take to finish: a run must not wait forever for a server, or for a process of the logger's."""
 
 
 def become(program: Path, arguments: list[str], out: Path, config: Path, code: Optional[Path]) -> NoReturn:
@@ -59,7 +59,7 @@ def asks_for_sinks(config: Path) -> bool:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in the block, again and again, when it takes longer. It is for the main thread."""
+    """Raises TimeoutError in the block, repeatedly, when it takes longer. Only for the main thread."""
 
     def late(*_: Any) -> None:
         raise TimeoutError(f"it did not end within {seconds:g} seconds")
@@ -74,7 +74,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 class Follower:
-    """Reads what a run appends and passes it on."""
+    """Reads the rows that a run appends and passes them on."""
 
     def __init__(self, out: Path, sinks: list[Any]) -> None:
         self.log, self.events = events.Tail(events.log_path(out)), events.Tail(events.events_path(out))
@@ -94,7 +94,7 @@ class Follower:
 
 
 def watch(process: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
-    """Passes signals on until the coordinator has ended. All threads block them, so they arrive here only."""
+    """Passes signals on until the coordinator has ended. All threads block them, so that they arrive only here."""
     while process.poll() is None:
         told = signal.sigtimedwait(PASSED, 0.2)
         if told is not None and not (told.si_signo == signal.SIGINT and told.si_code == SI_KERNEL):
@@ -144,7 +144,7 @@ def carry_out(arguments: list[str]) -> tuple[int, bool]:
 
         try:
             display.screen.say(f"report: {write_report(Path(out))}")
-        except Exception as error:  # the run itself has gone well
+        except Exception as error:  # the run itself has succeeded
             display.warn(f"no report: {error}")
     return status, any(sink.sink is None for sink in follower.sinks)
 
@@ -153,7 +153,7 @@ if __name__ == "__main__":
     ended, failed = carry_out(sys.argv[1:])
     if not failed:
         sys.exit(ended)
-    # What a logger that failed would do at the interpreter's exit may take for ever, too.
+    # What a failed logger does when the interpreter exits may also take forever.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ended)

@@ -19,7 +19,7 @@ REMEDY = "use spacy.PretrainCharacters.v1 or spacy.PretrainVectors.v1"
 def masked_language_model(model: Node) -> tuple[float, Node]:
     """The probability of masking, and the model that is wrapped.
 
-    The forward function is a closure of `build_masked_language_model`: it is known by its code, its settings are read from its cells.
+    The forward function is a closure of `build_masked_language_model`: it is recognized by its code, and its settings are in its cells.
     """
     from spacy.ml.models import multi_task
 
@@ -46,7 +46,7 @@ def read_objective(model: Node, tok2vec: Node, walk: Walk, vectors: Any) -> tupl
 
 
 def head_layers(wrapped: Node, tok2vec: Node, walk: Walk) -> list[Node]:
-    """The layers behind the tok2vec layer, in order."""
+    """The layers after the tok2vec layer, in order."""
     nodes: list[Node] = []
     stack = [wrapped]
     while stack:
@@ -86,13 +86,13 @@ def read_head(nodes: list[Node], walk: Walk) -> tuple[dict[str, Any], list[Tenso
     if kinds[-1] == "multisoftmax":
         outputs = list(output.attrs["nOs"])
         if not outputs or any(count != 256 for count in outputs):
-            raise UnknownLayer(output, "it predicts other things than bytes, or none: n_characters is 1 or more")
+            raise UnknownLayer(output, "it does not predict bytes, or predicts none: n_characters is 1 or more")
         return {"kind": "characters", "bytes": len(outputs), **settings}, tensors
     return {"kind": "vectors", "width": output.get_dim("nO"), **settings}, tensors
 
 
 def read_loss(loss: Any, objective: dict[str, Any], vectors: Any) -> dict[str, Any]:
-    """What the objective's loss adds to its description. spaCy keeps it as a partial: its function and its distance say what it is."""
+    """What the objective's loss adds to its description. spaCy keeps it as a partial, recognized by its function and its distance."""
     from spacy.ml.models import multi_task
     from thinc.api import CosineDistance, L2Distance
 

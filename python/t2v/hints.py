@@ -1,4 +1,4 @@
-"""What a file holds that should hold texts. In: its first bytes. Out: what it is and what to do, if it is one of the usual mistakes.
+"""What is in a file that should hold texts. In: its first bytes. Out: what it is and what to do, if it is one of the usual mistakes.
 Sources/Core/Text/Corpus/TextKind.swift knows the same kinds."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHERS = [(b"PAR1", "a Parquet file"), (b"\x78\x9c", "a .spacy file of documents
 
 
 def check(path: str, form: str) -> None:
-    """Raises: InputError if the file is no file of texts at all. form: jsonl or lines."""
+    """Raises: InputError if the file does not hold texts at all. form: jsonl or lines."""
     with opened(path) as file:
         head = file.read(HEAD)
     found = fault(head, path, form)
@@ -48,14 +48,14 @@ def fault(head: bytes, name: str, form: str) -> Optional[tuple[str, str]]:
     if coding:
         return f"the texts are {coding}, not UTF-8", f"convert them: `iconv -f {coding} -t UTF-8 {name} > {target}-utf8.jsonl`"
     if head.startswith(b"\xef\xbb\xbf"):
-        return "the file begins with a byte order mark", f"take it off: `tail -c +4 {name} > {target}-utf8.jsonl`"
+        return "the file begins with a byte order mark", f"remove it: `tail -c +4 {name} > {target}-utf8.jsonl`"
     if b"\0" in head:
         return "this is a binary file, not text", "give texts, one a line, in UTF-8"
     return json_fault(head, name, target) if form == "jsonl" else None
 
 
 def wide_coding(head: bytes) -> str:
-    """UTF-16 with a mark, or without one but with a zero in each pair of bytes; empty otherwise."""
+    """UTF-16 with a byte order mark, or without one but with a zero in each pair of bytes; empty otherwise."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
     zeros = [byte == 0 for byte in head[:4]]
@@ -63,7 +63,7 @@ def wide_coding(head: bytes) -> str:
 
 
 def json_fault(head: bytes, name: str, target: str) -> Optional[tuple[str, str]]:
-    """JSON, but no record a line; or no JSON."""
+    """JSON, but not one record a line; or not JSON."""
     lines = [line.strip() for line in head.split(b"\n")[:3] if line.strip()]
     if not lines:
         return None
@@ -72,7 +72,7 @@ def json_fault(head: bytes, name: str, target: str) -> Optional[tuple[str, str]]
         taken = "'.[] | {text: .}'" if strings else "'.[]'"
         return "this is a JSON array, not one record a line", f"take it apart: `jq -c {taken} {name} > {target}.jsonl`"
     if lines[0] == b"{":
-        return "a JSON record takes several lines here", f"write one a line: `jq -c . {name} > {target}-lines.jsonl`"
+        return "a JSON record spans several lines here", f"write one a line: `jq -c . {name} > {target}-lines.jsonl`"
     if all(line[:1] not in b'{["-0123456789' for line in lines):
         records = f"make records of its lines: `jq -Rc '{{text: .}}' {name} > {target}-records.jsonl`"
         return "this is plain text, not JSON", f"{records}, or name it .txt and use spacy.PlainTextCorpus.v1"

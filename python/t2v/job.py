@@ -24,9 +24,9 @@ FORMAT = 1
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and vanishes when not.
+    """A folder beside `target` that takes its place if the block succeeds, and vanishes otherwise.
 
-    Raises: InputError when `target` is there and is no job, or cannot be made.
+    Raises: InputError when `target` exists and is not a job, or cannot be made.
     """
     if target.exists() and not (target.is_dir() and ((target / "job.json").is_file() or not any(target.iterdir()))):
         raise InputError("something else is there", str(target), "give another folder for the job")
@@ -45,7 +45,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         if target.exists() or target.is_symlink():
             os.replace(target, old)
         os.replace(fresh, target)
-        if old.is_symlink():  # what the coordinator left where an earlier job was
+        if old.is_symlink():  # what the coordinator left in place of an earlier job
             old.unlink()
         shutil.rmtree(old, ignore_errors=True)
     finally:
@@ -53,9 +53,9 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def write_job(raw: Config, built: Built, target: Path, portable: bool, start: dict[str, Any], verified: int = 500) -> dict[str, Any]:
-    """Writes the job and returns the contents of job.json. start: what the command line says of `training`.
+    """Writes the job and returns the contents of job.json. start: the command line's part of `training`.
 
-    verified: documents from the beginning, and as many from anywhere, on which the fast path is compared with spaCy.
+    verified: documents from the beginning, and as many from elsewhere, on which the fast path is compared with spaCy.
     """
     own = read_settings(built.config.get("t2v"))
     with new_folder(target) as folder:
@@ -114,7 +114,7 @@ def describe_model(built: Built, own: dict[str, Any]) -> dict[str, Any]:
     objective = dict(built.objective)
     if own["characters_loss"] != "linear":
         if objective["kind"] != "characters":
-            raise InputError("characters_loss is set, and the objective does not predict characters", "[t2v]", "leave it out")
+            raise InputError("characters_loss is set, but the objective does not predict characters", "[t2v]", "leave it out")
         objective["loss"] = own["characters_loss"]
     return {
         "width": walk.width,

@@ -1,4 +1,4 @@
-"""The layers that are understood, and what flows between them. In: spaCy's and thinc's modules. Out: names for forward functions.
+"""The known layers, and what flows between them. In: spaCy's and thinc's modules. Out: names for forward functions.
 
 Sources: spacy/ml/models/tok2vec.py, spacy/ml/staticvectors.py, spacy/ml/_character_embed.py (3.8.18), thinc/layers (8.3.14),
 spacy_legacy/layers (3.0.12).
@@ -18,7 +18,7 @@ Node = Any
 
 @dataclass(frozen=True)
 class Tensor:
-    """A parameter under the name that t2v gives it."""
+    """A parameter with t2v's name for it."""
 
     name: str
     node: Node
@@ -41,7 +41,7 @@ class Flow:
 
 
 class UnknownLayer(Exception):
-    """A layer or a wiring that t2v has no counterpart for."""
+    """A layer or a wiring that t2v does not have."""
 
     def __init__(self, node: Node, why: str) -> None:
         super().__init__(why)
@@ -49,7 +49,7 @@ class UnknownLayer(Exception):
 
 
 def layer_kinds() -> dict[Any, str]:
-    """Forward functions of the layers that are understood."""
+    """Forward functions of the known layers."""
     kinds = {}
     for module, kind in [
         ("thinc.layers.chain", "chain"),
@@ -77,7 +77,7 @@ def layer_kinds() -> dict[Any, str]:
         try:
             kinds[importlib.import_module(module).forward] = kind
         except (ImportError, AttributeError):
-            continue  # another version of spaCy: then its layer is simply not known
+            continue  # another version of spaCy: then its layer is simply unknown
     return kinds
 
 

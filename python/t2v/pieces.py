@@ -1,7 +1,7 @@
-"""The slow path that is always right: the user's own Python tokenizes. In: a pipeline and a reader. Out: texts.pieces (docs/job.md).
+"""The slow path, which is always correct: the user's own Python tokenizes. In: a pipeline and a reader. Out: texts.pieces (docs/job.md).
 
-Documents are rebuilt from words and spaces, as spaCy's pretraining does (multi_task.py, `_apply_mask`), so that no annotation gets in; only
-the token's NORM is kept, which `spacy train` sees. A word is its ORTH and its NORM: all other columns are attributes of its lexeme.
+Documents are rebuilt from words and spaces, as spaCy's pretraining does (multi_task.py, `_apply_mask`), so that no annotation is included;
+only the token's NORM is kept, which `spacy train` sees. A word is its ORTH and its NORM: all other columns are attributes of its lexeme.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAGIC = b"T2VPIEC1"
 SPACE = 1 << 31
 LARGEST = 16 << 20
 RECYCLE = 32
-"""Chunks that a process prepares, in the mean, before a fresh one takes its place: the vocabulary grows."""
+"""Chunks that a process prepares, on average, before a fresh one takes its place: the vocabulary grows."""
 
 
 class Words:
@@ -58,7 +58,7 @@ class Words:
         return values, texts
 
     def piece(self, documents: list[Any], first: int) -> bytes:
-        """A piece of documents that are given as `token_rows`; none of them is empty."""
+        """A piece of documents given as `token_rows`; none of them is empty."""
         import numpy
 
         rows = numpy.concatenate(documents)
@@ -83,7 +83,7 @@ def distinct(orths: Any, norms: Any) -> tuple[Any, Any]:
     mixed = orths * numpy.uint64(0x9E3779B97F4A7C15) ^ norms * numpy.uint64(0xC2B2AE3D27D4EB4F)
     _, index, inverse = numpy.unique(mixed, return_index=True, return_inverse=True)
     inverse = inverse.reshape(-1)
-    if (orths[index][inverse] != orths).any() or (norms[index][inverse] != norms).any():  # two pairs with one mixture
+    if (orths[index][inverse] != orths).any() or (norms[index][inverse] != norms).any():  # two pairs with the same hash
         _, index, inverse = numpy.unique(numpy.stack([orths, norms], axis=1), axis=0, return_index=True, return_inverse=True)
         inverse = inverse.reshape(-1)
     return index, inverse
@@ -94,7 +94,7 @@ def padded(part: bytes) -> bytes:
 
 
 def mask(vocab: Any, columns: list[str]) -> dict[str, Any]:
-    """The word that hides others, as job.json has it."""
+    """The word that hides others, in the form of job.json."""
     from spacy.tokens import Doc
 
     words = Words(vocab, columns)
@@ -104,10 +104,10 @@ def mask(vocab: Any, columns: list[str]) -> dict[str, Any]:
 
 
 def refresh_norms(vocab: Any) -> None:
-    """Gives lexemes that were made before a table of norms came the table's norm, as in a pipeline that has loaded it.
+    """Gives lexemes that are older than a table of norms the table's norm, as in a pipeline that has loaded it.
 
-    A table wraps the language's function (spacy/util.py, `add_lookups`); a lexeme that has another norm than that function's was set by
-    somebody, and keeps it.
+    A table wraps the language's function (spacy/util.py, `add_lookups`); a lexeme whose norm differs from that function's was set by the
+    user, and keeps it.
     """
     from spacy.attrs import NORM
 
@@ -127,7 +127,7 @@ class Preparer:
         self.nlp, self.form = nlp, form
         self.low, self.high = bounds["min_length"], bounds["max_length"]
         self.words = Words(nlp.vocab, columns)
-        nlp.max_length = sys.maxsize  # a long text is dropped by its number of tokens, and ends nothing
+        nlp.max_length = sys.maxsize  # a long text is dropped for its number of tokens, and is not an error
 
     def __call__(self, chunk: records.Chunk) -> tuple[bytes, int, int]:
         """The piece of a chunk (empty if no document is kept), its documents and its tokens."""
@@ -190,7 +190,7 @@ def in_processes(preparer: Preparer, chunks: Iterator[records.Chunk], processes:
 
 
 def items(nlp: Any, corpus: Any, where: str) -> Iterator[Any]:
-    """What a reader gives; its faults are told with its section of the config.
+    """The output of a reader; errors name its section of the config.
 
     Raises: InputError.
     """
@@ -202,7 +202,7 @@ def items(nlp: Any, corpus: Any, where: str) -> Iterator[Any]:
 
 
 def from_reader(nlp: Any, corpus: Any, words: Words, where: str) -> Iterator[tuple[bytes, int, int]]:
-    """Pieces of any reader, in this process: documents, or the references of examples, as spaCy's `ensure_docs`."""
+    """Pieces of any reader, in this process: documents, or the references of examples, like spaCy's `ensure_docs`."""
     kept: list[Any] = []
     first, count, tokens = 0, 0, 0
     for item in items(nlp, corpus, where):
@@ -251,7 +251,7 @@ def write(path: Path, found: Iterable[tuple[bytes, int, int]]) -> dict[str, int]
 
 
 def prepare(nlp: Any, corpus: Any, columns: list[str], where: str, path: Path) -> dict[str, int]:
-    """Writes texts.pieces for the corpus: in as many processes as cores for spaCy's readers of raw text, in one for others."""
+    """Writes texts.pieces for the corpus: for spaCy's readers of raw text with a process for each core, for others with one."""
     refresh_norms(nlp.vocab)
     form = reader.kind(corpus)
     if form is None:

@@ -26,11 +26,11 @@ STYLE = """svg { --ink: #333; --line0: #1f6fb4; --line1: #d1570c; --line2: #2b8a
 
 
 def matplotlib_or_refuse() -> Any:
-    """Matplotlib's `rcParams` set for our drawings.
+    """Matplotlib's `rcParams`, set for these drawings.
 
     Raises: InputError with the command that installs it.
     """
-    os.environ["MPLBACKEND"] = "svg"  # a notebook names one of its own, which this Python may not have
+    os.environ["MPLBACKEND"] = "svg"  # a notebook sets its own, which this Python may not have
     try:
         import matplotlib
     except ImportError:
@@ -43,7 +43,7 @@ def draw(
     name: str, across: str, up: str, series: Iterable[dict[str, Any]], log_x: bool = False, marks: Iterable[float] = (), whole: bool = False
 ) -> str:
     """One plot of lines. Each series: x, y, label, and optionally spread (same length as y), dashed, steps. `marks`: vertical lines at x;
-    `whole`: y counts things.
+    `whole`: y is a count.
 
     Returns SVG without a size of its own: it fills the width it is given.
     """
@@ -118,7 +118,7 @@ def short(value: float) -> str:
 
 
 def themed(svg: str, name: str) -> str:
-    """Colours become variables, the size goes, and ids get the plot's name, so that several drawings fit into one page."""
+    """Colours become variables, the size is removed, and ids get the plot's name, so that several drawings can be on one page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
@@ -133,7 +133,7 @@ def themed(svg: str, name: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The drawing as a file of its own, with its colours for light and dark."""
+    """The drawing as a separate file, with its colours for light and dark."""
     return '<?xml version="1.0" encoding="utf-8"?>\n' + re.sub(r"(<svg[^>]*>)", rf"\1<style>{STYLE}</style>", svg, count=1)
 
 

@@ -14,7 +14,7 @@ from .display import screen
 from .errors import InputError
 
 SECTIONS = ("paths", "nlp", "components", "corpora", "initialize", "pretraining", "t2v")
-"""What a run depends on; [training] gives the seed only."""
+"""What a run depends on; of [training], only the seed."""
 
 
 def holds_run(out: Path) -> bool:
@@ -31,7 +31,7 @@ def pretrain(
     skip_last: bool,
     verified: int = 500,
 ) -> NoReturn:
-    """Compiles, then becomes the coordinator. An old run in `out` is touched by the coordinator only.
+    """Compiles, then becomes the coordinator. Only the coordinator touches an old run in `out`.
 
     Raises: InputError.
     """
@@ -44,7 +44,7 @@ def pretrain(
         go_on(program, config_path, out, overrides, options, code)
     options = programs.without(options, "resume")
     job = out / "t2v" / "job"
-    if job.exists():  # perhaps of a run that goes on right now: the coordinator puts the new one in its place
+    if job.exists():  # perhaps of a run in progress: the coordinator puts the new one in its place
         job = out / "t2v" / "job.new"
     result, notes = compile_job(
         config_path,
@@ -62,13 +62,13 @@ def pretrain(
 
 
 def check_options(out: Path, resume: Optional[str], overwrite: bool, resume_path: Optional[Path], epoch_resume: Optional[int]) -> None:
-    """The rules of the coordinator, told before anything is compiled."""
+    """The coordinator's rules, checked before anything is compiled."""
     if resume not in (None, "auto"):
         raise InputError(f"--resume is {resume}", "", "say --resume auto, or use `python -m spacy t2v resume OUT`")
     if resume and overwrite:
         raise InputError("--resume auto and --overwrite cannot be combined", "", "give one of them")
     if out.exists() and not out.is_dir():
-        raise InputError("it is no folder", str(out), "give another output folder")
+        raise InputError("it is not a folder", str(out), "give another output folder")
     if holds_run(out) and not resume and not overwrite:
         raise InputError(
             "the output folder holds a run",
@@ -82,7 +82,7 @@ def check_options(out: Path, resume: Optional[str], overwrite: bool, resume_path
 
 
 def first_epoch(resume_path: Optional[Path], epoch_resume: Optional[int]) -> int:
-    """As spaCy has it: --epoch-resume, else the number in the file's name and one (spacy/training/pretrain.py, `_resume_model`)."""
+    """As in spaCy: --epoch-resume, else the number in the file's name plus one (spacy/training/pretrain.py, `_resume_model`)."""
     if resume_path is None:
         return 0
     if epoch_resume is not None:
@@ -111,13 +111,13 @@ def go_on(program: Path, config_path: Path, out: Path, overrides: list[str], opt
             raise InputError(
                 f"the config is not that of the run: {', '.join(changed[:5])} differ",
                 str(out),
-                f"go on as it was with `python -m spacy t2v resume {out}`, or give --overwrite or another folder",
+                f"continue it unchanged with `python -m spacy t2v resume {out}`, or give --overwrite or another folder",
             )
     follow.become(program, ["resume", str(out), *epochs, *programs.without(options, "resume")], out, old_path, code)
 
 
 def differences(old: Any, new: Any) -> list[str]:
-    """Keys whose values differ, as section.key; max_epochs may."""
+    """Keys whose values differ, as section.key; max_epochs may differ."""
     one, other = (flattened({name: raw.get(name) for name in SECTIONS}) for raw in (old.interpolate(), new.interpolate()))
     names = sorted(set(one) | set(other))
     return [name for name in names if one.get(name) != other.get(name) and name != "pretraining.max_epochs"]

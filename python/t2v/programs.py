@@ -42,7 +42,7 @@ OPTIONS = {
     "overwrite": False,
     "no-report": False,
 }
-"""Options of the coordinator that are passed on; True: with a value. `no-report` is taken out by `follow`."""
+"""Options of the coordinator that are passed on; True: with a value. `follow` removes `no-report`."""
 
 
 def candidates(name: str) -> list[Path]:
@@ -62,7 +62,7 @@ def candidates(name: str) -> list[Path]:
 def find(name: str = COORDINATOR) -> Path:
     """The path of a program.
 
-    Raises: InputError if it is nowhere.
+    Raises: InputError if it is not found.
     """
     for path in candidates(name):
         if path.is_file() and os.access(path, os.X_OK):
@@ -122,7 +122,7 @@ def option(options: list[str], name: str) -> Optional[str]:
 
 
 def without(options: list[str], name: str) -> list[str]:
-    """The options but one."""
+    """The options except one."""
     kept, rest = [], list(options)
     while rest:
         argument = rest.pop(0)

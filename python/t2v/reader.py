@@ -27,10 +27,10 @@ def kind(corpus: Any) -> Optional[str]:
 
 
 def bounds(corpus: Any) -> dict[str, int]:
-    """min_length <= tokens < max_length; 0 switches a bound off. PlainTextCorpus keeps max_length itself: 1 is added."""
+    """min_length <= tokens < max_length; 0 switches a bound off. PlainTextCorpus includes max_length itself: 1 is added."""
     form = kind(corpus)
     if form is None:
-        return {"min_length": 0, "max_length": 0, "limit": 0}  # the reader itself has chosen
+        return {"min_length": 0, "max_length": 0, "limit": 0}  # the reader has made its own choice
     longest = max(0, int(corpus.max_length))
     return {
         "min_length": max(0, int(corpus.min_length)),
@@ -42,7 +42,7 @@ def bounds(corpus: Any) -> dict[str, int]:
 def sources(corpus: Any, where: str) -> list[str]:
     """The files, absolute, in spaCy's order; ["-"] for standard input. Only for readers that `kind` knows.
 
-    Raises: InputError where spaCy would train on nothing.
+    Raises: InputError if spaCy would train on nothing.
     """
     form = kind(corpus) or "jsonl"
     endings = ENDINGS[form]
@@ -70,7 +70,7 @@ def sources(corpus: Any, where: str) -> list[str]:
 
 
 def wrong_ending(path: Path, form: str, reader: str, where: str) -> InputError:
-    """A file that spaCy's reader would pass over, since its name ends otherwise."""
+    """A file that spaCy's reader would skip because of its name's ending."""
     endings, other = ENDINGS[form], "lines" if form == "jsonl" else "jsonl"
     what = f"{reader} reads only {' and '.join(endings)}, not {path}"
     if path.name.endswith(ENDINGS[other]):
@@ -83,7 +83,7 @@ def wrong_ending(path: Path, form: str, reader: str, where: str) -> InputError:
 
 
 def nothing_in(folder: Path, form: str, where: str) -> InputError:
-    """A folder without a file that the reader would take: says what is there instead."""
+    """A folder without a file that the reader accepts: says what is there instead."""
     endings, other = ENDINGS[form], "lines" if form == "jsonl" else "jsonl"
     what = f"no file in {folder} ends in {' or '.join(endings)}"
     if walk(folder, ENDINGS[other]):

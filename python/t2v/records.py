@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from .errors import InputError
 
 DOCUMENTS, BYTES = 1000, 1 << 20
-"""Of a chunk, at most (one document may be larger)."""
+"""The most of a chunk (one document may be larger)."""
 FEWEST, GROWTH = 50, 16
 
 
@@ -50,7 +50,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 
 def chunks(files: list[str], form: str, limit: int = 0) -> Iterator[Chunk]:
-    """All records in order; blank lines are none, but a plain text of white space is one. limit: at most so many records, if not 0."""
+    """All records in order; blank lines are not records, but a plain text of white space is. limit: the most records, if not 0."""
     count = 0
     for path in files:
         with opened(path) as file:
@@ -107,7 +107,7 @@ def record_text(text: str, where: str) -> Any:
 
 
 def sample(files: list[str], form: str, first: int, more: int, seed: int = 0) -> list[Chunk]:
-    """The first records, and some from anywhere; of compressed files from their beginning only. Standard input gives none."""
+    """The first records, and some from elsewhere; from compressed files only those at the beginning, from standard input none."""
     found: list[Chunk] = []
     missing = first
     for path in files:
@@ -128,7 +128,7 @@ def sample(files: list[str], form: str, first: int, more: int, seed: int = 0) ->
 
 
 def line_at(path: str, offset: int) -> bytes:
-    """The first whole line behind `offset`; empty at the end, and if it is blank."""
+    """The first whole line after `offset`; empty at the end, and if it is blank."""
     with open(path, "rb") as file:
         file.seek(offset)
         file.readline()

@@ -1,4 +1,4 @@
-"""`spacy t2v report`: one page about a run. In: OUT, as far as its files are there. Out: a self-contained HTML file, no network."""
+"""`spacy t2v report`: one page about a run. In: OUT, with whatever files exist. Out: a self-contained HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write_report(out: Path, output: Optional[Path] = None) -> Path:
 
 
 class Run:
-    """What the files of a run say. Every part may be missing."""
+    """The contents of a run's files. Every part may be missing."""
 
     def __init__(self, out: Path) -> None:
         if not out.is_dir():
@@ -94,7 +94,7 @@ def epoch_of(path: Path) -> int:
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a file; an empty dictionary if it is not there or no JSON."""
+    """The contents of a file; an empty dictionary if it does not exist or is not JSON."""
     try:
         value = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError):
@@ -112,7 +112,7 @@ def facts(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def listing(heads: list[str], rows: list[list[Any]], most: int = 200) -> str:
-    """A table; of very many rows the last ones. Numbers stand right."""
+    """A table; of very many rows only the last ones. Numbers are aligned right."""
     left_out = len(rows) - most
     note = f'<p class="soft">{left_out:,} earlier ones are left out.</p>' if left_out > 0 else ""
     right = [' class="n"' if all(is_figure(row[i]) for row in rows) else "" for i in range(len(heads))]
@@ -124,7 +124,7 @@ def listing(heads: list[str], rows: list[list[Any]], most: int = 200) -> str:
 
 
 def is_figure(value: Any) -> bool:
-    """A number, or one as it is shown, or nothing: such columns stand right and are not broken."""
+    """A number, or a formatted one, or nothing: such columns are aligned right and not wrapped."""
     return isinstance(value, (int, float)) or bool(re.fullmatch(r"[\d,.]*( MB)?", str(value)))
 
 
@@ -135,7 +135,7 @@ def shown(value: Any) -> str:
 
 
 def when(seconds: Any) -> str:
-    """A time in UTC; empty if it is none."""
+    """A time in UTC; empty if the value is not a time."""
     value = events.number(seconds)
     if value is None or not 0 <= value < 1e11:
         return ""
@@ -191,7 +191,7 @@ def usage(run: Run) -> str:
     )
     does_it = f"python -m spacy t2v evaluate config.cfg {shlex.quote(str(run.out))} --train train.spacy --dev dev.spacy"
     return (
-        f"<h2>Use the weights</h2><p>Train with the config of the pretraining. It must hold the [pretraining] block: without it spaCy "
+        f"<h2>Use the weights</h2><p>Train with the config of the pretraining. It must contain the [pretraining] block: without it spaCy "
         f"ignores the weights and says nothing. With --verbose it says <i>Loaded pretrained weights</i>.</p><pre>{text(train)}</pre>"
         f"<p>Whether they help your task:</p><pre>{text(does_it)}</pre>"
     )

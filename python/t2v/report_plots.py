@@ -10,7 +10,7 @@ from .events import Row, number
 from .plots import draw, learning_curve, matplotlib_or_refuse
 
 MOST = 2000
-"""Points of a line: more cannot be seen."""
+"""The most points of a line: more would not be visible."""
 
 
 def points(rows: list[Row], across: str, up: str, kinds: Optional[tuple[str, ...]] = None) -> tuple[list[float], list[float]]:
@@ -28,7 +28,7 @@ def all_plots(log: list[Row], events: list[Row], evaluation: Any) -> list[tuple[
 
 
 def losses(log: list[Row], events: list[Row]) -> Optional[tuple[str, str]]:
-    """Training and held-out loss per selected word, over words; spaCy's epoch_loss where a log has nothing better."""
+    """Training and held-out loss per selected word, over words; spaCy's epoch_loss if a log has nothing better."""
     series = []
     train = points(log, "nr_word", "loss_per_selected_word")
     caption, up = "Loss per hidden word", "loss per hidden word"

@@ -35,7 +35,7 @@ def files_of(path: Path) -> list[Path]:
 def read_labelled(path: Path, option: str) -> Labelled:
     """Reads all documents.
 
-    Raises: InputError if there are none, or the file is something else.
+    Raises: InputError if there are none, or the file is of another kind.
     """
     from spacy.tokens import DocBin
 
@@ -53,14 +53,14 @@ def read_labelled(path: Path, option: str) -> Labelled:
         try:
             part = DocBin(store_user_data=True).from_bytes(data)
         except Exception as error:
-            raise InputError(f"{file} is no .spacy file: {type(error).__name__}", where, "`python -m spacy convert` makes one") from None
+            raise InputError(f"{file} is not a .spacy file: {type(error).__name__}", where, "`python -m spacy convert` makes one") from None
         if whole is None:
             whole = part
             continue
         try:
             whole.merge(part)
         except ValueError:
-            raise InputError(f"{file} stores other attributes than {files[0]}", where, "convert all files in one way") from None
+            raise InputError(f"{file} stores other attributes than {files[0]}", where, "convert all files in the same way") from None
     if len(whole) == 0:
         raise InputError("there is no document in it", where, "give labelled documents")
     return Labelled(path, whole, digest.hexdigest())
@@ -84,7 +84,7 @@ def write_sample(labelled: Labelled, size: int, seed: int, path: Path) -> None:
     for index in chosen(len(whole), size, seed):
         for name in ("tokens", "spaces", "cats", "span_groups", "user_data", "flags"):
             column = getattr(whole, name)
-            if index < len(column):  # user_data is empty where it is not stored
+            if index < len(column):  # user_data is empty if it is not stored
                 getattr(part, name).append(column[index])
     path.parent.mkdir(parents=True, exist_ok=True)
     part.to_disk(path)
@@ -103,5 +103,5 @@ def read_sizes(text: str, total: int) -> list[int]:
         elif word.isdigit() and int(word) > 0:
             sizes.add(min(int(word), total))
         else:
-            raise InputError(f'"{word}" is no number of documents', f"--sizes {text}", "give numbers and `all`, as 100,500,all")
+            raise InputError(f'"{word}" is not a number of documents', f"--sizes {text}", "give numbers and `all`, as in 100,500,all")
     return sorted(sizes)

@@ -36,7 +36,7 @@ KEYS = {
 }
 
 MACHINE = ("workers", "threads", "bind", "key", "allow", "cache", "metrics", "wire_precision", "min_workers", "insecure", "io_threads")
-"""Options of a machine: flags only, since the section is copied into every pipeline that is trained from the config."""
+"""Options of a machine: only flags, since the section is copied into every pipeline that is trained from the config."""
 
 
 def read_settings(section: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def read_settings(section: Any) -> dict[str, Any]:
     if section is None:
         section = {}
     if not isinstance(section, dict):
-        raise InputError("it is no section", "[t2v]", "write [t2v] and keys below it")
+        raise InputError("it is not a section", "[t2v]", "write [t2v] and keys below it")
     for name, value in section.items():
         if name not in KEYS:
             flag = name.replace("_", "-")
@@ -68,7 +68,7 @@ def check(name: str, value: Any, key: Key) -> None:
         return
     names = " or ".join(kind.__name__ for kind in key.kinds if kind is not int or float not in key.kinds)
     if not isinstance(value, key.kinds) or (isinstance(value, bool) and bool not in key.kinds):
-        raise InputError(f"{name} = {value!r} is no {names}", "[t2v]", f"give a {names}")
+        raise InputError(f"{name} = {value!r} is not a {names}", "[t2v]", f"give a {names}")
     if key.choices and value not in key.choices:
         raise InputError(f'{name} = "{value}"', "[t2v]", "give " + " or ".join(f'"{choice}"' for choice in key.choices))
     number: Any = value

@@ -1,7 +1,6 @@
-"""Where a run's figures go while it trains: loggers in spaCy's form, and TensorBoard. In: rows of log.jsonl and events.
-Out: calls of theirs.
+"""Where a run's figures go while it trains: loggers in spaCy's form, and TensorBoard. In: rows of log.jsonl and events. Out: calls to them.
 
-A sink that fails is named once and left alone from then on: a run of days must not end because a server was away.
+A sink that fails is reported once and then ignored: a run of days must not end because a server was unreachable.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Sink(Protocol):
 
 
 class Losses(dict[str, float]):
-    """Losses by component. Loggers ask for every component that can be trained; those that are not pretrained have none."""
+    """Losses by component. Loggers ask for every component that can be trained; those that are not pretrained have no loss."""
 
     def __missing__(self, name: str) -> float:
         return 0.0
@@ -49,7 +48,7 @@ class Logger:
     def info(self, row: Row, kind: str) -> Optional[dict[str, Any]]:
         """What `spacy train` gives to its logger (spacy/training/loop.py, 3.8.18), with pretraining's figures; None if the row has none.
 
-        score is minus the held-out loss, or minus the training loss without one: spaCy's scores grow as things get better.
+        score is minus the held-out loss, or minus the training loss without one: spaCy's scores are better when they are greater.
         """
         figures = figures_of(row, kind)
         time = number(row.get("time"))
@@ -79,7 +78,7 @@ class Logger:
 
 
 def figures_of(row: Row, kind: str) -> dict[str, float]:
-    """The numbers of a row by the names that sinks use. Losses are per selected word."""
+    """The numbers of a row, by the names that sinks use. Losses are per selected word."""
     names = {
         "log": {"loss_per_selected_word": "loss", "held_out_loss": "held_out_loss", "nr_word": "nr_word"},
         "progress": {"loss": "loss", "words_per_second": "words_per_second", "workers": "workers", "nr_word": "nr_word"},
@@ -133,7 +132,7 @@ class TensorBoard:
 
 
 class Guarded:
-    """A sink whose failures are told once and do no harm."""
+    """A sink whose failures are reported once and do no harm."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink: Optional[Sink] = sink
@@ -144,7 +143,7 @@ class Guarded:
         try:
             act(self.sink)
         except Exception as error:
-            warn(f"{self.sink.name} failed and gets nothing more: {type(error).__name__}: {error}")
+            warn(f"{self.sink.name} failed and will get nothing more: {type(error).__name__}: {error}")
             self.sink = None
 
 

@@ -1,5 +1,5 @@
-"""`t2v status`: how far a run is, whether it runs, and how it goes on. In: OUT, as far as its files are there. Out: facts, or lines.
-It reads only: nothing that it does can disturb a run."""
+"""`t2v status`: how far along a run is, whether it is running, and how to continue it. In: OUT, with whatever files exist. Out: facts, or
+lines. It only reads: nothing that it does can disturb a run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ WORDS = {
     "done": "finished",
     "early": "stopped early",
     "stopped": "stopped",
-    "killed": "ended without a word: killed, or the machine went down",
+    "killed": "ended unexpectedly: killed, or the machine went down",
 }
 MOST_HEADER = 1 << 26
-"""Bytes of a checkpoint's header that are believed."""
+"""The most bytes of a checkpoint's header that are believed."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a run's files are: t2v/ in the output folder, or beside the weights, as t2v 0.1.0 had it."""
+    """Where a run's files are: t2v/ in the output folder, or beside the weights, as in t2v 0.1.0."""
 
     options: Path
     lock: Path
@@ -59,7 +59,7 @@ def read_json(path: Path) -> JSON:
 
 
 def status(out: Path) -> JSON:
-    """Everything that the files say, as `--json` prints it (docs/status.md).
+    """Everything in the files, as `--json` prints it (docs/status.md).
 
     Raises: InputError if `out` holds no run of t2v.
     """
@@ -86,20 +86,20 @@ def no_run(out: Path) -> tuple[str, str, str]:
     if not out.is_dir():
         return "there is no such folder", str(out), start
     if (out / "t2v" / "job").is_dir():
-        return "a job is compiled here, but its training never began", str(out), "give the command that you began with once more"
+        return "a job is compiled here, but its training never began", str(out), "repeat the command that you began with"
     if (out / "log.jsonl").is_file():
         return "this is a run of `spacy pretrain`, which cannot be resumed as it was", str(out), "t2v starts from its modelN.bin with -r"
     return "the folder holds no run", str(out), start
 
 
 def state_of(running: bool, options: JSON, checkpoint: Optional[JSON], happened: list[events.Row]) -> tuple[str, str]:
-    """The state's name (WORDS), and why the run ended, if somebody said so."""
+    """The state's name (WORDS), and why the run ended, if that is recorded."""
     if running:
         return ("running" if options else "preparing"), ""
     last = happened[-1] if happened else {}
     told = str(last.get("status", "")) if last.get("kind") == "stopped" else ""
     if told == "early":
-        return "early", events.reason(last) or "the held-out loss gets no better"
+        return "early", events.reason(last) or "the held-out loss no longer improves"
     if checkpoint and checkpoint["epoch"] >= last_epoch(options) and checkpoint["epoch_update"] == 0:
         return "done", ""
     if happened and not told:
@@ -108,12 +108,12 @@ def state_of(running: bool, options: JSON, checkpoint: Optional[JSON], happened:
 
 
 def last_epoch(options: JSON) -> int:
-    """The number of the epoch behind the last one."""
+    """The number after the last epoch's."""
     return int(options.get("epoch_start") or 0) + int(options.get("n_iter") or 0)
 
 
 def progress(state: str, options: JSON, happened: list[events.Row], log: list[events.Row], checkpoint: Optional[JSON]) -> JSON:
-    """Epoch, words, speed, losses. Of a run that runs: what was last told; else where it would go on."""
+    """Epoch, words, speed, losses. For an active run the latest figures, else those from which it would continue."""
     begun = max((index for index, row in enumerate(happened) if row.get("kind") == "started"), default=None)
     recent = happened[begun:] if begun is not None else []
     told = [row for row in recent if events.number(row.get("nr_word")) is not None]
@@ -145,7 +145,7 @@ def progress(state: str, options: JSON, happened: list[events.Row], log: list[ev
 
 
 def latest_loss(recent: list[events.Row], log: list[events.Row]) -> Optional[float]:
-    """The training loss for each hidden word, as last told."""
+    """The latest training loss per hidden word."""
     for row in reversed(recent):
         if row.get("kind") in ("progress", "epoch") and events.number(row.get("loss")) is not None:
             return events.number(row.get("loss"))
@@ -162,7 +162,7 @@ def held_out(happened: list[events.Row]) -> Optional[JSON]:
 
 
 def newest_checkpoint(out: Path, folder: Path) -> Optional[JSON]:
-    """The checkpoint that a resumed run would take, as far as its header and length tell. Its name is relative to `out`."""
+    """The checkpoint that a resumed run would use, judged by its header and length. Its name is relative to `out`."""
     found = []
     for path in folder.glob("checkpoint-*.safetensors"):
         number = path.name[len("checkpoint-") : -len(".safetensors")]
@@ -187,7 +187,7 @@ def newest_checkpoint(out: Path, folder: Path) -> Optional[JSON]:
 def checkpoint_state(path: Path) -> JSON:
     """The state in a checkpoint's metadata (Sources/Core/Numerics/Checkpoint/Checkpoint.swift).
 
-    Raises: ValueError, and others, if the file is no whole checkpoint.
+    Raises: ValueError, and others, if the file is not an intact checkpoint.
     """
     with path.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
@@ -196,13 +196,13 @@ def checkpoint_state(path: Path) -> JSON:
         header = json.loads(file.read(size))
     end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
     if path.stat().st_size < 8 + size + end:
-        raise ValueError("the file is cut short")
+        raise ValueError("the file is truncated")
     state = json.loads(header["__metadata__"]["state"])
     return dict(state)
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a coordinator holds the lock. Asked for a moment, shared, and given back at once."""
+    """Whether a coordinator holds the lock. Takes it for a moment, shared, and releases it at once."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -231,11 +231,11 @@ def owner(path: Path) -> Optional[int]:
 
 
 def resumption(out: Path, state: str, options: JSON, places: Layout, checkpoint: Optional[JSON]) -> JSON:
-    """Whether the run can go on, why not, and the exact command."""
+    """Whether the run can be continued, why not, and the exact command."""
     program = "python -m spacy t2v" if options.get("job") else "t2v-coordinator"
     command = f"{program} resume {shlex.quote(str(out))}"
     if state in ("running", "preparing"):
-        return {"possible": False, "why": "it runs already", "command": None}
+        return {"possible": False, "why": "it is already running", "command": None}
     if state == "done":
         more = f"{command} --n-iter {2 * int(options.get('n_iter') or 1)}"
         return {"possible": True, "why": "all epochs are done; more are possible", "command": more}
@@ -252,14 +252,14 @@ def resumption(out: Path, state: str, options: JSON, places: Layout, checkpoint:
 def missing(options: JSON, places: Layout, checkpoint: Optional[JSON]) -> str:
     """What a resumed run would miss; empty if nothing."""
     if checkpoint is None:
-        return f"there is no whole checkpoint in {places.checkpoints}"
+        return f"there is no intact checkpoint in {places.checkpoints}"
     texts = options.get("texts") or [options.get("texts_loc")]
     kept = any(str(text) == "-" or str(text).endswith(".gz") for text in texts)
     if kept and not places.spool.is_file() and "-" in texts:
         return "the texts came on standard input, and what was kept of them is gone: give them with --texts FILE"
     for name in [options.get("job"), options.get("vectors_model"), *([] if kept else texts)]:
         if name and not Path(str(name)).exists():
-            return f"{name} is not there any more"
+            return f"{name} no longer exists"
     return ""
 
 
@@ -282,7 +282,7 @@ def lines(found: JSON) -> list[str]:
     if found["workers"] is not None:
         rows.append(("workers", str(found["workers"])))
     if found["loss"] is not None:
-        rows.append(("loss", f"{found['loss']:.4f} for each hidden word"))
+        rows.append(("loss", f"{found['loss']:.4f} per hidden word"))
     if found["held_out"]:
         best = found["held_out"]
         rows.append(("held out", f"{best['loss']:.4f}, best {best['best_loss']:.4f} after epoch {best['best_epoch']}"))

@@ -15,10 +15,10 @@ PER_TOKEN = ("SPACY", "SENT_START")
 """Attributes of the token, not of the word: never columns."""
 
 EMPTY = ("ENT_TYPE", "POS", "TAG", "DEP", "LEMMA")
-"""Attributes that other components set: 0 in pretraining, as in spaCy's."""
+"""Attributes that other components set: 0 in pretraining, as in spaCy."""
 
 ANNOTATIONS = ("ID", "ENT_IOB", "HEAD", "ENT_KB_ID", "MORPH", "ENT_ID", "")
-"""More of them, which t2v refuses."""
+"""Further ones, which t2v refuses."""
 
 STRINGS = ("ORTH", "LOWER", "NORM", "PREFIX", "SUFFIX", "SHAPE")
 FLAGS = "ALPHA ASCII DIGIT LOWER UPPER TITLE SPACE PUNCT BRACKET QUOTE LEFT_PUNCT RIGHT_PUNCT CURRENCY".split()
@@ -40,7 +40,7 @@ def columns(inputs: list[dict[str, Any]]) -> list[str]:
         name = part.get("attribute", "ORTH")
         if name == "IDX" or name in ANNOTATIONS:
             what = "is the place in the text" if name == "IDX" else "is annotated by other components, so it is empty in pretraining"
-            raise InputError(f"the attribute {name} {what}", "[components]", "use attributes of words, as NORM, PREFIX, SUFFIX, SHAPE")
+            raise InputError(f"the attribute {name} {what}", "[components]", "use attributes of words, such as NORM, PREFIX, SUFFIX, SHAPE")
         if name not in names and name not in PER_TOKEN:
             names.append(name)
     return names
@@ -64,7 +64,7 @@ def why_not_fast(built: Built, names: list[str]) -> str:
 
 
 def is_spacys(nlp: Any, name: str) -> bool:
-    """Whether a lexeme's attribute is computed by a function of spaCy; tables of lookups wrap it in partials."""
+    """Whether a function of spaCy's computes a lexeme's attribute; tables of lookups wrap it in partials."""
     from spacy.attrs import IDS
 
     getters = [nlp.vocab.lex_attr_getters.get(IDS[name])]
@@ -100,7 +100,7 @@ def describe(built: Built, names: list[str], folder: Path) -> dict[str, Any]:
 
 
 def settle(built: Built, text: dict[str, Any], folder: Path, count: int) -> dict[str, Any]:
-    """Verifies the fast path on a sample of 2 `count` documents; where it does not hold, or where there is none, writes texts.pieces.
+    """Verifies the fast path on a sample of 2 `count` documents; if it fails, or there is no fast path, writes texts.pieces.
 
     folder: with job.json and nlp/. Returns the final `text` part.
     """
@@ -131,7 +131,7 @@ def check_fast(built: Built, text: dict[str, Any], folder: Path, count: int) -> 
     if program is None:
         for chunk in sample:
             for _ in records.parse(chunk, text["format"]):
-                pass  # wrong records are told now
+                pass  # wrong records are reported now
         return "", "not compared with spaCy's tokens, since the programs are not installed here"
     form = text["format"]
     difference = verify.first_difference(program, folder, folder / "nlp", built.nlp, sample, form, text["columns"])

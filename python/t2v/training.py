@@ -1,4 +1,4 @@
-"""Training settings. In: what spaCy resolved of [pretraining], and [t2v]. Out: the optimizer and the `training` part of job.json."""
+"""Training settings. In: [pretraining] as resolved by spaCy, and [t2v]. Out: the optimizer and the `training` part of job.json."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .config import Config
 from .errors import InputError
 
 PLANNED = 100_000
-"""Values of a schedule that are written down; after them the last one stays."""
+"""The most values of a schedule that are recorded; after them the last one stays."""
 
 
 def read_optimizer(optimizer: Any) -> dict[str, Any]:
-    """Adam's settings (thinc/optimizers.py, 8.3.14). A schedule of the learn rate is written down as planned values.
+    """Adam's settings (thinc/optimizers.py, 8.3.14). A schedule of the learning rate is recorded as planned values.
 
     Raises: InputError for optimizers and schedules that t2v does not have.
     """
@@ -23,9 +23,9 @@ def read_optimizer(optimizer: Any) -> dict[str, Any]:
     if type(optimizer) is not Optimizer:
         raise InputError(f"{type(optimizer).__name__} is not thinc's optimizer", where, 'use @optimizers = "Adam.v1"')
     if optimizer.use_radam:
-        raise InputError("RAdam is not built", where, 'use @optimizers = "Adam.v1"')
+        raise InputError("RAdam is not implemented", where, 'use @optimizers = "Adam.v1"')
     if optimizer.b1 == 0 or optimizer.b2 == 0:
-        raise InputError("this is plain SGD (beta1 and beta2 are 0), which is not built", where, 'use @optimizers = "Adam.v1"')
+        raise InputError("this is plain SGD (beta1 and beta2 are 0), which is not implemented", where, 'use @optimizers = "Adam.v1"')
     for name in optimizer.schedules:
         if name != "learn_rate":
             raise InputError(f"{name} is a schedule", where, "give a number; only learn_rate may be a schedule")
@@ -55,7 +55,7 @@ def read_optimizer(optimizer: Any) -> dict[str, Any]:
 
 
 def planned(optimizer: Any) -> Any:
-    """A number, or {"values": one for each update, "rest": what stays}. spaCy has consumed the first value, and kept it."""
+    """A number, or {"values": one for each update, "rest": the final one}. spaCy has consumed the first value, and kept it."""
     first = float(optimizer.learn_rate)
     schedule = optimizer.schedules.get("learn_rate")
     if schedule is None:
@@ -75,7 +75,7 @@ def planned(optimizer: Any) -> Any:
 def read_batcher(batcher: Any) -> tuple[int, int]:
     """Words of an update, and the number of tokens from which documents are discarded (0: none).
 
-    Raises: InputError for other batchers than batch_by_words, and for schedules.
+    Raises: InputError for batchers other than batch_by_words, and for schedules.
     """
     from spacy.training.batchers import minibatch_by_words
 

@@ -1,4 +1,4 @@
-"""One training with the real `spacy train`, in a process of its own. In: what decides its result. Out: its score, or a plain refusal."""
+"""One training with the real `spacy train`, in a process of its own. In: what determines its result. Out: its score, or a plain refusal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, Optional
 from .errors import InputError
 
 LOADED = "Loaded pretrained weights from"
-"""`spacy train -V` says so when it has loaded init_tok2vec (spacy/training/initialize.py, 3.5 to 3.8). Else it has ignored them."""
+"""`spacy train -V` prints this when it has loaded init_tok2vec (spacy/training/initialize.py, 3.5 to 3.8). Otherwise it has ignored it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Training:
     """A training to be done."""
 
     key: str
-    """Names everything that decides the result."""
+    """Identifies everything that determines the result."""
     size: int
     seed: int
     weights: Optional[Path]
@@ -38,18 +38,18 @@ class Plan:
 
     config: Path
     arguments: list[str]
-    """The user's overrides and ours, as words of a command line."""
+    """The user's overrides and this command's, as words of a command line."""
     train_setting: str
     """The override that names the training documents, `corpora.train.path` or `paths.train`."""
     dev_setting: str
     code: Optional[Path]
     gpu: int
     folder: Path
-    """Logs go there, and models while they are needed."""
+    """For logs, and for models while they are needed."""
 
 
 def command(plan: Plan, training: Training, output: Path) -> list[str]:
-    """The command line: the same that a user would type, and -V, which makes spaCy say what it has loaded."""
+    """The command line that a user would type, with -V, which makes spaCy say what it has loaded."""
     line = [sys.executable, "-m", "spacy", "train", str(plan.config), "--output", str(output), "--gpu-id", str(plan.gpu), "--verbose"]
     if plan.code is not None:
         line += ["--code", str(plan.code)]
@@ -102,7 +102,7 @@ def run(plan: Plan, training: Training, processes: "set[subprocess.Popen[bytes]]
 
 def not_loaded(weights: Path) -> InputError:
     return InputError(
-        f"spaCy trained, and did not load {weights}",
+        f"spaCy trained, but did not load {weights}",
         "[initialize] init_tok2vec",
         "it loads them only if the config has a whole [pretraining] block: `python -m spacy init fill-config --pretraining CONFIG CONFIG`",
     )
@@ -123,13 +123,13 @@ def read_score(model: Path) -> dict[str, Any]:
 
 
 def last_words(text: str) -> str:
-    """The line of a log that says what went wrong: the last one that is not blank."""
+    """The line of a log that says what went wrong: the last non-blank one."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines()]
-    return next((line for line in reversed(lines) if line), "it said nothing")
+    return next((line for line in reversed(lines) if line), "it printed nothing")
 
 
 def remedy_of(text: str) -> str:
-    """What to do about the failures that users meet most."""
+    """What to do about the most common failures."""
     if "mismatched structure" in text or "Attempt to change dimension" in text:
         return "the weights were made for another config: train with the sizes, attributes and vectors of the pretraining"
     if "incompatible version of Thinc" in text:

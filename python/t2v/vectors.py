@@ -1,4 +1,4 @@
-"""Word vectors of a job. In: the pipeline's vectors. Out: the `vectors` part of job.json, and copies if they are wanted or needed."""
+"""Word vectors of a job. In: the pipeline's vectors. Out: the `vectors` part of job.json, and copies if requested or needed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def check_name(config: Any) -> None:
         raise InputError(
             f'there are no vectors "{name}": it is neither a folder nor an installed package',
             "[initialize]",
-            "give the folder that is there to --paths.vectors"
+            "give an existing folder to --paths.vectors"
             if is_path
             else f"install the package (`python -m spacy download {name}`), or give --paths.vectors FOLDER",
         )
     if not Path(str(name)).is_dir():
         language = config["nlp"].get("lang", "LANG")
         raise InputError(
-            f"{name} is a file, and vectors are a folder or an installed package",
+            f"{name} is a file, but vectors are a folder or an installed package",
             "[initialize]",
             f"make a folder of it: `python -m spacy init vectors {language} {name} vectors`, then --paths.vectors vectors",
         )
@@ -46,11 +46,11 @@ def none_in(nlp: Any) -> str:
     name = nlp.config.interpolate()["initialize"].get("vectors")
     if name is None:
         return "there are none"
-    return f"{name} has none" + (" (of spaCy's packages those that end in _md or _lg have)" if str(name).endswith("_sm") else "")
+    return f"{name} has none" + (" (of spaCy's packages, those that end in _md or _lg have some)" if str(name).endswith("_sm") else "")
 
 
 def describe(vectors: Any, name: Any, folder: Path, portable: bool) -> dict[str, Any]:
-    """The `vectors` part; writes FOLDER/vectors if `portable`, or if no file on disk holds just these vectors.
+    """The `vectors` part; writes FOLDER/vectors if `portable`, or if no file on disk holds exactly these vectors.
 
     vectors: the vocabulary's `spacy.vectors.Vectors`; name: [initialize] vectors, a folder or a package.
     Raises: InputError for vectors of another class.
@@ -79,7 +79,7 @@ def describe(vectors: Any, name: Any, folder: Path, portable: bool) -> dict[str,
 
 
 def find_source(vectors: Any, name: Any) -> Optional[Path]:
-    """The folder `vocab` that the vectors came from, if its files hold just what is in memory: callbacks may have changed them."""
+    """The folder `vocab` that the vectors came from, if its files are equal to the vectors in memory: callbacks may have changed them."""
     import numpy
     import srsly
     from spacy.util import is_package
@@ -131,7 +131,7 @@ def place(vectors: Any, source: Optional[Path], folder: Path, portable: bool) ->
 
 
 def digest(vectors: Any) -> str:
-    """A name for the vectors: SHA-256 of rows, keys and settings. `t2v check` compares it with that of the vectors at hand."""
+    """Identifies the vectors: SHA-256 of rows, keys and settings. `t2v check` compares it with that of the current vectors."""
     import numpy
 
     rows = numpy.ascontiguousarray(vectors.data, dtype="<f4")

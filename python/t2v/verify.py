@@ -1,7 +1,7 @@
 """Compares the tokens of the fast path with spaCy's on a sample. In: a job, the program's `features`. Out: a difference, or none.
 
-The judge is a fresh pipeline of the language that has read the job's nlp/: the pipeline in memory can hold lexemes that were made before
-its table of norms came.
+The judge is a fresh pipeline of the language that has read the job's nlp/: the pipeline in memory can hold lexemes that are older than its
+table of norms.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def features(program: Path, job: Path, texts: list[Any], form: str) -> Iterator[
         raise Refused(said.split("error: ", 1)[-1])
     if done.returncode != 0:
         raise InputError(said, str(program), "--verify 0 trusts it unseen")
-    for line in done.stdout.split(b"\n"):  # str.splitlines would also split at U+2028 and its like within a word
+    for line in done.stdout.split(b"\n"):  # str.splitlines would also split at U+2028 and similar characters within a word
         if line:
             yield json.loads(line)
 

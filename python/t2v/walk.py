@@ -1,7 +1,7 @@
 """Reads the model that spaCy built. In: thinc nodes. Out: the model as data (docs/job.md), and which node holds which tensor.
 
-A layer is known by the identity of its forward function and by what flows into it, never by its name: so every architecture that is made
-of known layers works, and a user's own layer that is called "maxout" does not pass for one.
+A layer is recognized by the identity of its forward function and by what flows into it, never by its name: so every architecture that is
+made of known layers works, and a user's own layer called "maxout" is not taken for one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Walk:
     def run(self) -> None:
         """Walks the whole layer.
 
-        Raises: UnknownLayer, naming the first node that is not understood.
+        Raises: UnknownLayer, naming the first node that is not known.
         """
         self.check_tree()
         end = self.sequence(self.flat(self.root), Flow("documents"))
@@ -65,7 +65,7 @@ class Walk:
         return [] if kind == "noop" else [node]
 
     def sequence(self, nodes: list[Node], flow: Flow) -> Flow:
-        """What comes out of layers that follow each other."""
+        """The output of layers that follow each other."""
         index = 0
         while index < len(nodes):
             node = nodes[index]
@@ -84,7 +84,7 @@ class Walk:
 
     def expect(self, node: Node, flow: Flow, kind: str, *forms: str) -> None:
         if flow.kind != kind or (forms and flow.form not in forms):
-            raise UnknownLayer(node, f"it follows {flow.kind} in the form {flow.form}, where t2v knows it only after {kind}")
+            raise UnknownLayer(node, f"it follows {flow.kind} in the form {flow.form}, but t2v knows it only after {kind}")
 
     def on_extract_features(self, node: Node, flow: Flow) -> Flow:
         self.expect(node, flow, "documents")
@@ -113,7 +113,7 @@ class Walk:
         """Notes the padding of the convolutions inside `node`."""
         depth = len(self.convolutions) - before
         if before > 0:
-            raise UnknownLayer(node, "it is a second block of convolutions with a padding of its own")
+            raise UnknownLayer(node, "it is a second block of convolutions with its own padding")
         if 0 < pad < depth:
             raise UnknownLayer(node, f"it pads documents with {pad} rows, fewer than its {depth} convolutions reach")
         self.encoder = node
@@ -122,7 +122,7 @@ class Walk:
     def on_concatenate(self, node: Node, flow: Flow) -> Flow:
         outs = [self.sequence(self.flat(layer), flow) for layer in node.layers]
         if any(out.kind != "parts" or out.form != outs[0].form for out in outs):
-            raise UnknownLayer(node, "it joins other things than embeddings")
+            raise UnknownLayer(node, "it joins things other than embeddings")
         return replace(outs[0], parts=tuple(part for out in outs for part in out.parts))
 
     def on_getitem(self, node: Node, flow: Flow) -> Flow:
@@ -160,7 +160,7 @@ class Walk:
         return self.part("list", kind="characters", bytes=node.get_dim("nC"), width=node.get_dim("nM"))
 
     def on_static_vectors(self, node: Node, flow: Flow) -> Flow:
-        """spacy/ml/staticvectors.py: the attribute is the vectors', and before 3.6 the layer's; a word without a row gives zeros."""
+        """spacy/ml/staticvectors.py: the attribute is that of the vectors, before 3.6 the layer's; a word without a row gives zeros."""
         return self.static(node, flow, getattr(self.vectors, "attr", node.attrs.get("key_attr", "ORTH")), "zero")
 
     def on_static_vectors_v1(self, node: Node, flow: Flow) -> Flow:

@@ -1,4 +1,4 @@
-"""Reads the settings off a file of weights. In: the bytes that thinc 8 writes. Out: what the config must say to load them."""
+"""Infers the settings of a file of weights. In: the bytes that thinc 8 writes. Out: what the config must say to load them."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def read(data: bytes, where: str) -> dict[str, Any]:
     try:
         message = srsly.msgpack_loads(data)
     except Exception:
-        raise InputError("this is no file of weights, or it is cut short", where, "give a whole modelN.bin") from None
+        raise InputError("this is not a file of weights, or it is truncated", where, "give a whole modelN.bin") from None
     if not isinstance(message, dict) or "nodes" not in message:
         if isinstance(message, dict) and any(key in message for key in ("weights", b"weights")):
-            raise InputError("spaCy 2 has written these weights", where, "pretrain with spaCy 3: the layers are not the same")
-        raise InputError("this is no file of weights", where, "give a modelN.bin")
+            raise InputError("these weights are from spaCy 2", where, "pretrain with spaCy 3: the layers are not the same")
+        raise InputError("this is not a file of weights", where, "give a modelN.bin")
     for name in ("nodes", "attrs", "params", "shims"):
         if not isinstance(message.get(name), list) or len(message[name]) != len(message["nodes"]):
-            raise InputError("this file of weights is not whole", where, "give another modelN.bin")
+            raise InputError("this file of weights is incomplete", where, "give another modelN.bin")
     return message
 
 
 def settings(message: dict[str, Any]) -> dict[str, Any]:
-    """Settings by the keys of `NAMES`; read in the same way off a file and off a layer that was just built."""
+    """Settings by the keys of `NAMES`, in the same way from a file and from a layer that was just built."""
     import srsly
 
     nodes = message["nodes"]

@@ -1,4 +1,4 @@
-"""Figures in words for people. In: numbers. Out: text."""
+"""Figures in words, for people. In: numbers. Out: text."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Every token and every column of texts, as the trainer gets them, against the real spaCy: 0 differences, or it says where the first are.
+"""Every token and every column of texts, as the trainer gets them, against the real spaCy: no differences, or the places of the first ones.
 
     T2V_BIN=.build/release PYTHONPATH=python .venvs/spacy-3.8/bin/python python/tests/columns_check.py LANGUAGE TEXTS.jsonl
         [--path fast|pieces|both] [--tokenizer JSON]
 
 LANGUAGE is the code of a blank pipeline, with "+lookups" for the table lexeme_norm of spacy-lookups-data. The texts are compiled into a
-job by the code that users run, with a table for each attribute: on the fast path `t2v-coordinator features --job` says what is seen, on the
-slow path texts.pieces does. The judge is a pipeline that was saved and loaded again: with a table of norms, lexemes made before it came
-would differ.
+job by the code that users run, with a table for each attribute: on the fast path `t2v-coordinator features --job` shows what the trainer
+sees, on the slow path texts.pieces does. The reference is a pipeline that was saved and loaded again: lexemes that are older than a table
+of norms would differ.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def attributes(path: str, language: str) -> list[str]:
 
 
 def tokenizer_of(code: str, given: Optional[dict[str, Any]]) -> dict[str, Any]:
-    """The block [nlp.tokenizer]: as given, or as the language has it."""
+    """The block [nlp.tokenizer]: as given, or the language's own."""
     from spacy.util import get_lang_class
 
     return dict(given or get_lang_class(code).default_config["nlp"]["tokenizer"])
@@ -95,7 +95,7 @@ def seen_fast(job: Path, path: str) -> Iterator[tuple[list[str], list[int], dict
 
 
 def seen_pieces(path: Path, columns: list[str]) -> Iterator[tuple[list[str], list[int], dict[str, list[int]]]]:
-    """The same, as it stands in texts.pieces."""
+    """The same, from texts.pieces."""
     for _, documents in decode(path.read_bytes(), len(columns)):
         for document in documents:
             ids = {name: [word[2][index] for word in document] for index, name in enumerate(columns)}
@@ -172,7 +172,7 @@ def compare(
 
 
 def difference(ours: Any, theirs: Any) -> str:
-    """Where two documents part."""
+    """The place where two documents diverge."""
     words, spaces, ids = theirs
     if ours[0] != words:
         place = next((index for index, (one, other) in enumerate(zip(ours[0], words)) if one != other), min(len(ours[0]), len(words)))
@@ -190,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("language")
     parser.add_argument("texts")
-    parser.add_argument("--tokenizer", type=json.loads, help="the block [nlp.tokenizer] as JSON, where it is not the language's own")
+    parser.add_argument("--tokenizer", type=json.loads, help="the block [nlp.tokenizer] as JSON, if it is not the language's own")
     parser.add_argument("--path", choices=["fast", "pieces", "both"], default="both")
     given = parser.parse_args()
     failed = False

@@ -1,4 +1,4 @@
-"""What the tests share: a corpus, vectors, and ways to compile a config in this process or to run commands in another."""
+"""Shared by the tests: a corpus, vectors, and ways to compile a config in this process or to run commands in another."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ SENTENCES = [
 
 
 def arguments(overrides: dict[str, Any]) -> list[str]:
-    """Overrides as the command line has them."""
+    """Overrides as on the command line."""
     return [part for name, value in overrides.items() for part in (f"--{name}", value if isinstance(value, str) else json.dumps(value))]
 
 
 def with_blocks(config: Path, overrides: dict[str, Any], folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Writes whole blocks into a copy of the config: as overrides, older versions of confection merge them. Returns it and the rest."""
+    """Writes whole blocks into a copy of the config: since older versions of confection merge overrides. Returns it and the rest."""
     from thinc.api import Config
 
     blocks = {name: value for name, value in overrides.items() if isinstance(value, dict)}
@@ -65,7 +65,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_vectors(folder: Path, seed: int = 0, floret: bool = False) -> Path:
-    """A folder as `spacy init vectors` writes it: 30 words, 8 numbers each; or floret's 40 rows."""
+    """A folder like that of `spacy init vectors`: 30 words, 8 numbers each; or floret's 40 rows."""
     import numpy
     import spacy
     from spacy.vectors import Vectors

@@ -1,4 +1,4 @@
-"""Stands in for `t2v-coordinator features --job JOB TEXTS`: prints what spaCy sees, or something else if T2V_WRONG names it."""
+"""A stand-in for `t2v-coordinator features --job JOB TEXTS`: prints what spaCy sees, with an error if T2V_WRONG names one."""
 
 import json
 import os

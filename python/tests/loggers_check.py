@@ -1,4 +1,4 @@
-"""W&B, ClearML and a chain of both and spaCy's own, offline, through a real run. No test, since the packages take a minute to install:
+"""W&B, ClearML and a chain of both and spaCy's own, offline, through a real run. Not a test, since the packages take a minute to install:
 
     python -m venv /tmp/loggers && /tmp/loggers/bin/pip install spacy==3.8.18 wandb clearml
     T2V_BIN=.build/release PYTHONPATH=python /tmp/loggers/bin/python python/tests/loggers_check.py
@@ -27,7 +27,7 @@ CHAIN = {"@loggers": "spacy.ChainLogger.v1", "logger1": WANDB, "logger2": CLEARM
 
 
 def found(folder: Path, name: str) -> list[str]:
-    """What is missing of a logger's files."""
+    """The missing files of a logger."""
     missing = []
     if name in ("wandb", "chain") and not list((folder / "wandb").glob("offline-run-*/*.wandb")):
         missing.append("a run of W&B")
@@ -56,7 +56,7 @@ def run(name: str, logger: dict[str, Any]) -> list[str]:
         environment = {**os.environ, **settings, "HOME": place, **environment}
         done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
         wrong = found(folder, name)
-        if done.returncode or "gets nothing more" in done.stderr:
+        if done.returncode or "will get nothing more" in done.stderr:
             wrong.append(f"status {done.returncode}: {done.stderr[-500:]}")
         return wrong
 

@@ -1,4 +1,4 @@
-"""`spacy t2v bench` with the real spaCy, and a stand-in for the coordinator that says how many words it has trained on."""
+"""`spacy t2v bench` with the real spaCy, and a stand-in for the coordinator that reports how many words it has trained on."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from t2v.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 COVERED = {
     "README.md": (3, "test_blocks"),
-    "demo/README.md": (1, "nothing: it fetches a package of Debian's; the result is carried"),
+    "demo/README.md": (1, "nothing: it fetches a package of Debian's; the result is in the repository"),
     "docs/bench-command.md": (1, "test_blocks"),
     "docs/evaluate.md": (1, "test_pages"),
     "docs/from-spacy-pretrain.md": (1, "test_blocks"),
@@ -125,7 +125,7 @@ def check_targets(block: str) -> None:
 
 
 def test_install() -> None:
-    """The wheel's version is the package's, and what older spaCys want is what the wheel is tried with."""
+    """The wheel's version is the package's, and the requirements of older spaCy versions are those that the wheel is tested with."""
     first, older, targets = blocks("docs/install.md")
     version = re.findall(r'(?m)^version = "(.*)"', (ROOT / "python/pyproject.toml").read_text(encoding="utf8"))[0]
     wheels = re.findall(r"t2v-\S+\.whl", first + older)
@@ -157,7 +157,7 @@ def test_bench_command(place: Callable[..., str], built: Path) -> None:
 
 @pytest.mark.programs
 def test_several_hosts(place: Callable[..., str], built: Path, tmp_path: Path) -> None:
-    """On one host: keys, a coordinator without workers of its own, a worker that comes over the network; then a job without Python."""
+    """On one host: keys, a coordinator without workers of its own, a worker over the network; then a job without Python."""
     keygen, pretrain, worker, portable = blocks("docs/hosts.md")
     place(keygen)
     with socket.socket() as free:
@@ -179,7 +179,7 @@ def test_several_hosts(place: Callable[..., str], built: Path, tmp_path: Path) -
 
 @pytest.mark.programs
 def test_spacy_2(place: Callable[..., str], built: Path) -> None:
-    """With spaCy 2.3.9 to the end, where it is installed."""
+    """With spaCy 2.3.9 to the end, if it is installed."""
     programs_block, train, held_out = blocks("docs/spacy2.md")
     place(programs_block.replace("-i 5", "-i 1").replace("model4.bin", "model0.bin"))
     place(held_out.replace("-i 5", "-i 1"))
@@ -199,13 +199,13 @@ def test_spacy_2(place: Callable[..., str], built: Path) -> None:
 
 
 SPACYS = ("Attempt to change dimension", "mismatched structure", "Trying to read a Model", "IndexError")
-"""Messages of spaCy's, not of ours."""
+"""spaCy's messages, not t2v's."""
 
 
 def test_messages_of_the_troubleshooting_page_exist() -> None:
-    """What stands in its first column is said somewhere."""
+    """Every message in the first column exists in the sources."""
     files = [*(ROOT / "python/t2v").glob("*.py"), *(ROOT / "Sources").rglob("*.swift")]
-    # Where a message goes on in the next line of the source, and where names are put in, does not matter.
+    # It does not matter where a message continues in the next line of the source, or where names are inserted.
     said = re.sub(r'"\s*(?:\+\s*)?f?"', "", "\n".join(file.read_text(encoding="utf8") for file in files)).replace('\\"', '"')
     page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf8")
     quoted = [text for row in re.findall(r"(?m)^\| (.*?) \| ", page) for text in re.findall(r"``(.+?)``|`([^`]+)`", row)]

@@ -1,4 +1,4 @@
-"""The entry point: spaCy imports it for every command, so it must be light, and must never be in the way."""
+"""The entry point: spaCy imports it for every command, so it must be light and must never get in the way."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every token and every column is the real spaCy's: languages of many kinds, on both paths; tokenizers that are programs on the slow one.
+"""Every token and every column is the real spaCy's: languages of many kinds, on both paths; tokenizers without rules on the slow one.
 
-`columns_check.py` does the same with any texts. spaCy itself brings example sentences for each language.
+`columns_check.py` does the same with any texts. spaCy has example sentences for each language.
 """
 
 from __future__ import annotations

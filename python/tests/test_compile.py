@@ -1,4 +1,4 @@
-"""Compiling: the job holds just what the real command has in its hands at its first update."""
+"""Compiling: the job holds exactly what the real command has at its first update."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_vectors_of_an_installed_package(
 
 
 def test_package_without_vectors(compiled: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As en_core_web_sm."""
+    """Like en_core_web_sm."""
     import spacy
 
     spacy.blank("en").to_disk(tmp_path / "blank")

@@ -1,4 +1,4 @@
-"""What people see: a live line on terminals of any width, rows elsewhere, JSON lines, nothing."""
+"""What users see: a live line on terminals of any width, rows elsewhere, JSON lines, or nothing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def on_terminal(columns: int, **more: str) -> str:
 
 
 def replay(text: str) -> list[str]:
-    """The lines that a terminal, or a notebook's cell, shows in the end."""
+    """The lines that a terminal, or a notebook's cell, finally shows."""
     lines = [""]
     for part in re.split(r"(\r?\n|\r)", text.replace("\r\n", "\n")):
         if part == "\n":
@@ -78,7 +78,7 @@ def test_live_line(columns: int) -> None:
     text = on_terminal(columns)
     assert max(len(part) for part in re.split(r"[\r\n]+", text)) < min(columns, 80)
     assert "tokenizing: 22 docum"[: columns - 1] in text and "\x1b" not in text
-    assert replay(text) == ["\u2139 begins", "\u2714 ends", ""], "of the live line nothing stays"
+    assert replay(text) == ["\u2139 begins", "\u2714 ends", ""], "nothing is left of the live line"
 
 
 @pytest.mark.parametrize("more", [{"TERM": "dumb"}, {"TERM": ""}])
@@ -109,7 +109,7 @@ def test_nobody_listens() -> None:
     assert process.stdout is not None
     process.stdout.close()
     process.wait()
-    assert process.returncode in (0, 120), "120: Python found at its end that nobody reads, and said so"
+    assert process.returncode in (0, 120), "120: Python found at exit that its output is closed, and said so"
 
 
 @pytest.mark.parametrize("report", [[], ["--no-report"]])

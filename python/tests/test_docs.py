@@ -1,4 +1,4 @@
-"""The pages for users name what the code knows."""
+"""The pages for users match the code."""
 
 from __future__ import annotations
 

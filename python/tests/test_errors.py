@@ -1,4 +1,4 @@
-"""Mistakes that users make, each with the config that makes it: one sentence that says where it is and what to do."""
+"""Mistakes that users make, each with its config: one sentence that says where the mistake is and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BILSTM = {"@architectures": "spacy.TorchBiLSTMEncoder.v1", "width": 16, "depth":
 LOOKUPS = {"@misc": "spacy.LookupsDataLoader.v1", "tables": ["lexeme_norm"]}
 
 MISTAKES: list[Any] = [
-    # spacy3-facts, what goes wrong in `spacy pretrain`
+    # what goes wrong in `spacy pretrain`
     pytest.param({"paths.raw_text": None}, ["[corpora.pretrain]", "path is null", "--paths.raw_text"], id="no raw text"),
     pytest.param({"paths.raw_text": "nowhere.jsonl"}, ["no such file: nowhere.jsonl"], id="raw text is missing"),
     pytest.param({"pretraining.component": "tagger"}, ['"tagger" is not in the pipeline', 'component = "tok2vec"'], id="component"),
@@ -38,10 +38,10 @@ MISTAKES: list[Any] = [
     pytest.param(
         {"paths.vectors": "nowhere"}, ["[initialize]", '"nowhere"', "neither a folder nor an installed", "download nowhere"], id="vectors"
     ),
-    pytest.param({"paths.vectors": "/no/where"}, ["neither a folder nor an installed package; give the folder that is"], id="no folder"),
+    pytest.param({"paths.vectors": "/no/where"}, ["neither a folder nor an installed package; give an existing folder"], id="no folder"),
     pytest.param({"pretraining.max_epoch": 2}, ['no key "max_epoch"', 'did you mean "max_epochs"?'], id="unknown key"),
-    pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "not there"], id="corpus"),
-    # what t2v has no counterpart for
+    pytest.param({"pretraining.corpus": "corpora.raw"}, ["[corpora.raw]", "does not exist"], id="corpus"),
+    # what t2v does not have
     pytest.param({"pretraining.batcher.size": COMPOUNDING}, ["[pretraining.batcher]", "size is a schedule"], id="batch size schedule"),
     pytest.param({"pretraining.batcher": SEQUENCES}, ["spacy.batch_by_words.v1"], id="batcher"),
     pytest.param({"pretraining.optimizer": {"@optimizers": "RAdam.v1"}}, ["RAdam", "Adam.v1"], id="RAdam"),
@@ -157,7 +157,7 @@ def test_parsers_with_a_layer_of_their_own(compiled: Callable[..., Any], tmp_pat
     text = text.replace('component = "tok2vec"', 'component = "ner"')
     text = text.replace('"ner"', f'"{factory}"').replace("components.ner", f"components.{factory}")
     (tmp_path / "config.cfg").write_text(text)
-    with pytest.raises(InputError, match=f'component = "{factory}" with layer = "|no tok2vec layer'):
+    with pytest.raises(InputError, match=f'component = "{factory}" with layer = "|not a tok2vec layer'):
         compiled({"pretraining.layer": layer}, config=tmp_path / "config.cfg")
 
 
@@ -211,7 +211,7 @@ def test_epoch_of_weights_is_not_guessed() -> None:
         first_epoch(Path("model1.bin"), -1)
 
 
-# What spaCy stumbles over and t2v does as the user meant it.
+# What spaCy stumbles over, and t2v does as the user intended.
 
 
 def test_compressed_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_compressed_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attribute", ["SUFFIX", "LIKE_NUM"])
 def test_records_of_tokens_and_texts_of_a_million_characters(compiled: Callable[..., Any], tmp_path: Path, attribute: str) -> None:
-    """KeyError and E088 in spaCy. Here tokens are taken, and the long text goes by its number of tokens, on both paths."""
+    """KeyError and E088 in spaCy. Here tokens are accepted, and the long text is judged by its number of tokens, on both paths."""
     records = [{"tokens": ["Some", "words", "that", "are", "tokens", "."]}, {"text": "many words " * 100_000}]
     (tmp_path / "raw.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     attributes = ["NORM", "PREFIX", attribute, "SHAPE"]

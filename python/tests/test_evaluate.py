@@ -104,7 +104,7 @@ def test_weights_that_spacy_ignores_are_told(place: Path) -> None:
         evaluate.evaluate(request(place))
     plan = trainings.Plan(place / "task.cfg", [], "paths.train", "paths.dev", None, -1, place / "work")
     one = trainings.Training("key", 12, 0, place / "out" / "model-last.bin", place / "train.spacy", place / "dev.spacy")
-    with pytest.raises(InputError, match="spaCy trained, and did not load"):
+    with pytest.raises(InputError, match="spaCy trained, but did not load"):
         trainings.run(plan, one, set())
 
 
@@ -143,7 +143,7 @@ def test_labelled_data_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for name, what in [
         ("none", "no such file"),
-        ("bad.spacy", "no .spacy file"),
+        ("bad.spacy", "not a .spacy file"),
         ("empty.spacy", "no document"),
         ("folder", "ends in .spacy"),
     ]:
@@ -154,7 +154,7 @@ def test_labelled_data_that_is_none(tmp_path: Path) -> None:
 def test_sizes() -> None:
     assert samples.read_sizes("100, 500,2000,all", 700) == [100, 500, 700]
     for wrong in ("", "0", "x", "1,,2", "-3"):
-        with pytest.raises(InputError, match="no number of documents"):
+        with pytest.raises(InputError, match="not a number of documents"):
             samples.read_sizes(wrong, 700)
 
 
@@ -202,7 +202,7 @@ def test_summary_is_what_the_report_reads(tmp_path: Path) -> None:
 
 
 def test_stopping_ends_the_trainings(place: Path, tmp_path: Path) -> None:
-    """SIGTERM, as a batch system sends it: status 75, and no training is left behind."""
+    """SIGTERM, as from a batch system: status 75, and no training is left behind."""
     log = tmp_path / "shown"
     command = [sys.executable, "-m", "t2v", "evaluate", str(place / "task.cfg"), str(place / "out"), "--training.max_steps", "100000"]
     paths = ["--train", str(place / "train.spacy"), "--dev", str(place / "dev.spacy"), "--sizes", "all", "--training.patience", "0"]
@@ -215,6 +215,6 @@ def test_stopping_ends_the_trainings(place: Path, tmp_path: Path) -> None:
         time.sleep(0.1)
     process.terminate()
     assert process.wait(timeout=60) == 75, log.read_text()
-    assert "the same command goes on from here" in log.read_text()
+    assert "the same command continues from here" in log.read_text()
     running = subprocess.run(["pgrep", "-f", str(place / "task.cfg")], capture_output=True, text=True).stdout
     assert running == ""

@@ -1,4 +1,4 @@
-"""Loggers and TensorBoard, fed while a run goes on, from the files that it appends to. The coordinator is played by a small script."""
+"""Loggers and TensorBoard, fed during a run, from the files that it appends to. The coordinator is played by a small script."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def test_own_logger_gets_what_spacy_train_gives(place: Path) -> None:
 def test_a_logger_that_fails_does_not_end_the_run(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = config(place, logger={"@loggers": "own.Logger.v1", "path": str(place / "seen.json"), "fails": True})
     assert follow.main(command(place, settings)) == 0
-    assert capfd.readouterr().err.count("own.Logger.v1 failed and gets nothing more: RuntimeError: the server is away") == 1
+    assert capfd.readouterr().err.count("own.Logger.v1 failed and will get nothing more: RuntimeError: the server is away") == 1
 
 
 def test_a_logger_that_does_not_end_is_left_behind(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "CLOSING", 0.2)
     settings = config(place, logger={"@loggers": "own.Logger.v1", "path": str(place / "seen.json"), "hangs": True})
     assert follow.main(command(place, settings)) == 0
-    assert "failed and gets nothing more: TimeoutError: it did not end within 0.2 seconds" in capfd.readouterr().err
+    assert "failed and will get nothing more: TimeoutError: it did not end within 0.2 seconds" in capfd.readouterr().err
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
@@ -182,7 +182,7 @@ def test_a_real_run_feeds_real_loggers(
     store = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": (tmp_path / "mlruns").as_uri()}
     arguments = ["--paths.raw_text", str(corpus), "--pretraining.max_epochs", "3", "--verify", "0", "--workers", "1", "--no-report"]
     done = spacy_command("t2v", "pretrain", str(tmp_path / "config.cfg"), str(tmp_path / "out"), *arguments, **store)
-    assert done.returncode == 0 and "gets nothing more" not in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 0 and "will get nothing more" not in done.stderr, done.stdout + done.stderr
     log = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()][:3]
     losses = {row["nr_word"]: pytest.approx(row["loss_per_selected_word"], rel=1e-5) for row in log}
     for name, value in store.items():

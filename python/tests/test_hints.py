@@ -1,4 +1,4 @@
-"""Files that people give as texts and that are none: one sentence says what they are, another what to do."""
+"""Files that are given as texts by mistake: one sentence says what they are, another what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels for CPUs with AVX-512, emulated: this machine may have none."""
+"""The kernels for CPUs with AVX-512, emulated, since this machine may not have AVX-512."""
 
 import shutil
 import subprocess

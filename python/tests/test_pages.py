@@ -1,4 +1,4 @@
-"""The command blocks of the pages about evaluate, report, bench and loggers are true: they are run as they stand, on the demo's data."""
+"""The command blocks of the pages about evaluate, report, bench and loggers work: they are run as written, on the demo's data."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_evaluate(place: Path, spacy_command: Any) -> None:
 
 @pytest.mark.programs
 def test_worth_it(place: Path, spacy_command: Any) -> None:
-    """The commands behind the figures, cut short."""
+    """The commands behind the figures, shortened."""
     shutil.rmtree(place / "out")
     pretrain, evaluate = blocks("worth-it.md", "sh")
     if trains_jobs():
@@ -119,7 +119,7 @@ def test_logger_sections(place: Path) -> None:
 
 @pytest.mark.programs
 def test_getting_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spacy_command: Any) -> None:
-    """The whole page, from texts to the report. Where the programs are not built, the weights are those that a run begins with."""
+    """The whole page, from texts to the report. If the programs are not built, the weights are those that a run begins with."""
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("getting-started.md", "python")
     (tmp_path / "texts.py").write_text(code)

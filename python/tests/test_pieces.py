@@ -1,4 +1,4 @@
-"""The slow path: what is in texts.pieces is just what spaCy sees."""
+"""The slow path: texts.pieces holds exactly what spaCy sees."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_users_tokenizer(compiled: Callable[..., Any], tmp_path: Path, corpus: P
     assert job["text"]["columns"] == ["ORTH", "NORM", "PREFIX", "LEMMA"], "SPACY belongs to the token"
     [(_, docs)] = decode((tmp_path / "job/texts.pieces").read_bytes(), 4)
     assert [[word for word, _, _ in doc] for doc in docs] == [sentence.split() for sentence in SENTENCES * 3]
-    assert all(ids[3] == 0 for doc in docs for _, _, ids in doc), "no lemma gets in"
+    assert all(ids[3] == 0 for doc in docs for _, _, ids in doc), "no lemma is included"
     assert spacy.blank("en").vocab.strings["not"] not in {ids[1] for doc in docs for word, _, ids in doc if word != "not"}
 
 
@@ -91,7 +91,7 @@ def test_users_reader(compiled: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_annotated_corpus(compiled: Callable[..., Any], tmp_path: Path) -> None:
-    """A .spacy corpus: words and spaces of the reference; annotations do not get in."""
+    """A .spacy corpus: words and spaces of the reference, without annotations."""
     import spacy
     from spacy.tokens import Doc, DocBin
 
@@ -148,7 +148,7 @@ def test_processes_give_what_one_gives(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_ends_it(tmp_path: Path) -> None:
-    """It must not wait for ever for what the process had."""
+    """It must not wait forever for the work of the killed process."""
     import os
     import signal
 
@@ -166,7 +166,7 @@ def test_a_killed_process_ends_it(tmp_path: Path) -> None:
 
 
 def test_norms_of_a_table_that_came_late(tmp_path: Path) -> None:
-    """Lexemes of the tokenizer's exceptions are older than the table: they get its norms too."""
+    """Lexemes of the tokenizer's exceptions are older than the table: they get its norms, too."""
     import spacy
     from spacy.lookups import Lookups
 
@@ -206,7 +206,7 @@ def test_nothing_trains_on_nothing(compiled: Callable[..., Any]) -> None:
 
 
 def test_plain_texts(compiled: Callable[..., Any], tmp_path: Path) -> None:
-    """As spaCy's reader: only empty lines are skipped, and max_length itself is kept."""
+    """Like spaCy's reader: only empty lines are skipped, and max_length itself is kept."""
     import spacy
     from spacy.training.corpus import PlainTextCorpus
 

@@ -1,4 +1,4 @@
-"""`pretrain` and `resume`: what reaches the coordinator, and what happens to a folder that holds a run."""
+"""`pretrain` and `resume`: the coordinator's arguments, and what happens to a folder that holds a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ exit 75
 
 @pytest.fixture()
 def run(tmp_path: Path, corpus: Path, spacy_command: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs `spacy t2v ...` with a coordinator that writes down its arguments and ends with 75; returns (status, arguments, error)."""
+    """Runs `spacy t2v ...` with a coordinator that records its arguments and ends with 75; returns (status, arguments, error)."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     (binaries / "t2v-coordinator").write_text(COORDINATOR)

@@ -1,4 +1,4 @@
-"""With the built programs, where they are: Swift and Python agree about texts."""
+"""With the built programs, if there are any: Swift and Python agree about texts."""
 
 from __future__ import annotations
 

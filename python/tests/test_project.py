@@ -1,4 +1,4 @@
-"""The project in examples/project runs with the real weasel, offline, with the carried data."""
+"""The project in examples/project runs with the real weasel, offline, with the repository's data."""
 
 from __future__ import annotations
 

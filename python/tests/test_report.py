@@ -1,4 +1,4 @@
-"""`spacy t2v report`: one page, from whatever files are there, that a browser shows without a fault on a phone and in the dark."""
+"""`spacy t2v report`: one page, from whatever files exist, that a browser shows correctly on a phone and in dark mode."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_page_tells_the_run(run: Path) -> None:
     assert "--initialize.init_tok2vec" in page and "model-best.bin" in page
     assert "model-best.bin does not help here." in page
     assert '<td>model3.bin</td><td class="n">0.0 MB</td><td class="n">0.7500</td><td class="n">0.8250</td>' in page
-    assert "epochs saved</th><td>4</td>" in page, "the row of model-last.bin is no epoch"
+    assert "epochs saved</th><td>4</td>" in page, "the row of model-last.bin is not an epoch"
     assert "&lt;script&gt;alert(1)" in page and "<script" not in page
     assert "{}" not in page and "None" not in page
     assert "#0102" not in page, "a placeholder for a colour is left"

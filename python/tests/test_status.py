@@ -1,4 +1,4 @@
-"""`spacy t2v status`: what it says about runs in every state, and that it disturbs none."""
+"""`spacy t2v status`: what it says about runs in every state, and that it does not disturb them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def put(path: Path, value: Any) -> None:
 
 
 def checkpoint(folder: Path, update: int, epoch: int, words: int, epoch_update: int = 0) -> Path:
-    """A checkpoint as far as status reads it."""
+    """The part of a checkpoint that status reads."""
     import numpy
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def test_running(out: Path) -> None:
     assert (found["words"], found["words_per_second"], found["seconds_left"], found["workers"]) == (2700, 100, 13, 3)
     assert found["loss"] == 2.25 and not found["resume"]["possible"]
     assert f"running (process {os.getpid()})" in lines(found)[0]
-    assert status(out)["state"] == "killed", "the lock is free again, and nobody has said that it stopped"
+    assert status(out)["state"] == "killed", "the lock is free again, and no stop was recorded"
 
 
 def test_it_takes_no_lock_away(out: Path) -> None:
@@ -121,12 +121,12 @@ def test_a_damaged_checkpoint_is_passed_over(out: Path) -> None:
     for path in (out / "t2v/checkpoints").iterdir():
         path.write_bytes(b"\xff" * 20)
     found = status(out)
-    assert found["checkpoint"] is None and found["resume"]["why"].startswith("there is no whole checkpoint")
+    assert found["checkpoint"] is None and found["resume"]["why"].startswith("there is no intact checkpoint")
 
 
 def test_what_is_missing_is_told(out: Path, tmp_path: Path) -> None:
     (tmp_path / "raw.jsonl").unlink()
-    assert status(out)["resume"] == {"possible": False, "why": f"{tmp_path}/raw.jsonl is not there any more", "command": None}
+    assert status(out)["resume"] == {"possible": False, "why": f"{tmp_path}/raw.jsonl no longer exists", "command": None}
     put(out / "t2v/run.json", {"texts_loc": "-", "texts": ["-"], "n_iter": 4})
     assert "--texts FILE" in status(out)["resume"]["why"]
     (out / "t2v/texts.spool.jsonl").touch()

@@ -1,4 +1,4 @@
-"""The comparison of t2v's tokens with spaCy's: a difference sends the texts down the slow path."""
+"""The comparison of t2v's tokens with spaCy's: if they differ, the texts take the slow path."""
 
 from __future__ import annotations
 

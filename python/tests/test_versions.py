@@ -1,4 +1,4 @@
-"""Older versions of spaCy: they compile too, and files of weights go both ways."""
+"""Older versions of spaCy: they can compile, too, and files of weights work in both directions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The wheel, as a user has it: installed with pip into an environment of its own. `make wheel-test` builds it and sets T2V_WHEEL.
+"""The wheel as users get it: installed with pip into an environment of its own. `make wheel-test` builds it and sets T2V_WHEEL.
 
-The commands see PATH with that environment only (no Swift, no compiler), no HOME, and, where the test may mount, site-packages that
-nobody can write.
+The commands see PATH with that environment only (no Swift, no compiler), no HOME, and, if the test may mount, read-only site-packages.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def read_only(environment: Path) -> list[str]:
-    """What to put before a command, so that it cannot write into the environment."""
+    """The prefix of a command that keeps it from writing into the environment."""
     before = [
         "unshare",
         "-m",
@@ -127,7 +126,7 @@ def test_pretrains(run: Run, corpus: Path, tmp_path: Path) -> None:
 
 
 def test_pretrains_for_spacy_2(run: Run, tmp_path: Path) -> None:
-    """Without HOME the cache is made in the output folder, which is not there yet."""
+    """Without HOME the cache is made in the output folder, which does not exist yet."""
     demo = BASE.parents[2] / "demo"
     settings = ["-cw", "32", "-cd", "2", "-er", "200", "-i", "1", "--workers", "1"]
     done = run("t2v-coordinator", "pretrain", str(demo / "texts.jsonl"), str(demo / "vectors"), "out", *settings)

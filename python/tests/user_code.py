@@ -1,4 +1,4 @@
-"""A user's code: a tokenizer that splits at white space and knows "don't", a reader, and an embedding of their own."""
+"""A user's code: a tokenizer that splits at white space and knows "don't", a reader, and an embedding."""
 
 import re
 from typing import Any, Callable, Iterator
@@ -13,7 +13,7 @@ from thinc.shims import Shim
 
 
 class Whitespace:
-    """A legal tokenizer: no pipe, no to_disk."""
+    """A valid tokenizer: no pipe, no to_disk."""
 
     def __init__(self, vocab: Any) -> None:
         self.vocab = vocab
@@ -23,7 +23,7 @@ class Whitespace:
         for token in doc:
             if token.text == "n't":
                 token.norm_ = "not"
-            token.lemma_ = "nothing that may get in"
+            token.lemma_ = "must not be included"
         return doc
 
 
@@ -51,7 +51,7 @@ def table(width: int, column: int) -> Any:
 
 @registry.architectures("my.Embed.v1")
 def own_embed(width: int, fault: str) -> Any:
-    """Known layers in a composition of the user's own; or with a fault."""
+    """Known layers in the user's own composition, or with a fault."""
     tables = [table(width, 0), table(width, 1), table(width, 0)]
     mixer = Maxout(width, 3 * width, nP=2, normalize=True)
     if fault == "shared":

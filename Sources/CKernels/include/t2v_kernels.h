@@ -7,10 +7,10 @@
 
 /// 1 if this CPU and its operating system have AVX-512 F, BW, VL and DQ.
 int t2v_has_avx512(void);
-/// 1 if it has AVX512-BF16 besides.
+/// 1 if it has AVX512-BF16 as well.
 int t2v_has_avx512_bf16(void);
 
-/// How the operands of a product lie in memory, and what becomes of C.
+/// How the operands of a product are stored, and what happens to C.
 enum {
     /// A is stored (k, m).
     T2V_A_TRANSPOSED = 1,
@@ -20,21 +20,21 @@ enum {
     T2V_ACCUMULATE = 4,
     /// Rounds both operands to bf16 (to nearest, ties to even); sums stay float32. Ask t2v_has_avx512_bf16() first.
     T2V_BF16 = 8,
-    /// B is what t2v_pack made of it, and ldb counts for nothing.
+    /// B is what t2v_pack made of it; ldb is ignored.
     T2V_B_PACKED = 16,
-    /// Uses AVX2 where AVX-512 is there too. The same bits, so it is of use to tests and measurements only.
+    /// Uses AVX2 even if the CPU has AVX-512. The bits are the same: for tests and measurements only.
     T2V_AVX2 = 32,
 };
 
 /// C (m, n) = A (m, k) B (k, n). Each element is one chain of fused multiply-adds over k in ascending order, so a row's bits depend on
-/// that row and on B alone.
+/// that row and B alone.
 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
               ptrdiff_t ldc);
 
 /// Bytes that t2v_pack writes. `flags`: T2V_BF16 and T2V_AVX2 if the product has them.
 size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k);
 
-/// Brings B into the order in which t2v_gemm reads it, for products of many A with the same B; flags as there.
+/// Puts B into the order in which t2v_gemm reads it, for products of many A with the same B; flags as there.
 /// `packed`: aligned to 64 bytes.
 void t2v_pack(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, void *packed);
 

@@ -18,12 +18,12 @@ int t2v_set_parent_death_signal(int signal);
 
 int t2v_memfd_create(const char *name, unsigned int flags);
 
-/* The same file under a number of at least 10, closed on exec: the low ones are for a child's. */
+/* The same file under a descriptor of at least 10, closed on exec: the low numbers are for a child's files. */
 int t2v_duplicate(int descriptor);
 
 int t2v_close_on_exec(int descriptor);
 
-/* A file without a name in `folder`: it goes away with its last descriptor unless it is given a name. */
+/* A file without a name in `folder`: it vanishes with its last descriptor unless it is given a name. */
 int t2v_open_unnamed(const char *folder);
 
 /* Names a file without a name; `descriptor_path` is its /proc/self/fd/N. */
@@ -38,11 +38,11 @@ int t2v_terminal_columns(int descriptor);
 /* The name that ps and top show; 15 bytes count. */
 int t2v_set_process_name(const char *name);
 
-/* A stamp beside data that another process reads: what is written after store_before, or before store_after, is seen so. */
+/* A stamp beside data that another process reads. Data written after store_before, or before store_after, is seen in that order. */
 void t2v_store_before(uint64_t *stamp, uint64_t value);
 void t2v_store_after(uint64_t *stamp, uint64_t value);
 
-/* The stamp after everything that was read from the data. */
+/* Reads the stamp after everything that was read from the data. */
 uint64_t t2v_load_after(const uint64_t *stamp);
 
 /* Names the calling thread for ps and top: at most 15 bytes. */
@@ -51,7 +51,7 @@ void t2v_name_thread(const char *name);
 /* A descriptor that becomes readable when process `pid` ends. */
 int t2v_pidfd_open(int pid);
 
-/* Sends a signal to the process of a pidfd, and never to another that got its number. Returns 0, or -1 with errno. */
+/* Sends a signal to the process of a pidfd, and never to a later process with the same number. Returns 0, or -1 with errno. */
 int t2v_pidfd_send_signal(int descriptor, int signal);
 
 /* Whether the CPU has what -march=x86-64-v3 lets the compiler use. */

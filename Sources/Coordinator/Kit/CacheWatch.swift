@@ -3,7 +3,7 @@ import Base
 import Run
 import Text
 
-/// Workers that cannot store what they prepare try again for ever: somebody has to look at the disk.
+/// Workers that cannot store prepared shards retry forever, so that the coordinator must watch the disk.
 struct CacheWatch {
     private let cache: PreparedCache
     private var patience = Patience(seconds: 60)

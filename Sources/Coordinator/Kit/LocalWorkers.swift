@@ -1,4 +1,4 @@
-// Workers on this host. In: how many. Out: child processes that are started anew when they die and never outlive the coordinator.
+// Workers on this host. In: how many. Out: child processes that are restarted when they die and never outlive the coordinator.
 import Base
 import CLinux
 import FoundationEssentials
@@ -10,16 +10,16 @@ import Transport
 final class LocalWorkers {
     struct Child {
         var pid: pid_t
-        /// Readable when the child has ended; -1 where the kernel gave none: then the child is asked now and then.
+        /// Readable when the child has ended; -1 if the kernel has none: then the child is polled.
         var pidfd: Int32
-        /// The child leaves when this end of its standard input closes.
+        /// The child exits when this end of its standard input closes.
         var pipe: Int32
         var started: Milliseconds
-        /// Where the child leaves its gradients; nil: it sends them.
+        /// Where the child puts its gradients; nil: it sends them.
         var memory: SharedMemory?
     }
 
-    /// Most gradients of one update that a child leaves in its memory: nodes of the tree.
+    /// The most gradients of one update that a child puts into its memory: nodes of the tree.
     private static let gradientPlaces = 16
     private let program: String
     private let arguments: [String]
@@ -39,7 +39,7 @@ final class LocalWorkers {
         self.count = count
         self.token = token
         self.parameters = parameters
-        // What a worker has no room for it sends.
+        // A worker sends what does not fit.
         memoryBytes = min(2 * lanes - 1, Self.gradientPlaces) * ((gradientBytes + 63) / 64 * 64)
         arguments = ["--connect", endpoint, "--threads", "\(threads)"]
         var buffer = [CChar](repeating: 0, count: 4096)
@@ -68,7 +68,7 @@ final class LocalWorkers {
         }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
-        // Its own process group: Ctrl-C reaches the coordinator alone, which lets the open update finish.
+        // Its own process group: Ctrl-C reaches the coordinator alone, which lets the current update finish.
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
         posix_spawnattr_setpgroup(&attributes, 0)
         var environment = ProcessInfo.processInfo.environment
@@ -90,10 +90,10 @@ final class LocalWorkers {
         children[index] = Child(pid: pid, pidfd: t2v_pidfd_open(pid), pipe: ends[1], started: Startup.milliseconds(), memory: memory)
     }
 
-    /// Descriptors that a child finds its shared memory at.
+    /// The descriptors of a child's shared memory.
     private static let inherited: (parameters: Int32, gradients: Int32) = (3, 4)
 
-    /// Where a child leaves its gradients.
+    /// Where a child puts its gradients.
     func memory(ofProcess pid: UInt32) -> SharedMemory? { children.values.first { pid_t(exactly: pid) == $0.pid }?.memory }
 
     /// What a poller must watch.
@@ -101,7 +101,7 @@ final class LocalWorkers {
         children.filter { $0.value.pidfd >= 0 }.map { ($0.key, $0.value.pidfd) }.sorted { $0.0 < $1.0 }
     }
 
-    /// Collects children that have ended. - Returns: their process ids with the way they ended.
+    /// Collects children that have ended. - Returns: their process ids, and how they ended.
     func collect() -> [(pid: pid_t, how: String)] {
         var ended: [(pid_t, String)] = []
         for (index, child) in children {
@@ -111,7 +111,7 @@ final class LocalWorkers {
             children[index] = nil
             ended.append((child.pid, how))
             let now = Startup.milliseconds()
-            // One that dies at once dies again: wait longer each time.
+            // A child that dies at once will probably die again: wait longer each time.
             let lived = now - child.started
             quickDeaths = lived < 2_000 ? quickDeaths + 1 : 0
             restartAt[index] = now + (quickDeaths <= 1 ? 0 : min(10_000, 100 << Milliseconds(min(8, quickDeaths))))
@@ -119,10 +119,10 @@ final class LocalWorkers {
         return ended
     }
 
-    /// Whether workers end as soon as they start, again and again.
+    /// Whether workers keep dying as soon as they start.
     var keepFailing: Bool { quickDeaths >= 4 * max(1, count) && children.isEmpty }
 
-    /// Starts again those that are due. - Returns: whether one was started.
+    /// Restarts those that are due. - Returns: whether one was started.
     func restart() throws(InputError) -> Bool {
         let now = Startup.milliseconds()
         var started = false
@@ -134,7 +134,7 @@ final class LocalWorkers {
         return started
     }
 
-    /// Closes the workers' standard input, waits for them, and kills those that stay.
+    /// Closes the workers' standard input, waits for them, and kills those that do not exit.
     func stop() {
         restartAt = [:]
         for child in children.values { close(child.pipe) }
@@ -154,7 +154,7 @@ final class LocalWorkers {
 }
 
 extension LocalWorkers.Child {
-    /// How the child has ended; nil while it runs. Asked once after its end.
+    /// How the child has ended; nil while it runs. Called once after its end.
     func end() -> String? {
         var status: Int32 = 0
         let found = waitpid(pid, &status, WNOHANG)
@@ -162,7 +162,7 @@ extension LocalWorkers.Child {
             let signal = status & 0x7F
             return signal == 0 ? "exit status \((status >> 8) & 0xFF)" : "signal \(signal)"
         }
-        // Somebody else has collected it: it is gone all the same, and its number may be another's.
+        // It has been collected elsewhere: it is gone all the same, and its number may have been reused.
         return found < 0 && errno == ECHILD ? "unknown status" : nil
     }
 

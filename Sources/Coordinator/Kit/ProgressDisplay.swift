@@ -6,10 +6,10 @@ import Glibc
 import Logging
 import Run
 
-/// Shows preparation and training on standard output; warnings go to standard error. A reader that has gone is no reason to stop.
+/// Shows preparation and training on standard output; warnings go to standard error. A reader that has gone does not stop the run.
 package final class ProgressDisplay {
     package enum Style {
-        /// A live line and a row for each epoch on a terminal; elsewhere rows alone.
+        /// A live line and a row for each epoch on a terminal; elsewhere only rows.
         case automatic
         case quiet
         case json
@@ -17,16 +17,16 @@ package final class ProgressDisplay {
 
     package let logger = Logger(label: "t2v-coordinator") { LineLogHandler(label: $0) }
     private let style: Style
-    /// Whether a line can be written over: carriage returns and spaces are all that is used.
+    /// Whether a line can be overwritten; only carriage returns and spaces are used for this.
     private let isLive: Bool
-    /// Columns of the line that can be written over.
+    /// Columns of the line that can be overwritten.
     private var openColumns = 0
     private var lastShown: Milliseconds = 0
     private var lastRow: Milliseconds = Startup.milliseconds()
     private var saidColumns = ""
     private var speed = WordSpeed()
 
-    /// Between two states of the live line, and between two rows of an epoch where there is no live line.
+    /// Time between two states of the live line, and between two rows of an epoch if there is no live line.
     private static let liveMilliseconds: Milliseconds = 250, rowMilliseconds: Milliseconds = 30_000
 
     package init(style: Style) {
@@ -91,7 +91,7 @@ package final class ProgressDisplay {
 
     private func row(_ figures: ProgressFigures) {
         lastRow = Startup.milliseconds()
-        // A terminal may get wider or narrower while the run goes on.
+        // A terminal may be resized during the run.
         let columns = figures.columns(width: tableWidth)
         if columns != saidColumns {
             saidColumns = columns
@@ -100,13 +100,13 @@ package final class ProgressDisplay {
         say(figures.row(width: tableWidth))
     }
 
-    /// A terminal's last column stays free: writing into it may begin a new line.
+    /// A terminal's last column stays free: writing to it may begin a new line.
     private var width: Int {
         let columns = Int(t2v_terminal_columns(1))
         return (columns > 0 ? min(columns, 80) : 80) - 1
     }
 
-    /// Of a row, which must not go on in a second line; a file or a pipe has all columns.
+    /// Of a row, which must fit one line; a file or a pipe gets all columns.
     private var tableWidth: Int { t2v_terminal_columns(1) > 0 ? width : .max }
 
     private func show(_ text: String) {

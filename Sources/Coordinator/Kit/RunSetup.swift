@@ -1,4 +1,4 @@
-// From options to a run that can start. In: options, perhaps a checkpoint. Out: model, corpus, keys, cached shards; every fault of the
+// From options to a run that can start. In: options, perhaps a checkpoint. Out: model, corpus, keys, cached shards; or any fault of the
 // input.
 import Base
 import CLinux
@@ -17,14 +17,14 @@ package final class RunSetup {
     let checkpoint: Checkpoint?
     /// The compiled config of spaCy 3; nil: spaCy 2's options.
     let job: CompiledJob?
-    /// The weights file that a job's files are made from.
+    /// The weights file from which a job's files are made.
     let template: WeightsTemplate?
     let model: VectorsModel
-    /// Nil where a job needs none.
+    /// Nil if a job needs none.
     let vectors: VectorTable?
     /// The corpus's files.
     let textPaths: [String]
-    /// Texts that the output folder is to keep.
+    /// Texts to keep in the output folder.
     private let spool: UnnamedFile?
     let index: CorpusIndex
     let lanes: Numbered<LaneID, [ShardID]>
@@ -34,13 +34,13 @@ package final class RunSetup {
     let keys: Numbered<ShardID, CacheKey>
     let cache: PreparedCache
     let initial: InitialWeights?
-    /// What is trained: the checkpoint's, or what the options say.
+    /// What is trained: the checkpoint's model, or the one that the options give.
     let spec: ModelSpec
     let schema: FeatureSchema
-    /// Names the job in checkpoints.
+    /// Identifies the job in checkpoints.
     let jobDigest: String?
 
-    /// - Throws: `InputError` for everything that can be wrong with what the user gave.
+    /// - Throws: `InputError` for anything that can be wrong with the user's input.
     package init(_ options: RunOptions, folder: OutputFolder, checkpoint: Checkpoint?, progress: ProgressDisplay) throws {
         var options = options
         self.folder = folder
@@ -96,9 +96,9 @@ package final class RunSetup {
         return model
     }
 
-    /// What is trained. A resumed run may have been given another learning rate; else its checkpoint says rate and precision.
-    private static func spec(_ options: RunOptions, _ job: CompiledJob?, _ checkpoint: Checkpoint?, seeds: EmbeddingSeeds?) -> ModelSpec {
-        var spec = checkpoint?.spec ?? job?.spec ?? .spacy2(options.settings, seeds: seeds ?? EmbeddingSeeds())
+    /// What is trained. A resumed run may have been given another learning rate; otherwise rate and precision are the checkpoint's.
+    private static func spec(_ options: RunOptions, _ job: CompiledJob?, _ checkpoint: Checkpoint?, seeds: [UInt32]?) -> ModelSpec {
+        var spec = checkpoint?.spec ?? job?.spec ?? .spacy2(options.settings, seeds: seeds)
         if checkpoint == nil, let precision = options.precision {
             spec.arithmetic = precision == .bf16 ? .bf16 : job?.float32Arithmetic ?? spec.arithmetic
         }
@@ -113,7 +113,7 @@ package final class RunSetup {
         return spec
     }
 
-    /// What the user is told first.
+    /// The first lines for the user.
     private static func introduction(_ options: RunOptions, _ job: CompiledJob?, _ model: VectorsModel, _ spec: ModelSpec)
         -> [String]
     {
@@ -151,10 +151,10 @@ package final class RunSetup {
     /// spaCy's name for a run's options: 2.x, 3.x.
     private static func configName(_ job: CompiledJob?) -> String { job == nil ? "config.json" : "config.cfg" }
 
-    /// Nothing can be held out of these texts: the run is one without.
+    /// Nothing can be held out of these texts: the run has no held-out documents.
     func holdNothingOut() { options.heldOut = nil }
 
-    /// The output folder is entered when every input is known to be good. `commit` comes when the first checkpoint is on disk.
+    /// Begins the run in the output folder, once every input is known to be good. `commit` follows when the first checkpoint is on disk.
     func begin() throws(InputError) {
         var config = Array((try options.encoded() + "\n").utf8)
         if let job {
@@ -170,7 +170,8 @@ package final class RunSetup {
         try folder.commit(run: Array((try options.encoded() + "\n").utf8))
     }
 
-    /// A job that was compiled beside that of the run it replaces takes its place. A link keeps its paths good for workers that know them.
+    /// A job that was compiled beside the job of the run that it replaces takes its place. A link keeps the old paths valid for workers
+    /// that have them.
     /// - Returns: where the job is now, if it moved.
     private func settleJob() throws(InputError) -> String? {
         let (new, settled) = ("\(folder.path)/t2v/job.new", "\(folder.path)/t2v/job")
@@ -233,7 +234,7 @@ package final class RunSetup {
         return description
     }
 
-    /// Names the corpus line of a worker's complaint.
+    /// Names the corpus line that a worker complains about.
     func place(shard: ShardID, line: Int64) -> String {
         let texts = options.textsLoc == "-" ? "standard input" : options.textsLoc
         guard line >= 0 else { return texts }

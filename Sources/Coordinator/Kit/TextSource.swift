@@ -1,4 +1,4 @@
-// TEXTS as a plain file. In: .jsonl, .jsonl.gz, or - for standard input. Out: the path of a file that can be read again and again.
+// TEXTS as a plain file. In: .jsonl, .jsonl.gz, or - for standard input. Out: the path of a file that can be read repeatedly.
 import Base
 import CLinux
 import CZlib
@@ -8,8 +8,8 @@ import Text
 
 /// Makes the corpus seekable: compressed texts and standard input are spooled into the output folder.
 package enum TextSource {
-    /// - Parameter resuming: a spool that is there is whole: it got its name at its end.
-    /// - Returns: a path that can be read, and the spool behind it where one was made.
+    /// - Parameter resuming: an existing spool is complete: it got its name at the end.
+    /// - Returns: a path that can be read, and the spool behind it if one was made.
     static func path(
         _ texts: String, format: CorpusIndex.Format, folder: OutputFolder, resuming: Bool
     ) throws -> (path: String, spool: UnnamedFile?) {
@@ -29,7 +29,7 @@ package enum TextSource {
         return (spool.path, spool)
     }
 
-    /// The same of several texts, one behind the other. Where one of them cannot be read again and again, all are kept in one spool.
+    /// The same for several texts, one after another. If one of them cannot be read repeatedly, all are kept in one spool.
     static func paths(
         _ texts: [String], format: CorpusIndex.Format, folder: OutputFolder, resuming: Bool
     ) throws -> (paths: [String], spool: UnnamedFile?) {
@@ -50,7 +50,8 @@ package enum TextSource {
         return ([spool.path], spool)
     }
 
-    /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that goes away at once.
+    /// Calls `body` with a file that holds the texts as they are: for compressed texts and standard input, one that exists only during the
+    /// call.
     package static func withPlainFile<Result>(
         _ texts: String, format: CorpusIndex.Format = .jsonl, _ body: (String) throws -> Result
     ) throws -> Result {
@@ -64,8 +65,8 @@ package enum TextSource {
         return try body(file.path)
     }
 
-    /// zlib passes plain text through and unpacks gzip.
-    /// - Parameter endsLine: ends the last line where the text does not.
+    /// zlib passes plain text through and decompresses gzip.
+    /// - Parameter endsLine: ends the last line if the text does not.
     private static func spool(
         from stream: gzFile?, _ texts: String, format: CorpusIndex.Format, to file: UnnamedFile, endsLine: Bool = false
     ) throws {

@@ -1,10 +1,11 @@
-// How a run is carried out, not what it computes. In: the command line. Out: options that `pretrain` and `resume` share.
+// How a run is executed, not what it computes. In: the command line. Out: options that `pretrain` and `resume` share.
 import ArgumentParser
 import Base
 import CoordinatorKit
 import Glibc
 import Launch
 import Numerics
+import Protocol
 import Run
 import Transport
 
@@ -18,7 +19,7 @@ struct Forgettable: ExpressibleByArgument {
     }
 }
 
-/// Options that `pretrain` and `resume` share. A run remembers them; what is given to `resume` replaces what it remembers.
+/// Options that `pretrain` and `resume` share. A run remembers them; options of `resume` replace those that it remembers.
 struct CarryOptions: ParsableArguments {
     @Option(help: "Local workers (default: 1, with a thread for each core that this process may use). 0: only workers on other hosts.")
     var workers: Int?
@@ -27,23 +28,23 @@ struct CarryOptions: ParsableArguments {
     @Option(help: "Wait for this many workers before training starts (default: 1).") var minWorkers: Int?
     @Option(help: "Seconds between checkpoints within an epoch (default: 300).") var checkpointEvery: Int?
     @Option(help: "Checkpoints that are kept (default: 3).") var keepCheckpoints: Int?
-    @Option(help: "Weights of epochs that are kept: the last so many modelN.bin (default, or none: all).") var keepModels: Forgettable?
+    @Option(help: "How many of the last modelN.bin to keep (default, or none: all).") var keepModels: Forgettable?
     @Option(
         parsing: .unconditional,
-        help: "End the run after so many evaluations of the held-out documents without a better one (default: 0, never).")
+        help: "End the run after this many evaluations of the held-out documents without an improvement (default: 0, never).")
     var patience: Int?
-    @Option(help: "Threads that move bytes to and from other hosts (default, or none: what 10 Gbit/s need with keys, at most the cores).")
+    @Option(help: "Threads for traffic with other hosts (default, or none: enough for 10 Gbit/s with keys, at most the cores).")
     var ioThreads: Forgettable?
     @Flag(inversion: .prefixedNo, help: "Refuse workers whose arithmetic gives other bits.") var strictBits: Bool?
-    @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits; none: the CPU's own.")
+    @Option(help: "OpenBLAS core to use, for example Haswell, so that mixed clusters compute equal bits; none: the CPU's own.")
     var blasCore: Forgettable?
     @Option(help: "File with the coordinator's secret key; none: no keys.") var key: Forgettable?
     @Option(help: "File with the public keys of the workers that may join; none: no keys.") var allow: Forgettable?
     @Flag(inversion: .prefixedNo, help: "Bind without keys: anyone who can reach the port can read the texts and change the model.")
     var insecure: Bool?
     @Option(help: "Folder for prepared shards, shared by all runs (default, or none: ~/.cache/t2v).") var cache: Forgettable?
-    @Option(help: "Serve Prometheus metrics and /health on HOST:PORT; none: do not.") var metrics: Forgettable?
-    @Flag(help: "Show nothing but warnings and errors.") var quiet = false
+    @Option(help: "Serve Prometheus metrics and /health on HOST:PORT; none: serve none.") var metrics: Forgettable?
+    @Flag(help: "Show only warnings and errors.") var quiet = false
     @Flag(help: "Show progress as JSON lines on standard output.") var jsonProgress = false
 
     func apply(to options: inout RunOptions) throws(InputError) {
@@ -73,7 +74,7 @@ struct CarryOptions: ParsableArguments {
         return number
     }
 
-    /// The workers that are to be started: as asked for now, else as the run remembers.
+    /// The workers to start: as asked for now, else as the run remembers.
     /// - Parameter remembered: nil for a new run.
     func place(_ options: inout RunOptions, lanes: Int?, remembered: RunOptions?) -> [String] {
         let placement = Placement(
@@ -91,8 +92,9 @@ struct CarryOptions: ParsableArguments {
         func require(_ good: Bool, _ what: String, _ remedy: String) throws(InputError) {
             guard good else { throw InputError(what, at: "", remedy: remedy) }
         }
-        try require((0...1024).contains(workers ?? 1), "--workers is \(workers ?? 0)", "give 0 to 1024")
-        try require((1...1024).contains(threads ?? 1), "--threads is \(threads ?? 0)", "give 1 to 1024")
+        let (mostWorkers, mostThreads) = (Placement.maximumWorkers, RunBounds.maximumThreads)
+        try require((0...mostWorkers).contains(workers ?? 1), "--workers is \(workers ?? 0)", "give 0 to \(mostWorkers)")
+        try require((1...mostThreads).contains(threads ?? 1), "--threads is \(threads ?? 0)", "give 1 to \(mostThreads)")
         try require(
             workers ?? options.askedWorkers ?? 1 > 0 || options.bind != nil, "--workers 0 without --bind: no worker could ever join",
             "give --bind tcp://HOST:PORT, or --workers")
@@ -113,11 +115,12 @@ struct CarryOptions: ParsableArguments {
         }
     }
 
-    /// What must fit the workers that will be started.
+    /// Checks what depends on the number of workers that will be started.
     static func validatePlacement(_ options: RunOptions) throws(InputError) {
         guard options.bind != nil || options.minWorkers <= options.workers else {
             throw InputError(
-                "--min-workers \(options.minWorkers) is more than the \(options.workers) local workers, and no --bind lets others in",
+                "--min-workers \(options.minWorkers) is more than the \(options.workers) local workers, "
+                    + "and without --bind no others can join",
                 at: "", remedy: "give --bind, or fewer")
         }
         try Startup.requireOpenFiles(localWorkers: options.workers)

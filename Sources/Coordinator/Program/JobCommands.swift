@@ -1,4 +1,4 @@
-// What the Python front end asks. In: a job folder, texts. Out: JSON on standard output.
+// Commands for the Python front end. In: a job folder, texts. Out: JSON on standard output.
 import ArgumentParser
 import Base
 import CoordinatorKit
@@ -10,7 +10,7 @@ import Text
 struct AttributesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "attributes", abstract: "Print which attributes of words t2v computes itself, as JSON.",
-        discussion: "\"words\" maps each to the languages for which it does not, \"tokens\" lists those that belong to a token.")
+        discussion: "\"words\" maps each attribute to the languages for which it does not, \"tokens\" lists those that belong to a token.")
 
     private struct Lists: Encodable {
         var words: [String: [String]]

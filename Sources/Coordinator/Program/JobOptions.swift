@@ -1,4 +1,4 @@
-// `pretrain --job`. In: a job folder and the command line. Out: a new run, or one that goes on.
+// `pretrain --job`. In: a job folder and the command line. Out: a new run, or a resumed one.
 import Base
 import CoordinatorKit
 import Numerics
@@ -48,12 +48,12 @@ extension PretrainCommand {
         if initCheckpoint != nil { given.append("--init-checkpoint") }
         guard given.isEmpty else {
             throw InputError(
-                "\(given.joined(separator: ", ")) with --job: the job says that already", at: "",
+                "\(given.joined(separator: ", ")) with --job: the job already sets this", at: "",
                 remedy: "leave the option out; set it in the config and compile it again")
         }
     }
 
-    /// Options from the job; only what belongs to the machine comes from the command line.
+    /// Options from the job; only those of the machine come from the command line.
     private func jobOptions(_ progress: ProgressDisplay) throws(InputError) -> RunOptions {
         let job = try CompiledJob(folder: absolute(self.job ?? ""))
         try job.requireBuilt()
@@ -83,7 +83,7 @@ extension PretrainCommand {
 }
 
 extension ModelOptions {
-    /// Options that say what is trained, as far as they were given.
+    /// The given options that say what is trained.
     var givenBesidesLanes: [String] {
         let all: [(String, Bool)] = [
             ("--width", width != nil), ("--conv-depth", depth != nil), ("--cnn-pieces", pieces != nil), ("--embed-rows", rows != nil),
@@ -97,7 +97,7 @@ extension ModelOptions {
 }
 
 extension OptimizerOptions {
-    /// Options that were given.
+    /// The options that were given.
     var given: [String] {
         let all: [(String, Bool)] = [
             ("--learn-rate", learnRate != nil), ("--beta1", beta1 != nil), ("--beta2", beta2 != nil), ("--eps", eps != nil),

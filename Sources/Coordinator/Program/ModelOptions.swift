@@ -1,10 +1,11 @@
-// Options with the names and defaults of `spacy pretrain` 2.3. In: the command line. Out: settings, and where they contradict a run's.
+// Options with the names and defaults of `spacy pretrain` 2.3. In: the command line. Out: settings, and conflicts with those of a run.
 import ArgumentParser
 import Base
 import CoordinatorKit
 import Launch
 import Numerics
 import Run
+import Text
 
 /// Both spellings of an option: spaCy's short one with a single dash, and the long one.
 func names(_ short: String, _ long: String, _ others: String...) -> NameSpecification {
@@ -17,7 +18,7 @@ extension OutOfVocabularyTargets: ExpressibleByArgument {}
 extension WirePrecision: ExpressibleByArgument {}
 extension Precision: ExpressibleByArgument {}
 
-/// What decides a run's numbers. Everything is optional: what is not given is a new run's default, or a resumed run's own.
+/// What determines a run's numbers. Everything is optional: the default is a new run's, or a resumed run's own value.
 struct ModelOptions: ParsableArguments {
     @Option(name: names("cw", "width"), parsing: .unconditional, help: "Width of the CNN layers (default: 96).") var width: Int?
     @Option(name: names("cd", "conv-depth", "depth"), parsing: .unconditional, help: "Number of CNN layers (default: 4).") var depth: Int?
@@ -46,10 +47,10 @@ struct ModelOptions: ParsableArguments {
     var maskProb: Float?
     @Option(help: "Target of a word without a vector: skip (default), row0 (as spaCy 2.1) or last (as 2.3).")
     var oovTargets: OutOfVocabularyTargets?
-    @Option(help: "Parameters and gradients on their way: float32 (default), or bf16: half the traffic; results differ slightly.")
+    @Option(help: "Format of parameters and gradients in transit: float32 (default), or bf16: half the traffic; results differ slightly.")
     var wirePrecision: WirePrecision?
     @Option(
-        help: "Operands of matrix products: float32 (default, else what the job says) or bf16, faster on CPUs with AVX512-BF16."
+        help: "Operands of matrix products: float32 (default, unless the job says otherwise) or bf16, faster on CPUs with AVX512-BF16."
     )
     var precision: Precision?
     @Option(name: names("cW", "cnn-window"), parsing: .unconditional, help: .hidden) var window: Int?
@@ -57,14 +58,14 @@ struct ModelOptions: ParsableArguments {
     @Option(name: names("lstm", "bilstm-depth"), parsing: .unconditional, help: .hidden) var recurrentDepth: Int?
     @Flag(name: names("chr", "use-chars"), help: .hidden) var useChars = false
 
-    /// - Throws: `InputError` for options of spaCy's that t2v does not have, unless they say what it does anyway.
+    /// - Throws: `InputError` for spaCy options that t2v does not have, unless they ask for what it does anyway.
     func requireSupported() throws(InputError) {
         func require(_ good: Bool, _ option: String, _ what: String) throws(InputError) {
             guard good else {
                 throw InputError("\(option): t2v has no \(what)", at: "", remedy: "leave the option out, or use spaCy itself")
             }
         }
-        try require(window ?? 1 == 1, "--cnn-window \(window ?? 1)", "convolutions with another window than 1")
+        try require(window ?? 1 == 1, "--cnn-window \(window ?? 1)", "convolutions with a window other than 1")
         try require(attentionDepth ?? 0 == 0, "--sa-depth \(attentionDepth ?? 0)", "self-attention")
         try require(recurrentDepth ?? 0 == 0, "--bilstm-depth \(recurrentDepth ?? 0)", "BiLSTM layers")
         try require(!useChars, "--use-chars", "character embeddings for spaCy 2 models")
@@ -88,7 +89,7 @@ struct ModelOptions: ParsableArguments {
         if let wirePrecision { settings.wirePrecision = wirePrecision }
     }
 
-    /// Conflicts with what a run was begun with, its precision too.
+    /// Conflicts with the settings that a run was begun with, including its precision.
     func conflicts(with run: RunOptions) -> [String] {
         var found = conflicts(with: run.settings)
         if let precision, precision != run.precision {
@@ -97,7 +98,7 @@ struct ModelOptions: ParsableArguments {
         return found
     }
 
-    /// Options that were given and differ from what a run was begun with: "--width 128 (the run has 96)".
+    /// Given options that differ from those a run was begun with: "--width 128 (the run has 96)".
     func conflicts(with run: TrainingSettings) -> [String] {
         var found: [String] = []
         func compare<Value: Equatable>(_ option: String, _ given: Value?, _ held: Value) {
@@ -108,7 +109,7 @@ struct ModelOptions: ParsableArguments {
         compare("--cnn-pieces", pieces, run.pieces)
         compare("--embed-rows", rows, run.rows)
         compare("--loss-func", loss?.rawValue, run.loss.rawValue)
-        if useVectors, !run.useVectors { found.append("--use-vectors (the run does without)") }
+        if useVectors, !run.useVectors { found.append("--use-vectors (the run does not use it)") }
         compare("--dropout", dropout, run.dropout)
         compare("--batch-size", batchSize, run.batchSize)
         compare("--max-length", maxLength, run.maxLength)
@@ -122,11 +123,11 @@ struct ModelOptions: ParsableArguments {
     }
 }
 
-/// Documents that are scored and never trained on. A run keeps to what it began with.
+/// Documents that are scored and never trained on. A run keeps the settings it began with.
 struct EvaluationOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
-        help: "Fraction of the documents that are not trained on but scored (at most 2000 of them; default: 0, none); see --patience.")
+        help: "Fraction of the documents to hold out for scoring, at most \(HeldOutChooser.mostDocuments) (default: 0); see --patience.")
     var heldOut: Double?
     @Option(
         parsing: .unconditional,
@@ -152,14 +153,15 @@ struct EvaluationOptions: ParsableArguments {
     }
 }
 
-/// The optimizer's constants, which spaCy 2 reads from the environment alone.
+/// The optimizer's constants, which spaCy 2 reads only from the environment.
 struct OptimizerOptions: ParsableArguments {
     @Option(parsing: .unconditional, help: "Learning rate of Adam (default: 0.001).") var learnRate: Double?
     @Option(parsing: .unconditional, help: "Decay of the gradient's mean (default: 0.9).") var beta1: Double?
     @Option(parsing: .unconditional, help: "Decay of the squared gradient's mean (default: 0.999).") var beta2: Double?
     @Option(parsing: .unconditional, help: "Added to the denominator of a step (default: 1e-8).") var eps: Double?
     @Option(parsing: .unconditional, help: "L2 penalty (default: 1e-6); 0: none.") var l2: Double?
-    @Flag(help: "Multiply the learning rate by sqrt(words of an update / 3,000), for larger updates.") var scaleLearnRate = false
+    @Flag(help: "Multiply the learning rate by sqrt(words of an update / \(RunOptions.unscaledWords)), for larger updates.")
+    var scaleLearnRate = false
     @Option(parsing: .unconditional, help: "Norm at which a layer's gradient is clipped (default: 1); 0: never.") var gradClip: Double?
 
     func apply(to optimizer: inout OptimizerSettings) throws(InputError) {
@@ -180,10 +182,10 @@ struct OptimizerOptions: ParsableArguments {
         try take("--grad-clip", gradClip, &optimizer.gradientNormClip, { $0 >= 0 }, "of 0 or more")
     }
 
-    /// Conflicts of what lies beside a run's settings.
+    /// Conflicts of options that are not among a run's settings.
     func conflicts(with run: RunOptions) -> [String] {
         let found = conflicts(with: run.settings.optimizer)
-        return scaleLearnRate && run.scaleLearnRate != true ? found + ["--scale-learn-rate (the run does without)"] : found
+        return scaleLearnRate && run.scaleLearnRate != true ? found + ["--scale-learn-rate (the run does not use it)"] : found
     }
 
     /// As `ModelOptions.conflicts`; the learning rate may change during a run.

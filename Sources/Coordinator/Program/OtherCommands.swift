@@ -11,7 +11,7 @@ import Transport
 
 struct FeaturesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "features", abstract: "Print what the trainer sees: one JSON line a document.",
+        commandName: "features", abstract: "Print what the trainer sees: one JSON line per document.",
         discussion: "Every document is printed, whatever its length; empty ones are left out.")
 
     @Argument(help: "TEXTS: .jsonl or .jsonl.gz; - for standard input. VECTORS_MODEL: folder of a spaCy model. In either order.")
@@ -48,7 +48,7 @@ private func isFolder(_ path: String) -> Bool {
 
 struct InspectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "inspect", abstract: "Tell what a modelN.bin or a checkpoint holds, and how `spacy train` loads it.")
+        commandName: "inspect", abstract: "Show what a modelN.bin or a checkpoint holds, and how `spacy train` loads it.")
 
     @Argument(help: "A modelN.bin (spaCy's own too) or a checkpoint (.safetensors).") var file: String
 
@@ -59,7 +59,7 @@ struct KeygenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keygen", abstract: "Make keys for a coordinator and its workers.")
 
-    @Argument(help: "Folder for the key files; made where it is missing.") var folder: String
+    @Argument(help: "Folder for the key files; made if it is missing.") var folder: String
 
     func run() throws {
         for path in try KeyFile.generate(in: folder) { try StandardOutput.write(path + "\n") }
@@ -68,7 +68,7 @@ struct KeygenCommand: ParsableCommand {
 
 struct ProfileCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "profile", abstract: "Time one core's work on an update by kernel, against this core's matrix multiplication.")
+        commandName: "profile", abstract: "Time one core's work on an update by kernel, compared with this core's matrix multiplication.")
 
     @Option(help: "A compiled job whose model is measured (default: spaCy 2's, 96 wide and 4 deep).") var job: String?
     @Option(help: "Words of one update.") var batchSize = 3000

@@ -1,4 +1,4 @@
-// `pretrain`. In: the command line. Out: a new run, or one that goes on.
+// `pretrain`. In: the command line. Out: a new run, or a resumed one.
 import ArgumentParser
 import Base
 import CoordinatorKit
@@ -33,8 +33,8 @@ struct PretrainCommand: ParsableCommand {
     @OptionGroup(title: "Optimizer") var optimizer: OptimizerOptions
     @OptionGroup(title: "Evaluation") var evaluation: EvaluationOptions
     @Option(name: names("i", "n-iter"), parsing: .unconditional, help: "Epochs (default: 1000, or a resumed run's own).") var nIter: Int?
-    @Option(name: names("se", "n-save-every"), parsing: .unconditional, help: "Save modelN.temp.bin every so many updates.") var nSaveEvery:
-        Int?
+    @Option(name: names("se", "n-save-every"), parsing: .unconditional, help: "Updates between two modelN.temp.bin (default: none).")
+    var nSaveEvery: Int?
     @Option(name: names("t2v", "init-tok2vec"), help: "Start from a modelN.bin.") var initTok2vec: String?
     @Option(name: names("es", "epoch-start"), parsing: .unconditional, help: "First epoch's number; with --init-tok2vec only.")
     var epochStart: Int?
@@ -75,7 +75,7 @@ struct PretrainCommand: ParsableCommand {
         try carryOut(options, folder, checkpoint: nil, progress: progress)
     }
 
-    /// What can be told without looking at any file.
+    /// Checks that need no files.
     private func checkCommandLine() throws(InputError) {
         guard !outputDir.isEmpty else { throw InputError("OUTPUT_DIR is empty", at: "", remedy: "name a folder for the weights") }
         guard !texts.isEmpty else { throw InputError("the texts' path is empty", at: "", remedy: "name a file, or - for standard input") }
@@ -103,7 +103,7 @@ struct PretrainCommand: ParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         settings.optimizer = try OptimizerSettings(environment: environment)
         for variable in OptimizerSettings.variables(in: environment) {
-            progress.warn("the environment sets the optimizer: \(variable); unset it, or give the option, if that is not wanted")
+            progress.warn("the environment sets the optimizer: \(variable); if you do not want that, unset it or give the option")
         }
         try optimizer.apply(to: &settings.optimizer)
         settings.vectorRows = 1
@@ -124,13 +124,13 @@ struct PretrainCommand: ParsableCommand {
         return options
     }
 
-    /// Options of the model that lie beside the settings.
+    /// Options of the model that are not among the settings.
     func apply(to options: inout RunOptions) {
         options.precision = model.precision
         options.scaleLearnRate = optimizer.scaleLearnRate ? true : nil
     }
 
-    /// As spaCy has it: from the file's name, else from --epoch-start, which counts only here (2.3 `cli/pretrain.py`).
+    /// As in spaCy: from the file's name, else from --epoch-start, which counts only here (2.3 `cli/pretrain.py`).
     private func firstEpoch(_ path: String) throws(InputError) -> Int {
         guard access(path, R_OK) == 0 else {
             throw InputError("cannot open the weights: \(String(cString: strerror(errno)))", at: path, remedy: "check the path")
@@ -157,7 +157,7 @@ func requireEpochs(_ nIter: Int?) throws(InputError) {
     }
 }
 
-/// Runs to the end, or throws what the process ends with.
+/// Runs to the end, or throws the error that ends the process.
 func carryOut(_ options: RunOptions, _ folder: OutputFolder, checkpoint: Checkpoint?, progress: ProgressDisplay) throws {
     do {
         let setup = try RunSetup(options, folder: folder, checkpoint: checkpoint, progress: progress)

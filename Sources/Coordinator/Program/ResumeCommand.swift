@@ -1,4 +1,4 @@
-// `resume`, and `pretrain --resume auto`. In: an output folder, and what is to change. Out: the run goes on.
+// `resume`, and `pretrain --resume auto`. In: an output folder, and options to change. Out: the continued run.
 import ArgumentParser
 import Base
 import CoordinatorKit
@@ -14,9 +14,9 @@ struct ResumeCommand: ParsableCommand {
         discussion: "A run remembers its options in OUTPUT_DIR/t2v/run.json; options that are given here replace what it remembers.")
 
     @Argument(help: "The run's output folder.") var outputDir: String
-    @Option(name: names("i", "n-iter"), parsing: .unconditional, help: "Epochs in total, when it is to be more than before.") var nIter:
-        Int?
-    @Option(parsing: .unconditional, help: "Another learning rate from here on; the weights are then those of another run.")
+    @Option(name: names("i", "n-iter"), parsing: .unconditional, help: "Epochs in total, to train for more than before.")
+    var nIter: Int?
+    @Option(parsing: .unconditional, help: "A new learning rate from here on; the weights are then those of another run.")
     var learnRate: Double?
     @Option(help: "Where the texts are now; they must be those the run was started with.") var texts: String?
     @Option(help: "Where the vectors model is now; it must be the one the run was started with.") var vectorsModel: String?
@@ -33,13 +33,13 @@ struct ResumeCommand: ParsableCommand {
     }
 }
 
-/// What is to be different from what a run remembers.
+/// Changes to the options that a run remembers.
 struct RunChanges {
     var nIter: Int?
     var learnRate: Double?
     var texts: String?
     var vectorsModel: String?
-    /// Options that were given and contradict the run.
+    /// Given options that contradict the run.
     var conflicts: (RunOptions) -> [String] = { _ in [] }
 
     init(nIter: Int?, learnRate: Double?, texts: String?, vectorsModel: String?) {
@@ -77,7 +77,7 @@ struct RunChanges {
 }
 
 extension RunOptions {
-    /// The output folder may have been moved or copied since: a job and texts that lay in it are looked for where it is now.
+    /// The output folder may have been moved or copied: a job and texts inside it are looked for where it is now.
     fileprivate mutating func follow(from old: String) {
         guard old != outputDir else { return }
         let new = outputDir
@@ -92,7 +92,7 @@ extension RunOptions {
     }
 }
 
-/// Goes on from the last whole checkpoint.
+/// Continues from the last undamaged checkpoint.
 func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChanges) throws {
     let progress = carry.progress
     let store = CheckpointStore(folder: folder.checkpointFolder, keep: 1)
@@ -100,10 +100,11 @@ func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChange
     for error in found.skipped { progress.warn("skipped a checkpoint: \(error)") }
     guard let checkpoint = found.checkpoint else {
         throw InputError(
-            found.skipped.isEmpty ? "the run's checkpoints are gone" : "no checkpoint of this run is whole", at: folder.checkpointFolder,
+            found.skipped.isEmpty ? "the run's checkpoints are gone" : "all of the run's checkpoints are damaged",
+            at: folder.checkpointFolder,
             remedy: "start again with `pretrain --overwrite`, or from weights with --init-tok2vec in another folder")
     }
-    // Options as the run was last carried out; a checkpoint knows those of its own time.
+    // The run's last options; a checkpoint has those of its own time.
     let remembered = FileManager.default.contents(atPath: folder.runPath).map { String(decoding: $0, as: UTF8.self) }
     var options = try RunOptions.decode(remembered ?? checkpoint.configuration, place: folder.runPath)
     let before = options
@@ -114,7 +115,7 @@ func resumeRun(_ folder: OutputFolder, carry: CarryOptions, _ changes: RunChange
     for note in carry.place(&options, lanes: before.settings.lanes, remembered: before) { progress.say(note) }
     try CarryOptions.validatePlacement(options)
     let (end, state) = (options.epochStart + options.nIter, checkpoint.state)
-    // A run that was stopped while its last version was being scored has that still to do.
+    // A run that was stopped while its last version was being scored must still score it.
     let isScored = options.heldOut == nil || state.evaluations?.last?.update == state.update
     if let scored = state.evaluations, isScored, scored.isOver(patience: options.patience ?? 0) {
         progress.say(

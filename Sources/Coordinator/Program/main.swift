@@ -12,7 +12,7 @@ struct CoordinatorCommand: ParsableCommand {
         ])
 }
 
-/// A resumed run keeps the core that it was started with: other bits would be another run.
+/// A resumed run keeps the core that it was started with: different bits would make it another run.
 func blasCoreOfResumedRun() -> String? {
     let arguments = CommandLine.arguments.dropFirst()
     guard arguments.first == "resume" || CommandRunner.value(of: "--resume") == "auto" else { return nil }

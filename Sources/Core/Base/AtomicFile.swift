@@ -68,7 +68,7 @@ package enum AtomicFile {
         let folder = parent(of: path)
         let name = String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
         let temporary = "\(folder)/.\(name)\(mark)\(getpid())"
-        // One left by a killed process of the same number would be in the way.
+        // A file that a killed process with the same number left would be in the way.
         unlink(temporary)
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw failure("cannot create a file in its folder", errno, at: path) }

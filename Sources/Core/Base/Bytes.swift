@@ -30,7 +30,7 @@ public struct ByteWriter: Sendable {
     /// Writes a number as its 64 bits.
     public mutating func put(_ value: Double) { put(value.bitPattern) }
 
-    /// Bytes whose number both sides know.
+    /// Bytes whose count both sides know.
     public mutating func put(raw value: [UInt8]) { bytes.append(contentsOf: value) }
 
     /// UTF-8: a UInt32 count, then the bytes.
@@ -72,14 +72,14 @@ public struct ByteReader {
         return count
     }
 
-    /// Bytes whose number both sides know.
+    /// Bytes whose count both sides know.
     public mutating func take(raw count: Int) throws(WireError) -> [UInt8] {
         guard bytes.count - offset >= count else { throw WireError(what: "frame ends inside a field", offset: offset) }
         defer { offset += count }
         return Array(bytes[offset..<offset + count])
     }
 
-    /// Reads a text behind its length in bytes.
+    /// Reads a text that follows its length in bytes.
     /// - Throws: `WireError` when it is longer than `limit`, cut off or not UTF-8.
     public mutating func takeString(limit: Int) throws(WireError) -> String {
         let start = offset
@@ -89,7 +89,7 @@ public struct ByteReader {
         return text
     }
 
-    /// Reads integers behind their number.
+    /// Reads integers that follow their count.
     /// - Throws: `WireError` when there are more than `limit`, or the frame ends before they do.
     public mutating func takeList<T: FixedWidthInteger>(_ type: T.Type = T.self, limit: Int) throws(WireError) -> [T] {
         let count = try takeCount(elementSize: MemoryLayout<T>.size, limit: limit)
@@ -99,7 +99,7 @@ public struct ByteReader {
         return list
     }
 
-    /// Gives up on fields that another version wrote.
+    /// Skips the rest: fields that another version wrote.
     package mutating func skipRest() { offset = bytes.count }
 
     /// Every message ends here: bytes left over are an error, not padding.

@@ -23,7 +23,7 @@ public struct CacheKey: Hashable, Sendable {
     public var hex: String { bytes.hex }
 }
 
-/// `Digest64` of a prepared shard's bytes: tells a whole shard from a damaged one.
+/// `Digest64` of a prepared shard's bytes: tells an intact shard from a damaged one.
 public struct ShardDigest: Hashable, Sendable {
     /// The digest.
     public let value: UInt64
@@ -76,7 +76,7 @@ extension ShardDigest: Codable {
 }
 
 extension [UInt8] {
-    /// - Parameter hex: an even number of hexadecimal digits. - Returns: nil when they are none.
+    /// - Parameter hex: an even number of hexadecimal digits. - Returns: nil for anything else.
     public init?(hex: String) {
         let digits = hex.utf8.map { digit -> UInt8? in
             switch digit {

@@ -27,17 +27,17 @@ public struct InputError: Error, CustomStringConvertible, Equatable, Sendable {
 /// The end of a run that can be resumed, or of an attempt that can be repeated: a signal, a full disk, workers that were killed. The
 /// programs exit 75.
 public struct StoppedEarly: Error, CustomStringConvertible, Equatable, Sendable {
-    /// What stopped it; nil when that has been said.
+    /// What stopped it; nil if the user has been told.
     public var reason: InputError?
 
-    /// - Parameter reason: nil when it has been said.
+    /// - Parameter reason: nil if the user has been told.
     public init(_ reason: InputError? = nil) { self.reason = reason }
 
-    /// The reason, if it has not been said.
+    /// The reason, if the user has not been told.
     public var description: String { reason?.description ?? "stopped early" }
 }
 
-/// A fault that is neither the user's input nor mended by repeating the command. The programs exit 1.
+/// A fault that is not in the user's input and that repeating the command does not fix. The programs exit 1.
 public struct ProgramFailure: Error, CustomStringConvertible, Equatable, Sendable {
     /// What went wrong.
     public var reason: InputError

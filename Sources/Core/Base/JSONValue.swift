@@ -1,4 +1,4 @@
-// JSON as a tree, where keys come and go. In: text. Out: `JSONValue`, and text with sorted keys.
+// JSON as a tree, for files whose keys vary. In: text. Out: `JSONValue`, and text with sorted keys.
 import FoundationEssentials
 
 /// One JSON value. Whole numbers stay whole: a seed has 64 bits.

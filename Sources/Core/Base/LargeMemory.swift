@@ -1,7 +1,7 @@
-// Memory for large buffers. In: bytes. Out: aligned memory, in huge pages where the kernel gives them.
+// Memory for large buffers. In: bytes. Out: aligned memory, in huge pages if the kernel has them.
 import Glibc
 
-/// Buffers that a step reads from end to end: with pages of 4 KB a good part of that time goes into looking them up.
+/// For buffers that a step reads from end to end: with 4 KB pages, a good part of that time goes into address translation.
 package enum LargeMemory {
     private static let hugePage = 2 << 20
 
@@ -10,7 +10,7 @@ package enum LargeMemory {
         guard byteCount >= 2 * hugePage else { return .allocate(byteCount: max(1, byteCount), alignment: 64) }
         let size = (byteCount + hugePage - 1) / hugePage * hugePage
         let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: hugePage)
-        // Advice: where it is not taken, the pages are small.
+        // Only advice: if the kernel ignores it, the pages are small.
         madvise(memory, size, MADV_HUGEPAGE)
         return memory
     }

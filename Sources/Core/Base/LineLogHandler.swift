@@ -2,7 +2,7 @@
 import Glibc
 import Logging
 
-/// Writes "level: message" lines to standard error; information without its level.
+/// Writes "level: message" lines to standard error; for information, the message alone.
 package struct LineLogHandler: LogHandler {
     package var logLevel = Logger.Level.info
     package var metadata = Logger.Metadata()
@@ -18,14 +18,14 @@ package struct LineLogHandler: LogHandler {
     package func log(event: LogEvent) {
         let prefix = event.level <= .info ? "" : "\(event.level): "
         let text = "\(event.message)".split(whereSeparator: \.isNewline).joined(separator: " ").printable
-        // Whoever read it may be gone: `write(_:)` would trap then.
+        // The reader may be gone, and `write(_:)` would trap then.
         writeForPeople("\(label): \(prefix)\(text)\n", to: 2)
     }
 }
 
 extension String {
-    /// The text without what a terminal would act upon: names of hosts and reasons come from elsewhere. Controls, and characters that turn
-    /// the direction of a line, become question marks.
+    /// The text without anything that a terminal would interpret, since host names and reasons come from outside. Control characters and
+    /// those that change the direction of writing become question marks.
     package var printable: String {
         func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
             switch scalar.properties.generalCategory {

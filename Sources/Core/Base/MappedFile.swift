@@ -2,7 +2,7 @@
 import CLinux
 import Glibc
 
-/// Tells a file from another one, and from itself after a change.
+/// Identifies a file: differs for another file, and for the same file after a change.
 public struct FileIdentity: Hashable, Sendable {
     private let device, inode: UInt64
     private let size, seconds, nanoseconds: Int
@@ -22,7 +22,7 @@ public final class MappedFile: @unchecked Sendable {
     /// Tells whether the path still names this file, unchanged.
     public let identity: FileIdentity
 
-    /// - Throws: `InputError` when the file is missing, no regular file or cannot be mapped.
+    /// - Throws: `InputError` when the file is missing, is not a regular file or cannot be mapped.
     public init(_ path: String) throws(InputError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {

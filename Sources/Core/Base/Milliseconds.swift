@@ -1,4 +1,4 @@
-// The unit of time of everything that waits. In and out: numbers; who reads the clock is the programs' business.
+// The unit of time of everything that waits. In and out: numbers; the programs read the clock.
 
 /// Milliseconds on the monotonic clock of one process.
 package typealias Milliseconds = UInt64

@@ -1,7 +1,7 @@
-// Msgpack, pulled item by item. In: foreign bytes. Out: numbers, byte ranges and counts, or an error that names the offset.
+// Msgpack, read item by item. In: foreign bytes. Out: numbers, byte ranges and counts, or an error that names the offset.
 
-/// Reads msgpack (github.com/msgpack/msgpack/blob/master/spec.md) from bytes that nobody vouches for. Nothing is copied: strings come as
-/// ranges of `bytes`, so a map of a million entries costs no allocation. After an error the reader's position has no meaning.
+/// Reads msgpack (github.com/msgpack/msgpack/blob/master/spec.md) from untrusted bytes. Nothing is copied: strings come as ranges of
+/// `bytes`, so a map of a million entries costs no allocation. After an error the reader's position has no meaning.
 package struct MsgpackReader {
     /// The family of the next item.
     package enum Kind: Sendable { case null, bool, integer, float, string, binary, array, map, extended }
@@ -115,7 +115,7 @@ package struct MsgpackReader {
         return try range(tag <= 0xbf ? UInt64(tag & 0x1f) : try number(1 << Int(tag - 0xd9)))
     }
 
-    /// A str item. - Throws: `InputError` also when it is no UTF-8.
+    /// A str item. - Throws: `InputError` also when it is not UTF-8.
     package mutating func readString() throws(InputError) -> String {
         let start = offset
         let part = try readStringBytes()
@@ -129,8 +129,8 @@ package struct MsgpackReader {
         return try range(try number(1 << Int(tag - 0xc4)))
     }
 
-    /// The number of items that follow. Each takes a byte at least, so a false count cannot make the caller reserve more than the file is
-    /// long.
+    /// The number of items that follow. Each takes at least a byte, so a false count cannot make the caller reserve more memory than the
+    /// file has bytes.
     package mutating func readArrayCount() throws(InputError) -> Int {
         let start = offset
         let tag = try expect(.array)
@@ -157,7 +157,7 @@ package struct MsgpackReader {
         return (type, try range(count))
     }
 
-    /// Passes over the next item, whatever it is.
+    /// Skips the next item, whatever it is.
     package mutating func skip(depth: Int = 0) throws(InputError) {
         guard depth < Self.depthLimit else { throw refuse("nested deeper than \(Self.depthLimit)", at: offset) }
         switch try peek() {

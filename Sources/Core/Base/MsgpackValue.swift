@@ -1,4 +1,4 @@
-// Msgpack as a tree, for small files. In: foreign bytes. Out: `MsgpackValue`. Large maps are better pulled with `MsgpackReader`.
+// Msgpack as a tree, for small files. In: foreign bytes. Out: `MsgpackValue`. Large maps are better read with `MsgpackReader`.
 
 /// One msgpack item. str and bin stay apart: thinc 7's files depend on the difference.
 package indirect enum MsgpackValue: Hashable, Sendable {
@@ -13,7 +13,7 @@ package indirect enum MsgpackValue: Hashable, Sendable {
     case string(String)
     case binary([UInt8])
     case array([MsgpackValue])
-    /// Pairs in the order of the file; keys can be any value and need not differ.
+    /// Pairs in the order of the file; keys can be any value and may repeat.
     case map([MsgpackPair])
     case extended(type: Int8, bytes: [UInt8])
 }
@@ -22,7 +22,7 @@ package indirect enum MsgpackValue: Hashable, Sendable {
 package struct MsgpackPair: Hashable, Sendable {
     /// Any value: model files have str, bin and integer keys.
     package var key: MsgpackValue
-    /// What stands under the key.
+    /// The key's value.
     package var value: MsgpackValue
 
     /// A pair.
@@ -35,15 +35,15 @@ package struct MsgpackPair: Hashable, Sendable {
 extension MsgpackValue {
     /// Decodes exactly one item that fills `bytes`.
     /// - Parameter place: file or message that the bytes come from, for errors.
-    /// - Throws: `InputError` that names the offset: truncated, nested deeper than `MsgpackReader.depthLimit`, a string that is no
-    ///   UTF-8, or bytes left over.
+    /// - Throws: `InputError` that names the offset: truncated, nested deeper than `MsgpackReader.depthLimit`, a string that is not UTF-8,
+    ///   or bytes left over.
     package init(decoding bytes: UnsafeRawBufferPointer, place: String) throws(InputError) {
         var reader = MsgpackReader(bytes, place: place)
         self = try reader.readValue()
         guard reader.isAtEnd else { throw reader.refuse("\(bytes.count - reader.offset) bytes follow the end", at: reader.offset) }
     }
 
-    /// The value of the first pair whose key equals `key`; nil when this is no map.
+    /// The value of the first pair whose key equals `key`; nil if this is not a map.
     package subscript(key: MsgpackValue) -> MsgpackValue? {
         guard case .map(let pairs) = self else { return nil }
         return pairs.first { $0.key == key }?.value

@@ -1,6 +1,6 @@
 // A tensor as files know it. In and out: name, shape, row-major values.
 
-/// A named float32 tensor in the shape and order that spaCy has it.
+/// A named float32 tensor in spaCy's shape and order.
 package struct NamedTensor: Equatable, Sendable {
     package var name: String
     package var shape: [Int]

@@ -19,7 +19,7 @@ extension Ordinal {
     /// The number's digits.
     public var description: String { String(rawValue) }
 
-    /// The number `count` places on.
+    /// The number `count` places further on.
     @inlinable
     public func advanced(by count: Int) -> Self { Self(rawValue: rawValue + count) }
 

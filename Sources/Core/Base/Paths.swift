@@ -2,18 +2,18 @@
 import Glibc
 
 package enum Path {
-    /// What is behind the last slash; slashes at the end do not count.
+    /// The part after the last slash; trailing slashes do not count.
     package static func name(_ path: String) -> String {
         path.split(separator: "/").last.map(String.init) ?? (path.isEmpty ? "" : "/")
     }
 
-    /// What is before the last slash: "." for a bare name.
+    /// The part before the last slash: "." for a bare name.
     package static func parent(_ path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
-    /// `path` as it stands from the root, so that it holds in another working folder too.
+    /// `path` as an absolute path, which stays valid in another working folder.
     package static func absolute(_ path: String) -> String {
         guard !path.hasPrefix("/"), let here = getcwd(nil, 0) else { return path }
         defer { free(here) }
@@ -23,7 +23,7 @@ package enum Path {
     /// $TMPDIR, or /tmp.
     package static var temporaryFolder: String { getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp" }
 
-    /// Makes a folder, and those above it that are missing.
+    /// Makes a folder and its missing parents.
     /// - Throws: `InputError` with a remedy that fits the reason.
     package static func makeFolder(_ path: String) throws(InputError) {
         var status = stat()

@@ -1,4 +1,4 @@
-// Philox, four counters at a time. In: what is drawn. Out: many 32-bit words, the same as block by block.
+// Philox, four counters at a time. In: what is drawn. Out: many 32-bit words, the same words as block by block.
 
 extension Philox {
     /// Words that one group of four counters gives.
@@ -10,7 +10,7 @@ extension Philox {
     public func fill(_ words: UnsafeMutablePointer<UInt32>, groups: Int, item: UInt64, index: UInt32) {
         typealias Four = SIMD4<UInt64>
         let low = Four(repeating: 0xFFFF_FFFF)
-        // 32-bit values in 64-bit lanes: the compiler sees that the upper halves are 0 and takes one multiplication for each product.
+        // 32-bit values in 64-bit lanes: the compiler sees that the upper halves are 0 and uses one multiplication for each product.
         for group in 0..<groups {
             var x0 = Four(repeating: item & 0xFFFF_FFFF)
             var x1 = Four(repeating: item >> 32)

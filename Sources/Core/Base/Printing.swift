@@ -2,7 +2,7 @@
 import Glibc
 
 extension Double {
-    /// With this many digits behind the point, rounded as C's printf does.
+    /// With this many decimals, rounded as C's printf does.
     package func fixed(_ digits: Int) -> String {
         var buffer = [CChar](repeating: 0, count: 400)
         _ = withVaList([Int32(digits), self]) { vsnprintf(&buffer, buffer.count, "%.*f", $0) }
@@ -10,7 +10,7 @@ extension Double {
     }
 }
 
-/// Writes a text for whoever listens, and gives up when nobody does: a log must not end a run.
+/// Writes a text, and ignores a reader that has gone: a log must not end a run.
 package func writeForPeople(_ text: String, to descriptor: Int32) {
     let bytes = Array(text.utf8)
     var done = 0
@@ -23,7 +23,7 @@ package func writeForPeople(_ text: String, to descriptor: Int32) {
 }
 
 extension StringProtocol {
-    /// Without white space and line ends around it.
+    /// Without leading and trailing white space.
     package var trimmed: String {
         let rest = drop { $0.isWhitespace }
         return String(rest.reversed().drop { $0.isWhitespace }.reversed())

@@ -1,6 +1,6 @@
 // The one fixed binary tree over lanes. In: which nodes have arrived. Out: which of them to add, and in which order.
 
-/// A node of the reduction tree: the lanes from `index << level` to `(index + 1) << level`, those past the last lane left out.
+/// A node of the reduction tree: the lanes from `index << level` to `(index + 1) << level`, without those past the last lane.
 package struct TreeNode: Hashable, Sendable, Comparable {
     /// 0 for a leaf.
     package var level: UInt8

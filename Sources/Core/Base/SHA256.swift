@@ -1,7 +1,7 @@
-// SHA-256, piece by piece. In: bytes. Out: 32 bytes that nobody can find other bytes for.
+// SHA-256, piece by piece. In: bytes. Out: 32 bytes for which nobody can find other input.
 import CSodium
 
-/// A SHA-256 under way (FIPS 180-4), computed by libsodium. A copy goes on by itself.
+/// A SHA-256 in progress (FIPS 180-4), computed by libsodium. A copy continues independently.
 package struct SHA256: Sendable {
     private var state = crypto_hash_sha256_state()
 

@@ -23,7 +23,7 @@ package enum Safetensors {
         }
     }
 
-    /// An array on its way into a file.
+    /// An array to be written.
     package struct Part {
         /// Name in the file.
         package var name: String
@@ -68,7 +68,7 @@ package enum Safetensors {
         }
     }
 
-    /// Where the arrays begin is a multiple of this, so that a mapped file can be used in place.
+    /// The arrays begin at a multiple of this, so that a mapped file can be used in place.
     static let alignment = 64
     /// Readers refuse longer headers (safetensors 0.4, `tensor.rs`).
     static let headerLimit = 100_000_000
@@ -77,7 +77,7 @@ package enum Safetensors {
     static let emptyDigest = String(repeating: "0", count: 64)
 
     /// Writes `parts` in their order, with `metadata` and, under "sha256", the digest of the whole file with the digest's own 64 digits as
-    /// zeros: no bit of the file, the header's included, can change unseen.
+    /// zeros: no bit of the file, header included, can change unnoticed.
     /// - Throws: `InputError` from the disk.
     package static func write(_ parts: [Part], metadata: [String: String], to sink: inout FileSink) throws(InputError) {
         var header = self.header(parts, metadata: metadata.merging([digestKey: emptyDigest]) { $1 })
@@ -145,7 +145,7 @@ package enum Safetensors {
     }
 }
 
-/// A named table of 64-bit words, for what is not numbers of the model (the random replacement words, say).
+/// A named table of 64-bit words, for data that are not the model's parameters (the random replacement words, say).
 package struct NamedWords: Equatable, Sendable {
     /// Name in the file.
     package var name: String

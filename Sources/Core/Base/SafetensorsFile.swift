@@ -32,7 +32,7 @@ package final class SafetensorsFile {
     static let remedy = "give a whole .safetensors file"
 
     /// Maps the file at `path`.
-    /// - Throws: `InputError` when it is missing or no safetensors file.
+    /// - Throws: `InputError` when it is missing or not a safetensors file.
     package convenience init(path: String) throws(InputError) {
         let file = try MappedFile(path)
         try self.init(bytes: file.bytes, owner: file, place: path)
@@ -46,7 +46,7 @@ package final class SafetensorsFile {
         let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
         guard length >= 2, length <= UInt64(min(Safetensors.headerLimit, bytes.count - 8)) else {
             throw refuse(
-                "not a whole safetensors file: it announces a header of \(length) bytes and has \(bytes.count - 8) bytes behind the length")
+                "not a whole safetensors file: it announces a header of \(length) bytes and has \(bytes.count - 8) bytes after the length")
         }
         let end = 8 + Int(length)
         let json = Data(bytes[8..<end])
@@ -54,7 +54,7 @@ package final class SafetensorsFile {
         do {
             header = try JSONDecoder().decode(Header.self, from: json)
         } catch {
-            throw refuse("the safetensors header is not as the format asks (names -> dtype, shape, data_offsets): \(Self.reason(error))")
+            throw refuse("the safetensors header does not follow the format (names -> dtype, shape, data_offsets): \(Self.reason(error))")
         }
         var entries: [Entry] = []
         for (name, item) in header.items {
@@ -85,7 +85,7 @@ package final class SafetensorsFile {
     }
 
     /// Compares the file with its own digest (see `Safetensors.write`), reading all of it.
-    /// - Returns: false when it carries none, as files of other writers.
+    /// - Returns: false if it has none, like the files of other writers.
     /// - Throws: `InputError` when any bit differs from what was written.
     package func verifyDigest() throws(InputError) -> Bool {
         guard let digest else { return false }

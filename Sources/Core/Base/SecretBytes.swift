@@ -1,12 +1,12 @@
-// Secrets in memory. In: bytes. Out: the same bytes, in memory that is not swapped out or dumped, and that is wiped when it is let go.
+// Secrets in memory. In: bytes. Out: the same bytes, in memory that is not swapped out or dumped, and is wiped when it is freed.
 import CSodium
 
-/// Bytes that must not outlive their use. They lie in libsodium's guarded memory: locked, left out of core dumps, zeroed when freed.
+/// Bytes that must not outlive their use. They are in libsodium's guarded memory: locked, excluded from core dumps, zeroed when freed.
 package final class SecretBytes: @unchecked Sendable {
     // Written once, before anyone else can see it.
     private let memory: UnsafeMutableRawBufferPointer
 
-    /// Takes the bytes over: the array is zeroed. nil when there is no memory.
+    /// Moves the bytes here and zeroes the array. nil when there is no memory.
     package init?(taking bytes: inout [UInt8]) {
         guard sodium_init() >= 0, let start = sodium_malloc(bytes.count) else { return nil }
         memory = UnsafeMutableRawBufferPointer(start: start, count: bytes.count)
@@ -16,10 +16,10 @@ package final class SecretBytes: @unchecked Sendable {
 
     deinit { sodium_free(memory.baseAddress) }
 
-    /// The bytes, for the time of the call.
+    /// The bytes, for the duration of the call.
     package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result { body(UnsafeRawBufferPointer(memory)) }
 
-    /// Zeroes an array in a way that the compiler does not leave out.
+    /// Zeroes an array in a way that the compiler does not optimize away.
     package static func wipe(_ bytes: inout [UInt8]) {
         bytes.withUnsafeMutableBytes { if let start = $0.baseAddress { sodium_memzero(start, $0.count) } }
     }

@@ -1,4 +1,4 @@
-// Standard output, by way of the kernel alone. In: bytes. Out: bytes, or what went wrong.
+// Standard output, written with system calls only. In: bytes. Out: bytes, or what went wrong.
 import Glibc
 
 /// Thrown when the reader of standard output has gone (`... | head`): the program ends quietly.

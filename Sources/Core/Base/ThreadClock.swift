@@ -1,13 +1,13 @@
-// What has been computed so far. Out: seconds of CPU time.
+// How long the CPU has worked so far. Out: seconds of CPU time.
 import CLinux
 import Glibc
 
-/// CPU time: what a quiet core would show, also on a busy one.
+/// CPU time: on a busy core, too, it is what an idle one would need.
 package enum ThreadClock {
-    /// Seconds that the calling thread has run.
+    /// Seconds that the calling thread has used.
     package static func seconds() -> Double { read(CLOCK_THREAD_CPUTIME_ID) }
 
-    /// Seconds that all threads of this process have run.
+    /// Seconds that all threads of this process have used.
     package static func processSeconds() -> Double { read(CLOCK_PROCESS_CPUTIME_ID) }
 
     private static func read(_ clock: clockid_t) -> Double {

@@ -1,8 +1,8 @@
-// Threads and what they wait for, straight from POSIX. In: work. Out: threads that run it, locks that keep them apart.
+// Threads and what they wait for, straight from POSIX. In: work. Out: threads that run it, and locks between them.
 import CLinux
 import Glibc
 
-/// A mutual exclusion lock with a condition to wait for. Not recursive.
+/// A mutex with a condition variable. Not recursive.
 package final class ThreadLock: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)

@@ -2,13 +2,13 @@
 import CLinux
 import Glibc
 
-/// A file that has no name yet: whatever ends the process, nothing of it stays behind. File systems without such files (NFS) give it a
-/// hidden name, which goes away with this object.
+/// A file that has no name yet: however the process ends, nothing is left behind. On file systems that have no such files (NFS) it gets a
+/// hidden name, which is removed with this object.
 package final class UnnamedFile: @unchecked Sendable {
     private let descriptor: Int32
     private let temporary: String?
 
-    /// - Parameter target: where the file is to lie in the end; it is made in the nearest folder that exists.
+    /// - Parameter target: the file's final path; it is created in the nearest folder that exists.
     /// - Throws: `InputError` when no file can be made there.
     package init(for target: String) throws(InputError) {
         var folder = AtomicFile.parent(of: target)

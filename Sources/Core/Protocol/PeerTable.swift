@@ -14,6 +14,9 @@ package struct PeerTable<Item> {
     /// Messages that may wait for a peer that takes none: a lease for every lane at a time, their withdrawal, and what else there is.
     package let outboxLimit: Int
 
+    /// Messages of a peer's that do not belong to a lane: far more than an honest peer leaves waiting.
+    private static var otherMessages: Int { 1_024 }
+
     /// Of them, when chunks are no longer added: several times what an honest peer asks for at a time.
     static var servedLimit: Int { 8 * WireLimits.window }
 
@@ -32,7 +35,7 @@ package struct PeerTable<Item> {
     private var ids: [PeerAddress: PeerID] = [:]
     private var newest: PeerID = 0
 
-    package init(lanes: Int) { outboxLimit = 1_024 + 2 * lanes }
+    package init(lanes: Int) { outboxLimit = Self.otherMessages + 2 * lanes }
 
     package subscript(_ id: PeerID) -> Peer? { peers[id] }
 

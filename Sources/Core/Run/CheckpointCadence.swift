@@ -1,10 +1,10 @@
 // When a checkpoint is due. In: the time. Out: yes or no.
 import Base
 
-/// Checkpoints within an epoch: every so many seconds, while nothing else waits to be written.
+/// Checkpoints within an epoch: at a fixed interval, while nothing else waits to be written.
 package struct CheckpointCadence: Sendable, Equatable {
     private let interval: Milliseconds
-    /// When the last one was taken; nil: none is due before the run has begun.
+    /// When the last one was taken; nil: the run has not begun, and none is due.
     private var last: Milliseconds?
 
     package init(everySeconds: Int) { interval = Milliseconds(everySeconds) * 1000 }

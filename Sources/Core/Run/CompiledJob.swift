@@ -14,15 +14,15 @@ package struct CompiledJob: Sendable {
     /// The absolute path of the folder.
     package let folder: String
     package let spec: ModelSpec
-    /// Who multiplies where the precision is float32.
+    /// The arithmetic if the precision is float32.
     package let float32Arithmetic: Arithmetic
     package let training: Training
     package let text: TextSettings
-    /// Where things lie on this machine.
+    /// Where the files are on this machine.
     package let files: Files
-    /// The columns of the word [MASK], in the order of `text.columns`, where Python computed them: for pieces.
+    /// The columns of the word [MASK], in the order of `text.columns`, if Python computed them: for pieces.
     package let maskIDs: [UInt64]?
-    /// Why the texts take the path they take, for the user.
+    /// Why Python or t2v prepares the texts, for the user.
     package let why: String
     package let templateEntries: [TemplateEntry]
     /// spaCy's version, for the user: "3.8.18".
@@ -33,12 +33,12 @@ package struct CompiledJob: Sendable {
         package var template: String
         package var head: String
         package var config: String
-        /// The folder of the tokenizer; for pieces it need not be there.
+        /// The folder of the tokenizer; for pieces it need not exist.
         package var nlp: String
-        /// The .npy file and the map from keys to rows; nil where the model needs no vectors. floret has no keys.
+        /// The .npy file and the map from keys to rows; nil if the model needs no vectors. floret has no keys.
         package var vectors: String?
         package var key2row: String?
-        /// What the config's corpus reader reads; where Python has read it, the pieces in this very folder, which may be a copy.
+        /// The files of the config's corpus reader; if Python has read them, the pieces in this folder, which may be a copy.
         package var sources: [String]
     }
 
@@ -50,7 +50,7 @@ package struct CompiledJob: Sendable {
         package var saveEpoch: Int?
         package var skipLast: Bool
         package var wordsPerUpdate: Int
-        /// 0 switches a bound off: kept are min <= tokens < max.
+        /// 0 switches a bound off; documents with min <= tokens < max are kept.
         package var minLength: Int
         package var maxLength: Int
         /// Records to take; 0: all.
@@ -61,7 +61,7 @@ package struct CompiledJob: Sendable {
         package var evaluateEvery: Int?
         package var patience: Int
         package var keepModels: Int?
-        /// Number of the first epoch, where the weights of an earlier run are gone on with.
+        /// Number of the first epoch, if the weights of an earlier run are continued.
         package var epochStart: Int
         package var precision: Precision
         package var localUpdates: Int
@@ -99,15 +99,15 @@ package struct CompiledJob: Sendable {
 
     static let remedy = "compile the config again with this version of t2v"
 
-    /// Reads and checks `job.json` and looks whether the other files are there.
+    /// Reads and checks `job.json`, and checks that the other files exist.
     /// - Throws: `InputError` that names the file and the key which is missing, unknown, of another type or out of range.
-    /// - Parameter isWhole: false: only what `features` needs must be there.
+    /// - Parameter isWhole: false: only the files that `features` needs must exist.
     package init(folder given: String, isWhole: Bool = true) throws(InputError) {
         let folder = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
         let place = "\(folder)/job.json"
         guard access(place, R_OK) == 0 else {
             throw InputError(
-                "no job folder: job.json cannot be read (\(String(cString: strerror(errno))))", at: folder,
+                "not a job folder: job.json cannot be read (\(String(cString: strerror(errno))))", at: folder,
                 remedy: "make one with `python -m spacy t2v compile CONFIG \(given)`")
         }
         let contents = try MappedFile(place)
@@ -143,7 +143,7 @@ package struct CompiledJob: Sendable {
     /// The text side's files.
     package var textFiles: JobTextFiles { JobTextFiles(nlp: files.nlp, key2row: files.key2row, vectors: files.vectors) }
 
-    /// SHA-256 over what decides the numbers of a run: job.json, the template and the head. Names the job in a checkpoint.
+    /// SHA-256 over what determines the numbers of a run: job.json, the template and the head. Identifies the job in a checkpoint.
     package func digest() throws(InputError) -> String {
         var hash = SHA256()
         for path in ["\(folder)/job.json", files.template, files.head] {
@@ -158,9 +158,9 @@ package struct CompiledJob: Sendable {
     package var settings: TrainingSettings {
         var settings = TrainingSettings()
         (settings.batchSize, settings.seed) = (training.wordsPerUpdate, training.seed)
-        // A bound that is off: no text that spaCy reads has more tokens.
         settings.minLength = max(1, training.minLength)
-        settings.maxLength = training.maxLength == 0 ? 1_000_000 : min(training.maxLength, 1_000_000)
+        let most = TrainingSettings.maximumTokens
+        settings.maxLength = training.maxLength == 0 ? most : min(training.maxLength, most)
         if let lanes = training.lanes { settings.lanes = lanes }
         (settings.dropout, settings.maskProbability) = (spec.dropout, spec.maskProbability)
         settings.vectorRows = 1

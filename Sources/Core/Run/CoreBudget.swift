@@ -3,14 +3,14 @@ import Base
 import CLinux
 import Glibc
 
-/// What `taskset`, Slurm, a container or systemd left this process of the machine's cores.
+/// The cores that `taskset`, Slurm, a container or systemd leave to this process.
 package struct CoreBudget: Sendable, Equatable {
     /// 1 or more.
     package let cores: Int
 
     /// - Parameters:
     ///   - affinity: cores in the affinity mask (sched_getaffinity).
-    ///   - quota: cores' worth of time (cgroup v2 `cpu.max`), rounded to whole cores; nil: no limit.
+    ///   - quota: CPU time in cores (cgroup v2 `cpu.max`), rounded to whole cores; nil: no limit.
     package init(affinity: Int, quota: Double?) {
         let allowed = quota.map { $0.isFinite && $0 < 1e6 ? Int($0.rounded()) : affinity } ?? affinity
         cores = max(1, min(affinity, allowed))
@@ -24,10 +24,10 @@ package struct CoreBudget: Sendable, Equatable {
 
 /// The limits of this process's control group (cgroup v2).
 package enum ControlGroup {
-    /// Cores' worth of time: the least of the group and those above it.
+    /// CPU time in cores: the minimum over the group and its ancestors.
     static func cpuQuota() -> Double? { values(of: "cpu.max").compactMap(quota(cpuMax:)).min() }
 
-    /// Bytes: the least of the group and those above it.
+    /// Bytes: the minimum over the group and its ancestors.
     package static func memoryLimit() -> UInt64? { values(of: "memory.max").compactMap { UInt64($0) }.min() }
 
     /// "max 100000" is no limit; "150000 100000" is one and a half cores.
@@ -50,7 +50,7 @@ package enum ControlGroup {
         }
     }
 
-    /// A small file of the kernel's, without the line's end.
+    /// A small file of the kernel's, without the line end.
     static func text(_ path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }

@@ -1,8 +1,8 @@
 // When the held-out documents are scored. In: the number of updates done. Out: yes or no.
 
-/// The end of every epoch is scored, and within an epoch every so many updates.
+/// Scores at the end of every epoch, and within an epoch at a fixed number of updates.
 package struct EvaluationSchedule: Sendable, Equatable {
-    /// An epoch of more words is scored `timesPerLongEpoch` times where nothing else is said.
+    /// By default, an epoch with more words is scored `timesPerLongEpoch` times.
     package static let longEpoch: UInt64 = 50_000_000
     package static let timesPerLongEpoch: UInt64 = 20
 

@@ -1,4 +1,4 @@
-// What happens in a run, as a file that others read while it runs. In: events. Out: events.jsonl, one compact JSON object a line.
+// What happens in a run, as a file that others read while it runs. In: events. Out: events.jsonl, one compact JSON object per line.
 import Base
 import FoundationEssentials
 import Glibc
@@ -43,7 +43,8 @@ package struct RunEvent: Sendable, Equatable {
     }
 }
 
-/// Appends events, from any thread. A file that cannot be written ends no run: it is said once, and the run goes on without.
+/// Appends events, from any thread. A file that cannot be written does not end a run: there is one warning, and the run continues without
+/// it.
 package final class EventLog: Sendable {
     private struct State {
         var descriptor: Int32 = -1
@@ -56,7 +57,7 @@ package final class EventLog: Sendable {
 
     deinit { state.withLock { if $0.descriptor >= 0 { close($0.descriptor) } } }
 
-    /// Opens the file, which may be there already. Until then events go nowhere. A line that a killed process has cut is ended.
+    /// Opens the file, which may exist already. Until then events are dropped. A line that a killed process left incomplete is ended.
     package func open(_ path: String) {
         state.withLock { state in
             guard state.descriptor < 0 else { return }
@@ -76,7 +77,7 @@ package final class EventLog: Sendable {
         state.withLock { state in if state.descriptor >= 0 { Self.write(line, to: &state) } }
     }
 
-    /// Why lines are missing; told once.
+    /// Why lines are missing; given only once.
     package func takeFailure() -> String? {
         state.withLock { state in
             defer { state.failure = nil }
@@ -84,7 +85,7 @@ package final class EventLog: Sendable {
         }
     }
 
-    /// One call for a line, so that readers see it whole. Nothing follows a line that could not be written.
+    /// One call per line, so that readers see whole lines. Nothing follows a line that could not be written.
     private static func write(_ text: String, to state: inout State) {
         let bytes = Array(text.utf8)
         let descriptor = state.descriptor

@@ -1,9 +1,9 @@
-// One process at a time. In: the path of a lock file. Out: a lock that ends with the process, and a file that stays.
+// One process at a time. In: the path of a lock file. Out: a lock that ends with the process, and a file that remains.
 import Base
 import CLinux
 import Glibc
 
-/// An exclusive lock on a file. The file is never removed: whoever unlinks a lock file lets a second process lock another file of the
+/// An exclusive lock on a file. The file is never removed: after unlinking a lock file, a second process could lock another file of the
 /// same name.
 package final class FolderLock: Sendable {
     private let descriptor: Int32
@@ -21,7 +21,7 @@ package final class FolderLock: Sendable {
                     "another coordinator is running in this folder", at: AtomicFile.parent(of: path),
                     remedy: "wait for it, stop it, or choose another OUTPUT_DIR")
             }
-            // Somebody may have removed the file since it was opened, and others lock its successor.
+            // The file may have been removed since it was opened, and others may lock its successor.
             var (own, present) = (stat(), stat())
             if fstat(descriptor, &own) == 0, stat(path, &present) == 0, own.st_ino == present.st_ino, own.st_dev == present.st_dev {
                 self.descriptor = descriptor

@@ -1,4 +1,4 @@
-// job.json as it stands. In: JSON that Python wrote, or anybody. Out: typed values, or the key that is wrong.
+// The contents of job.json. In: JSON from Python, or from anyone else. Out: typed values, or the key that is wrong.
 import Base
 import FoundationEssentials
 import Numerics
@@ -10,7 +10,7 @@ struct JobFile {
         struct Mask: Decodable { var ids: [UInt64] }
         var path: TextSettings.Path
         var why: String?
-        /// "pieces" where Python prepares the texts.
+        /// "pieces" if Python prepares the texts.
         var format: String?
         var columns: [String]
         var symbols: String
@@ -82,9 +82,9 @@ struct JobFile {
             DecodingError.dataCorrupted(let context)
         {
             let key = path(context.codingPath)
-            throw refuse(key.isEmpty ? "no job: it is not JSON of an object" : "\(key): \(context.debugDescription)")
+            throw refuse(key.isEmpty ? "not a job: it is not a JSON object" : "\(key): \(context.debugDescription)")
         } catch {
-            throw refuse("no job: \(error)")
+            throw refuse("not a job: \(error)")
         }
     }
 
@@ -105,7 +105,7 @@ struct JobFile {
         return .floret(attribute: attribute, floret)
     }
 
-    /// What no type says.
+    /// What the types do not check.
     func validate(_ settings: TextSettings, _ place: String) throws(InputError) {
         func require(_ good: Bool, _ key: String, _ found: Any, _ expected: String) throws(InputError) {
             guard good else { throw InputError("\(key) is \(found), expected \(expected)", at: place, remedy: CompiledJob.remedy) }
@@ -115,12 +115,13 @@ struct JobFile {
         try require(text.symbols == "spacy38", "text.symbols", text.symbols, "spacy38")
         try require(spec.weightsFile == .template, "model.weights_file", spec.weightsFile.rawValue, "template")
         try require(spec.initialization == .file, "model.initialization", spec.initialization.rawValue, "file")
-        try require((1...1_000_000_000).contains(training.maxEpochs), "training.max_epochs", training.maxEpochs, "1 or more")
+        // Larger numbers make no sense in a run, and sums of them might overflow.
+        let (mostWords, most) = (TrainingSettings.maximumBatchSize, 1_000_000_000)
+        try require((1...most).contains(training.maxEpochs), "training.max_epochs", training.maxEpochs, "1 or more")
+        try require((1...mostWords).contains(training.wordsPerUpdate), "training.words_per_update", training.wordsPerUpdate, "1 or more")
+        try require((0...most).contains(training.minLength), "training.min_length", training.minLength, "0 or more")
         try require(
-            (1...1_000_000_000).contains(training.wordsPerUpdate), "training.words_per_update", training.wordsPerUpdate, "1 or more")
-        try require((0...1_000_000_000).contains(training.minLength), "training.min_length", training.minLength, "0 or more")
-        try require(
-            training.maxLength == 0 || (training.maxLength > training.minLength && training.maxLength <= 1_000_000_000),
+            training.maxLength == 0 || (training.maxLength > training.minLength && training.maxLength <= most),
             "training.max_length", training.maxLength, "0, or more than min_length (\(training.minLength)): min <= tokens < max are kept")
         try require(training.limit >= 0, "training.limit", training.limit, "0 or more")
         for (key, value) in [

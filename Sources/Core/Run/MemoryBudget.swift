@@ -1,7 +1,7 @@
 // The memory that a model may take. In: the host's memory and the control group's limit. Out: yes, or an error that says how much.
 import Base
 
-/// Checked before anything is allocated: a failed allocation ends a process without a word that helps.
+/// Checked before anything is allocated: a failed allocation ends a process without a helpful message.
 package struct MemoryBudget: Sendable, Equatable {
     package let bytes: UInt64
 
@@ -20,8 +20,8 @@ package struct MemoryBudget: Sendable, Equatable {
         return MemoryBudget(host: host == 0 ? .max : host, limit: ControlGroup.memoryLimit())
     }
 
-    /// Flat buffers of the model's size that a coordinator holds at least: four versions of the parameters, two moments, averages,
-    /// gradient, and the copy of all of a checkpoint that is being written.
+    /// The least number of flat buffers of the model's size in a coordinator: four versions of the parameters, two moments, averages,
+    /// gradient, and the copies for a checkpoint that is being written.
     static let buffers = 12
 
     /// - Parameter parameters: floats of the model.

@@ -1,4 +1,4 @@
-// The output folder of a run. In: what a run writes. Out: files that are whole or not there, and nothing of anybody else's touched.
+// The output folder of a run. In: what a run writes. Out: files that are complete or absent; files of others are left alone.
 import Base
 import CLinux
 import FoundationEssentials
@@ -6,11 +6,11 @@ import Glibc
 import Numerics
 import Synchronization
 
-/// OUTPUT_DIR. Weights and the log lie in it under the names that spaCy's users know; everything else lies in OUTPUT_DIR/t2v.
+/// OUTPUT_DIR. It holds weights and the log under the names that spaCy's users know; everything else is in OUTPUT_DIR/t2v.
 ///
 /// Looking at the folder changes nothing. A run enters it with `begin` (a new one) or `resume`, after every input has been validated.
-/// `t2v/run.json` is the mark of a run that can be resumed: it is written after the first checkpoint. Only files that
-/// `t2v/manifest.json` names are ever removed or written over, and a file is named there before it is written.
+/// `t2v/run.json` is the mark of a run that can be resumed: it is written after the first checkpoint. Only files that `t2v/manifest.json`
+/// names are ever removed or overwritten, and a file is named there before it is written.
 package final class OutputFolder: @unchecked Sendable {
     /// What the folder held when it was opened.
     package enum Contents: Equatable, Sendable {
@@ -26,7 +26,7 @@ package final class OutputFolder: @unchecked Sendable {
     private var earlierLock: FolderLock?
     /// Between `begin` and `commit`.
     private var isBeginning = false
-    /// The thread that writes files and the one that owns the run both name files.
+    /// The thread that writes files and the one that owns the run both add names.
     private let manifest = Mutex(OutputManifest())
 
     /// Names relative to the output folder.
@@ -43,8 +43,9 @@ package final class OutputFolder: @unchecked Sendable {
         }
     }
 
-    /// Looks at the folder, which need not exist. One that holds a run is locked, and cleared of what a killed process left half done.
-    /// - Throws: `InputError` when the path is not a folder, cannot be written, or another coordinator works in it.
+    /// Looks at the folder, which need not exist. A folder that holds a run is locked, and what a killed process left unfinished is cleaned
+    /// up.
+    /// - Throws: `InputError` when the path is not a folder, cannot be written, or another coordinator uses it.
     package init(_ path: String) throws(InputError) {
         self.path = path
         guard try checkPlace() else { return }
@@ -105,12 +106,12 @@ package final class OutputFolder: @unchecked Sendable {
     package static func modelName(epoch: Int) -> String { Name.model(epoch, temporary: false) }
     /// Relative to the folder.
     package func checkpointName(update: Int) -> String { "\(Name.checkpoints)/\(CheckpointStore.name(update: update))" }
-    /// Options of the run, as it was last carried out.
+    /// The options that the run last had.
     package var runPath: String { full(contents == .earlierLayout ? "config.json" : Name.run) }
 
     // MARK: A new run
 
-    /// Whether a new run would write over what somebody else put there.
+    /// Checks that a new run would not overwrite files of others.
     /// - Parameter names: files that the run writes besides the log and the weights, for example "config.json".
     /// - Throws: `InputError` that names the files in the way.
     package func requireRoom(for names: [String]) throws(InputError) {
@@ -137,19 +138,19 @@ package final class OutputFolder: @unchecked Sendable {
         return !middle.isEmpty && middle.allSatisfy { $0.isASCII && $0.isNumber }
     }
 
-    /// Enters the folder with a new run: makes and locks it, moves a run that it holds aside, and writes `files`. Call `commit` when the
-    /// first checkpoint is on disk; what ends the process before that leaves the earlier run as it was.
+    /// Begins a new run in the folder: makes and locks it, moves an earlier run aside, and writes `files`. Call `commit` when the first
+    /// checkpoint is on disk; if the process ends before that, the earlier run stays as it was.
     /// - Parameters:
-    ///   - files: name and bytes of files that the run begins with.
+    ///   - files: names and bytes of the files that the run begins with.
     ///   - spool: texts that are to be kept.
     package func begin(files: [(name: String, bytes: [UInt8])], spool: UnnamedFile?) throws(InputError) {
         try makeFolder(Name.own)
         if lock == nil {
             lock = try FolderLock(full(Name.lock))
-            // Another coordinator may have come first while the inputs were being prepared.
+            // Another coordinator may have started while the inputs were being prepared.
             try recover()
             guard !exists(Name.run) else {
-                throw InputError("another run began in this folder meanwhile", at: path, remedy: "choose another OUTPUT_DIR")
+                throw InputError("another run has begun in this folder in the meantime", at: path, remedy: "choose another OUTPUT_DIR")
             }
         }
         isBeginning = true
@@ -166,7 +167,7 @@ package final class OutputFolder: @unchecked Sendable {
         }
     }
 
-    /// The first checkpoint is on disk: from now on this is the folder's run, and the earlier one goes.
+    /// The first checkpoint is on disk: from now on this is the folder's run, and the earlier one is removed.
     package func commit(run: [UInt8]) throws(InputError) {
         try write(run, to: Name.run)
         contents = .run
@@ -174,19 +175,19 @@ package final class OutputFolder: @unchecked Sendable {
         removePrevious()
     }
 
-    /// Takes back what `begin` did, unless `commit` came after it.
+    /// Undoes `begin`, unless `commit` followed.
     package func abandon() {
         guard isBeginning else { return }
         isBeginning = false
         try? recover()
     }
 
-    /// Goes on with the folder's run.
+    /// Continues the folder's run.
     /// - Parameters:
-    ///   - run: options as it is now carried out.
-    ///   - spool: texts that are to be kept, where those kept before are gone.
-    ///   - logByteCount: length of the log as the checkpoint knows it; what follows belongs to updates that are done again.
-    /// - Returns: the log's length, which is less when somebody has cut it.
+    ///   - run: the options that it now has.
+    ///   - spool: texts to keep, if those kept before are gone.
+    ///   - logByteCount: length of the log according to the checkpoint; the rest belongs to updates that are done again.
+    /// - Returns: the log's length, which is less if someone has shortened it.
     package func resume(run: [UInt8], spool: UnnamedFile?, logByteCount: Int) throws(InputError) -> Int {
         if contents == .earlierLayout { try adopt() }
         try write(run, to: Name.run)
@@ -197,18 +198,18 @@ package final class OutputFolder: @unchecked Sendable {
         var status = stat()
         guard stat(logPath, &status) == 0 else { return 0 }
         let length = min(Int(status.st_size), logByteCount)
-        guard truncate(logPath, off_t(length)) == 0 else { throw AtomicFile.failure("cannot cut the log back", errno, at: logPath) }
+        guard truncate(logPath, off_t(length)) == 0 else { throw AtomicFile.failure("cannot shorten the log", errno, at: logPath) }
         return length
     }
 
     // MARK: Files of a run
 
-    /// Names a file before it is written.
-    /// - Throws: `InputError` when somebody else's file has the name.
+    /// Adds a file to the manifest before it is written.
+    /// - Throws: `InputError` when the name belongs to a file that is not t2v's.
     package func claim(_ name: String) throws(InputError) {
         guard !manifest.withLock({ $0.contains(name) }) else { return }
         guard !exists(name) else {
-            throw InputError("t2v did not write this file and does not write over it", at: full(name), remedy: "move it away")
+            throw InputError("t2v did not write this file and does not overwrite it", at: full(name), remedy: "move it away")
         }
         _ = manifest.withLock { $0.add(name) }
         try saveManifest()
@@ -231,7 +232,7 @@ package final class OutputFolder: @unchecked Sendable {
     }
 
     /// Appends a line to log.jsonl and waits until it is on disk.
-    /// - Parameter byteCount: the log's length; what a failed attempt left behind it is written over.
+    /// - Parameter byteCount: the log's length; what a failed attempt left beyond it is overwritten.
     /// - Returns: the new length.
     package func appendLog(_ line: String, after byteCount: Int) throws(InputError) -> Int {
         try claim(Name.log)
@@ -262,9 +263,8 @@ package final class OutputFolder: @unchecked Sendable {
         try saveManifest()
     }
 
-    /// Removes weights of this run that are no longer kept: modelN.bin up to `epoch` but for the last `keep`, and modelN.temp.bin before
-    /// them.
-    /// Those of later epochs, which a run has left that went on from before them, are written again.
+    /// Removes weights of this run that are no longer kept: modelN.bin up to `epoch` except the last `keep`, and modelN.temp.bin before
+    /// them. Those of later epochs remain if the run has resumed before them, and are overwritten.
     package func removeModels(before epoch: Int, keep: Int) throws(InputError) {
         let names = manifest.withLock { $0.files }
         let kept = names.compactMap { Name.epoch(ofModel: $0, temporary: false) }.filter { $0 <= epoch }.sorted().suffix(keep)
@@ -291,7 +291,8 @@ extension OutputFolder {
     /// Files of a run besides those that its manifest names.
     private static let marks = [Name.run, Name.manifest]
 
-    /// Moves the run into t2v/previous. The order makes every moment of it one that `recover` understands: the mark of a run goes first.
+    /// Moves the run into t2v/previous. The order is such that `recover` can deal with an interruption at any point: the mark of a run goes
+    /// first.
     private func moveAside() throws(InputError) {
         let files = manifest.withLock { $0.files }
         for folder in ["", "/t2v", "/\(Name.checkpoints)"] { try makeFolder(Name.previous + folder) }
@@ -305,12 +306,12 @@ extension OutputFolder {
         try AtomicFile.syncFolder(path)
     }
 
-    /// Removes the run that was moved aside: the files it wrote, and folders that are empty then.
+    /// Removes the run that was moved aside: its files, and the folders that are then empty.
     private func removePrevious() {
         guard exists(Name.previous) else { return }
         let bytes = try? read("\(Name.previous)/\(Name.manifest)")
         let files = bytes.flatMap { try? OutputManifest.decode($0, place: Name.previous) }?.files ?? []
-        // The mark of a run goes last: until then `recover` knows that this is to be removed.
+        // The mark of a run goes last: until then `recover` knows that this run is to be removed.
         for name in files.filter({ !Self.marks.contains($0) }) + [Name.manifest, Name.run] { unlink(full("\(Name.previous)/\(name)")) }
         removeFolders(Name.previous)
     }
@@ -334,14 +335,14 @@ extension OutputFolder {
         }
     }
 
-    /// Takes back a run that never wrote its first checkpoint.
+    /// Undoes a run that never wrote its first checkpoint.
     private func remove(_ attempt: OutputManifest) {
         for name in attempt.files { unlink(full(name)) }
         unlink(full(Name.manifest))
         rmdir(full(Name.checkpoints))
     }
 
-    /// Puts the run back that was moved aside.
+    /// Puts back the run that was moved aside.
     private func restorePrevious() throws(InputError) {
         let aside = "\(Name.previous)/\(Name.manifest)"
         if exists(aside) {
@@ -364,14 +365,14 @@ extension OutputFolder {
         guard rename(full(aside), full(name)) == 0 else { throw AtomicFile.failure("cannot put the run back", errno, at: full(name)) }
     }
 
-    /// Takes a run of the earlier layout over. Nothing is lost wherever it is interrupted; the manifest, which comes last, ends it.
+    /// Converts a run of the earlier layout. An interruption loses nothing at any point; the manifest is written last.
     private func adopt() throws(InputError) {
         try makeFolder(Name.own)
         if lock == nil { lock = try FolderLock(full(Name.lock)) }
         var found = OutputManifest()
         let names = try folderNames(path)
         for name in names where name == "config.json" || name == Name.log { _ = found.add(name) }
-        // The log tells which weights that run wrote.
+        // The log says which weights that run wrote.
         let log = exists(Name.log) ? String(decoding: try read(Name.log), as: UTF8.self) : ""
         for match in log.matches(of: /"epoch":([0-9]{1,9})\b/) {
             guard let epoch = Int(match.output.1) else { continue }
@@ -410,7 +411,7 @@ extension OutputFolder {
         rmdir(full(name))
     }
 
-    /// Makes a folder below the output folder, and those above it.
+    /// Makes a folder below the output folder, with its parents.
     private func makeFolder(_ name: String) throws(InputError) {
         do {
             try FileManager.default.createDirectory(atPath: full(name), withIntermediateDirectories: true)

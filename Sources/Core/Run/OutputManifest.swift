@@ -1,4 +1,4 @@
-// The files that t2v wrote into an output folder. In: names. Out: manifest.json, the only list by which anything is ever removed.
+// The files that t2v wrote into an output folder. In: names. Out: manifest.json, without which nothing is ever removed.
 import Base
 import FoundationEssentials
 

@@ -1,4 +1,4 @@
-// Files are written beside the training, one after the other. In: closures. Out: files, and word of what failed.
+// Writes files while training continues, one after another. In: closures. Out: files, and reports of failures.
 import Base
 import FoundationEssentials
 import Glibc
@@ -9,11 +9,11 @@ package final class OutputWriter: @unchecked Sendable {
     /// Gives the log's new length in bytes.
     package typealias Task = (_ logByteCount: Int) throws(InputError) -> Int
 
-    /// What a task that failed does.
+    /// What happens when a task fails.
     package enum Importance: Sendable {
-        /// It is given up with a warning; a later one takes its place.
+        /// It is dropped with a warning; a later one takes its place.
         case optional
-        /// It is tried again until `patience` is over; then the run stops with everything before it whole.
+        /// It is retried until `patience` is over; then the run stops, with everything before it intact.
         case required
     }
 
@@ -34,8 +34,8 @@ package final class OutputWriter: @unchecked Sendable {
     private let wake: EventFD
 
     /// - Parameters:
-    ///   - wake: signalled when something is to be said.
-    ///   - patienceSeconds: how long a required file is tried again.
+    ///   - wake: signalled when there is something to report.
+    ///   - patienceSeconds: how long a required file is retried.
     /// - Throws: `InputError` when the system has no more threads to give.
     package init(logByteCount: Int, wake: EventFD, patienceSeconds: Double = 60) throws(InputError) {
         self.logByteCount = logByteCount
@@ -44,7 +44,7 @@ package final class OutputWriter: @unchecked Sendable {
         try startThread("output", stackBytes: 8 << 20) { [self] in work() }
     }
 
-    /// Every task holds a copy of the weights: more than this many do not wait.
+    /// The most tasks that may wait, since each holds a copy of the weights.
     private static let mostWaiting = 8
 
     /// Blocks while too many wait: a full disk stops the training before it fills the memory.
@@ -80,7 +80,7 @@ package final class OutputWriter: @unchecked Sendable {
         condition.unlock()
     }
 
-    /// Ends the thread after the task under way.
+    /// Ends the thread after the current task.
     package func end() {
         condition.lock()
         ended = true
@@ -103,7 +103,7 @@ package final class OutputWriter: @unchecked Sendable {
         condition.unlock()
     }
 
-    /// Called with the lock held; lets it go while the task runs.
+    /// Called with the lock held; releases it while the task runs.
     private func perform(_ entry: Entry) {
         let deadline = Date.timeIntervalSinceReferenceDate + patienceSeconds
         var said = false

@@ -1,7 +1,7 @@
-// How long a fault that may pass is borne. In: what happened, and when. Out: whether it has lasted too long.
+// How long to tolerate a fault that may pass. In: what happened, and when. Out: whether it has lasted too long.
 import Base
 
-/// A fault that keeps coming without a success in between.
+/// A fault that recurs without a success in between.
 package struct Patience: Sendable, Equatable {
     private let limit: Milliseconds
     private var since: Milliseconds?

@@ -5,13 +5,15 @@ import Base
 package struct Placement: Sendable, Equatable {
     /// Words of an update that a lane should have: with fewer, the overhead of a lane outweighs its work.
     package static let wordsPerLane = 64
-    /// Words of an update that a core should have: with fewer it waits for the others, and for the step, longer than it computes.
+    /// Words of an update that a core should have: with fewer, it spends more time waiting for the others and for the step than computing.
     package static let wordsPerCore = 500
-    /// Lanes that a run has at least unless it is told otherwise.
+    /// The most local workers of a run.
+    package static let maximumWorkers = 1_024
+    /// The fewest lanes of a run, unless the user gives a number.
     package static let fewestLanes = 4
 
-    /// Lanes for each thread of a worker: documents are whole, so lanes of an update are uneven; with two, a thread that had a long one
-    /// takes a short one next (docs/scale.md). Lanes of single-threaded workers are dealt beforehand, and more would not help.
+    /// Lanes for each thread of a worker: documents are not split, so lanes of an update are uneven; with two, a thread that had a long one
+    /// takes a short one next (docs/scale.md). Lanes of single-threaded workers are assigned in advance, and more would not help.
     package static let lanesPerThread = 2
 
     package var workers: Int
@@ -19,15 +21,15 @@ package struct Placement: Sendable, Equatable {
     package var lanes: Int
     /// What the user should know: "using 4 of 64 cores; --workers 64 would use more".
     package var notes: [String] = []
-    /// The size of an update that would give each core enough to do; nil: they have it, or the size is fixed.
+    /// The size of an update that would give each core enough to do; nil: they have enough, or the size is fixed.
     package private(set) var fittingBatchSize: Int?
 
     /// - Parameters:
-    ///   - workers: as asked for; nil: as many as the cores and lanes allow, or with `threads` nil too, one: its threads take the lanes as
-    ///     they get free, and add them up, while lanes of workers are dealt beforehand.
-    ///   - threads: of a worker; nil: 1 where the number of workers is given, else one for each core.
-    ///   - lanes: as asked for, or a resumed run's; nil: 4, or two for each local compute thread (one where workers have one
-    ///     thread) where an update feeds that many.
+    ///   - workers: as asked for; nil: as many as the cores and lanes allow, or, if `threads` is nil too, one: its threads take lanes as
+    ///     they become free and sum them, while lanes of separate workers are assigned in advance.
+    ///   - threads: of a worker; nil: 1 if the number of workers is given, else one for each core.
+    ///   - lanes: as asked for, or a resumed run's; nil: 4, or two for each local compute thread (one if workers have one thread) if an
+    ///     update has enough words for them.
     ///   - lanesAreFixed: the run was begun with them.
     ///   - batchSize: words of an update.
     package init(cores: Int, workers asked: Int?, threads askedThreads: Int?, lanes askedLanes: Int?, lanesAreFixed: Bool, batchSize: Int) {
@@ -53,7 +55,7 @@ package struct Placement: Sendable, Equatable {
                 line += "; this run has \(lanes) lanes, and no setting uses more"
             } else if askedLanes != nil || lanes < fed {
                 line += "; --lanes \(min(cores, ReductionTree.maximumLanes))"
-                // Nobody asked for a number of workers or threads: there will be one for each core.
+                // If neither workers nor threads are given, there will be one for each core.
                 if asked != nil || askedThreads != nil { line += " --workers \(max(1, cores / threads))" }
                 line += " would use more"
             } else {
@@ -66,15 +68,15 @@ package struct Placement: Sendable, Equatable {
         }
     }
 
-    /// What the user should know of updates that are too small for the cores.
+    /// A hint for the user when updates are too small for the cores.
     /// - Parameters:
     ///   - batchSize: words of an update.
-    ///   - setting: what sets them: "--batch-size".
+    ///   - setting: the option that sets it: "--batch-size".
     package func hint(batchSize: Int, setting: String) -> String? {
         guard let size = fittingBatchSize else { return nil }
-        // Below the words that the rate is meant for, scaling would lower it.
+        // For fewer words than the rate is meant for, scaling would lower it.
         let scaling = size > RunOptions.unscaledWords ? " with --scale-learn-rate" : ""
-        return "each core has only a few of the \(batchSize) words of an update, and waits more than it computes: "
+        return "each core has only a few of the \(batchSize) words of an update, and waits longer than it computes: "
             + "\(setting) \(size)\(scaling) would use the cores better, but learn less from each word (docs/scale.md says how much)"
     }
 }

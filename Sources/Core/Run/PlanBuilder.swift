@@ -1,11 +1,11 @@
-// A run's plan from its prepared shards. In: shards, one after the other. Out: words of each lane, updates, random words, the plan.
+// A run's plan from its prepared shards. In: shards, one after another. Out: words of each lane, updates, random words, the plan.
 import Base
 import Numerics
 import Text
 
 /// Collects prepared shards in the corpus's order. A value: the same shards give the same plan.
 package struct PlanBuilder {
-    /// Documents by what became of them.
+    /// Numbers of documents that were kept or dropped, by reason.
     package struct Documents: Equatable, Sendable {
         package var kept = 0, heldOut = 0, empty = 0, tooShort = 0, tooLong = 0
     }

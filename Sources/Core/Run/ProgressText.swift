@@ -1,7 +1,7 @@
-// What a run shows of itself. In: figures and a width. Out: a live line, a row of the table, a JSON line.
+// What a run shows of its progress. In: figures and a width. Out: a live line, a row of the table, a JSON line.
 import Base
 
-/// The figures of one moment.
+/// The figures at one moment.
 package struct ProgressFigures: Sendable, Equatable {
     package var epoch: UInt64 = 0
     package var lastEpoch: UInt64 = 0
@@ -11,10 +11,10 @@ package struct ProgressFigures: Sendable, Equatable {
     package var wordsPerSecond = 0.0
     /// Summed over the run, as spaCy shows it.
     package var totalLoss = 0.0
-    /// The open epoch's mean for each selected word.
+    /// The current epoch's mean per selected word.
     package var epochLoss = 0.0
     package var workers = 0
-    /// Whether documents are held out, and their last loss for each selected word.
+    /// Whether documents are held out, and their last loss per selected word.
     package var holdsOut = false
     package var heldOutLoss: Double?
 
@@ -44,17 +44,17 @@ package struct ProgressFigures: Sendable, Equatable {
         }
     }
 
-    /// spaCy's columns: epoch, words, total loss, loss, words per second; then ours. At most `width` characters: what does not fit is left
+    /// spaCy's columns: epoch, words, total loss, loss, words per second; then t2v's. At most `width` characters: what does not fit is left
     /// out, the least important column first.
     package func columns(width: Int) -> String {
         line(["#", "# Words", "Total Loss", "Loss", "w/s", "Held-out"], width)
     }
 
-    /// A row under them.
+    /// A row of the table.
     package func row(width: Int) -> String {
         let cells = [
             "\(epoch)", "\(words)", ProgressText.fixed(totalLoss, 1), ProgressText.fixed(epochLoss, 4),
-            // Nothing is known of the speed before the second update.
+            // The speed is unknown before the second update.
             wordsPerSecond > 0 ? "\(UInt64(min(wordsPerSecond, 1e15)))" : "-", heldOutLoss.map { ProgressText.fixed($0, 4) } ?? "-",
         ]
         return line(cells, width)
@@ -85,7 +85,7 @@ package enum ProgressText {
     /// "1 worker", "2 workers".
     package static func count(_ number: some BinaryInteger, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
-    /// With that many digits behind the point.
+    /// With that many decimals.
     package static func fixed(_ value: Double, _ digits: Int) -> String {
         guard value.isFinite else { return "\(value)" }
         var scale: UInt64 = 1

@@ -1,11 +1,11 @@
-// What a worker must know of a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
+// What a worker must know about a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
 import Base
 import FoundationEssentials
 import Numerics
 import Protocol
 import Text
 
-/// The run as the welcome tells it: enough to prepare shards and to set up the model.
+/// The run as described in the welcome: enough to prepare shards and to set up the model.
 package struct RunDescription: Codable, Sendable {
     /// A file of the vectors model that tokenizing needs.
     package struct File: Codable, Sendable, Equatable {
@@ -18,7 +18,7 @@ package struct RunDescription: Codable, Sendable {
         }
     }
 
-    /// Where workers on the coordinator's own host find things without asking for them.
+    /// Where workers on the coordinator's own host find files without fetching them.
     package struct LocalPaths: Codable, Sendable, Equatable {
         package var vectorsModel: String
         /// A job's files.
@@ -37,7 +37,7 @@ package struct RunDescription: Codable, Sendable {
     /// What a job's texts are; nil: spaCy 2's options.
     package var text: TextSettings?
     package var modelFiles: [File]
-    /// Names the model's tokenizing files in a cache.
+    /// Identifies the model's tokenizing files in a cache.
     package var modelDigest: String
     package var local: LocalPaths?
 
@@ -60,7 +60,7 @@ package struct RunDescription: Codable, Sendable {
         }
     }
 
-    /// Rows of vectors are read as the model says, from a table that is as wide as the settings say.
+    /// The engine reads vector rows of the model's width from a table of the settings' width.
     private func checkWidths() throws(InputError) {
         var widths = spec.inputs.compactMap { if case .vectors(let input) = $0 { input.width } else { nil } }
         if case .vectors(let target) = spec.objective { widths.append(target.width) }
@@ -71,10 +71,10 @@ package struct RunDescription: Codable, Sendable {
         }
     }
 
-    /// Most files of a vectors model that tokenizing needs, and bytes of one.
+    /// The most files of a vectors model that tokenizing needs, and the most bytes of one.
     private static let (mostFiles, mostFileBytes) = (64, UInt64(1) << 40)
 
-    /// - Throws: `InputError` when the text is no description or its settings are out of range.
+    /// - Throws: `InputError` when the text is not a description or its settings are out of range.
     package static func decode(_ text: String) throws(InputError) -> RunDescription {
         guard let description = try? JSONDecoder().decode(RunDescription.self, from: Data(text.utf8)) else {
             throw InputError("the run's description cannot be read", at: "welcome", remedy: "install the same t2v on both hosts")
@@ -97,10 +97,10 @@ package struct RunDescription: Codable, Sendable {
         }
         let names = Set(description.modelFiles.map(\.name))
         guard description.modelFiles.count <= mostFiles, names.count == description.modelFiles.count else {
-            throw InputError("the run's description has too many files or one twice", at: "welcome", remedy: "check the coordinator")
+            throw InputError("the run's description has too many files, or one twice", at: "welcome", remedy: "check the coordinator")
         }
         guard let digest = Array(hex: description.modelDigest), (1...32).contains(digest.count) else {
-            throw InputError("the run's description has no proper model digest", at: "welcome", remedy: "check the coordinator")
+            throw InputError("the run's description has no valid model digest", at: "welcome", remedy: "check the coordinator")
         }
         return description
     }
@@ -110,7 +110,7 @@ package struct RunDescription: Codable, Sendable {
 package struct RunPlan: Codable, Sendable {
     package struct PlannedShard: Codable, Sendable, Equatable {
         package var lane: LaneID
-        /// Number of its first line in the corpus: documents are named by their line.
+        /// Number of its first line in the corpus: documents are identified by their line.
         package var firstLine: UInt64
         package var key: CacheKey
         /// Bytes of the prepared shard.
@@ -149,7 +149,7 @@ package struct RunPlan: Codable, Sendable {
     }
 
     /// The random words and the word `[MASK]`.
-    /// - Throws: `InputError` when the figures are of another schema, name vector rows that do not exist, or count beyond all numbers.
+    /// - Throws: `InputError` when the figures are of another schema, name vector rows that do not exist, or have counts that overflow.
     package func words(schema: FeatureSchema, vectorRows: Int) throws(InputError) -> (random: RandomWordTable, mask: WordFeatures) {
         func isSound(_ words: [(word: WordFeatures, count: UInt64)]) -> Bool {
             var total: UInt64 = 0
@@ -167,15 +167,15 @@ package struct RunPlan: Codable, Sendable {
         return (random, word)
     }
 
-    /// - Throws: `InputError` when there is no JSON for it.
+    /// - Throws: `InputError` when it cannot be written as JSON.
     package func encoded() throws(InputError) -> [UInt8] {
         do { return Array(try JSONEncoder().encode(self)) } catch {
             throw InputError("the run's plan cannot be encoded: \(error)", at: "plan", remedy: "check the settings")
         }
     }
 
-    /// - Throws: `InputError` when the bytes are no plan of a run with these settings. What passes can be computed with: no sum overflows,
-    ///   no division is by zero, no index leaves its table.
+    /// - Throws: `InputError` when the bytes are not a plan of a run with these settings. A plan that passes is safe to use: no sum
+    ///   overflows, nothing is divided by zero, no index leaves its table.
     package static func decode(_ bytes: [UInt8], settings: TrainingSettings) throws(InputError) -> RunPlan {
         func refuse(_ what: String) -> InputError {
             InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
@@ -204,7 +204,7 @@ package struct RunPlan: Codable, Sendable {
 }
 
 extension UpdatePlan {
-    /// - Throws: `InputError` for a division that no corpus has with these settings: what passes never divides by zero or overflows.
+    /// - Throws: `InputError` for a plan that no corpus gives with these settings: one that passes never divides by zero or overflows.
     package func validate(_ settings: TrainingSettings) throws(InputError) {
         func refuse(_ what: String) -> InputError {
             InputError("the run's plan cannot be used: \(what)", at: "plan", remedy: "install the same t2v on both hosts")
@@ -221,26 +221,34 @@ extension UpdatePlan {
 }
 
 extension TrainingSettings {
+    /// Words of an update.
+    static let maximumBatchSize = 1_000_000_000
+    /// Tokens of a document: no text that spaCy reads has more.
+    static let maximumTokens = 1_000_000
+
     /// - Throws: `InputError` that names the option whose value no run can have.
     package func validate() throws(InputError) {
+        typealias Limits = ModelSpec.Limits
         func require(_ good: Bool, _ option: String, _ found: Any, _ expected: String) throws(InputError) {
             guard good else { throw InputError("\(option) is \(found)", at: "", remedy: "give \(expected)") }
         }
-        try require((1...4096).contains(width), "--width", width, "1 to 4096")
-        try require((1...64).contains(depth), "--conv-depth", depth, "1 to 64")
-        try require((1...16).contains(pieces), "--cnn-pieces", pieces, "1 to 16")
-        try require((2...100_000_000).contains(rows), "--embed-rows", rows, "2 to 100000000")
+        func range(_ value: Int, _ range: ClosedRange<Int>, _ option: String, _ what: String = "", unit: String = "") throws(InputError) {
+            try require(range.contains(value), option, value, "\(what)\(range.lowerBound) to \(range.upperBound)\(unit)")
+        }
+        try range(width, Limits.width, "--width")
+        try range(depth, 1...Limits.depth.upperBound, "--conv-depth")
+        try range(pieces, Limits.pieces, "--cnn-pieces")
+        try range(rows, 2...Limits.rows.upperBound, "--embed-rows")
         try require(dropout >= 0 && dropout < 1, "--dropout", dropout, "a rate in [0, 1)")
-        try require((1...1_000_000_000).contains(batchSize), "--batch-size", batchSize, "1 to 1000000000 words an update")
-        try require((1...1_000_000).contains(minLength), "--min-length", minLength, "1 to 1000000 tokens")
+        try range(batchSize, 1...Self.maximumBatchSize, "--batch-size", unit: " words an update")
+        try range(minLength, 1...Self.maximumTokens, "--min-length", unit: " tokens")
         try require(
-            maxLength > minLength && maxLength <= 1_000_000, "--max-length", maxLength,
-            "more than --min-length (\(minLength)), at most 1000000 tokens: documents with min <= tokens < max are kept")
-        try require((1...ReductionTree.maximumLanes).contains(lanes), "--lanes", lanes, "1 to \(ReductionTree.maximumLanes)")
+            maxLength > minLength && maxLength <= Self.maximumTokens, "--max-length", maxLength,
+            "more than --min-length (\(minLength)), at most \(Self.maximumTokens) tokens: documents with min <= tokens < max are kept")
+        try range(lanes, 1...ReductionTree.maximumLanes, "--lanes")
         try require(maskProbability >= 0 && maskProbability <= 1, "--mask-prob", maskProbability, "a probability from 0 to 1")
-        try require(vectorWidth > 0 && vectorWidth <= 65536, "the vectors' width", vectorWidth, "a vectors model of 1 to 65536 dimensions")
-        try require(
-            (1...100_000_000).contains(vectorRows), "the number of vectors", vectorRows, "a vectors model of 1 to 100000000 vectors")
+        try range(vectorWidth, Limits.vectorWidth, "the vectors' width", "a vectors model of ", unit: " dimensions")
+        try range(vectorRows, Limits.rows, "the number of vectors", "a vectors model of ", unit: " vectors")
         try require(
             optimizer.learnRate > 0 && optimizer.learnRate.isFinite, "learn_rate", optimizer.learnRate, "a learning rate above 0")
     }

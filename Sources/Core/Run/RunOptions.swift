@@ -10,9 +10,9 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var job: String?
     /// The texts of a job, in order; `textsLoc` names them for people.
     package var texts: [String]?
-    /// A constant rate that a resumed job goes on with, instead of its own.
+    /// A constant rate with which a resumed job continues, instead of its own.
     package var learnRate: Double?
-    /// Of the operands of matrix products; nil: what the job says, else float32.
+    /// Of the operands of matrix products; nil: what the job says, or else float32.
     package var precision: Precision?
     /// Every learning rate is multiplied by `learnRateFactor`; nil: it is not.
     package var scaleLearnRate: Bool?
@@ -25,9 +25,9 @@ package struct RunOptions: Codable, Sendable, Equatable {
     package var heldOut: Double?
     /// Updates between two evaluations; nil: see `EvaluationSchedule`.
     package var evaluateEvery: Int?
-    /// Evaluations in a row without a better one that end the run; nil: none do.
+    /// The number of evaluations in a row without an improvement that ends the run; nil: none does.
     package var patience: Int?
-    /// The last modelN.bin that are kept; nil: all.
+    /// How many of the last modelN.bin are kept; nil: all.
     package var keepModels: Int?
     package var initTok2vec: String?
     package var initCheckpoint: String?
@@ -59,7 +59,7 @@ package struct RunOptions: Codable, Sendable, Equatable {
     /// Words of an update for which learning rates are meant: spaCy's default.
     package static let unscaledWords = 3000
 
-    /// What learning rates are multiplied with: the square root of the words of an update over 3,000, or 1.
+    /// The factor of learning rates: the square root of the words of an update over 3,000, or 1.
     package var learnRateFactor: Double {
         scaleLearnRate == true ? (Double(settings.batchSize) / Double(Self.unscaledWords)).squareRoot() : 1
     }
@@ -86,7 +86,7 @@ package struct RunOptions: Codable, Sendable, Equatable {
             "give a held-out fraction, 0.01 say, or leave them out")
     }
 
-    /// JSON text, keys sorted, in snake case: `settings` stands in one level with the rest, as in spaCy's file.
+    /// JSON text, keys sorted, in snake case: `settings` is on the same level as the rest, as in spaCy's file.
     /// - Throws: `InputError` for a number that JSON does not have.
     package func encoded() throws(InputError) -> String {
         do {
@@ -99,7 +99,7 @@ package struct RunOptions: Codable, Sendable, Equatable {
         }
     }
 
-    /// What `value` is as JSON, with keys in snake case.
+    /// `value` as JSON, with keys in snake case.
     private static func members(of value: some Encodable) throws -> [String: JSONValue] {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
@@ -121,14 +121,14 @@ package struct RunOptions: Codable, Sendable, Equatable {
         return options.members?["blas_core"]?.text
     }
 
-    /// - Throws: `InputError` for text that is no configuration of this version.
+    /// - Throws: `InputError` for text that is not a configuration of this version.
     package static func decode(_ text: String, place: String) throws(InputError) -> RunOptions {
         let damaged = InputError(
             "the configuration cannot be read", at: place, remedy: "use the t2v version that wrote it, or start a new run")
         guard var object = (try? JSONValue.parse(Array(text.utf8)))?.members else { throw damaged }
         let back = Dictionary(uniqueKeysWithValues: spacyNames.map { ($1, $0) })
         guard let defaults = try? members(of: TrainingSettings()) else { throw damaged }
-        // A run that began before a setting was there has its default.
+        // A run that began before a setting existed has its default.
         var settings = defaults.filter { $0.key == "wire_precision" }
         for (key, value) in object where defaults[back[key] ?? key] != nil {
             settings[back[key] ?? key] = value

@@ -1,13 +1,13 @@
 // A line of spaCy 3's log.jsonl. In: sums. Out: JSON as srsly writes it.
 import Base
 
-/// spaCy 3's keys first, in its order and its way of writing numbers (srsly's ujson: no spaces, at most ten decimals), then ours.
+/// spaCy 3's keys first, in its order and number format (srsly's ujson: no spaces, at most ten decimals), then t2v's.
 package struct SpacyLogLine {
     var words: UInt64
     var loss: Double
     var epochLoss: Double
     var epoch: UInt64
-    /// Keys of our own with JSON values.
+    /// t2v's own keys with JSON values.
     var more: [(key: String, value: String)]
 
     package init(words: UInt64, loss: Double, epochLoss: Double, epoch: UInt64, more: [(key: String, value: String)] = []) {
@@ -19,7 +19,7 @@ package struct SpacyLogLine {
         return "{\"nr_word\":\(words),\"loss\":\(Self.number(loss)),\"epoch_loss\":\(Self.number(epochLoss)),\"epoch\":\(epoch)\(own)}"
     }
 
-    /// At most ten decimals, and at least one: 1e-12 becomes 0.0. JSON knows no numbers that are not finite.
+    /// At most ten decimals, and at least one: 1e-12 becomes 0.0. JSON has only finite numbers.
     package static func number(_ value: Double) -> String {
         guard value.isFinite else { return "null" }
         var text = value.fixed(10)

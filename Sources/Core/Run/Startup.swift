@@ -7,15 +7,14 @@ import Numerics
 
 /// What must hold before any arithmetic.
 package enum Startup {
-    /// Checks the CPU, and starts the program anew once when OpenBLAS would not run with one thread or not with the wanted core: both are
-    /// read
-    /// from the environment before main.
+    /// Checks the CPU, and restarts the program once if OpenBLAS would not run with one thread or with the wanted core: it reads both from
+    /// the environment before main.
     /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
     /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.
     package static func prepare(blasCore: String?) throws(InputError) {
-        // Whoever started us may ignore the deaths of children, which is inherited: then nobody could tell how a worker ended.
+        // The parent process may ignore SIGCHLD, which is inherited: then the exit status of a worker would be lost.
         signal(SIGCHLD, SIG_DFL)
-        // Whoever started us may have blocked the signals that stop us: masks are inherited.
+        // The parent process may have blocked the signals that stop this one: masks are inherited.
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, number) }
@@ -38,7 +37,7 @@ package enum Startup {
         for (key, value) in wanted { setenv(key, value, 1) }
         setenv("T2V_RESTARTED", "1", 1)
         var arguments = CommandLine.arguments.map { strdup($0) } + [nil]
-        // By its own path: ps and top name a process by the last part of what was executed, which would be "exe".
+        // Under its own path: ps and top show the last part of the executed path, which would be "exe".
         if let path = ownPath { execv(path, &arguments) }
         execv("/proc/self/exe", &arguments)
         throw InputError(
@@ -46,14 +45,14 @@ package enum Startup {
             remedy: "set OPENBLAS_NUM_THREADS=1 and OMP_NUM_THREADS=1 yourself")
     }
 
-    /// How many times longer every time limit of the protocol and of connections is: `T2V_TIME_FACTOR`, for a test bed whose hosts and
-    /// links are slower than real ones by that factor. Every process of a run must have the same.
+    /// The factor of all time limits of the protocol and of connections: `T2V_TIME_FACTOR`, for a test bed whose hosts and links are slower
+    /// than real ones by this factor. It must be the same for all processes of a run.
     package static var timeFactor: Int {
         let text = ProcessInfo.processInfo.environment["T2V_TIME_FACTOR"] ?? ""
         return min(1_000, max(1, Int(text) ?? 1))
     }
 
-    /// The program's file; nil when it was removed.
+    /// The program's file; nil if it has been removed.
     package static var ownPath: String? {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count)
@@ -66,7 +65,7 @@ package enum Startup {
         _ = t2v_set_process_name(String(name))
     }
 
-    /// Sockets and local workers take descriptors: as many as the system administrator allows.
+    /// Raises the limit of open files as far as the system allows: sockets and local workers need descriptors.
     private static func raiseOpenFileLimit() {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
@@ -86,11 +85,11 @@ package enum Startup {
             remedy: "raise it (ulimit -n), or give fewer --workers with more --threads")
     }
 
-    /// OpenBLAS takes another core without an error where it does not know the name, or the CPU lacks what the core needs.
+    /// OpenBLAS silently uses another core if it does not know the name, or the CPU lacks what the core needs.
     private static func check(_ blasCore: String?) throws(InputError) {
         guard let blasCore, MatrixMultiply.coreName.lowercased() != blasCore.lowercased() else { return }
         throw InputError(
-            "--blas-core is \(blasCore), but OpenBLAS uses \(MatrixMultiply.coreName): it does not know the name, or the CPU cannot do it",
+            "--blas-core is \(blasCore), but OpenBLAS uses \(MatrixMultiply.coreName): it does not know the name, or the CPU lacks it",
             at: "this host", remedy: "give a core that all hosts have, for example Haswell")
     }
 

@@ -21,13 +21,13 @@ package final class TrainingState {
     package let parameterCoding: ParameterCoding
     /// For versions of the parameters.
     private var pool: MessageBufferPool
-    /// For what travels, where that is something else.
+    /// For what travels, if that has another format.
     private var halves: MessageBufferPool
-    /// Holds the present version of the parameters, once one was broadcast.
+    /// Holds the current version of the parameters once it has been broadcast.
     private var current: MessageBuffer?
-    /// Digests of its blocks, where it travels as it is.
+    /// Digests of its blocks, if it travels unchanged.
     private var digests: [UInt64]?
-    /// An update is applied by that many threads.
+    /// How many threads apply an update.
     private let threads: Int
     /// Parts of the layers that one thread sums at a time.
     private let slices: [(layer: Int, range: Range<Int>)]
@@ -53,7 +53,7 @@ package final class TrainingState {
         gradient.initialize(repeating: 0, count: layout.count)
         parameterCoding = ParameterCoding(count: layout.count, precision: settings.wirePrecision)
         let byteCount = parameterCoding.byteCount
-        // Without shared memory everything goes by messages.
+        // Without shared memory everything is sent in messages.
         shared = sharesMemory ? try? SharedParameters(byteCount: byteCount) : nil
         let places = shared?.buffers(byteCount: byteCount) ?? []
         let travelAsTheyAre = settings.wirePrecision == .float32
@@ -66,7 +66,7 @@ package final class TrainingState {
 
     deinit { gradient.deallocate() }
 
-    /// Parts of half a megabyte or so, each of whole table rows and of whole blocks of a norm, from the layer's first float on.
+    /// Parts of about half a megabyte, each a whole number of table rows and of blocks of a norm, from the layer's first float on.
     private static func slices(_ layers: [Range<Int>], width: Int) -> [(layer: Int, range: Range<Int>)] {
         var (unit, rest) = (AdamOptimizer.normBlock, width)
         while rest != 0 { (unit, rest) = (rest, unit % rest) }
@@ -85,7 +85,7 @@ package final class TrainingState {
         try layout.load(weights.tensors, into: buffers.parameters, part: part, place: place)
     }
 
-    /// Goes on from a checkpoint.
+    /// Continues from a checkpoint.
     package func restore(_ checkpoint: Checkpoint, place: String) throws(InputError) {
         try layout.load(checkpoint.parameters, into: buffers.parameters, place: place)
         try layout.load(checkpoint.moment1, into: buffers.moment1, place: place)
@@ -109,11 +109,11 @@ package final class TrainingState {
         package let message: ZMQMessage
         /// `Digest64.hash(blocks:)` of them.
         package let hash: UInt64
-        /// Stands for them among processes that share this one's memory.
+        /// Refers to them between processes that share this memory.
         package let reference: SharedReference?
     }
 
-    /// The present version.
+    /// The current version.
     package func broadcast() -> Broadcast {
         let buffer: MessageBuffer
         if let current {
@@ -127,7 +127,7 @@ package final class TrainingState {
         return broadcast(encoded(buffer), digests)
     }
 
-    /// What of the present version is scored, and saved: the averages, or without averages the parameters.
+    /// The part of the current version that is scored and saved: the averages, or without averages the parameters.
     package func broadcastForEvaluation() -> Broadcast {
         guard spec.optimizer.averages else { return broadcast() }
         let buffer = pool.next()
@@ -150,7 +150,7 @@ package final class TrainingState {
         return buffer
     }
 
-    /// - Parameter digests: of the buffer's blocks, where they are known.
+    /// - Parameter digests: of the buffer's blocks, if known.
     private func broadcast(_ buffer: MessageBuffer, _ digests: [UInt64]?) -> Broadcast {
         let bytes = UnsafeRawBufferPointer(buffer.bytes)
         let hash = Digest64.combine(
@@ -158,7 +158,7 @@ package final class TrainingState {
         return Broadcast(message: ZMQMessage(sharing: buffer), hash: hash, reference: shared?.publish(buffer, update: update))
     }
 
-    /// Parts that touch nothing in common.
+    /// Runs independent parts.
     private func inParallel(_ count: Int, _ body: @escaping (Int) -> Void) {
         guard threads > 1 else {
             for index in 0..<count { body(index) }
@@ -168,7 +168,7 @@ package final class TrainingState {
         DispatchQueue.concurrentPerform(iterations: count) { body($0) }
     }
 
-    /// What parts that touch nothing in common give.
+    /// Runs independent parts, and returns their results.
     private func inParallel<Value>(_ count: Int, _ body: @escaping (Int) -> Value) -> [Value] {
         [Value](unsafeUninitializedCapacity: count) { values, initialized in
             nonisolated(unsafe) let base = values.baseAddress
@@ -180,11 +180,13 @@ package final class TrainingState {
     /// What a worker sent for a node of the tree.
     package typealias ReceivedNode = (node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)
 
-    /// Why an update was not applied. Nothing has changed then: parameters, moments, averages and figures are those of the version before.
+    /// Why an update was not applied. In that case nothing has changed: parameters, moments, averages and figures are those of the previous
+    /// version.
     package enum UpdateError: Error {
         /// A payload does not decode.
         case undecodable(WireError)
-        /// A loss or the norm of the reduced gradient is not a finite number. `nodes`: whose figures are not; empty when only the sum is.
+        /// A loss or the norm of the reduced gradient is not a finite number. `nodes`: those with such figures; empty if only the sum has
+        /// one.
         case notFinite(nodes: [TreeNode])
     }
 
@@ -221,7 +223,7 @@ package final class TrainingState {
         var ofLayer = [[Double]](repeating: [], count: optimizer.layers.count)
         for (slice, squares) in zip(slices, squares) { ofLayer[slice.layer] += squares }
         let norms = ofLayer.map(optimizer.norm)
-        // Before anything is written: else the next checkpoints hold what no smaller learning rate can mend.
+        // Before anything is written: otherwise the next checkpoints would hold values from which no smaller learning rate recovers.
         guard norms.allSatisfy(\.isFinite), nodes.allSatisfy({ $0.contribution.losses.allSatisfy { Double(bitPattern: $0).isFinite } })
         else { throw .notFinite(nodes: nodes.filter { !isFinite($0) }.map(\.node)) }
         let next = pool.next()
@@ -239,7 +241,7 @@ package final class TrainingState {
         count(nodes.map(\.contribution))
     }
 
-    /// Steps the floats of one block of the next version, and hashes them while they are near.
+    /// Computes one block of the next version, and hashes it while it is in the cache.
     private func stepBlock(
         _ index: Int, _ step: AdamOptimizer.Step, _ norms: [Double], _ bytes: UnsafeMutableRawBufferPointer,
         _ next: UnsafeMutablePointer<Float>
@@ -276,18 +278,18 @@ package final class TrainingState {
     /// Loss per selected word of the last update.
     package private(set) var lastLossPerWord = 0.0
 
-    /// Loss per selected word of the open epoch; before its first update, of the epoch that ended last.
+    /// Loss per selected word of the current epoch; before its first update, of the previous one.
     package var epochLossPerWord: Double {
         epochSelectedCount == 0 ? lastEpochLossPerWord ?? 0 : epochLoss / Double(epochSelectedCount)
     }
     /// nil before the end of an epoch.
     private var lastEpochLossPerWord: Double?
 
-    /// Numbers the first update of a fresh run: `--epoch-start` epochs are behind it, so that nothing is drawn twice.
+    /// Numbers the first update of a fresh run: `--epoch-start` epochs precede it, so that nothing is drawn twice.
     package func start(at update: UInt64) { self.update = update }
 
     /// A line of log.jsonl: spaCy's keys (2.3 `cli/pretrain.py`), and the epoch's loss per selected word.
-    /// - Parameter more: keys behind these, with JSON values.
+    /// - Parameter more: keys that follow these, with JSON values.
     package func logLine(epoch: UInt64, more: [(key: String, value: String)] = []) -> String {
         let perWord = epochLossPerWord
         let rest = more.map { ",\"\($0.key)\":\($0.value)" }.joined()
@@ -339,10 +341,10 @@ package final class TrainingState {
 
         /// `modelN.bin` of spaCy 2.
         package func modelFile() throws(InputError) -> [UInt8] {
-            guard spec.weightsFile == .thinc7, let seeds = EmbeddingSeeds(spec) else {
+            guard spec.weightsFile == .thinc7 else {
                 throw InputError("the model's weights file is a template", at: "model", remedy: "report this as a bug")
             }
-            return try ThincTok2Vec(tensors: savedTensors(), seeds: seeds, place: "model").encoded()
+            return try ThincTok2Vec(tensors: savedTensors(), seeds: spec.tables.map(\.seed), place: "model").encoded()
         }
 
         package func checkpoint(configuration: String, tables: [NamedWords]) -> Checkpoint {

@@ -1,12 +1,12 @@
-// `make profile`: what an update costs besides its gradients. In: made-up documents. Out: milliseconds of both sides.
+// `make profile`: what an update costs besides its gradients. In: made-up documents. Out: milliseconds on both sides.
 import Base
 import Numerics
 import Protocol
 import Transport
 
-/// Time of one update's way from the lanes' gradients to the next parameters, without the wire: two workers, each with half of the lanes.
+/// Time of one update from the lanes' gradients to the next parameters, without the network: two workers, each with half of the lanes.
 package struct UpdatePathProfile: Sendable {
-    /// Of one worker: the last additions of its lanes, encoding, hash. What is added as lanes finish is part of the step's profile.
+    /// Of one worker: the last additions of its lanes, encoding, hash. Additions made as lanes finish are part of the step's profile.
     package var contributionSeconds: Double
     /// Bytes of its payload.
     package var contributionBytes: Int
@@ -74,7 +74,7 @@ package struct UpdatePathProfile: Sendable {
             parameterCount: training.layout.count)
     }
 
-    /// Keeps the compiler from leaving out what makes the value.
+    /// Keeps the compiler from optimizing away the computation of the value.
     @inline(never)
     private static func blackHole(_ value: UInt64) {}
 

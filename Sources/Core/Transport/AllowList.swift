@@ -5,20 +5,20 @@ import Synchronization
 
 /// The public keys of the workers that are let in. Any thread may ask.
 ///
-/// The file has one key a line with an optional name (see `KeyFile`). Whoever is taken out of it loses a session that is open: the
+/// The file has one key per line, with an optional name (see `KeyFile`). When a key is removed, its worker loses an open session: the
 /// coordinator asks `contains(message.userID)` for every message, and calls `refreshIfChanged()` about once a second and on SIGHUP.
 package final class AllowList: Sendable {
-    /// What a new reading of the file has changed.
+    /// What has changed since the file was last read.
     package struct Change: Sendable, Equatable {
-        /// Keys that are let in now.
+        /// Keys that are now allowed.
         package var added: [PublicKey] = []
-        /// Keys that are shut out now.
+        /// Keys that are no longer allowed.
         package var removed: [PublicKey] = []
         /// The same keys as before.
         package var isEmpty: Bool { added.isEmpty && removed.isEmpty }
     }
 
-    /// What tells one content of the file from another without reading it.
+    /// Tells versions of the file apart without reading it.
     private struct Stamp: Equatable {
         var inode: UInt = 0
         var size = 0
@@ -46,13 +46,13 @@ package final class AllowList: Sendable {
     /// - Parameter userID: `RouterMessage.userID`: the public key in Z85.
     package func contains(_ userID: String) -> Bool { state.withLock { $0.names[userID] != nil } }
 
-    /// The name that stands behind the key in the file; empty when there is none.
+    /// The name that follows the key in the file; empty if there is none.
     package func name(of userID: String) -> String { state.withLock { $0.names[userID] ?? "" } }
 
-    /// How many keys are let in.
+    /// How many keys are allowed.
     package var count: Int { state.withLock { $0.names.count } }
 
-    /// Reads the file again. On an error the list stays as it was: a half-written file must not shut the cluster out.
+    /// Reads the file again. On an error the list stays as it was: a half-written file must not lock the cluster out.
     /// - Throws: `InputError` when the file is missing or a line of it is malformed.
     package func refresh() throws(InputError) -> Change {
         // Taken before reading: a change in between is seen the next time.

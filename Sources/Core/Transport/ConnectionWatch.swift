@@ -1,22 +1,22 @@
 // Is there a connection? In: the monitor's events of a dealer, and the time. Out: up or down, why, and when libzmq has given up.
 import Base
 
-/// What a worker knows of its one connection. A value: time comes from outside.
+/// What a worker knows about its connection. A value: the caller gives the time.
 package struct ConnectionWatch: Sendable, Equatable {
-    /// After a loss libzmq says within milliseconds when it will try again. Nothing for so long: it never will.
+    /// After a loss libzmq says within milliseconds when it will try again. If it says nothing for this long, it never will.
     static let giveUp: Milliseconds = 1_000
 
-    /// Greeting and keys have been exchanged, and nothing was lost since.
+    /// Greeting and keys have been exchanged, and the connection has not been lost since.
     package private(set) var isUp = false
-    /// The last handshake that failed since the last one that succeeded.
+    /// The last failed handshake after the last successful one.
     package private(set) var failure: HandshakeFailure?
-    /// When the connection was lost without a new try since.
+    /// When the connection was lost, if there has been no new attempt since.
     private var lostAt: Milliseconds?
 
     /// Before the first connection.
     package init() {}
 
-    /// Takes note of an event.
+    /// Records an event.
     package mutating func note(_ event: SocketEvent, now: Milliseconds) {
         switch event {
         case .handshakeSucceeded: (isUp, failure, lostAt) = (true, nil, nil)
@@ -35,16 +35,16 @@ package struct ConnectionWatch: Sendable, Equatable {
     }
 }
 
-/// How long a worker waits for a coordinator that does not take it in. A value: time comes from outside.
+/// How long a worker waits for a coordinator that does not accept it. A value: the caller gives the time.
 package struct WorkerPatience: Sendable, Equatable {
-    /// Ten minutes: longer than a coordinator takes to start or to come back; a batch job must not wait for ever.
+    /// Ten minutes: longer than a coordinator takes to start or to come back; a batch job must not wait forever.
     package static let limit: Milliseconds = 600_000
 
     private var since: Milliseconds
 
     package init(now: Milliseconds) { since = now }
 
-    /// - Parameter isWell: the connection stands, and the coordinator has welcomed the worker.
+    /// - Parameter isWell: the connection is up, and the coordinator has welcomed the worker.
     package mutating func note(isWell: Bool, now: Milliseconds) { if isWell { since = now } }
 
     package func isOver(now: Milliseconds) -> Bool { now >= since + Self.limit }
@@ -52,9 +52,9 @@ package struct WorkerPatience: Sendable, Equatable {
 
 /// Keeps a log readable when the same thing happens again and again: port scanners, a worker with a wrong key.
 package struct RepeatedMessages: Sendable {
-    /// The same text is let through once in this time.
+    /// The same text passes once in this time.
     static let interval: Milliseconds = 60_000
-    /// More different texts than this are forgotten: memory is bounded, whatever strangers send.
+    /// The most different texts to remember: memory is bounded, whatever strangers send.
     static let maximumTexts = 256
 
     private var last: [String: (at: Milliseconds, kept: Int)] = [:]
@@ -62,7 +62,7 @@ package struct RepeatedMessages: Sendable {
     /// Nothing said yet.
     package init() {}
 
-    /// - Returns: what to say now: `text`, with the number of times it was held back, or nil.
+    /// - Returns: what to log now: `text`, with the number of times it was suppressed, or nil.
     package mutating func admit(_ text: String, now: Milliseconds) -> String? {
         if let entry = last[text], now < entry.at + RepeatedMessages.interval {
             last[text]?.kept += 1
@@ -74,13 +74,13 @@ package struct RepeatedMessages: Sendable {
         return kept == 0 ? text : "\(text) (and \(kept) times more)"
     }
 
-    /// Lets every text through at once again: the state of things has changed.
+    /// Lets every text pass again at once, because the situation has changed.
     package mutating func forget() { last = [:] }
 }
 
-/// Bounds a log whatever strangers send: a burst passes, then a few lines a second.
+/// Bounds a log, whatever strangers send: a burst passes, then a few lines per second.
 package struct LogBudget: Sendable {
-    /// Lines that pass at once, and how often one more does.
+    /// How many lines pass at once, and the interval at which one more does.
     static let burst = 200
     static let interval: Milliseconds = 200
 
@@ -91,7 +91,7 @@ package struct LogBudget: Sendable {
     /// Nothing said yet.
     package init() {}
 
-    /// - Returns: `text`, with the number of lines that were held back before it, or nil: this one is.
+    /// - Returns: `text`, with the number of lines that were suppressed before it, or nil if this one is suppressed.
     package mutating func admit(_ text: String, now: Milliseconds) -> String? {
         let more = (now - refilledAt) / LogBudget.interval
         if more > 0 {

@@ -1,4 +1,4 @@
-// A worker's socket. In: header, payload. Out: the same from the coordinator. Connects again by itself, as a new peer.
+// A worker's socket. In: header, payload. Out: the same from the coordinator. Reconnects by itself, as a new peer.
 import Base
 import CZMQ
 import Glibc
@@ -6,7 +6,7 @@ import Glibc
 /// What a dealer has received.
 package enum DealerEvent: Sendable {
     case message(header: [UInt8], payload: ZMQMessage?)
-    /// Not [header] or [header, payload]. Read to its end and thrown away.
+    /// Not [header] or [header, payload]. Read to its end and discarded.
     case malformed(reason: String)
 }
 
@@ -14,18 +14,18 @@ package enum DealerEvent: Sendable {
 package enum ClientSecurity: Sendable {
     /// No keys.
     case open
-    /// CURVE: encrypted, to the holder of `server`'s secret key and nobody else.
+    /// CURVE: encrypted, to the holder of `server`'s secret key and to no one else.
     case curve(server: PublicKey, own: KeyPair)
 }
 
-/// A DEALER. Create, use and let go on one thread. Never blocks.
+/// A DEALER. Create, use and release it on one thread. Never blocks.
 package struct DealerSocket: ~Copyable {
     let core: SocketCore
 
     /// - Throws: `InputError` when libzmq refuses an option.
     package init(_ context: ZMQContext, limits: SocketLimits, security: ClientSecurity) throws(InputError) {
         let core = try SocketCore(context, type: ZMQ_DEALER, limits: limits)
-        // No queue to a connection that does not exist: what was meant for a lost connection must not reach the next one.
+        // No queue without a connection: messages for a lost connection must not reach the next one.
         try core.set(ZMQ_IMMEDIATE, 1)
         if case .curve(let server, let own) = security {
             try core.set(ZMQ_CURVE_SERVERKEY, server.z85)
@@ -35,10 +35,10 @@ package struct DealerSocket: ~Copyable {
         self.core = core
     }
 
-    /// Starts to connect, and does so again and again: a host that does not answer is no error here, see `monitor`.
+    /// Starts to connect, and keeps trying: a host that does not answer is not an error here, see `monitor`.
     ///
-    /// But libzmq gives up for good, without a word, when the other end refuses the key or breaks the protocol
-    /// (`session_base_t::engine_error`): `ConnectionWatch` notices, and `reconnect()` begins again.
+    /// But libzmq silently gives up for good when the other end refuses the key or breaks the protocol (`session_base_t::engine_error`):
+    /// `ConnectionWatch` notices, and `reconnect()` starts again.
     /// - Throws: `InputError` when the endpoint is malformed.
     package func connect(_ endpoint: String) throws(InputError) {
         let parsed = try Endpoint(endpoint)
@@ -49,12 +49,12 @@ package struct DealerSocket: ~Copyable {
         core.connectedTo = endpoint
     }
 
-    /// Drops the connection, if there is one, and begins anew with the same endpoint. Say hello when `monitor` tells of the handshake:
-    /// what is sent before may go into the connection that is being dropped.
+    /// Drops the connection, if there is one, and starts again with the same endpoint. Say hello when `monitor` reports the handshake:
+    /// anything sent earlier may go into the connection that is being dropped.
     /// - Throws: `InputError` when libzmq refuses it.
     package func reconnect() throws(InputError) {
         guard let endpoint = core.connectedTo else { return }
-        // It fails when libzmq has given the endpoint up already; then there is nothing to drop.
+        // Fails if libzmq has already given up the endpoint; then there is nothing to drop.
         zmq_disconnect(core.raw, endpoint)
         try connect(endpoint)
     }
@@ -62,8 +62,8 @@ package struct DealerSocket: ~Copyable {
     /// What happened to the connection.
     package var monitor: SocketMonitor { core.monitor }
 
-    /// Sends header and payload. `.wouldBlock` also when there is no connection at this moment; but a connection that has just been lost
-    /// takes messages for a while, and they are lost with it. `payload` stays usable.
+    /// Sends header and payload. `.wouldBlock` also when there is no connection at the moment; but a connection that has just been lost
+    /// accepts messages for a while, and they are lost with it. `payload` stays usable.
     package func send(header: [UInt8], payload: ZMQMessage? = nil) -> SendResult { core.sendBody(header: header, payload: payload) }
 
     /// The next message, or nil when none is waiting.

@@ -5,19 +5,19 @@ import Glibc
 
 /// A ZeroMQ endpoint: `tcp://HOST:PORT`, `ipc://PATH`, or `inproc://NAME` within the process.
 package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
-    /// The way the bytes go.
+    /// How the bytes travel.
     package enum Transport: String, Sendable { case tcp, ipc, inproc }
 
-    /// The whole endpoint as it was given.
+    /// The whole endpoint as given.
     package let text: String
-    /// What stands before `://`.
+    /// The part before `://`.
     package let transport: Transport
     /// tcp: the host without the brackets of an IPv6 address. ipc: the path.
     package let host: String
-    /// tcp only. 0 stands for `*` (any free port).
+    /// tcp only. 0 means `*` (any free port).
     package let port: Int
 
-    /// As it was given.
+    /// As given.
     package var description: String { text }
 
     /// - Throws: `InputError` when it is not of a form that both programs can use.
@@ -41,7 +41,7 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         guard let colon = rest.lastIndex(of: ":") else { throw wrong("no port in the endpoint") }
         let number = rest[rest.index(after: colon)...]
         guard let port = number == "*" ? 0 : Int(number), (0...65_535).contains(port) else {
-            throw wrong("no port number behind the last colon")
+            throw wrong("no port number after the last colon")
         }
         var host = String(rest[..<colon])
         if host.hasPrefix("["), host.hasSuffix("]") {
@@ -61,8 +61,8 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         return host == "::1" || host == "localhost" || host == "lo"
     }
 
-    /// Whether libzmq must use IPv6 sockets: with them it takes the first AAAA address of a name that has both, which fails where the
-    /// other end listens on 0.0.0.0. So: only for a literal address, or a name that has no IPv4 address at this moment.
+    /// Whether libzmq must use IPv6 sockets: with them it takes the first AAAA address of a name that has both kinds, which fails if the
+    /// other end listens on 0.0.0.0. So it does only for a literal address, or for a name that has no IPv4 address at the moment.
     var needsIPv6: Bool {
         guard transport == .tcp, host != "*" else { return false }
         var literal = in6_addr()
@@ -72,7 +72,7 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
 
     private static func resolves(_ host: String, family: Int32) -> Bool { (try? address(of: host, family: family)) != nil }
 
-    /// The endpoint as libzmq binds it: with an address. It takes the names of interfaces, but not of hosts.
+    /// The endpoint with an address, as libzmq binds it: libzmq accepts names of interfaces, but not of hosts.
     /// - Throws: `InputError` when the name is not known.
     func bindable() throws(InputError) -> String {
         var literal = (in_addr(), in6_addr())
@@ -86,10 +86,10 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         return "tcp://\(address):\(port == 0 ? "*" : "\(port)")"
     }
 
-    /// What getaddrinfo says against a name.
+    /// The error of getaddrinfo for a name.
     private struct UnknownName: Error { var what: String }
 
-    /// The first address of a host, as endpoints spell it.
+    /// The first address of a host, written as in endpoints.
     private static func address(of host: String, family: Int32) throws(UnknownName) -> String {
         var hints = addrinfo()
         hints.ai_family = family
@@ -102,7 +102,7 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         return String(numericAddress(first.pointee.ai_addr, first.pointee.ai_addrlen).dropLast(2))
     }
 
-    /// Why nobody answers there, as far as one attempt tells; it may take seconds.
+    /// Why there is no answer, as far as one attempt can tell; it may take seconds.
     package func diagnosis() -> String {
         guard transport == .tcp else { return "there is no socket at \(text)" }
         var hints = addrinfo()
@@ -114,7 +114,7 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
         }
         defer { freeaddrinfo(found) }
         let descriptor = socket(first.ai_family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
-        guard descriptor >= 0 else { return "no connection can be tried: \(String(cString: strerror(errno)))" }
+        guard descriptor >= 0 else { return "cannot try to connect: \(String(cString: strerror(errno)))" }
         defer { close(descriptor) }
         var failure = connect(descriptor, first.ai_addr, first.ai_addrlen) == 0 ? 0 : errno
         if failure == EINPROGRESS {
@@ -126,7 +126,7 @@ package struct Endpoint: Sendable, Equatable, CustomStringConvertible {
             getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &failure, &size)
         }
         switch failure {
-        case 0: return "\(text) accepts connections, but does not speak as a t2v coordinator"
+        case 0: return "\(text) accepts connections, but does not answer like a t2v coordinator"
         case ECONNREFUSED: return "\(host) refuses connections to port \(port): no coordinator listens there"
         default: return "\(host) cannot be reached: \(String(cString: strerror(failure)))"
         }

@@ -1,4 +1,4 @@
-// Waking the thread that waits. In: a nudge from another thread or a signal handler. Out: a readable descriptor.
+// Wakes a waiting thread. In: a call from another thread or a signal handler. Out: a readable descriptor.
 import Base
 import CLinux
 import Glibc
@@ -25,7 +25,7 @@ package final class EventFD: Sendable {
         _ = write(descriptor, &one, 8)
     }
 
-    /// Resets it. - Returns: how often it was signalled since the last time; 0: not at all.
+    /// Resets it. - Returns: how often it was signalled since the last call; 0: not at all.
     @discardableResult
     package func drain() -> UInt64 {
         var count: UInt64 = 0
@@ -33,16 +33,15 @@ package final class EventFD: Sendable {
     }
 }
 
-/// Counts signals and wakes the thread that waits. One per process; the handler does nothing but count and write to an eventfd.
+/// Counts signals and wakes the thread that waits. One per process; the handler only counts and writes to an eventfd.
 package final class SignalWatcher {
-    /// Readable after a signal has come.
+    /// Readable after a signal.
     package let event: EventFD
     private let signals: [Int32]
 
     /// - Parameters:
     ///   - signals: such as SIGTERM, SIGINT and SIGHUP.
-    ///   - exitOnSecond: when a second one of `signals`, SIGHUP apart, comes, the process ends at once with this status, whatever it
-    ///     is doing.
+    ///   - exitOnSecond: at the second of `signals`, SIGHUP excepted, the process ends at once with this status, whatever it is doing.
     /// - Throws: `InputError` when the process has no descriptor left or a signal cannot be caught.
     package init(_ signals: [Int32], exitOnSecond: Int32? = nil) throws(InputError) {
         event = try EventFD()
@@ -58,9 +57,9 @@ package final class SignalWatcher {
         for signal in signals { t2v_unwatch_signal(signal) }
     }
 
-    /// How often `signal` has come since the start.
+    /// How often `signal` has been received since the start.
     package func count(of signal: Int32) -> Int { Int(t2v_signal_count(signal)) }
 
-    /// How often SIGTERM and SIGINT have come.
+    /// How often SIGTERM and SIGINT have been received.
     package var stopRequests: Int { count(of: SIGTERM) + count(of: SIGINT) }
 }

@@ -1,4 +1,4 @@
-// HTTP as far as two pages need it. In: connections of anybody. Out: one answer each, within fixed time and memory.
+// The part of HTTP that two pages need. In: connections from anyone. Out: one answer each, within fixed time and memory.
 import CLinux
 import Glibc
 
@@ -10,7 +10,7 @@ struct HTTPPage {
     /// The methods that are allowed: must come with status 405 (RFC 9110, 15.5.6).
     var allow = ""
 
-    /// The bytes on the wire; the body is left out for HEAD, its length is not.
+    /// The bytes on the wire; for HEAD the body is left out, but not its length.
     func bytes(withBody: Bool) -> [UInt8] {
         var head = ["HTTP/1.1 \(status)", "Content-Type: \(type)", "Content-Length: \(body.utf8.count)", "Cache-Control: no-store"]
         if !allow.isEmpty { head.append("Allow: \(allow)") }
@@ -21,9 +21,9 @@ struct HTTPPage {
 
 /// The connections of one listening socket, served by one thread with poll(2).
 struct Connections {
-    /// When one more comes, the one that has kept its request to itself longest makes room: clients that say nothing delay nobody.
+    /// When one more arrives, the one that has waited longest without sending its request is closed: silent clients delay no one.
     static let maximumConnections = 32
-    /// Taken from the kernel's queue at a time.
+    /// The most connections accepted at a time.
     private static let acceptedAtOnce = 16
     static let maximumRequestBytes = 8_192
     /// From accept to the last byte; then it is closed whatever it is doing.
@@ -35,7 +35,7 @@ struct Connections {
         var request: [UInt8] = []
         /// What is still to be sent; nil while the request is being read.
         var answer: ArraySlice<UInt8>?
-        /// The write side is shut: bytes of the other end are thrown away until it hangs up, or a reset could overtake the answer.
+        /// The write side is shut: bytes from the other end are discarded until it hangs up; otherwise a reset could overtake the answer.
         var isDraining = false
     }
 
@@ -89,7 +89,7 @@ struct Connections {
         }
     }
 
-    /// Reads or writes what is possible. - Returns: whether the connection goes on.
+    /// Reads or writes what is possible. - Returns: whether the connection stays open.
     private func proceed(_ connection: inout Connection) -> Bool {
         if connection.answer == nil {
             guard read(&connection) else { return false }

@@ -5,10 +5,10 @@ import Glibc
 
 /// Reading and writing key files.
 ///
-/// A file holds one line `secret KEY [NAME]` or `public KEY [NAME]`, and comment lines that begin with `#`. The word in front makes a
-/// file that is given in the wrong place an error that says so, instead of a connection that never comes about.
+/// A file holds one line `secret KEY [NAME]` or `public KEY [NAME]`, and comment lines that begin with `#`. Because of the first word, a
+/// file given in the wrong place causes an error that says so, instead of a connection that is never made.
 package enum KeyFile {
-    /// What a line of a key file or an allow-list says.
+    /// The meaning of a line of a key file or an allow-list.
     enum Line: Equatable {
         case nothing
         case publicKey(PublicKey, name: String)
@@ -16,7 +16,7 @@ package enum KeyFile {
         case wrong(String)
     }
 
-    /// A comment begins with `#`, unless what begins so is a key: `#` is a digit of Z85.
+    /// A comment begins with `#`; but so may a key, since `#` is a digit of Z85.
     static func parse(_ line: Substring) -> Line {
         let fields = line.split(whereSeparator: \.isWhitespace)
         guard let first = fields.first else { return .nothing }
@@ -31,8 +31,8 @@ package enum KeyFile {
     }
 
     /// Makes the keys of one cluster: `coordinator.key` and `worker.key` (secret, mode 0600), `coordinator.pub` and `worker.pub`.
-    /// The coordinator takes `--key coordinator.key --allow worker.pub`, every worker `--server-key coordinator.pub --key worker.key`.
-    /// An allow-list is any number of `.pub` lines in one file; a key for each worker lets one be shut out without the others.
+    /// The coordinator is given `--key coordinator.key --allow worker.pub`, every worker `--server-key coordinator.pub --key worker.key`.
+    /// An allow-list is any number of `.pub` lines in one file; with a key for each worker, one can be locked out without the others.
     /// - Returns: the paths, in the order above.
     /// - Throws: `InputError` when one of the files exists (nothing is changed then) or cannot be written.
     @discardableResult
@@ -48,7 +48,7 @@ package enum KeyFile {
         for role in roles {
             let pair = try KeyPair.generate()
             try write(
-                "# CURVE secret key. Whoever can read this file can pose as the \(role).\nsecret \(pair.secretKey.z85) \(role)\n",
+                "# CURVE secret key. Anyone who can read this file can pose as the \(role).\nsecret \(pair.secretKey.z85) \(role)\n",
                 to: "\(folder)/\(role).key")
             try write("# CURVE public key. No secret.\npublic \(pair.publicKey.z85) \(role)\n", to: "\(folder)/\(role).pub")
         }
@@ -56,7 +56,7 @@ package enum KeyFile {
     }
 
     /// - Returns: the key, and a warning when other users can read the file.
-    /// - Throws: `InputError` when the file is missing or holds anything but one secret key. Never quotes what it holds.
+    /// - Throws: `InputError` when the file is missing or holds anything but one secret key. The error never quotes the file.
     package static func readSecret(_ path: String) throws(InputError) -> (key: SecretKey, warning: String?) {
         let (text, mode) = try read(path)
         var found: [SecretKey] = []
@@ -96,8 +96,8 @@ package enum KeyFile {
             switch parse(line) {
             case .nothing: continue
             case .publicKey(let key, let name): found.append((key, name))
-            case .secretKey: throw InputError("a secret key stands where a public one belongs", at: place, remedy: "give the .pub file")
-            case .wrong(let what): throw InputError(what, at: place, remedy: "write PUBLIC-KEY NAME, or a comment behind #")
+            case .secretKey: throw InputError("a secret key where a public one belongs", at: place, remedy: "give the .pub file")
+            case .wrong(let what): throw InputError(what, at: place, remedy: "write PUBLIC-KEY NAME, or a comment after #")
             }
         }
         return found
@@ -113,7 +113,7 @@ package enum KeyFile {
         }
         defer { close(descriptor) }
         var status = stat()
-        // Of a pipe or a device (process substitution, /dev/stdin) neither mode nor size means anything.
+        // The mode and size of a pipe or a device (process substitution, /dev/stdin) mean nothing.
         let isFile = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
         guard status.st_mode & S_IFMT != S_IFDIR, var bytes = readAll(descriptor, limit: maximumBytes + 1) else {
             throw InputError("cannot be read", at: path, remedy: "give the path of a key file")
@@ -127,7 +127,7 @@ package enum KeyFile {
     }
 
     private static func write(_ text: String, to path: String) throws(InputError) {
-        // O_EXCL: also when two of these run at once, no key is lost.
+        // O_EXCL: no key is lost even if two of these run at once.
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw InputError("cannot write: \(String(cString: strerror(errno)))", at: path, remedy: "choose a folder that you can write to")

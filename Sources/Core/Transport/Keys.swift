@@ -3,9 +3,9 @@ import Base
 import CZMQ
 import Glibc
 
-/// A CURVE public key: who a peer is. 40 characters of Z85 (ZeroMQ RFC 32) for 32 bytes.
+/// A CURVE public key: a peer's identity. 40 characters of Z85 (ZeroMQ RFC 32) for 32 bytes.
 package struct PublicKey: Sendable, Hashable, CustomStringConvertible {
-    /// The key as people and files write it.
+    /// The key in text form, for people and files.
     package let z85: String
     /// The key.
     package var description: String { z85 }
@@ -53,7 +53,7 @@ package struct SecretKey: Sendable, CustomStringConvertible, CustomDebugStringCo
 
 /// A secret key and the public key that belongs to it.
 package struct KeyPair: Sendable {
-    /// For everybody.
+    /// For everyone.
     package let publicKey: PublicKey
     /// For its owner only.
     package let secretKey: SecretKey
@@ -91,7 +91,7 @@ package struct KeyPair: Sendable {
     }
 }
 
-/// Checked here, character by character, since libzmq 4.3.4 reads behind its table for some that are not Z85.
+/// Checked here, character by character, because libzmq 4.3.4 reads beyond its table for some that are not Z85.
 private func isZ85Key(_ text: some StringProtocol) -> Bool {
     let characters = Array(text.utf8)
     guard characters.count == 40, characters.allSatisfy(z85Alphabet.contains) else { return false }

@@ -1,11 +1,11 @@
-// Figures for whoever asks. In: HTTP GET on /metrics or /health. Out: the newest snapshot. Its own thread; it cannot slow the run down.
+// Serves metrics. In: HTTP GET on /metrics or /health. Out: the newest snapshot. Has its own thread and cannot slow the run down.
 import Base
 import Dispatch
 import FoundationEssentials
 import Glibc
 import Synchronization
 
-/// A very small HTTP/1.1 server: two pages, no request bodies, one answer a connection, everything bounded.
+/// A very small HTTP/1.1 server: two pages, no request bodies, one answer per connection, everything bounded.
 ///
 /// It listens when `init` returns and ends with the last reference.
 package final class MetricsServer: Sendable {
@@ -23,8 +23,8 @@ package final class MetricsServer: Sendable {
 
     /// - Parameters:
     ///   - address: `HOST:PORT`, `[IPV6]:PORT`, or `PORT` or `:PORT` for 127.0.0.1. Port 0: any free one.
-    ///   - silenceSeconds: `/health` says 503 when `update` was not called for so long.
-    /// - Throws: `InputError` when the address is malformed, not this host's or in use.
+    ///   - silenceSeconds: `/health` answers 503 if `update` has not been called for this long.
+    /// - Throws: `InputError` when the address is malformed, in use, or not one of this host's.
     package init(_ address: String, silenceSeconds: Int = 30) throws(InputError) {
         let (host, port) = try MetricsServer.parse(address)
         let listener = try MetricsServer.listen(host, port, address)
@@ -45,7 +45,7 @@ package final class MetricsServer: Sendable {
         shared.finished.wait()
     }
 
-    /// Gives new figures; call it about once a second, also when nothing has changed: `/health` counts on it. From any thread.
+    /// Gives new figures; call it about once a second, even if nothing has changed: `/health` relies on it. From any thread.
     package func update(_ snapshot: MetricsSnapshot) { shared.latest.withLock { $0 = (snapshot, .now) } }
 
     private static func page(_ path: String, _ snapshot: MetricsSnapshot, silent: Bool, _ silenceSeconds: Int) -> HTTPPage {
@@ -57,7 +57,7 @@ package final class MetricsServer: Sendable {
             let body = "\(trouble.map { "unwell: \($0)" } ?? "ok")\nstate: \(snapshot.state)\n"
             return HTTPPage(status: trouble == nil ? "200 OK" : "503 Service Unavailable", body: body)
         case "/": return HTTPPage(status: "200 OK", body: "t2v-coordinator: /metrics /health\n")
-        default: return HTTPPage(status: "404 Not Found", body: "there are /metrics and /health\n")
+        default: return HTTPPage(status: "404 Not Found", body: "available: /metrics and /health\n")
         }
     }
 

@@ -1,25 +1,25 @@
-// The run in figures. In: counters that the coordinator keeps. Out: Prometheus' text format 0.0.4, and whether the run is well.
+// The run in figures. In: counters that the coordinator keeps. Out: Prometheus' text format 0.0.4, and whether the run is healthy.
 import FoundationEssentials
 
-/// What the coordinator tells the outside about a run. Counters only grow while the process lives.
+/// What the coordinator publishes about a run. Counters only grow while the process lives.
 package struct MetricsSnapshot: Sendable {
     /// What the coordinator is doing: "preparing", "waiting for workers", "training", "stopping", "finished".
     package var state = "starting"
-    /// Applied updates of the whole run, those before a resume included.
+    /// Applied updates of the whole run, including those before a resume.
     package var updates = 0
     /// The epoch that is being trained, counted from 0.
     package var epoch = 0
     /// Words trained on in the whole run.
     package var words = 0
-    /// Over the last seconds.
+    /// Over the last few seconds.
     package var wordsPerSecond = 0.0
     /// Loss per selected word of the last update; nil before the first.
     package var lossPerWord: Double?
-    /// Workers that hold a lease or could.
+    /// Workers that hold a lease or could hold one.
     package var readyWorkers = 0
-    /// All that are connected, those that still prepare included.
+    /// All connected workers, including those that are still preparing.
     package var connectedWorkers = 0
-    /// Lanes that went from one worker to another, or were leased a second time.
+    /// Lanes that moved from one worker to another, or were leased a second time.
     package var leasesMoved = 0
     /// Reason -> how many peers or messages were refused for it. Use few, fixed reasons.
     package var refusals: [String: Int] = [:]
@@ -49,7 +49,7 @@ package struct MetricsSnapshot: Sendable {
         metric("updates_total", "counter", "Applied updates (optimizer steps).", one(Double(updates)))
         metric("epoch", "gauge", "The epoch that is being trained, from 0.", one(Double(epoch)))
         metric("words_total", "counter", "Words trained on.", one(Double(words)))
-        metric("words_per_second", "gauge", "Words a second over the last seconds.", one(wordsPerSecond))
+        metric("words_per_second", "gauge", "Words per second over the last few seconds.", one(wordsPerSecond))
         metric("loss_per_word", "gauge", "Loss per selected word of the last update.", one(lossPerWord))
         metric(
             "workers", "gauge", "Workers by what they can do.",

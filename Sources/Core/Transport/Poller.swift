@@ -3,7 +3,7 @@ import Base
 import CZMQ
 import Glibc
 
-/// Waits for any of its sockets and descriptors. Remove a socket before letting it go.
+/// Waits for any of its sockets and descriptors. Remove a socket before releasing it.
 package struct Poller {
     /// The place of a socket or descriptor in this poller.
     package struct Slot: Sendable, Hashable {
@@ -16,10 +16,10 @@ package struct Poller {
     /// Waits for nothing yet.
     package init() {}
 
-    /// - Parameter writable: wake also when a message could be sent. Say so only while one is waiting.
+    /// - Parameter writable: wake also when a message could be sent. Set it only while one is waiting.
     package mutating func add(_ socket: borrowing RouterSocket, writable: Bool = false) -> Slot { add(socket.core.raw, -1, writable) }
 
-    /// - Parameter writable: wake also when a message could be sent. Say so only while one is waiting.
+    /// - Parameter writable: wake also when a message could be sent. Set it only while one is waiting.
     package mutating func add(_ socket: borrowing DealerSocket, writable: Bool = false) -> Slot { add(socket.core.raw, -1, writable) }
 
     /// Readable when the monitored socket has an event.
@@ -39,9 +39,9 @@ package struct Poller {
         return Slot(index: index)
     }
 
-    /// Forgets a socket or descriptor. Its slot's number may come again.
+    /// Forgets a socket or descriptor. Its slot's number may be reused.
     package mutating func remove(_ slot: Slot) {
-        // poll() passes over a negative descriptor.
+        // poll() ignores a negative descriptor.
         items[slot.index] = zmq_pollitem_t(socket: nil, fd: -1, events: 0, revents: 0)
         free.append(slot.index)
     }
@@ -51,10 +51,10 @@ package struct Poller {
         items[slot.index].events = Int16(ZMQ_POLLIN | (writable ? ZMQ_POLLOUT : 0))
     }
 
-    /// Waits until something is ready, a signal comes or the time is over.
-    /// - Parameter timeoutMilliseconds: 0 looks without waiting; nil or a negative number waits for ever.
+    /// Waits until something is ready, a signal arrives or the time is up.
+    /// - Parameter timeoutMilliseconds: 0 looks without waiting; nil or a negative number waits forever.
     /// - Returns: how many slots are ready. 0 after a time-out, or after a signal.
-    /// - Throws: `InputError` when a socket or descriptor is closed (our own bug).
+    /// - Throws: `InputError` when a socket or descriptor is closed (a bug).
     @discardableResult
     package mutating func wait(timeoutMilliseconds: Int?) throws(InputError) -> Int {
         let count = Int32(items.count)

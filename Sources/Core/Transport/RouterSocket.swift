@@ -5,13 +5,13 @@ import Glibc
 
 /// One message of a worker.
 package struct RouterMessage: Sendable {
-    /// libzmq's name of the connection: five bytes that never come back after it has ended.
+    /// libzmq's name of the connection: five bytes that are never reused after it has ended.
     package var identity: [UInt8]
     /// The first frame, copied.
     package var header: [UInt8]
     /// The second frame, if there is one, as libzmq received it.
     package var payload: ZMQMessage?
-    /// The worker's public key (Z85) that this very message was encrypted with; empty without CURVE.
+    /// The worker's public key (Z85) with which this message was encrypted; empty without CURVE.
     package var userID: String
     /// The other end's IP address; empty for ipc.
     package var peerAddress: String
@@ -20,7 +20,7 @@ package struct RouterMessage: Sendable {
 /// What a router has received.
 package enum RouterEvent: Sendable {
     case message(RouterMessage)
-    /// Not [header] or [header, payload]. Read to its end and thrown away.
+    /// Not [header] or [header, payload]. Read to its end and discarded.
     case malformed(identity: [UInt8], userID: String, peerAddress: String, reason: String)
 }
 
@@ -30,11 +30,11 @@ package enum ServerSecurity: Sendable {
     case localOnly
     /// No keys anywhere. The user has said `--insecure`.
     case insecure
-    /// CURVE: traffic is encrypted, and only workers whose key `gate` knows get in. The gate is live because it exists.
+    /// CURVE: traffic is encrypted, and only workers whose key `gate` knows get in. A gate that exists is live.
     case curve(SecretKey, gate: ZAPHandler)
 }
 
-/// A ROUTER. Create, use and let go on one thread. Never blocks.
+/// A ROUTER. Create, use and release it on one thread. Never blocks.
 package struct RouterSocket: ~Copyable {
     let core: SocketCore
     private let security: ServerSecurity
@@ -43,14 +43,14 @@ package struct RouterSocket: ~Copyable {
     /// - Throws: `InputError` when libzmq refuses an option.
     package init(_ context: ZMQContext, limits: SocketLimits, security: ServerSecurity) throws(InputError) {
         let core = try SocketCore(context, type: ZMQ_ROUTER, limits: limits)
-        // Without it, messages to a peer that is gone vanish without a word.
+        // Without it, messages to a peer that is gone vanish silently.
         try core.set(ZMQ_ROUTER_MANDATORY, 1)
         // A second peer that claims a name in use is ignored, instead of taking the first one's messages.
         try core.set(ZMQ_ROUTER_HANDOVER, 0)
         if case .curve(let key, let gate) = security {
             try RouterSocket.demandKeys(core, key, domain: gate.domain)
-            // Without this option libzmq lets EVERYBODY in when no handler answers on `inproc://zeromq.zap.01`. Its number (93,
-            // ZMQ_ZAP_ENFORCE_DOMAIN) is hidden in zmq.h as a draft; builds without drafts, Debian's among them, know it all the same.
+            // Without this option libzmq lets EVERYONE in when no handler answers on `inproc://zeromq.zap.01`. Its number (93,
+            // ZMQ_ZAP_ENFORCE_DOMAIN) is hidden in zmq.h as a draft, but builds without drafts, such as Debian's, know it, too.
             try core.set(93, 1)
         }
         (self.core, self.security) = (core, security)
@@ -63,8 +63,8 @@ package struct RouterSocket: ~Copyable {
         try core.set(ZMQ_ZAP_DOMAIN, domain)
     }
 
-    /// Listens. - Returns: the endpoint with the port that was chosen where `endpoint` ends with `:*` or `:0`.
-    /// - Throws: `InputError` when the address is in use or not this host's, or others could reach it and there are no keys.
+    /// Listens. - Returns: the endpoint, with the chosen port if `endpoint` ends with `:*` or `:0`.
+    /// - Throws: `InputError` when the address is in use or not this host's, or other hosts could reach it and there are no keys.
     package func bind(_ endpoint: String) throws(InputError) -> String {
         let parsed = try Endpoint(endpoint)
         if case .localOnly = security, !parsed.isLocal {
@@ -93,7 +93,7 @@ package struct RouterSocket: ~Copyable {
     package func receive() -> RouterEvent? {
         guard let more = core.receive(into: identityFrame) else { return nil }
         let identity = [UInt8](identityFrame.data)
-        // libzmq hands out whole messages: behind the identity there is at least one frame.
+        // libzmq delivers whole messages: at least one frame follows the identity.
         guard more, let body = core.receiveBody() else {
             return .malformed(identity: identity, userID: "", peerAddress: "", reason: "a message without a header frame")
         }

@@ -3,14 +3,14 @@ import Base
 import CLinux
 import Glibc
 
-/// A piece of memory without a name that several processes map. It ends with the last of them.
+/// Unnamed memory that several processes map. It ends with the last of them.
 package final class SharedMemory: @unchecked Sendable {
-    /// Inherited by a child that is given it; closed on exec otherwise.
+    /// Inherited by a child to which it is given; closed on exec otherwise.
     package let descriptor: Int32
     package let bytes: UnsafeMutableRawBufferPointer
 
-    /// New memory of zeros; pages are taken when they are first written.
-    /// - Throws: `InputError` when the system gives none.
+    /// New, zeroed memory; pages are allocated when they are first written.
+    /// - Throws: `InputError` when the system has none.
     package init(name: String, byteCount: Int) throws(InputError) {
         let made = t2v_memfd_create(name, UInt32(MFD_CLOEXEC))
         guard made >= 0 else { throw Self.failure("make") }
@@ -53,7 +53,7 @@ package final class SharedMemory: @unchecked Sendable {
         InputError("cannot \(what) shared memory: \(String(cString: strerror(errno)))", at: "this host", remedy: "free memory")
     }
 
-    /// The bytes that a reference names; nil when it points outside.
+    /// The bytes that a reference points to; nil if they are outside.
     package func payload(_ reference: SharedReference) -> SharedPayload? {
         let size = UInt64(bytes.count)
         guard reference.offset % 64 == 0, reference.offset <= size, reference.length <= size - reference.offset else { return nil }
@@ -62,7 +62,7 @@ package final class SharedMemory: @unchecked Sendable {
     }
 }
 
-/// Bytes in shared memory that stand for a frame's body.
+/// Bytes in shared memory in place of a frame's body.
 package final class SharedPayload: PayloadBytes, @unchecked Sendable {
     package let data: UnsafeRawBufferPointer
     private let memory: SharedMemory
@@ -72,18 +72,24 @@ package final class SharedPayload: PayloadBytes, @unchecked Sendable {
 
 /// Places for versions of the parameters. The coordinator writes one while workers may still read another.
 ///
-/// Each place has a stamp: 0 while it is written, then its update's number and 1. Who has computed from a place looks whether the stamp is
-/// still the same: if not, what he computed is from a mixture and is thrown away. Only one who is late by several updates meets that.
+/// Each place has a stamp: 0 while it is written, then its update's number plus 1. After computing from a place, a worker checks that the
+/// stamp has not changed: if it has, the result comes from a mixture and is discarded. This happens only to a worker that is several
+/// updates late.
 package final class SharedParameters: @unchecked Sendable {
     package let memory: SharedMemory
     private let stride: Int
-    private static let header = 4096
+    private static let page = 4096
+    /// The stamps are here.
+    private static let header = page
     /// Places for whole versions.
     private static let places = 4
 
+    /// Whole pages for one version.
+    private static func stride(_ byteCount: Int) -> Int { (byteCount + page - 1) / page * page }
+
     /// - Parameter byteCount: of one version.
     package init(byteCount: Int) throws(InputError) {
-        stride = (byteCount + 4095) / 4096 * 4096
+        stride = Self.stride(byteCount)
         memory = try SharedMemory(name: "t2v-parameters", byteCount: Self.header + Self.places * stride)
     }
 
@@ -112,7 +118,7 @@ package final class SharedParameters: @unchecked Sendable {
     }
 
     /// The place holds a whole version.
-    /// - Returns: what stands for it in a message; nil for a buffer that is not one of the places.
+    /// - Returns: the reference to send in its place; nil for a buffer that is not one of the places.
     package func publish(_ buffer: MessageBuffer, update: UInt64) -> SharedReference? {
         guard let place = place(buffer), let stamp = stamp(place) else { return nil }
         t2v_store_after(stamp, update + 1)
@@ -121,7 +127,7 @@ package final class SharedParameters: @unchecked Sendable {
 
     /// Whether the place still holds the version that the reference was made for. In any process.
     package static func isWhole(_ reference: SharedReference, in memory: SharedMemory, byteCount: Int) -> Bool {
-        let stride = (byteCount + 4095) / 4096 * 4096
+        let stride = stride(byteCount)
         guard let base = memory.bytes.baseAddress, reference.offset >= header else { return false }
         let place = (Int(reference.offset) - header) / stride
         return place < places && t2v_load_after(base.assumingMemoryBound(to: UInt64.self) + place) == reference.stamp

@@ -1,7 +1,7 @@
-// A payload that stays where it is. In: a place in memory that both sides map. Out: 32 bytes that stand for it.
+// A payload that stays where it is. In: a place in memory that both sides map. Out: 32 bytes that refer to it.
 
-/// Between a coordinator and the workers it started, a payload frame of 32 bytes with these fields stands for bytes in shared memory: for
-/// parameters in the coordinator's, for a gradient in the worker's. Parameters and gradients themselves are never so short.
+/// Between a coordinator and the workers it started, a payload frame of 32 bytes with these fields refers to bytes in shared memory: to
+/// parameters in the coordinator's, to a gradient in the worker's. Parameters and gradients themselves are never that short.
 package struct SharedReference: Equatable, Sendable {
     /// First bytes of the frame: "T2Vmem" and the version of this layout.
     static let magic: UInt64 = 0x0001_6D65_6D56_3254
@@ -15,7 +15,7 @@ package struct SharedReference: Equatable, Sendable {
 
     package init(offset: UInt64, length: UInt64, stamp: UInt64) { (self.offset, self.length, self.stamp) = (offset, length, stamp) }
 
-    /// - Returns: nil when the frame is no reference.
+    /// - Returns: nil when the frame is not a reference.
     package init?(_ frame: UnsafeRawBufferPointer) {
         guard frame.count == Self.byteCount else { return nil }
         func field(_ index: Int) -> UInt64 { UInt64(littleEndian: frame.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self)) }

@@ -5,11 +5,11 @@ import Glibc
 
 /// The outcome of a send, which never blocks.
 package enum SendResult: Sendable, Equatable {
-    /// Queued: libzmq's thread sends it. No promise that it arrives.
+    /// Queued: libzmq's thread sends it. It may still be lost.
     case sent
-    /// There is no such peer, or no longer.
+    /// There is no such peer, or not any more.
     case unreachable
-    /// The queue to the peer has `SocketLimits.sendHighWater` messages (a dealer: or there is no connection now). Nothing was sent.
+    /// The queue to the peer has `SocketLimits.sendHighWater` messages (of a dealer: or there is no connection). Nothing was sent.
     case wouldBlock
 }
 
@@ -47,7 +47,7 @@ final class SocketCore {
     }
 
     deinit {
-        // The order matters: libzmq BLOCKS its I/O thread on a monitor that nobody reads.
+        // The order matters: libzmq BLOCKS its I/O thread on a monitor that is not read.
         zmq_socket_monitor(raw, nil, 0)
         monitor.close()
         zmq_msg_close(scratch)
@@ -76,7 +76,7 @@ final class SocketCore {
         }
     }
 
-    /// The endpoint that the last bind or connect has led to, with the real port.
+    /// The endpoint of the last bind or connect, with the real port.
     func lastEndpoint() throws(InputError) -> String {
         var buffer = [CChar](repeating: 0, count: 1_024)
         var length = buffer.count
@@ -134,7 +134,7 @@ final class SocketCore {
         return zmq_msg_more(message.raw) != 0
     }
 
-    /// Everything behind a message's first `frames`, thrown away. - Returns: the number of frames and of bytes.
+    /// Discards everything after a message's first `frames`. - Returns: the number of frames and of bytes.
     func discardRest() -> (frames: Int, bytes: Int) {
         var (frames, bytes) = (0, 0)
         let message = ZMQMessage()
@@ -157,7 +157,7 @@ final class SocketCore {
         let header = [UInt8](first.data)
         guard more else { return .parts(header, nil, origin) }
         let payload = ZMQMessage()
-        guard let evenMore = receive(into: payload) else { return .refused("a message that ends behind its header", origin) }
+        guard let evenMore = receive(into: payload) else { return .refused("a message that ends after its header", origin) }
         guard !evenMore else {
             let rest = discardRest()
             return .refused("\(rest.frames) frames too many, of \(rest.bytes) bytes", origin)
@@ -171,7 +171,7 @@ final class SocketCore {
         case refused(String, Origin)
     }
 
-    /// What libzmq knows of a message's sender.
+    /// What libzmq knows about a message's sender.
     struct Origin {
         let userID: String
         let address: String

@@ -1,11 +1,11 @@
-// A place for the sockets of local workers. In: TMPDIR. Out: a folder nobody else can enter, which is gone when its owner is.
+// A place for the sockets of local workers. In: TMPDIR. Out: a folder that no one else can enter and that goes away with its owner.
 import Base
 import CLinux
 import FoundationEssentials
 import Glibc
 
-/// A folder only this user can enter, for the sockets of local workers. Removed when `remove()` is called or the object goes; what a killed
-/// process left is removed by the next one.
+/// A folder only this user can enter, for the sockets of local workers. Removed by `remove()` or with the object; the folder of a killed
+/// process is removed by the next one.
 package final class SocketFolder: @unchecked Sendable {
     /// Its absolute path.
     package let path: String
@@ -13,7 +13,7 @@ package final class SocketFolder: @unchecked Sendable {
     private let lock: Int32
     private static let lockName = "lock"
 
-    /// Makes a folder of mode 0700 with an unpredictable name in TMPDIR, or in /tmp where TMPDIR's path is too long for a socket's name.
+    /// Makes a folder of mode 0700 with an unpredictable name in TMPDIR, or in /tmp if TMPDIR's path is too long for a socket's name.
     /// - Throws: `InputError` when no folder can be made.
     package init() throws(InputError) {
         var parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
@@ -27,7 +27,7 @@ package final class SocketFolder: @unchecked Sendable {
         }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         lock = open("\(path)/\(SocketFolder.lockName)", O_CREAT | O_RDWR | O_CLOEXEC, 0o600)
-        // Where it cannot be locked, nobody will remove it after a kill: no more than that.
+        // If it cannot be locked, it is only not removed after a kill.
         if lock >= 0, flock(lock, LOCK_EX) == 0 { _ = write(lock, "1", 1) }
     }
 
@@ -47,8 +47,8 @@ package final class SocketFolder: @unchecked Sendable {
         close(lock)
     }
 
-    /// Removes folders of processes of this user that were killed: their lock is free, and says that it was held once. A folder whose owner
-    /// is just making it has an empty lock, or none.
+    /// Removes folders of this user's killed processes: their lock is free, and its content shows that it was once held. A folder that is
+    /// just being made has an empty lock, or none.
     static func removeAbandoned(in parent: String) {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? [] {
             guard name.hasPrefix("t2v-"), name.utf8.count == 10 else { continue }

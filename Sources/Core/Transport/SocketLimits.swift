@@ -7,27 +7,27 @@ package struct SocketLimits: Sendable, Equatable {
     package var sendHighWater = 64
     /// Messages queued per peer before libzmq stops reading from it, so that TCP slows the sender down.
     package var receiveHighWater = 64
-    /// A peer that announces a longer frame is cut off before its bytes are read. 0 or less: no limit (libzmq's default).
+    /// A peer that announces a longer frame is disconnected before its bytes are read. 0 or less: no limit (libzmq's default).
     package var maximumFrameBytes: Int64 = 256 << 20
     /// A longer header frame makes a message malformed: headers are copied, payloads are not.
     package var maximumHeaderBytes = 1 << 20
     /// How long closing waits for unsent messages (the last ones say goodbye).
     package var lingerMilliseconds = 1_000
-    /// A connection whose other host has acknowledged nothing for this long, although something was sent, is cut off by the kernel
-    /// (TCP_USER_TIMEOUT, RFC 5482). ZMTP's own heartbeats stay off: a process with them ends in an assertion of libzmq 4.3
-    /// (`stream_engine_base_t::out_event`) when it reads nothing while a peer fills the queue and goes.
+    /// The kernel cuts off a connection if the other host has acknowledged nothing for this long although something was sent
+    /// (TCP_USER_TIMEOUT, RFC 5482). ZMTP heartbeats stay off: with them, libzmq 4.3 aborts in an assertion
+    /// (`stream_engine_base_t::out_event`) if the process reads nothing while a peer fills the queue and leaves.
     package var acknowledgementMilliseconds = 15_000
     /// A peer must have finished greeting and key exchange by then; idle connections of port scanners end here. libzmq: 30 s.
     package var handshakeMilliseconds = 10_000
-    /// A connection attempt without any answer is given up after this and tried again. The kernel's own limit is about two minutes.
+    /// A connection attempt without any answer is abandoned after this and repeated. The kernel's own limit is about two minutes.
     package var connectMilliseconds = 5_000
-    /// The first pause before connecting again; it doubles up to the maximum, with some chance in it.
+    /// The first pause before connecting again; it doubles up to the maximum, with some randomness.
     package var reconnectMilliseconds = 100
     /// The longest pause before connecting again: how soon workers are back after the coordinator has returned.
     package var maximumReconnectMilliseconds = 2_000
-    /// Connections that wait for accept: all workers of a large cluster come at the same moment. The kernel caps it at somaxconn.
+    /// Connections that wait for accept: all workers of a large cluster connect at the same moment. The kernel caps it at somaxconn.
     package var backlog = 1_024
-    /// The kernel's probes of a connection on which nothing is sent. They also keep the memory of firewalls and address translators fresh.
+    /// The kernel's probes of an idle connection: they also keep the entries of firewalls and address translators alive.
     package var keepAliveIdleSeconds = 30
 
     /// The defaults above.

@@ -1,12 +1,12 @@
-// What libzmq's threads see of connections. In: its monitor messages. Out: events, of which refusals and retries are for the user's eyes.
+// What libzmq's threads see of connections. In: its monitor messages. Out: events; users are told of refusals and retries.
 import Base
 import CZMQ
 import Glibc
 import Synchronization
 
-/// Why a handshake came to nothing.
+/// Why a handshake failed.
 package enum HandshakeFailure: Sendable, Equatable {
-    /// The other end hung up. On a worker, again and again: most often its `--server-key` is not the coordinator's key.
+    /// The other end hung up. If it happens to a worker repeatedly, its `--server-key` is usually not the coordinator's key.
     case noDetail(errno: Int32)
     /// The other end breaks the protocol, speaks another mechanism (keys here, none there) or has another server key.
     case protocolError(code: UInt32)
@@ -20,7 +20,7 @@ extension HandshakeFailure: CustomStringConvertible {
         switch self {
         case .noDetail(let code):
             "the other end hung up (\(String(cString: strerror(code)))); if this continues, check the worker's --server-key"
-        case .protocolError(ZMTP.cryptographic): "the keys do not fit together: the worker's --server-key is not this coordinator's"
+        case .protocolError(ZMTP.cryptographic): "the keys do not match: the worker's --server-key is not this coordinator's"
         case .protocolError(ZMTP.mechanismMismatch): "one end uses keys and the other does not"
         case .protocolError(let code): "the other end does not follow the protocol (0x\(String(code, radix: 16)))"
         case .refused(let status): "the coordinator does not know this worker's key (status \(status))"
@@ -38,18 +38,18 @@ enum ZMTP {
 package enum SocketEvent: Sendable, Equatable {
     case listening(endpoint: String)
     case bindFailed(errno: Int32, endpoint: String)
-    /// A connection came in; nothing is known of it but its address ("" for ipc, or when it is gone again).
+    /// An incoming connection, of which only the address is known ("" for ipc, or if it is gone again).
     case accepted(peer: String)
     case acceptFailed(errno: Int32)
-    /// The TCP connection stands; the handshake follows.
+    /// The TCP connection is up; the handshake follows.
     case connected(endpoint: String)
-    /// No answer yet; the next try comes after `milliseconds`.
+    /// No answer yet; the next attempt is after `milliseconds`.
     case connectRetried(milliseconds: Int, endpoint: String)
     case handshakeSucceeded(endpoint: String)
     case handshakeFailed(HandshakeFailure, endpoint: String)
-    /// A connection that stood is gone. A dealer connects again by itself.
+    /// An established connection is gone. A dealer reconnects by itself.
     case disconnected(endpoint: String)
-    /// Anything else that libzmq may tell.
+    /// Anything else that libzmq may report.
     case other(code: UInt16)
 }
 

@@ -1,19 +1,19 @@
-// The gate. In: the keys of those who connect, as libzmq proved them. Out: 200 or 400, and a record of who was refused.
+// The gate. In: the keys of connecting peers, verified by libzmq. Out: 200 or 400, and a record of who was refused.
 import Base
 import CZMQ
 import Dispatch
 import Glibc
 import Synchronization
 
-/// Answers libzmq's question whether a peer may come in (ZAP, ZeroMQ RFC 27), on a thread of its own.
+/// Answers libzmq's question whether to admit a peer (ZAP, ZeroMQ RFC 27), on a thread of its own.
 ///
-/// It is live when `init` returns. One per context. It ends, and its thread with it, when the last reference goes.
+/// It is live when `init` returns. One per context. It ends with the last reference, and so does its thread.
 package final class ZAPHandler: Sendable {
-    /// One connection that was not let in.
+    /// One connection that was refused.
     package struct Refusal: Sendable, Equatable {
         /// The IP address of the other end.
         package let address: String
-        /// The key it proved to hold; nil when there was none, or it was malformed.
+        /// The key that it proved to hold; nil if there was none, or it was malformed.
         package let key: PublicKey?
         /// For people.
         package let reason: String
@@ -34,12 +34,12 @@ package final class ZAPHandler: Sendable {
         }
     }
 
-    /// A name libzmq passes through; peers of another domain are refused.
+    /// A name that libzmq passes on; peers of another domain are refused.
     let domain = "t2v"
     private let shared: Shared
 
-    /// - Parameter wake: signalled when somebody was refused.
-    /// - Throws: `InputError` when the context has a handler already.
+    /// - Parameter wake: signalled when a peer was refused.
+    /// - Throws: `InputError` when the context already has a handler.
     package init(_ context: ZMQContext, allow: AllowList, wake: EventFD? = nil) throws(InputError) {
         let shared = try Shared(wake: wake)
         self.shared = shared
@@ -71,7 +71,7 @@ package final class ZAPHandler: Sendable {
         shared.finished.wait()
     }
 
-    /// Those who were refused since the last call; the 1,000 first of them if there were more.
+    /// The peers refused since the last call; the first 1,000 if there were more.
     package func drainRefusals() -> [Refusal] {
         shared.refusals.withLock { state in
             defer { state.waiting = [] }
@@ -94,7 +94,7 @@ private final class Replier {
         }
         (self.raw, self.context) = (raw, context)
         try SocketCore.set(raw, ZMQ_LINGER, 0)
-        guard zmq_bind(raw, "inproc://zeromq.zap.01") == 0 else { throw zmqError("cannot answer for keys", at: "inproc://zeromq.zap.01") }
+        guard zmq_bind(raw, "inproc://zeromq.zap.01") == 0 else { throw zmqError("cannot check keys", at: "inproc://zeromq.zap.01") }
     }
 
     deinit { zmq_close(raw) }

@@ -9,7 +9,7 @@ import Glibc
 package final class ZMQContext: @unchecked Sendable {
     let raw: UnsafeMutableRawPointer
 
-    /// - Parameter ioThreads: libzmq's own threads. One moves about 1 GB/s in the clear and a quarter of that encrypted.
+    /// - Parameter ioThreads: libzmq's own threads. One moves about 1 GB/s without encryption, and a quarter of that with it.
     /// - Throws: `InputError` when the process is out of file descriptors or memory.
     package init(ioThreads: Int = 1) throws(InputError) {
         guard let raw = zmq_ctx_new() else { throw zmqError("cannot start libzmq", at: "") }

@@ -21,18 +21,18 @@ package final class MessageBuffer: @unchecked Sendable {
     deinit { if owner == nil { bytes.deallocate() } }
 }
 
-/// Buffers of one size that are used again when no message holds them any more. One thread uses it.
+/// Buffers of one size that are reused when no message holds them any more. For one thread.
 package struct MessageBufferPool {
     private var buffers: [MessageBuffer] = []
     private let byteCount: Int
     private let limit: Int
 
-    /// - Parameter buffers: to begin with; others are made when all of these are held, and `limit` of all are kept.
+    /// - Parameter buffers: the first ones; others are made when all of these are held, and at most `limit` are kept.
     package init(byteCount: Int, limit: Int = 4, buffers: [MessageBuffer] = []) {
         (self.byteCount, self.limit, self.buffers) = (byteCount, limit, buffers)
     }
 
-    /// One that nobody else holds; what it holds is of no account. The one that was given longest ago comes first.
+    /// A buffer that nothing else holds, with arbitrary contents. The one that was given out longest ago comes first.
     package mutating func next() -> MessageBuffer {
         for index in buffers.indices where isKnownUniquelyReferenced(&buffers[index]) {
             let buffer = buffers.remove(at: index)
@@ -45,9 +45,9 @@ package struct MessageBufferPool {
     }
 }
 
-/// A frame's body, wherever it lies.
+/// A frame's body, wherever it is.
 package protocol PayloadBytes: AnyObject, Sendable {
-    /// Valid as long as the object.
+    /// Valid as long as the object exists.
     var data: UnsafeRawBufferPointer { get }
 }
 
@@ -63,7 +63,7 @@ package final class ZMQMessage: PayloadBytes, @unchecked Sendable {
     /// On the heap, since `data` of a short message points into the structure itself.
     let raw: UnsafeMutablePointer<zmq_msg_t>
 
-    /// The message takes `raw` over, initialized.
+    /// The message takes ownership of `raw`, which is initialized.
     init(adopting raw: UnsafeMutablePointer<zmq_msg_t>) { self.raw = raw }
 
     /// An empty message.

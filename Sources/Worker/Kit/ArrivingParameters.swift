@@ -1,9 +1,9 @@
-// Parameters that come in pieces. In: pieces, in any order. Out: the whole and its hash.
+// Parameters that arrive in pieces. In: pieces in any order. Out: the whole and its hash.
 import Base
 import Protocol
 import Transport
 
-/// Collects one round's pieces at a time. What computes from an earlier round keeps that round's memory.
+/// Collects the pieces of one round at a time. Computations from an earlier round keep that round's memory.
 final class ArrivingParameters {
     private var pool: MessageBufferPool
     private let byteCount: Int
@@ -15,7 +15,7 @@ final class ArrivingParameters {
         pool = MessageBufferPool(byteCount: byteCount)
     }
 
-    /// A piece of another round than the last one's begins anew.
+    /// A piece of a new round starts over.
     func store(_ piece: Chunk, _ bytes: UnsafeRawBufferPointer) {
         if blob != piece.blob || pieces == nil {
             // What came of the other round is free for this one.
@@ -25,10 +25,10 @@ final class ArrivingParameters {
         pieces?.store(bytes, at: piece.offset)
     }
 
-    /// `Digest64.hash(blocks:)` of what has come.
+    /// `Digest64.hash(blocks:)` of what has arrived.
     var hash: UInt64 { pieces?.hash ?? 0 }
 
-    /// The whole, to be used as it is; the next piece begins in other memory.
+    /// The whole, for use as it is; the next piece goes to other memory.
     var message: ZMQMessage? {
         defer { pieces = nil }
         return pieces?.message

@@ -6,15 +6,15 @@ import Text
 
 /// Collects fetched blobs. Small ones stay in memory; prepared shards and model files go to the cache's disk.
 ///
-/// A blob of which a chunk could not be kept is forgotten: what comes of it later goes nowhere, and it never counts as whole.
+/// A blob of which a chunk could not be stored is forgotten: later chunks are dropped, and it never counts as complete.
 final class BlobStore {
-    /// A blob in memory: the chunks that have come. It takes no more room than they do, whatever size was announced.
+    /// A blob in memory: the chunks that have arrived. It takes no more room than they do, whatever size was announced.
     private struct Incoming {
         let byteCount: UInt64
         var received: UInt64 = 0
         var chunks: [UInt64: [UInt8]] = [:]
 
-        /// - Returns: false for a chunk that does not lie within the blob, or not beside the others.
+        /// - Returns: false for a chunk that is not within the blob, or not aligned with the others.
         mutating func store(_ offset: UInt64, _ chunk: UnsafeRawBufferPointer) -> Bool {
             let size = UInt64(chunk.count)
             guard offset <= byteCount, size <= byteCount - offset, size <= byteCount - received else { return false }
@@ -59,14 +59,14 @@ final class BlobStore {
         }
     }
 
-    /// Gives a finished blob away; nil while bytes of it are under way: another lane's, say, that was asked for at the same time.
+    /// Hands over a finished blob; nil while bytes of it are in transit: those of another lane, say, that were asked for at the same time.
     func take(_ blob: BlobID) -> [UInt8]? {
         guard let bytes = memory[blob]?.bytes else { return nil }
         memory[blob] = nil
         return bytes
     }
 
-    /// Gives a finished file away; nil when there is none.
+    /// Hands over a finished file; nil if there is none.
     func takeFile(_ blob: BlobID) -> IncomingFile? { files.removeValue(forKey: blob) }
 
     func isExpected(_ blob: BlobID) -> Bool { memory[blob] != nil || files[blob] != nil }

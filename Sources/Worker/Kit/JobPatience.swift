@@ -1,18 +1,18 @@
-// How long a worker goes on when this host fails it. In: what became of jobs. Out: whether it should end.
+// How long a worker continues when jobs fail on this host. In: results of jobs. Out: whether it should end.
 import Base
 import Protocol
 
-/// Watches the jobs of a worker: one on which nothing succeeds any more, as when its cache's disk is full, is of no use to anybody.
+/// Watches a worker's jobs: a worker on which nothing succeeds any more, because its cache's disk is full, say, is of no use.
 package struct JobPatience {
-    /// As long as a coordinator tries with a full disk of its own.
+    /// As long as a coordinator retries when its own disk is full.
     static let limit: Milliseconds = 60_000
     /// The same, for people.
     package static let seconds = Int(limit / 1000)
 
-    /// When the first of the failures in a row was.
+    /// When the current run of failures began.
     private var since: Milliseconds?
 
-    /// Takes note of what a job came to.
+    /// Records the result of a job.
     /// - Returns: the reason to end: jobs have failed for `limit`, and none succeeded in between.
     mutating func note(_ event: WorkerStateMachine.Event, now: Milliseconds) -> String? {
         if let what = event.failure {

@@ -1,4 +1,4 @@
-// Work for the compute threads. In: jobs from the thread that owns the socket. Out: events back to it, and a nudge.
+// Work for the compute threads. In: jobs from the thread that owns the socket. Out: events back to it, and a wake-up.
 import Base
 import Glibc
 import Numerics
@@ -6,7 +6,7 @@ import Protocol
 import Text
 import Transport
 
-/// Jobs by rank: sums that others wait for before gradients, gradients before preparation, preparation before work ahead of time.
+/// Jobs by rank: sums that others wait for, then gradients, then preparation, then work ahead of time.
 final class JobQueue: @unchecked Sendable {
     enum Rank: Int, CaseIterable { case sum, gradient, prepare, ahead }
 
@@ -16,7 +16,7 @@ final class JobQueue: @unchecked Sendable {
     private var queues = [[(cost: Int, work: Work)]](repeating: [], count: Rank.allCases.count)
     private var ended = false
 
-    /// - Parameter cost: what costs more goes before what costs less; equals keep their order.
+    /// - Parameter cost: more expensive jobs come first; equal ones keep their order.
     func add(_ rank: Rank, cost: Int = 0, _ work: @escaping Work) {
         condition.lock()
         let place = queues[rank.rawValue].lastIndex { $0.cost >= cost }.map { $0 + 1 } ?? 0
@@ -51,14 +51,14 @@ final class JobQueue: @unchecked Sendable {
     }
 }
 
-/// One compute thread with everything that only it may use.
+/// One compute thread, with everything that only it may use.
 final class ComputeThread: @unchecked Sendable {
     let queue: JobQueue
     var engine: GradientEngine?
     var builder: MicroBatchBuilder?
     var evaluator: Evaluator?
     var preparer: ShardPreparer?
-    /// Raised when a run is joined: what belongs to an earlier one is made anew.
+    /// Raised when a run is joined: objects of an earlier one are then made again.
     var generation = 0
 
     /// - Throws: `InputError` when the system has no more threads to give.
@@ -70,9 +70,9 @@ final class ComputeThread: @unchecked Sendable {
     }
 }
 
-/// News from compute threads to the thread that owns the socket.
+/// Messages from compute threads to the thread that owns the socket.
 final class EventInbox: @unchecked Sendable {
-    /// Runs on the thread that owns the socket; gives the event, or nil when the news has become void.
+    /// Runs on the thread that owns the socket; returns the event, or nil if it is no longer valid.
     typealias News = () -> WorkerStateMachine.Event?
 
     private let lock = ThreadLock()

@@ -6,7 +6,7 @@ import Synchronization
 import Text
 import Transport
 
-/// The parameters of one round, as they came: the message's own bytes, or the coordinator's memory. Halves are made floats here.
+/// The parameters of one round as received: the message's own bytes, or the coordinator's memory. Halves are converted to floats here.
 final class ReceivedParameters: @unchecked Sendable {
     let round: Round
     let floats: UnsafePointer<Float>
@@ -14,8 +14,8 @@ final class ReceivedParameters: @unchecked Sendable {
     private let shared: (reference: SharedReference, memory: SharedMemory)?
     private let widened: UnsafeMutablePointer<Float>?
 
-    /// - Parameter shared: where `bytes` are, if they are not a message's.
-    /// - Returns: nil when the bytes are no parameters of this layout.
+    /// - Parameter shared: where `bytes` are, if they are not in a message.
+    /// - Returns: nil if the bytes are not parameters of this layout.
     init?(
         round: Round, bytes: any PayloadBytes, coding: ParameterCoding, shared: (reference: SharedReference, memory: SharedMemory)?
     ) {
@@ -36,13 +36,13 @@ final class ReceivedParameters: @unchecked Sendable {
 
     deinit { widened?.deallocate() }
 
-    /// Whether they are still what they were: the coordinator uses its memory again when their update is long over.
+    /// Whether they are unchanged: the coordinator reuses its memory long after their update is over.
     var areWhole: Bool {
         shared.map { SharedParameters.isWhole($0.reference, in: $0.memory, byteCount: bytes.count) } ?? true
     }
 }
 
-/// A lane that is open here. One job at a time holds it.
+/// An open lane. One job at a time holds it.
 final class LaneWork: @unchecked Sendable {
     let lane: LaneID
     private let lock = ThreadLock()
@@ -59,10 +59,10 @@ final class LaneWork: @unchecked Sendable {
         heldOut = reader.heldOut
     }
 
-    /// Words of the micro-batch that was built last: what the next gradient costs, where that was built ahead.
+    /// Words of the micro-batch that was built last: the cost of the next gradient, if that was built ahead.
     var wordCount: Int { words.load(ordering: .relaxed) }
 
-    /// Builds the micro-batch of an update: nothing in it depends on parameters.
+    /// Builds the micro-batch of an update, which does not depend on parameters.
     private func build(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
         if let batchIs, batchIs == (epoch, updateInEpoch) { return }
         let documents = reader.documents(epoch: epoch, update: updateInEpoch)
@@ -73,7 +73,7 @@ final class LaneWork: @unchecked Sendable {
 
     /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when the parameters are gone.
     /// - Parameters:
-    ///   - sharesWeights: the calling thread computes other lanes of this update too.
+    ///   - sharesWeights: the calling thread computes other lanes of this update, too.
     ///   - gradient: is written if some token was selected.
     func compute(
         _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,
@@ -90,7 +90,7 @@ final class LaneWork: @unchecked Sendable {
             selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
     }
 
-    /// Scores the lane's held-out documents. It leaves the lane's gradient and micro-batch alone.
+    /// Scores the lane's held-out documents. The lane's gradient and micro-batch are not touched.
     func score(_ parameters: ReceivedParameters, _ evaluator: Evaluator) -> WorkerStateMachine.LaneResult? {
         let statistics = evaluator.score(heldOut, parameters: parameters.floats)
         guard parameters.areWhole else { return nil }

@@ -1,11 +1,11 @@
-// Everything of one run on this worker. In: the description, the plan. Out: model, layout, vectors, open lanes.
+// One run on this worker. In: the description, the plan. Out: model, layout, vectors, open lanes.
 import Base
 import FoundationEssentials
 import Numerics
 import Run
 import Text
 
-/// A run that this worker has joined. Made anew with every welcome; what is expensive is kept when the run is the same.
+/// A run that this worker has joined. Made again with every welcome; expensive parts are kept if the run is the same.
 final class RunContext: @unchecked Sendable {
     let run: UInt64
     let description: RunDescription
@@ -56,7 +56,7 @@ final class RunContext: @unchecked Sendable {
         guard model.digest == description.modelDigest else {
             if !isLocal { try? FileManager.default.removeItem(atPath: modelFolder) }
             throw InputError(
-                "the vectors model here is not the coordinator's", at: modelFolder,
+                "the vectors model on this host is not the coordinator's", at: modelFolder,
                 remedy: isLocal ? "do not change the model while a run is on" : "the cached copy was removed; the worker fetches it again")
         }
         sharedModel = model
@@ -71,7 +71,7 @@ final class RunContext: @unchecked Sendable {
         return try VectorsModel(bundle: modelFolder, text: text)
     }
 
-    /// Vector rows that a set of shards needs.
+    /// The vector rows that a set of shards needs.
     func neededRows(_ shards: [PreparedShard], _ plan: RunPlan) -> Set<UInt32> {
         let settings = description.settings
         guard description.spec.vectorWidth != nil else { return [] }

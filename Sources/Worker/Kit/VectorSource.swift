@@ -1,10 +1,10 @@
-// Vector rows on this host. In: a model folder, or rows from the wire. Out: a pointer for each row that the lanes need.
+// Vector rows on this host. In: a model folder, or rows from the network. Out: a pointer for each row that the lanes need.
 import Base
 import CLinux
 import Glibc
 import Numerics
 
-/// Rows that came over the wire, in an unlinked sparse file: only the rows that are needed take space, and the kernel may write them out.
+/// Rows from the network, in an unlinked sparse file: only the rows that are needed take space, and the kernel may write them out.
 final class FetchedRows: VectorRows, @unchecked Sendable {
     let width: Int
     let rows: Int
@@ -13,7 +13,7 @@ final class FetchedRows: VectorRows, @unchecked Sendable {
     /// Only the thread that owns the sockets writes rows and asks for missing ones.
     private var present: [Bool]
 
-    /// - Throws: `InputError` when the folder has no room.
+    /// - Throws: `InputError` when the folder's disk is full.
     init(rows: Int, width: Int, folder: String) throws(InputError) {
         (self.rows, self.width) = (rows, width)
         byteCount = rows * width * 4

@@ -6,6 +6,7 @@ import FoundationEssentials
 import Glibc
 import Launch
 import Logging
+import Protocol
 import Run
 import Transport
 import WorkerKit
@@ -13,7 +14,7 @@ import WorkerKit
 struct WorkerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "t2v-worker", abstract: "Computes gradients for a t2v coordinator.",
-        discussion: "Needs nothing but the coordinator's endpoint: texts, features and vectors come over the wire.",
+        discussion: "Needs nothing but the coordinator's endpoint: texts, features and vectors come over the network.",
         version: Version.current)
 
     @Option(help: "The coordinator's endpoint: tcp://HOST:PORT.") var connect: String
@@ -22,19 +23,19 @@ struct WorkerCommand: ParsableCommand {
     @Option(help: "File with the coordinator's public key.") var serverKey: String?
     @Option(help: "File with this worker's secret key.") var key: String?
     @Option(help: "OpenBLAS core to use, for example Haswell: makes mixed clusters compute equal bits.") var blasCore: String?
-    @Flag(help: "When a run is over, wait for another one; wait indefinitely for a coordinator, and for a full disk to have room again.")
+    @Flag(help: "When a run is over, wait for another one; wait indefinitely for a coordinator, and for room on a full disk.")
     var stay = false
 
     func run() throws {
         let token = ProcessInfo.processInfo.environment["T2V_LOCAL_TOKEN"].flatMap { UInt64($0, radix: 16) } ?? 0
         if token != 0 {
-            // Die with the coordinator even when it was killed; it may be gone already.
+            // Die with the coordinator even if it is killed; it may be gone already.
             _ = t2v_set_parent_death_signal(SIGKILL)
             if let parent = ProcessInfo.processInfo.environment["T2V_PARENT"].flatMap(Int32.init), getppid() != parent { return }
         }
         let threads = self.threads ?? ProcessInfo.processInfo.activeProcessorCount
-        guard (1...1024).contains(threads) else {
-            throw InputError("--threads is \(threads)", at: "", remedy: "give 1 to 1024")
+        guard (1...RunBounds.maximumThreads).contains(threads) else {
+            throw InputError("--threads is \(threads)", at: "", remedy: "give 1 to \(RunBounds.maximumThreads)")
         }
         var logger = Logger(label: "t2v-worker") { LineLogHandler(label: $0) }
         logger.logLevel = token == 0 ? .info : .warning
@@ -50,13 +51,13 @@ struct WorkerCommand: ParsableCommand {
             throw StoppedEarly(
                 InputError(
                     "nothing has succeeded on this host for \(JobPatience.seconds) s: \(reason)", at: connect,
-                    remedy: "start it again when that is mended, or with --stay, which goes on trying"))
+                    remedy: "fix that and start it again, or use --stay, which keeps trying"))
         case .gaveUp(let reason):
             let minutes = WorkerPatience.limit / 60_000
             throw StoppedEarly(
                 InputError(
-                    "no coordinator took this worker in for \(minutes) minutes: \(reason)", at: connect,
-                    remedy: "start it again, or with --stay, which waits indefinitely"))
+                    "no coordinator accepted this worker for \(minutes) minutes: \(reason)", at: connect,
+                    remedy: "start it again, or use --stay, which waits indefinitely"))
         }
     }
 

@@ -22,7 +22,7 @@ VECTOR_WIDTH = 12
 
 
 def make(width, rows, depth, pieces, vectors):
-    """A tok2vec inside spaCy's own pretraining model, with values of every sign in every tensor."""
+    """A tok2vec inside spaCy's own pretraining model, with values of both signs in every tensor."""
     nlp = spacy.blank("en")
     data = numpy.random.RandomState(1).uniform(-1, 1, (4, VECTOR_WIDTH)).astype("f")
     nlp.vocab.vectors = Vectors(data=data, keys=["the", "film", "was", "good"], name="export_test")
@@ -49,7 +49,7 @@ def main(folder):
         try:
             from safetensors.numpy import save_file
         except ImportError:
-            print("no package safetensors here: the tensors by name are left out")
+            print("the package safetensors is missing: the tensors by name are left out")
             continue
         metadata = {name + ".seed": str(seed) for name, seed in seeds(tok2vec).items()}
         save_file({n: numpy.ascontiguousarray(a) for n, a in named_parameters(tok2vec)}, str(stem) + ".safetensors", metadata=metadata)

@@ -28,7 +28,7 @@ def build(width, rows, depth, pieces, vector_width):
 
 
 def structure(item):
-    """A msgpack item with numbers of the model cut out: types, keys, sizes stay."""
+    """A msgpack item without the model's numbers: only types, keys and sizes."""
     if isinstance(item, dict):
         return {key: structure(value) for key, value in item.items()}
     if isinstance(item, (list, tuple)):
@@ -44,7 +44,7 @@ def main(path, settings, tensors):
     spacys = model.to_bytes()
     model.from_bytes(ours)
     wrong = []
-    # spaCy's own file, made before ours was loaded, has the same entries; seeds may differ by version.
+    # spaCy's own file, made before t2v's was loaded, has the same entries; seeds may differ by version.
     theirs_entries, our_entries = unpackb(spacys, raw=False)[b"weights"], unpackb(ours, raw=False)[b"weights"]
     if len(theirs_entries) != len(our_entries):
         wrong.append("%d entries, spaCy has %d" % (len(our_entries), len(theirs_entries)))

@@ -5,14 +5,14 @@ In: a model made by spacy._ml.Tok2Vec or taken from a trained component. Out: (n
 
 
 def walk(layer):
-    """The layer and everything below it, depth first: the way of the data."""
+    """The layer and everything below it, depth first: the order of the data."""
     yield layer
     for child in getattr(layer, "_layers", []):
         yield from walk(child)
 
 
 def named_parameters(tok2vec):
-    """Pairs of design name and array, as spaCy has them, of a model without head."""
+    """Pairs of t2v's name and spaCy's array, of a model without head."""
     found = []
     norms = maxouts = 0
     for layer in walk(tok2vec):

@@ -1,10 +1,10 @@
-"""Makes a job folder that asks for every attribute, and prints what the real spaCy 3 sees of texts, as `t2v-coordinator features --job` does.
+"""Makes a job folder that asks for every attribute, and prints what the real spaCy 3 sees in texts, as `t2v-coordinator features --job` does.
 
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/job_columns.py KIND JOB TEXTS.jsonl OUTPUT ATTRIBUTE...
 
-KIND is a language ("en": its blank pipeline), with "+lookups" (the table lexeme_norm of spacy-lookups-data), "+vectors" (a table keyed by ORTH) or
-"+floret" behind it. The job folder holds job.json, nlp and the vectors: enough for `features`, not for training. What is printed comes from a
-fresh pipeline that has read the job's nlp.
+KIND is a language ("en": its blank pipeline), with "+lookups" (the table lexeme_norm of spacy-lookups-data), "+vectors" (a table keyed by
+ORTH) or "+floret" after it. The job folder holds job.json, nlp and the vectors: enough for `features`, not for training. The output comes
+from a fresh pipeline that has read the job's nlp.
 """
 import json
 import sys
@@ -20,7 +20,7 @@ WIDTH = 4
 
 
 def make(kind, words):
-    """A pipeline, and the "vectors" of its job without paths; None where it has none."""
+    """A pipeline, and the "vectors" of its job without paths; None if it has none."""
     language, *extras = kind.split("+")
     nlp = spacy.blank(language)
     random = numpy.random.RandomState(1)

@@ -1,4 +1,4 @@
-"""Makes of a job on the fast path one whose texts the real spaCy has tokenized: JOB with texts.pieces, otherwise the same.
+"""Turns a job on the fast path into one whose texts the real spaCy has tokenized: JOB with texts.pieces, otherwise the same.
 
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/job_pieces.py FAST_JOB JOB
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes every committed golden file again, with the real spaCy versions that are in .venvs (or $T2V_VENVS).
+# Makes every committed golden file again, with the real spaCy versions in .venvs (or $T2V_VENVS).
 set -eu
 cd "$(dirname "$0")/../../.."
 venvs=${T2V_VENVS:-.venvs}

@@ -3,14 +3,16 @@
     .venvs/spacy-3.8/bin/python -W ignore Tests/GoldenTests/reference/model3_reference.py Tests/GoldenTests/data
 
 writes model-3.8.safetensors.gz. Parameters and vectors come from an integer hash that the Swift test computes too. Selection and replacements are
-injected (`multi_task._apply_mask` is replaced), dropout masks are t2v's own (`get_dropout_mask` is replaced by Philox). Five updates a case, one of
-the widest, where rounding grows too fast; stored: the features of every token, token vectors and gradients of the first update, and parameters and averages after the last.
+injected (`multi_task._apply_mask` is replaced), dropout masks are t2v's own (`get_dropout_mask` is replaced by Philox). Five updates per
+case, one for the widest, where rounding grows too fast; stored: the features of every token, token vectors and gradients of the first
+update, and parameters and averages after the last.
 
-spaCy's slips that t2v mends are mended here: StaticVectors' gradient of words without a vector, CharacterEmbed's gradient of equal bytes. Mish
-and dropout have one document an update, because there documents share rows.
+spaCy's bugs that t2v does not share are fixed here: StaticVectors' gradient of words without a vector, CharacterEmbed's gradient of equal
+bytes. Mish and dropout have one document per update, because there documents share rows.
 
-Where two Maxout pieces nearly tie, or a gradient is nearly zero, rounding decides, and any two right programs part. So the parameters of a case
-are drawn with the first salt for which spaCy itself is steady: with its initial parameters shaken by 1e-7, in two ways, it ends within 8e-6.
+Where two Maxout pieces nearly tie, or a gradient is nearly zero, rounding decides, and any two correct programs diverge. So the parameters
+of a case are drawn with the first salt for which spaCy itself is stable: with its initial parameters perturbed by 1e-7, in two ways, it
+ends within 8e-6.
 """
 import gzip
 import json
@@ -40,7 +42,7 @@ VECTOR_WIDTH = 12
 MASK = 0xFFFFFFFF
 
 
-# -- random numbers as t2v draws them
+# -- t2v's random numbers
 def mix(z):
     z &= (1 << 64) - 1
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & ((1 << 64) - 1)
@@ -56,7 +58,7 @@ def mixed(z):
 
 
 def uniform(stream, count, bound):
-    """As `GoldenCorpus.uniform`."""
+    """The same as `GoldenCorpus.uniform`."""
     bits = mixed(numpy.arange(count, dtype="u8") + numpy.uint64(stream << 32)) >> numpy.uint64(40)
     return ((bits.astype("f8") * 2.0**-24 * 2 - 1) * bound).astype("f4")
 
@@ -132,7 +134,7 @@ def make_tok2vec(c):
 
 
 def mend(model, vocab):
-    """The right gradients of StaticVectors and CharacterEmbed."""
+    """The exact gradients of StaticVectors and CharacterEmbed."""
     for node in model.walk():
         if node.name == "static_vectors":
             def forward(layer, docs, is_train, real=node._func):
@@ -225,7 +227,7 @@ def features(nlp, docs, columns, rows_wanted, byte_count):
 
 
 def run(title, c, dump, shake=0):
-    """One case into `dump`. With `shake`, each initial value is off by up to 1e-7 of itself, in a way that the number names."""
+    """Writes one case into `dump`. With `shake`, each initial value is off by up to 1e-7 of itself; the number selects the perturbation."""
     fix_random_seed(1)
     rng = numpy.random.RandomState(7)
     nlp, tok2vec = make_nlp(c), make_tok2vec(c)
@@ -326,7 +328,7 @@ def is_steady(title, case, dump):
         for name, value in shaken.items():
             if "/after/" not in name:
                 continue
-            # Of a large tensor the test knows the whole distance only.
+            # For a large tensor the test knows only the whole distance.
             size = numpy.linalg.norm if value.size > 20000 else lambda x: numpy.abs(x).max()
             if size(value - dump[name]) > 8e-6 * max(1e-6, size(value)):
                 return False
@@ -378,7 +380,7 @@ def main():
             if is_steady(title, dict(case, salt=salt), found):
                 break
         else:
-            raise SystemExit(f"{title}: no salt is steady")
+            raise SystemExit(f"{title}: no salt is stable")
         large = ("/gradient/", "/after/", "/averages/")
         dump.update({k: stored(v) if any(part in k for part in large) else v for k, v in found.items()})
         print(title, salt, flush=True)

@@ -11,9 +11,10 @@ LayerNorm passes its gradient on through its already updated G; so the `sgd` giv
 whole backward. To keep the files small a tensor x is stored as its norm and 32 sums of +-x: with r the signs, the mean of (r.x - r.y)^2 is
 an unbiased estimate of |x - y|^2 over all elements. One case is stored in full.
 
-Where two Maxout pieces nearly tie, rounding decides the winner, and from there any two right programs part: spaCy 2.1.9 and 2.3.9, or one
-of them with its documents in another order, by 1e-2 in the moments after a few updates. So the parameters of each case are drawn with
-the first salt for which spaCy itself is steady: with its initial parameters shaken by 3e-6, in twenty ways (eight for cases made before), it ends within 3e-4 in every tensor.
+Where two Maxout pieces nearly tie, rounding decides the winner, and from there any two correct programs diverge: spaCy 2.1.9 and 2.3.9, or
+one of them with its documents in another order, by 1e-2 in the moments after a few updates. So the parameters of each case are drawn with
+the first salt for which spaCy itself is stable: with its initial parameters perturbed by 3e-6, in twenty ways (eight for older cases), it
+ends within 3e-4 in every tensor.
 """
 import itertools
 import json
@@ -175,7 +176,7 @@ def fill(named, salt, shake, trial):
 
 
 def reached(chosen, depth):
-    """By level 0..depth: flat positions (documents between shared padding, as spaCy lays them) that a selected token's loss can reach."""
+    """By level 0..depth: flat positions (documents between shared padding, as in spaCy) that a selected token's loss can reach."""
     lists, start = [[] for _ in range(depth + 1)], 0
     for document in chosen:
         selected = [depth + i for i, word in enumerate(document) if word is not None]
@@ -201,7 +202,7 @@ def watch(layer, store, name):
 
 
 def run_case(nlp, use_vectors, loss, width, depth, pieces, chosen, full, salt, shake=0.0, trial=0):
-    """Five updates: what the dump keeps of them, and the final tensors."""
+    """Five updates: the part that the dump keeps, and the final tensors."""
     out, final = {}, {}
     vectors_name = nlp.vocab.vectors.name if use_vectors else None
     tok2vec = Tok2Vec(width, ROWS, conv_depth=depth, pretrained_vectors=vectors_name, cnn_maxout_pieces=pieces)
@@ -270,7 +271,7 @@ def steady_case(*arguments):
         if drift < 3e-4:
             out["salt"] = numpy.array([salt], dtype="int32")
             return out, drift
-    raise SystemExit("no steady parameters found")
+    raise SystemExit("no stable parameters found")
 
 
 def dump_documents(nlp, out, prefix, chosen):
@@ -294,7 +295,7 @@ def dump_documents(nlp, out, prefix, chosen):
 
 
 def main(folder, only=""):
-    """All cases; or those whose names begin with `only`, and the others as the file has them."""
+    """All cases; or those whose names begin with `only`, and the others as in the file."""
     out = {}
     path = "%s/model-%s.safetensors" % (folder, spacy.__version__)
     if only:

@@ -1,9 +1,9 @@
-"""Makes small tok2vec files with the real spaCy 3 for the tests: template-<kind>.bin, and beside each what spaCy says of its parameters.
+"""Makes small tok2vec files with the real spaCy 3 for the tests: template-<kind>.bin, and beside each what spaCy says about its parameters.
 
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/template_files.py Tests/GoldenTests/data
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/template_files.py --load KIND FILE
 
-The second form loads FILE into the model of that kind and prints the same description of what arrived, or fails as spaCy does.
+The second form loads FILE into the model of that kind and prints the same description of what was loaded, or fails as spaCy does.
 """
 import hashlib
 import json
@@ -53,7 +53,7 @@ def make(kind, seed):
 
 
 def described(model):
-    """One entry a parameter: node number, name, shape, SHA-256 of the little-endian values, first value."""
+    """One entry per parameter: node number, name, shape, SHA-256 of the little-endian values, first value."""
     found = []
     for index, node in enumerate(model.walk()):
         for name in sorted(node.param_names):

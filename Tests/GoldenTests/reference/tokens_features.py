@@ -3,7 +3,7 @@
     .venvs/spacy-2.3.9/bin/python Tests/GoldenTests/reference/tokens_features.py MODEL TEXTS.jsonl OUTPUT [first line] [end]
 
 Works with spaCy 2.1.9, 2.3.9 and 3.8. A checksum is the sum of id * (token number, from 1), modulo 2^64, over a document, for ORTH, NORM, PREFIX,
-SUFFIX, SHAPE; 3.x numbers other symbols than the 2.x that will load our weights, so its lines have none.
+SUFFIX, SHAPE; 3.x numbers symbols differently from the 2.x that will load t2v's weights, so its lines have none.
 """
 
 import itertools

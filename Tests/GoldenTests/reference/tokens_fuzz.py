@@ -70,7 +70,7 @@ def main():
     model, count, seed, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     nlp = spacy.load(model)
     rules = sorted(getattr(nlp.tokenizer, "rules", None) or getattr(nlp.Defaults, "tokenizer_exceptions", None) or {})
-    # what the languages' patterns are made of, as often as the exceptions
+    # the building blocks of the languages' patterns, as often as the exceptions
     parts = [c for text in (classes.UNITS, classes.CURRENCY, classes.HYPHENS, classes.PUNCT) for c in text.replace("\\", "").split("|") if c]
     rules += parts * (1 + len(rules) // len(parts))
     rng = random.Random(seed)

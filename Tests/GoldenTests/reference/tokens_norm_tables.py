@@ -35,7 +35,7 @@ def tables38():
         "LanguageEndings.swift",
         flow("the endings and words of the norm functions of hi, ne and ht"),
         "LanguageEndings",
-        "spacy/lang/hi, ne and ht/lex_attrs.py. Groups of endings stand between vertical bars.",
+        "spacy/lang/hi, ne and ht/lex_attrs.py. Groups of endings are between vertical bars.",
         [
             swift.literal("hindi", endings(hi), " ", "hi: `_stem_suffixes`, the same in 2.1.9."),
             swift.literal("nepali", endings(ne), " ", "ne: `_stem_suffixes`."),
@@ -45,7 +45,7 @@ def tables38():
 
 
 def combined(language):
-    """The language's own norms, as the getter finds them: earlier tables win."""
+    """The language's own norms, looked up as in the getter: earlier tables win."""
     getter = get_lang_class(language).Defaults.lex_attr_getters[NORM]
     result = {}
     for table in reversed(getter.args[1]):

@@ -21,7 +21,7 @@ def literal(name, words, separator, comment):
             line = ""
         line += piece
     lines.append(line)
-    # a blank at a line's end would be lost to editors, so it is written as an escape
+    # editors would strip a blank at a line's end, so it is written as an escape
     body = "\\\n".join("        " + (l[:-1] + "\\u{20}" if l.endswith(" ") else l) for l in lines)
     return f'    /// {comment}\n    static let {name} = """\n{body}\n        """\n'
 

@@ -1,4 +1,4 @@
-"""Makes Sources/Core/Features/SymbolTables.swift: the names that spaCy's string store numbers instead of hashing, and the norms that are code.
+"""Makes SymbolTables.swift in Sources/Core/Text/Features: the names that spaCy's string store numbers instead of hashing, and norms in code.
 
 Run with spaCy 2.3.9:
     .venvs/spacy-2.3.9/bin/python Tests/GoldenTests/reference/tokens_symbol_tables.py

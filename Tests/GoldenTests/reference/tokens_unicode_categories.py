@@ -1,4 +1,4 @@
-"""Makes Sources/Core/Features/UnicodeCategories.swift from this Python's own tables.
+"""Makes Sources/Core/Text/Features/UnicodeCategories.swift from this Python's own tables.
 
 Run with Python 3.11 (Unicode 14.0.0), the version on which spaCy 3.8 is compared:
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/tokens_unicode_categories.py

@@ -1,4 +1,4 @@
-"""Makes Sources/Core/Features/UnicodeTables.swift from this Python's own tables.
+"""Makes Sources/Core/Text/Features/UnicodeTables.swift from this Python's own tables.
 
 Run with Python 3.11 (Unicode 14.0.0), the version on which spaCy 2.3.9 and 3.8 are compared:
     .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/tokens_unicode_tables.py
@@ -14,8 +14,8 @@ assert unicodedata.unidata_version == "14.0.0", "run this with Python 3.11"
 
 
 def sigma_class(char):
-    """How str.lower() looks at `char` beside a capital sigma: 2 it looks past it, 1 it sees a cased letter, 0 neither. Observed, because
-    Python does not export the properties Cased and Case_Ignorable."""
+    """How str.lower() treats `char` beside a capital sigma: 2 skips it, 1 sees a cased letter, 0 neither. Observed, because Python does not
+    export the properties Cased and Case_Ignorable."""
     if ("a\u03a3" + char + "a").lower()[1] == "\u03c2":
         return 0
     return 1 if ("a\u03a3" + char).lower()[1] == "\u03c3" else 2
@@ -61,7 +61,7 @@ def lower_runs():
 
 
 def equivalent_cases():
-    """Lower case letters that Python's re takes as equal although lower() keeps them apart (re/_casefix.py)."""
+    """Lower case letters that Python's re treats as equal although lower() distinguishes them (re/_casefix.py)."""
     return ["%x:%s" % (code, ",".join("%x" % other for other in others)) for code, others in sorted(re._casefix._EXTRA_CASES.items())]
 
 

@@ -1,12 +1,13 @@
-"""Hands weights files to the real `spacy train`, with the commands that `t2v-coordinator inspect` prints, and checks that they arrive.
+"""Gives weights files to the real `spacy train`, with the commands that `t2v-coordinator inspect` prints, and checks that they are loaded.
 
     .venvs/spacy-2.3.9/bin/python Tests/GoldenTests/reference/train_check.py FOLDER [--inspect .build/release/t2v-coordinator]
         [--versions 2.3.9,2.1.9] [--texts demo/texts.jsonl] [--vectors demo/vectors] [--venvs .venvs]
 
-FOLDER holds *.bin; what inspect says of X.bin is read from X.inspect.txt, or asked of the program. Files that were trained with -uv must have
-been trained with the model that --vectors names; spaCy 2.1 gets a copy of it in its own format. For every command: spaCy ends well, lists
-exactly the components asked for, their tok2vec was changed by the file and is the file byte for byte, one epoch of training runs, and a
-fresh process loads the trained model and uses it. Prints a line each and ends with 0 when all is well. Run with the Python of a venv of spaCy 2.3.9.
+FOLDER holds *.bin; the output of inspect for X.bin is read from X.inspect.txt, or requested from the program. Files that were trained with
+-uv must have been trained with the model that --vectors names; spaCy 2.1 gets a copy of it in its own format. For every command: spaCy
+succeeds, lists exactly the components asked for, their tok2vec was changed by the file and equals it byte for byte, one epoch of training
+runs, and a fresh process loads the trained model and uses it. Prints one line for each and ends with 0 if all is well. Run with the Python
+of a venv of spaCy 2.3.9.
 """
 import argparse
 import os
@@ -33,7 +34,7 @@ def run(words, environment=None, **keywords):
 
 
 def commands(text, series):
-    """The command lines under "spaCy 2.3 loads it with": (environment, words behind `spacy`)."""
+    """The command lines under "spaCy 2.3 loads it with": (environment, words after `spacy`)."""
     part = re.search(r"^spaCy %s loads it with\n((?:  .*\n)+)" % re.escape(series), text, re.MULTILINE)
     found = []
     for line in part.group(1).splitlines() if part else []:
@@ -95,7 +96,8 @@ def main():
     parser.add_argument("--vectors", type=Path, default=ROOT / "demo/vectors")
     parser.add_argument("--venvs", type=Path, default=Path(os.environ.get("T2V_VENVS", ROOT / ".venvs")))
     given = parser.parse_args()
-    # wasabi, which prints for spaCy, ends its spinner's process with SIGTERM and waits for it: for ever where whoever started us blocks that.
+    # wasabi, which prints for spaCy, ends its spinner's process with SIGTERM and waits for it: forever if the parent process blocks that
+    # signal.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
     files = sorted(given.folder.glob("*.bin"))
     if not files:
@@ -110,7 +112,7 @@ def main():
         for version in given.versions.split(","):
             python = str(given.venvs / ("spacy-" + version) / "bin/python")
             if not os.access(python, os.X_OK):
-                print("SKIPPED: no venv spacy-%s in %s: that version was not asked" % (version, given.venvs), flush=True)
+                print("SKIPPED: no venv spacy-%s in %s: that version was not tested" % (version, given.venvs), flush=True)
                 continue
             vectors = given.vectors if version > "2.3" else old_vectors(given.vectors, sys.executable, python, folder)
             for path in files:
@@ -129,7 +131,7 @@ def main():
                     runs += 1
                     failures += bool(wrong)
                     print("%s %s %s %s%s" % ("FAILED" if wrong else "ok", version, path.name, ",".join(components), "".join("; " + w for w in wrong)), flush=True)
-    print("%d of %d commands brought the weights in" % (runs - failures, runs))
+    print("%d of %d commands loaded the weights" % (runs - failures, runs))
     return 1 if failures or not runs else 0
 
 

@@ -1,6 +1,6 @@
 """Training data in spaCy 2's JSON format from a JSONL corpus, with tags, heads, entities and categories made by rule.
 
-The rules are no linguistics: they give labels that a model can learn, so that `spacy train` has something to do.
+The rules are not linguistics: they give labels that a model can learn, so that `spacy train` has something to do.
     python train_data.py TEXTS.jsonl TRAIN.json DEV.json
 """
 import json
@@ -40,7 +40,7 @@ def tag(word):
 
 def sentence(words):
     tags = [tag(word) for word in words]
-    # Determiners and prepositions hang on the next word, everything else on the one before; the first left over is the root.
+    # Determiners and prepositions depend on the next word, everything else on the previous one; the first one left is the root.
     root = next((i for i, t in enumerate(tags[:-1]) if t not in ("DT", "IN")), len(words) - 1)
     tokens = []
     previous_entity = False

@@ -1,4 +1,4 @@
-"""Runs `python -m spacy ARGUMENTS` as it is, and prints one line more for every component that `-t2v` fills:
+"""Runs `python -m spacy ARGUMENTS` as it is, and prints an additional line for every component that `-t2v` fills:
 
     t2v-probe NAME changed=True equal=True      its tok2vec before and after, and after against the file, byte for byte
 

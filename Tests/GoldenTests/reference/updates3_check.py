@@ -1,14 +1,15 @@
-"""Updates of the real spaCy 3.8 against the same of t2v, through its command line: the averaged tok2vec within 1e-4 a tensor.
+"""Updates of the real spaCy 3.8 against t2v's, through its command line: the averaged tok2vec within 1e-4 per tensor.
 
     PYTHONPATH=python .venvs/spacy-3.8/bin/python Tests/GoldenTests/reference/updates3_check.py [--program .build/release/t2v-coordinator]
         [--config FILE.cfg] [--texts demo/texts.jsonl] [--first 0] [--records 5] [--updates 5] [--vectors] [--a.b.c VALUE ...]
 
 Both start from the weights that spaCy drew for the job of the config (job_small.cfg) with the overrides given. Nothing is hidden and every token counts,
-dropout is 0, and one update takes all documents. spaCy's own objective, backward pass and optimizer run on documents with the tokens' norms. Two slips
-of spaCy's that t2v mends are mended in it: StaticVectors' gradient of words without a vector, CharacterEmbed's of equal bytes. With Mish spaCy's
-documents touch: give --records 1. Two right programs part where rounding decides: which piece of a Maxout wins, which way Adam steps along a gradient
-that is nearly zero; the more words, updates and layers, the more often. So up to --starts seeds are tried, and from one of them, where nothing is decided like
-that, the two must agree in every tensor. A wrong program agrees from none.
+dropout is 0, and one update takes all documents. spaCy's own objective, backward pass and optimizer run on documents with the tokens'
+norms. Two bugs of spaCy's that t2v does not share are fixed in it: StaticVectors' gradient of words without a vector, CharacterEmbed's of
+equal bytes. With Mish spaCy's documents touch: give --records 1. Two correct programs diverge where rounding decides which piece of a
+Maxout wins, or which way Adam steps along a gradient that is nearly zero; the more words, updates and layers, the more often. So up to
+--starts seeds are tried, and from one of them, where nothing is decided by rounding, the two must agree in every tensor. A wrong program
+agrees from none.
 """
 import argparse
 import itertools
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy
 from spacy.util import load_config, load_model_from_config, registry
 
-# How far a tensor of t2v's may be from spaCy's (relative L2).
+# How far t2v's tensor may be from spaCy's (relative L2).
 LIMIT = 1e-4
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
@@ -54,7 +55,7 @@ def read_safetensors(path):
 
 
 def rebuilt(doc):
-    """As spaCy's readers rebuild documents, so that lexemes are those that know their vectors; with the tokens' norms."""
+    """Rebuilds documents as spaCy's readers do, so that the lexemes are those that know their vectors; with the tokens' norms."""
     from spacy.tokens import Doc
 
     fresh = Doc(doc.vocab, words=[token.text for token in doc], spaces=[bool(token.whitespace_) for token in doc])
@@ -64,7 +65,7 @@ def rebuilt(doc):
 
 
 def characters(model, docs, is_train):
-    """spaCy's CharacterEmbed (ml/_character_embed.py), whose gradient counts every word that has a byte at a place, not the last alone."""
+    """spaCy's CharacterEmbed (ml/_character_embed.py), whose gradient counts every word with a byte at a place, not only the last."""
     table, count = model.get_param("E"), model.get_dim("nC")
     places = numpy.arange(count)
     ids = [doc.to_utf8_array(nr_char=count).astype(int) for doc in docs]
@@ -81,7 +82,7 @@ def characters(model, docs, is_train):
 
 
 def mend(model, vocab):
-    """Without spaCy's slips: words without a vector take the last row's gradient, so that row is zero."""
+    """Without spaCy's bug: words without a vector take the last row's gradient, so that row is zero."""
     if vocab.vectors.mode == "default" and vocab.vectors.data.size:
         vocab.vectors.data = numpy.vstack([vocab.vectors.data, numpy.zeros_like(vocab.vectors.data[:1])])
     for node in model.walk():
@@ -133,10 +134,10 @@ def main():
     parser.add_argument("--program", default=ROOT / ".build/release/t2v-coordinator")
     parser.add_argument("--texts", default=ROOT / "demo/texts.jsonl")
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "job_small.cfg")
-    parser.add_argument("--first", type=int, default=0, help="records to pass over")
+    parser.add_argument("--first", type=int, default=0, help="records to skip")
     parser.add_argument("--records", type=int, default=5)
     parser.add_argument("--updates", type=int, default=5)
-    parser.add_argument("--starts", type=int, default=20, help="seeds of the first weights that are tried")
+    parser.add_argument("--starts", type=int, default=20, help="seeds of the initial weights to try")
     parser.add_argument("--vectors", action="store_true", help="make vectors of the texts' words")
     options, overrides = parser.parse_known_args()
     texts = [json.loads(line)["text"] for line in itertools.islice(open(options.texts, encoding="utf8"), options.first, options.first + options.records)]

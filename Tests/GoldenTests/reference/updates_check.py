@@ -1,12 +1,13 @@
-"""Five updates of the real spaCy 2.3.9 against the same five of t2v, through its command line: averaged tok2vec within 1e-4 a tensor.
+"""Five updates of the real spaCy 2.3.9 against the same five of t2v, through its command line: averaged tok2vec within 1e-4 per tensor.
 
     .venvs/spacy-2.3.9/bin/python Tests/GoldenTests/reference/updates_check.py [--program .build/release/t2v-coordinator]
         [--texts demo/texts.jsonl] [--vectors demo/vectors] [--records 5] [--loss cosine] [--use-vectors]
 
-Both start from the same random parameters (--init-checkpoint), dropout 0, nothing hidden, words without a vector aim at the last row, and one
-update takes the whole corpus. Where two Maxout pieces nearly tie, rounding decides, and any two right programs part (spaCy and spaCy with its
-documents in another order by 3e-3 with 60 records of the demo; with L2, spaCy shaken by 3e-7 parts from itself by 1e-2 from most starts). So up
-to thirty starts are tried, and from one of them, where no tie decides, the two must agree in every tensor. A wrong program agrees from none. spaCy's gradients are collected and applied behind the backward pass (see model_reference.py).
+Both start from the same random parameters (--init-checkpoint), dropout 0, nothing hidden, the target of words without a vector is the last
+row, and one update takes the whole corpus. Where two Maxout pieces nearly tie, rounding decides, and any two correct programs diverge
+(spaCy and spaCy with its documents in another order by 3e-3 with 60 records of the demo; with L2, spaCy perturbed by 3e-7 diverges from
+itself by 1e-2 from most starts). So up to thirty starts are tried, and from one of them, where no tie decides, the two must agree in every
+tensor. A wrong program agrees from none. spaCy's gradients are collected and applied after the backward pass (see model_reference.py).
 """
 import argparse
 import json
@@ -23,14 +24,14 @@ from spacy.cli.pretrain import create_pretraining_model, get_vectors_loss
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from model_reference import name_layers, walk, write_safetensors  # noqa: E402
 
-# How far a tensor of t2v's may be from spaCy's (relative L2), and from how many starts they may try.
+# How far t2v's tensor may be from spaCy's (relative L2), and how many starts to try.
 LIMIT, STARTS = 1e-4, 30
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
 
 def pick(nlp, path, count, known):
     """Records in which no ORTH has two NORMs: there spaCy takes the first one's features for both. `known`: and every word has a vector, since
-    thinc 7.4's static vectors add gradient x row 0 for a word without one, a slip that t2v does not share."""
+    thinc 7.4's static vectors add gradient x row 0 for a word without one, a bug that t2v does not share."""
     records, norms = [], {}
     for line in open(path, encoding="utf-8"):
         doc = nlp.make_doc(json.loads(line)["text"])

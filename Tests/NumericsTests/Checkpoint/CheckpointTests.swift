@@ -1,4 +1,4 @@
-// Checkpoints: nothing is lost on the way, and a broken one is named while the one before it is used.
+// Checkpoints: nothing is lost in a round trip, and a damaged one is reported while the one before it is used.
 import CLinux
 import Foundation
 import TestSupport
@@ -22,8 +22,7 @@ struct CheckpointTests {
         checkpoint.moment2 = group(1e-30)
         checkpoint.averages = group(-1)
         checkpoint.tables = [NamedWords(name: "random_words", shape: [2, 2], values: [1, .max, 3, 4])]
-        checkpoint.spec = .spacy2(
-            TrainingSettings(), seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 4_000_000_000))
+        checkpoint.spec = .spacy2(TrainingSettings(), seeds: [12, 13, 14, 4_000_000_000])
         checkpoint.configuration = "{\"width\": 96, \"texts\": \"a\\\"b.jsonl\"}\n"
         checkpoint.state.update = update
         checkpoint.state.seed = .max
@@ -43,7 +42,26 @@ struct CheckpointTests {
         #expect(folder.names == ["c.safetensors"])
     }
 
-    @Test("a torn, altered, empty or renamed checkpoint is named and the one before it is used")
+    @Test("the metadata has the seeds of spaCy 2's tables under their names, and none of other tables")
+    func seeds() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/c.safetensors"
+        func written(_ checkpoint: Checkpoint) throws -> [String: String] {
+            try checkpoint.write(to: path)
+            return try SafetensorsFile(path: path).metadata.filter { $0.key.hasSuffix(".seed") }
+        }
+        var checkpoint = Self.sample(update: 3)
+        #expect(
+            try written(checkpoint) == [
+                "embed.norm.seed": "12", "embed.prefix.seed": "13", "embed.suffix.seed": "14", "embed.shape.seed": "4000000000",
+            ])
+        var table = checkpoint.spec.tables[3]
+        table.attribute = "LOWER"
+        checkpoint.spec.inputs[3] = .table(table)
+        #expect(try written(checkpoint).isEmpty)
+    }
+
+    @Test("a truncated, altered, empty or renamed checkpoint is reported and the one before it is used")
     func damaged() throws {
         let folder = try TemporaryFolder()
         let store = CheckpointStore(folder: folder.path, keep: 9)
@@ -117,7 +135,7 @@ struct AtomicFileTests {
         #expect(try folder.bytes("a") == [1, 2, 3])
     }
 
-    @Test("a full disk is told with path and remedy")
+    @Test("a full disk is reported with path and remedy")
     func fullDevice() throws {
         let descriptor = open("/dev/full", O_WRONLY)
         try #require(descriptor >= 0)
@@ -136,7 +154,7 @@ struct AtomicFileTests {
     func fullDisk() throws {
         let folder = try TemporaryFolder()
         guard mount("tmpfs", folder.path, "tmpfs", 0, "size=1m") == 0 else {
-            print("SKIPPED: no right to mount a small tmpfs: a full disk was not tried")
+            print("SKIPPED: no permission to mount a small tmpfs: a full disk was not tested")
             return
         }
         defer { umount(folder.path) }
@@ -151,7 +169,7 @@ struct AtomicFileTests {
         #expect(try folder.bytes("a").first == 3)
     }
 
-    @Test("a missing folder and a file in its place are told")
+    @Test("a missing folder and a file in its place are reported")
     func noFolder() throws {
         let folder = try TemporaryFolder()
         try AtomicFile.write([1], to: folder.path + "/file")
@@ -162,7 +180,7 @@ struct AtomicFileTests {
         }
     }
 
-    @Test("large and small pieces arrive in order, and leftovers of the dead are removed")
+    @Test("large and small pieces arrive in order, and files of killed processes are removed")
     func pieces() throws {
         let folder = try TemporaryFolder()
         var expected: [UInt8] = []

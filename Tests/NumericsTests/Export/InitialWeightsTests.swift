@@ -1,4 +1,4 @@
-// --init-tok2vec and --init-checkpoint: what fits is taken with its seeds, what does not is named with the option that would fit.
+// --init-tok2vec and --init-checkpoint: weights that fit are taken with their seeds, others are refused with the option that would fit.
 import TestSupport
 import Testing
 
@@ -33,7 +33,7 @@ struct InitialWeightsTests {
     @Test("a tok2vec file that fits comes with its seeds")
     func tok2vec() throws {
         let folder = try TemporaryFolder()
-        let file = try sampleTok2Vec(Self.shape, seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 15))
+        let file = try sampleTok2Vec(Self.shape, seeds: [12, 13, 14, 15])
         try AtomicFile.write(file.encoded(), to: folder.path + "/model3.bin")
         let weights = try InitialWeights.tok2vec(path: folder.path + "/model3.bin", settings: Self.settings(Self.shape))
         #expect(weights.tensors == file.tensors && weights.seeds == file.seeds)
@@ -78,7 +78,7 @@ struct InitialWeightsTests {
         #expect(error.place.hasSuffix("model3.bin"))
     }
 
-    @Test("named parameters are taken with and without prefix, with and without seeds")
+    @Test("named parameters are accepted with and without prefix, with and without seeds")
     func checkpoint() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/a.safetensors"
@@ -89,7 +89,7 @@ struct InitialWeightsTests {
         let seeds = ["norm": "1", "prefix": "2", "suffix": "3", "shape": "4"].reduce(into: [:]) { $0["embed.\($1.key).seed"] = $1.value }
         try write(tensors, prefix: "parameters.", metadata: seeds, to: path)
         let prefixed = try InitialWeights.checkpoint(path: path, settings: Self.settings(Self.shape))
-        #expect(prefixed == InitialWeights(tensors: tensors, seeds: EmbeddingSeeds(norm: 1, prefix: 2, suffix: 3, shape: 4)))
+        #expect(prefixed == InitialWeights(tensors: tensors, seeds: [1, 2, 3, 4]))
     }
 
     @Test("of a checkpoint the parameters are taken, not the averages")
@@ -101,7 +101,7 @@ struct InitialWeightsTests {
             NamedTensor(name: $0.name, shape: $0.shape, values: $0.values.map { $0 + 1 })
         }
         checkpoint.tables = [NamedWords(name: "words", shape: [2], values: [1, 2])]
-        let seeds = EmbeddingSeeds(norm: 9, prefix: 8, suffix: 7, shape: 6)
+        let seeds: [UInt32] = [9, 8, 7, 6]
         checkpoint.spec = .spacy2(TrainingSettings(), seeds: seeds)
         let path = folder.path + "/checkpoint-0.safetensors"
         try checkpoint.write(to: path)

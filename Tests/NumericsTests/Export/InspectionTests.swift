@@ -1,4 +1,4 @@
-// inspect: what it says of weights, checkpoints and things that are neither. The commands are tried on the real spaCy by train_check.py.
+// inspect: what it says about weights, checkpoints and other files. train_check.py tries its commands on the real spaCy.
 import Foundation
 import TestSupport
 import Testing
@@ -38,13 +38,12 @@ struct InspectionTests {
         #expect(commands(shape).for21 == for21)
     }
 
-    @Test("a weights file is told with settings, seeds, shapes and commands")
+    @Test("a weights file is described with settings, seeds, shapes and commands")
     func weights() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/it's model.bin"
         let shape = Tok2VecShape(width: 3, depth: 4, pieces: 2, rows: 5, vectorWidth: nil)
-        try AtomicFile.write(
-            try sampleTok2Vec(shape, seeds: EmbeddingSeeds(norm: 12, prefix: 13, suffix: 14, shape: 15)).encoded(), to: path)
+        try AtomicFile.write(try sampleTok2Vec(shape, seeds: [12, 13, 14, 15]).encoded(), to: path)
         let text = try inspect(path: path)
         for line in [
             "  width    3", "  depth    4", "  pieces   2", "  rows     5", "  vectors  no input",
@@ -56,7 +55,7 @@ struct InspectionTests {
         #expect(text.contains("-t2v '\(folder.path)/it'\\''s model.bin' -p tagger,parser,ner -cw 3\n"))
     }
 
-    @Test("a checkpoint is told with update and epoch; a damaged one is refused")
+    @Test("a checkpoint is described with update and epoch; a damaged one is refused")
     func checkpoint() throws {
         let folder = try TemporaryFolder()
         var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))

@@ -5,7 +5,7 @@ import Testing
 @testable import Numerics
 @testable import Text
 
-/// Scores are losses without dropout, of the same words every time.
+/// Scores are losses without dropout, for the same words every time.
 @Suite struct EvaluatorTests {
     private func evaluator(_ fixture: Fixture, wordsAtATime: Int = 1_000) -> Evaluator {
         Evaluator(
@@ -13,7 +13,7 @@ import Testing
             vectorRows: Fixture.vectorRows, wordsAtATime: wordsAtATime)
     }
 
-    /// The loss that comes with a gradient, of a model without dropout, is the score of a model with it.
+    /// The score of a model with dropout is the loss that a gradient of the same model without dropout gives.
     @Test(arguments: SpecGradientTests.cases) func aScoreIsTheLossWithoutDropout(_ item: SpecGradientTests.Case) throws {
         let fixture = try Fixture(spec: item.spec, lengths: item.lengths, vocabulary: 25, seed: 9, isFloret: item.isFloret)
         let score = fixture.parameters.withUnsafeBufferPointer { parameters in

@@ -8,7 +8,7 @@ import Testing
         var first: NumericFingerprint?
         let time = clock.measure { first = NumericFingerprint.measure(.spacy2(TrainingSettings())) }
         #expect(first == NumericFingerprint.measure(.spacy2(TrainingSettings())))
-        // Well under a second on a quiet core; tests share theirs.
+        // Well under a second on an idle core; tests share theirs.
         #expect(time < .seconds(5))
         #expect(first?.hash != 0)
         #expect(first?.coreName.isEmpty == false)
@@ -22,7 +22,7 @@ import Testing
         let batch = MicroBatch()
         let builder = MicroBatchBuilder(
             spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord, vectorRows: CannedCorpus.vectorRows)
-        // Every size selects something: a hash of zeros would tell nothing.
+        // Every size selects something: a hash of zeros would mean nothing.
         for words in [1, 8, 57, 375, 3000] {
             builder.build(canned.documents(words: words), epoch: 0, update: 1, into: batch, choose: CannedCorpus.choose)
             #expect(batch.selectedCount > 0, "\(words) words")

@@ -125,7 +125,7 @@ struct Fixture {
         NaiveModel(spec: spec, seed: seed, parameters: tensors(parameters), vectors: vectors.rows, update: update)
     }
 
-    /// The same documents for the naive model, drawn from the definition: one Philox block a token.
+    /// The same documents for the naive model, drawn from the definition: one Philox block per token.
     func naiveDocuments(epoch: UInt64 = 3) -> [NaiveDocument] {
         let philox = Philox(seed: seed, purpose: .select, update: epoch)
         return documents.map { document in
@@ -156,7 +156,7 @@ struct Fixture {
         }
     }
 
-    /// What a drawn word aims at, and whether it is replaced at all.
+    /// The target of a drawn word, and whether it is replaced at all.
     private func target(_ word: WordFeatures) -> (target: NaiveTarget?, isHidden: Bool) {
         switch spec.objective {
         case .characters(let characters): return (.bytes(Array(word.bytes.prefix(characters.bytes))), true)

@@ -79,8 +79,8 @@ import Testing
         for tensor in fixture.tensors(values) {
             let error = relativeError(tensor.values, naive.tensor(tensor.name).gradient)
             guard error >= 1e-5 else { continue }
-            // A LayerNorm over a handful of units magnifies rounding. What a rounding of every parameter does to the definition itself, in
-            // double precision, is the measure; the engine rounds at a dozen places one behind the other.
+            // A LayerNorm over a handful of units magnifies rounding. The measure is what rounding every parameter does to the definition
+            // itself, in double precision; the engine rounds in a dozen places in a row.
             let other = try shaken ?? shake(fixture)
             shaken = other
             let noise = relativeError(other.tensor(tensor.name).gradient.map(Float.init), naive.tensor(tensor.name).gradient)
@@ -107,7 +107,7 @@ import Testing
         let naive = fixture.naive()
         let documents = fixture.naiveDocuments()
         _ = naive.run(documents)
-        // spaCy leaves the factor 2 out of the gradient of squares.
+        // spaCy omits the factor 2 in the gradient of squares.
         let factor = loss == .l2 ? 0.5 : 1
         var random = SplitMix64(state: 1)
         for (name, tensor) in naive.tensors {
@@ -130,7 +130,7 @@ import Testing
         let fixture = try Fixture(settings: item.settings, lengths: item.lengths, vocabulary: 30, seed: 9)
         let engine = fixture.engine()
         let first = fixture.gradient(fixture.batch(), engine: engine)
-        // Another micro-batch in between leaves no trace in memory or builder.
+        // Another micro-batch in between leaves no trace in memory or in the builder.
         var other = fixture
         other.seed = 6
         _ = other.gradient(other.batch(), engine: engine)
@@ -168,7 +168,7 @@ import Testing
         #expect(fixture.gradient(empty).values.allSatisfy { $0.bitPattern == 0 })
     }
 
-    /// A document's share does not depend on its neighbours: the parts add up to the whole.
+    /// A document's contribution does not depend on its neighbours: the parts add up to the whole.
     @Test func documentsDoNotSeeTheirNeighbours() throws {
         let fixture = try Fixture(settings: Self.cases[0].settings, lengths: [30, 7, 12, 9], vocabulary: 30, seed: 9)
         let whole = fixture.gradient(fixture.batch()).values

@@ -1,6 +1,6 @@
 // The plain definition of the model, dense and in double precision. In: documents as the network sees them. Out: loss and gradients.
 //
-// Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels but
+// Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels except
 // the Philox block and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
 
 import Foundation
@@ -79,7 +79,7 @@ final class NaiveModel {
         }
     }
 
-    /// A layer applied to one row: output, and the way back.
+    /// A layer applied to one row: output, and the backward pass.
     typealias Applied = (output: Row, backward: (Row) -> Row)
 
     func maxoutNorm(_ name: String, _ input: Row, mask: Row) -> Applied {
@@ -137,7 +137,7 @@ final class NaiveModel {
         )
     }
 
-    /// What a table looks up: a column of the word, or what belongs to the token.
+    /// What a table looks up: a column of the word, or an attribute of the token.
     private func id(_ attribute: String, of word: WordFeatures, space: Bool, token: Int?) -> UInt64 {
         switch attribute {
         case "SPACY": space ? 1 : 0
@@ -293,7 +293,7 @@ final class NaiveModel {
                 let window =
                     (position > 0 ? below[position - 1] : zero) + below[position]
                     + (position + 1 < below.count ? below[position + 1] : zero)
-                // Where there are rows outside, positions are counted from the first of them.
+                // If there are rows outside, positions are counted from the first of them.
                 let index = UInt32(position + (padding < depth ? 1 : 0))
                 let mask = dropout(
                     .convolutionMask, layer: level, item: document.key, index: index, width: width,

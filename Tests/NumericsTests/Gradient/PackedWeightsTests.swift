@@ -6,7 +6,7 @@ import Testing
 @testable import Numerics
 
 @Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct PackedWeightsTests {
-    /// spaCy 2's way through unique words, and spaCy 3's by rows with the characters objective.
+    /// spaCy 2's convolution through unique words, and spaCy 3's by rows with the characters objective.
     private static func spec(_ arithmetic: Arithmetic, byRows: Bool) -> ModelSpec {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.rows, settings.vectorWidth, settings.useVectors) = (40, 2, 70, 20, true)
@@ -40,7 +40,7 @@ import Testing
                 builder.build(canned.documents(words: words), epoch: 0, update: 0, into: batch, choose: CannedCorpus.choose)
                 let expected = gradient(nil)
                 seen.insert(expected)
-                // Not the arrays in #expect: to describe how they differ would take hours.
+                // Not the arrays in #expect: describing their differences would take hours.
                 let isEqual = gradient(UInt64(version)) == expected
                 #expect(isEqual, "\(words) words, version \(version)")
             }

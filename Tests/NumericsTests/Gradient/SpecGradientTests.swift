@@ -1,4 +1,4 @@
-// Every layer and objective against the naive model, for specs that are nobody's defaults.
+// Every layer and objective against the naive model, for specs that are not defaults.
 import Foundation
 import TestSupport
 import Testing
@@ -70,7 +70,7 @@ import Testing
             name: "characters, a table and vectors",
             inputs: [.characters(.init(bytes: 4, width: 3)), table("LOWER", 40, dropout: false), vectorsInput()],
             objective: vectors(.l2, .row0)),
-        Case(name: "vectors where the last row stands for what is missing", inputs: [vectorsInput(.last), table("NORM", 7)], masks: .none),
+        Case(name: "vectors with the last row for missing ones", inputs: [vectorsInput(.last), table("NORM", 7)], masks: .none),
         Case(
             name: "floret, cosine", inputs: [table("NORM", 19), vectorsInput()], objective: vectors(.cosine, .zero), isFloret: true),
         Case(name: "floret, L2", inputs: [vectorsInput()], objective: vectors(.l2, .zero), isFloret: true),
@@ -110,7 +110,7 @@ import Testing
         }
     }
 
-    /// Rows of a gradient buffer are those of a dense gradient, also when it was filled before.
+    /// The rows of a gradient buffer are those of a dense gradient, even if it was filled before.
     @Test(arguments: cases.prefix(7)) func buffersKeepNothing(_ item: Case) throws {
         let fixture = try Fixture(spec: item.spec, lengths: item.lengths, vocabulary: 25, seed: 9)
         let engine = fixture.engine()
@@ -131,7 +131,7 @@ import Testing
         let naive = fixture.naive()
         let documents = fixture.naiveDocuments()
         _ = naive.run(documents)
-        // spaCy leaves the factor 2 out of the gradient of squares.
+        // spaCy omits the factor 2 in the gradient of squares.
         var factor = 0.5
         if case .vectors(let objective) = item.objective, objective.loss == .cosine { factor = 1 }
         var random = SplitMix64(state: 1)
@@ -150,7 +150,7 @@ import Testing
         }
     }
 
-    /// A document's share does not depend on its neighbours: the parts add up to the whole.
+    /// A document's contribution does not depend on its neighbours: the parts add up to the whole.
     @Test(arguments: [0, 2, 10, 14]) func documentsDoNotSeeTheirNeighbours(_ number: Int) throws {
         let fixture = try Fixture(spec: Self.cases[number].spec, lengths: [9, 1, 14, 2], vocabulary: 25, seed: 9)
         let whole = fixture.gradient(fixture.batch()).values

@@ -1,4 +1,4 @@
-// Each kernel alone against a naive reference and finite differences, at widths with and without a rest of a vector.
+// Each kernel alone against a naive reference and finite differences, at widths with and without a partial vector.
 import TestSupport
 import Testing
 
@@ -175,7 +175,7 @@ import Testing
 }
 
 @Suite struct WinnerProductsTests {
-    /// Against the plain sums, with whole and partial tiles, overlapping rows and a rest of a vector.
+    /// Against the plain sums, with whole and partial tiles, overlapping rows and a partial vector.
     @Test(arguments: [(96, 3, 288), (20, 2, 100), (17, 5, 7), (33, 1, 203)]) func equalThePlainSums(outputs: Int, pieces: Int, inputs: Int)
     {
         var random = SplitMix64(state: UInt64(outputs))

@@ -1,5 +1,5 @@
-// The kernels of products against the definition, and their bits against one fused multiply-add after the other: with AVX2, and with
-// AVX-512 where it is.
+// The kernels of products against the definition, and their bits against a chain of fused multiply-adds: with AVX2, and with AVX-512 if the
+// CPU has it.
 import CKernels
 import TestSupport
 import Testing
@@ -10,7 +10,7 @@ import Testing
     /// What this CPU can use: the widest vectors that it has, and AVX2.
     private static let widths = t2v_has_avx512() == 1 ? [0, Int32(T2V_AVX2)] : [0]
 
-    /// Every variant of a product, at sizes with and without a rest of a panel, of a block of rows, and of a pair.
+    /// Every variant of a product, at sizes with and without a partial panel, block of rows and pair.
     @Test(arguments: [(1, 1, 1), (14, 32, 16), (15, 33, 17), (29, 70, 40), (3, 200, 5)], [Int32(0), 1, 2, 3, 4, 7])
     func productsEqualTheDefinition(size: (Int, Int, Int), flags: Int32) {
         let (m, n, k) = size
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    /// A packed B gives the bits of one that is not.
+    /// A packed B gives the same bits as one that is not packed.
     @Test(arguments: [Int32(0), Int32(T2V_B_TRANSPOSED)]) func packingChangesNothing(flags: Int32) {
         var random = SplitMix64(state: 6)
         let (m, n, k) = (19, 71, 37)
@@ -84,7 +84,7 @@ import Testing
         }
     }
 
-    /// Windows that overlap, rows that share an input, rows apart; whole tiles and rests.
+    /// Windows that overlap, rows that share an input, separate rows; whole and partial tiles.
     @Test(arguments: [
         (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 50), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33), (20, 3, 256, 256, 101),
         (64, 3, 192, 64, 49), (40, 3, 100, 50, 55), (16, 3, 104, 20, 99),

@@ -6,7 +6,7 @@ import Testing
 @testable import Numerics
 
 @Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct WinnersHalfTests {
-    /// Windows that overlap, rows that share an input, rows apart; odd outputs, rests of tiles, more rows than are multiplied at a time.
+    /// Windows that overlap, rows that share an input, separate rows; odd outputs, partial tiles, more rows than are multiplied at a time.
     @Test(arguments: [
         (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 51), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33), (20, 3, 100, 40, 1101),
         (1, 3, 33, 33, 1),
@@ -21,7 +21,7 @@ import Testing
         let starts = (0..<rows * outputs).map {
             Int32((Int.random(in: 0..<pieces, using: &random) * outputs + $0 % outputs) * weightStride)
         }
-        // What was there is added to in the one, overwritten in the other; what lies between the rows of weights stays.
+        // One adds to what was there, the other overwrites it; the gaps between the rows of weights are untouched.
         var (dInput, dWeights) = (values(space), values(weights.count))
         var (expectedInput, expectedWeights) = (dInput.map(Double.init), dWeights.map(Double.init))
         for row in 0..<pieces * outputs { for k in 0..<inputs { expectedWeights[row * weightStride + k] = 0 } }

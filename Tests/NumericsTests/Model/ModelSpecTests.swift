@@ -6,7 +6,7 @@ import Testing
 @testable import Text
 
 @Suite struct ModelSpecTests {
-    /// Every variant of every part, as a job folder has it.
+    /// Every variant of every part, as in a job folder.
     static let sample = """
         {
           "width": 256, "dropout": 0.2,

@@ -71,7 +71,7 @@ import Testing
         }
     }
 
-    /// The draw of a token depends on its document and place, not on the company, the lane or the worker.
+    /// The draw of a token depends on its document and place, not on its neighbours, the lane or the worker.
     @Test func selectionDoesNotDependOnTheBatch() throws {
         var settings = TrainingSettings()
         (settings.width, settings.rows, settings.vectorWidth, settings.depth) = (8, 50, 10, 2)

@@ -4,7 +4,7 @@ import Testing
 @testable import Numerics
 
 @Suite struct AdamTests {
-    /// The definition in double precision, one layer.
+    /// The definition in double precision, for one layer.
     struct Naive {
         var w, m, v, a: [Double]
         var t = 0.0

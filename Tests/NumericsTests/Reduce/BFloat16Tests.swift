@@ -24,7 +24,7 @@ import Testing
         #expect(Self.rounded(-0.0).bitPattern == Float(-0.0).bitPattern)
         #expect(Self.rounded(.greatestFiniteMagnitude) == .infinity)
         #expect(Self.rounded(-.infinity) == -.infinity)
-        // The least NaN has its only bit in the half that is cut off.
+        // The smallest NaN has its only bit in the half that is cut off.
         #expect(Self.rounded(Float(bitPattern: 0x7F80_0001)).isNaN && Self.rounded(Float(bitPattern: 0xFFFF_FFFF)).isNaN)
     }
 
@@ -41,7 +41,7 @@ import Testing
         #expect(zip(Self.values, rounded).allSatisfy { $0.isNaN ? $1.isNaN : !$1.isFinite || abs($1 - $0) <= abs($0) / 256 + 1e-40 })
     }
 
-    /// Parts that threads write one by one make the body that is written at once.
+    /// Parts that threads write one by one give the same body as a single write.
     @Test(arguments: [WirePrecision.float32, .bf16]) func parametersTravelInParts(precision: WirePrecision) {
         let values = Self.values.map { $0.isNaN ? 0 : $0 }
         let coding = ParameterCoding(count: values.count, precision: precision)

@@ -28,7 +28,7 @@ import Testing
             let random = Philox(seed: seed, purpose: .select, layer: lane)
             for row in 0..<coding.rows where random.bits(UInt64(row), 1) % 3 == 0 {
                 bitmap[row >> 6] |= 1 << UInt64(row & 63)
-                // Every seventh row that was touched is zero all the same.
+                // Every seventh row that was touched is zero nevertheless.
                 guard random.bits(UInt64(row), 2) % 7 != 0 else { continue }
                 for i in row * coding.width..<(row + 1) * coding.width { floats[i] = Self.value(random, i) }
             }
@@ -70,7 +70,7 @@ import Testing
         return out.map(\.bitPattern)
     }
 
-    /// Leaves and sums, dense and as payloads, in any grouping: the bits of the dense sum, whatever travels.
+    /// Leaves and sums, dense and as payloads, in any grouping: the bits are those of the dense sum, whatever is sent.
     @Test(arguments: [WirePrecision.float32, .bf16]) func sparseSumsHaveTheBitsOfDenseOnes(precision: WirePrecision) throws {
         let (coding, rounds) = precision == .bf16 ? (Self.halves, true) : (Self.coding, false)
         for lanes in 1...9 {
@@ -123,7 +123,7 @@ import Testing
             let lanes = raw.map { nearest($0.floats[i]) }
             #expect(found[i] == nearest(nearest(lanes[0] + lanes[1]) + lanes[2]).bitPattern)
         }
-        // Half the floats' bytes travel.
+        // Half of the floats' bytes are sent.
         let sum = try #require(GradientSum(Self.halves, tree, TreeNode(lane: 0)) { _ in .value(rounded[0].view) })
         let whole = try #require(GradientSum(Self.coding, tree, TreeNode(lane: 0)) { _ in .value(rounded[0].view) })
         let bitmap = Self.coding.bitmapBytes
@@ -135,7 +135,7 @@ import Testing
         #expect(GradientSum(Self.coding, tree, tree.root) { $0.level == 0 ? .absent : .children } == nil)
     }
 
-    /// A payload has one spelling: zero rows are left out though they were touched.
+    /// A gradient has only one payload: zero rows are left out even if they were touched.
     @Test func zeroRowsDoNotTravel() throws {
         let tree = ReductionTree(lanes: 1)
         let dense = Dense(seed: 3, lane: 0)

@@ -1,4 +1,4 @@
-// Sums that are made as lanes are finished: the bits of the sum that is made at the end.
+// Sums made as lanes are finished have the bits of a sum made at the end.
 import Foundation
 import Testing
 
@@ -82,7 +82,7 @@ import Testing
         #expect(Self.payload(of: tree.root, sums, pool.coding, parts: 3) == expected)
     }
 
-    /// Lanes that are finished by several threads at the same time.
+    /// Several threads finish lanes at the same time.
     @Test func threadsGiveTheSameBits() {
         let pool = GradientPool(coding: Self.coding(.float32))
         let tree = ReductionTree(lanes: 32)
@@ -112,7 +112,7 @@ import Testing
         #expect(buffers.count <= 7)
     }
 
-    /// What is sent apart is not added up, and what was added up is named when it is asked for after all.
+    /// Nodes that are sent separately are not added; if one that was added is asked for after all, its lanes are named.
     @Test func lanesThatAreAskedForAlone() {
         let pool = GradientPool(coding: Self.coding(.float32))
         let tree = ReductionTree(lanes: 4)

@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    /// The cover has each lane once and in order; there is none exactly when some lane is below no node that came.
+    /// The cover has each lane once and in order; there is none exactly if some lane is not below any node that arrived.
     @Test func aCoverHasEachLaneOnce() {
         var random = Philox(seed: 3, purpose: .select)
         var (found, missing) = (0, 0)
@@ -72,7 +72,7 @@ import Testing
 }
 
 @Suite struct TreeSumTests {
-    /// Sizes differ wildly, so that another order has other bits; now and then -0.0 and +0.0.
+    /// Magnitudes differ wildly, so that another order gives other bits; sometimes -0.0 and +0.0.
     private static func leaf(_ seed: UInt64, _ lane: Int, count: Int) -> [Float] {
         let random = Philox(seed: seed, purpose: .select, layer: lane)
         return (0..<count).map { index in
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    /// The sum of a node from what stands for its parts: a value for a node that came (nil inside: empty), no entry for its children.
+    /// The sum of a node from what stands for its parts: a value for a node that arrived (nil inside: empty), no entry for its children.
     private static func sum(_ tree: ReductionTree, _ node: TreeNode, _ parts: [TreeNode: [Float]?], count: Int) -> [Float]? {
         var out = [Float](repeating: .nan, count: count)
         let buffers = parts.compactMapValues { values in
@@ -106,7 +106,7 @@ import Testing
         return some ? out : nil
     }
 
-    /// The definition, written down again.
+    /// The definition, written independently.
     private static func plain(_ tree: ReductionTree, _ node: TreeNode, _ leaves: [[Float]?]) -> [Float]? {
         if node.level == 0 { return leaves[Int(node.index)] }
         let (left, right) = tree.children(of: node)
@@ -117,7 +117,7 @@ import Testing
 
     private static func bits(_ values: [Float]?) -> [UInt32]? { values?.map(\.bitPattern) }
 
-    /// Whoever holds which lanes, and whoever sends leaves: the bits are those of the definition.
+    /// The bits are those of the definition, whatever lanes the workers hold and whoever sends leaves.
     @Test(arguments: [1, 3, 2_047, 2_048, 2_049, 5_000]) func bitsDoNotDependOnTheGrouping(count: Int) {
         for lanes in 1...17 {
             let tree = ReductionTree(lanes: lanes)

@@ -15,7 +15,7 @@ import Testing
         return try CorpusIndex(path: path, lanes: lanes, maximumShardBytes: limit)
     }
 
-    /// Shards follow each other without a gap, begin and end at lines, count them rightly and name their text.
+    /// Shards follow each other without a gap, begin and end at lines, count them correctly and identify their text.
     private func check(_ index: CorpusIndex, _ bytes: [UInt8], limit: Int = .max) {
         var (offset, line) = (0, 0)
         for shard in index.shards {
@@ -97,7 +97,7 @@ import Testing
         for round in 0..<60 as Range<UInt64> {
             random = Philox(seed: round, purpose: .select)
             var bytes: [UInt8] = []
-            // Lines of 0 to 60 bytes; newlines before, behind and at the pieces' border of 1 MiB too.
+            // Lines of 0 to 60 bytes; newlines also before, after and at the pieces' border of 1 MiB.
             let lines = round % 20 == 0 ? 60_000 : Int(random.integer(below: 300, 1))
             for line in 0..<lines {
                 bytes += [UInt8](repeating: 0x61, count: Int(random.integer(below: 61, 2, UInt32(line))))
@@ -121,7 +121,7 @@ import Testing
             let loads = index.lanes(lanes).map { $0.reduce(0) { $0 + index.shards[$1].byteCount } }
             #expect((loads.max() ?? 0) - (loads.min() ?? 0) <= 2 * bytes.count / (8 * lanes))
         }
-        // Fewer lines than that: a line each.
+        // Fewer lines than that: one line each.
         let few = Array("a\nb\nc\n".utf8)
         #expect(try index(few, lanes: 4).shards.count == 3)
     }
@@ -149,7 +149,7 @@ import Testing
         let bytes = Array("a\nb\n".utf8) + long + [0x0A] + Array("c\n".utf8)
         let error = #expect(throws: InputError.self) { try index(bytes, limit: 1 << 20) }
         #expect(error?.description.contains(":3: the line is longer than 1 MiB; one record a line") == true, "\(error?.description ?? "")")
-        // At the limit it is none too many, with its newline and without.
+        // A line at the limit is accepted, with its newline and without.
         let fits = [UInt8](repeating: 0x61, count: (1 << 20) - 1) + [0x0A] + [UInt8](repeating: 0x62, count: 1 << 20)
         check(try index(fits, limit: 1 << 20), fits, limit: 1 << 20)
         let over = [UInt8](repeating: 0x61, count: 1 << 20) + [0x0A]

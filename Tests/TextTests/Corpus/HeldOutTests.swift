@@ -4,11 +4,11 @@ import Testing
 @testable import Base
 @testable import Text
 
-/// Which documents are held out, and that nobody trains on them.
+/// Which documents are held out, and that they are not trained on.
 @Suite struct HeldOutTests {
     private static let schema = FeatureSchema(attributes: ["NORM"], vectorsAttribute: nil, byteCount: 0)
 
-    /// A shard of documents, each a list of words by their ORTH; NORM is the document's number, which is no content.
+    /// A shard of documents, each a list of words by their ORTH; NORM is the document's number, which is not content.
     private func shard(_ documents: [[UInt64]]) throws -> PreparedShard {
         var builder = PreparedShardBuilder(schema: Self.schema)
         for (line, document) in documents.enumerated() {
@@ -34,7 +34,7 @@ import Testing
         let whole = try #require(try chosen(documents, fraction: 0.02, size: 1_000))
         #expect(whole.count == 20 && whole != Array(0..<20))
         for size in [1, 7, 100, 999] { #expect(try chosen(documents, fraction: 0.02, size: size) == whole) }
-        // Others are held out when the content differs, and the order has no say either.
+        // Others are held out if the content differs, and the order has no influence.
         #expect(try chosen(documents.map { $0 + [1] }, fraction: 0.02, size: 1_000) != whole)
         let reversed = try #require(try chosen(documents.reversed(), fraction: 0.02, size: 10))
         #expect(Set(reversed.map { 999 - $0 }) == Set(whole))
@@ -46,7 +46,7 @@ import Testing
         let found = try #require(try chosen(documents, fraction: 0.02, size: 50))
         #expect(found.count == 18, "six contents of three copies")
         for number in Set(found.map { $0 % 300 }) { #expect(found.filter { $0 % 300 == number }.count == 3) }
-        // A content that is there too often is passed over.
+        // A content with too many copies is skipped.
         let crowded = once + [[UInt64]](repeating: [1, 2, 3], count: 700)
         let others = try #require(try chosen(crowded, fraction: 0.01, size: 50))
         #expect(others.count == 10 && others.allSatisfy { $0 < 300 })
@@ -86,7 +86,7 @@ import Testing
             let read = (0..<plan.updatesPerEpoch).flatMap { reader.documents(epoch: epoch, update: $0).map(\.key) }
             #expect(read.sorted() == (0..<40).filter { ![0, 3, 24, 39].contains($0) })
         }
-        // Nothing held out: the order that it always was.
+        // Nothing held out: the usual order.
         let all = LaneReader(
             lane: 0, sources: zip(shards, [0, 25]).map { LaneReader.Source(shard: $0, firstLine: $1) }, seed: 3,
             plan: UpdatePlan(laneWords: [120], batchSize: 20))

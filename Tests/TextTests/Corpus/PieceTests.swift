@@ -1,4 +1,4 @@
-// Pieces: what Python has prepared. In: bytes, whole, cut and changed. Out: documents, or an error; shards at the pieces' borders.
+// Pieces, prepared by Python. In: bytes, whole, truncated and changed. Out: documents, or an error; shards at the pieces' borders.
 import Foundation
 import Testing
 
@@ -49,7 +49,7 @@ struct PieceWriter {
         }
     }
 
-    @Test("what was written is read")
+    @Test("what is written can be read")
     func sample() throws {
         let bytes = PieceWriter.sample.bytes()
         try bytes.withUnsafeBytes {
@@ -84,7 +84,7 @@ struct PieceWriter {
         #expect(message(bytes).contains("not UTF-8"))
     }
 
-    @Test("no truncation is accepted and no changed byte traps")
+    @Test("no truncation is accepted and no changed byte causes a trap")
     func foreign() {
         let whole = PieceWriter.sample.bytes()
         for length in 0..<whole.count { #expect(message(Array(whole[..<length])) != "accepted") }
@@ -136,7 +136,7 @@ struct PieceWriter {
         }
     }
 
-    @Test("files of pieces that are none, cut, too long or out of order are refused")
+    @Test("files that are not pieces, and truncated, too long or misordered pieces are refused")
     func wrongFiles() throws {
         func message(_ bytes: [UInt8], columns: Int = 2, limit: Int = 1 << 20) throws -> String {
             let path = try file(bytes)

@@ -6,7 +6,7 @@ import Testing
 @testable import Base
 @testable import Text
 
-/// What lies in a cache is what was put there, or is not used.
+/// A cached file is what was put there, or it is not used.
 @Suite struct PreparedCacheTests {
     private static let key = CacheKey(repeating: 7)
 
@@ -31,7 +31,7 @@ import Testing
         #expect(cache.open(Self.key, schema: .spacy2, size: entry.size, digest: ShardDigest(1)) == nil)
     }
 
-    /// A file that a disk has changed in a place that no structure checks, one with a hole, one that is cut, one of an older kind.
+    /// A file that a disk has changed in a place that no structural check covers, one with a hole, a truncated one, one of an older format.
     @Test(arguments: ["changed", "hole", "cut", "unsealed"]) func usesNothingThatWasDamaged(how: String) throws {
         let folder = try TemporaryFolder()
         try PreparedCache(folder: folder.path).store(Self.shard, key: Self.key)
@@ -53,7 +53,7 @@ import Testing
         #expect(cache.entry(Self.key, schema: .spacy2) != nil, "it is made again")
     }
 
-    /// A file that this process has found right is looked at again when it has changed.
+    /// A file that this process has verified is checked again if it has changed.
     @Test func looksAgainAtAChangedFile() throws {
         let folder = try TemporaryFolder()
         let cache = try PreparedCache(folder: folder.path)
@@ -81,7 +81,7 @@ import Testing
         let text = Array("no shard at all, of whatever length".utf8)
         #expect(throws: InputError.self) { try take(text, size: text.count, digest: digest(text)) }
         let left = try FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/prepared")
-        #expect(left == [], "nothing of them stays")
+        #expect(left == [], "nothing of them is left")
         try take(Self.shard, size: Self.shard.count, digest: digest(Self.shard))
         #expect(cache.entry(Self.key, schema: .spacy2) != nil)
         let file = try IncomingFile(target: cache.path(Self.key))
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    /// A document without a token would end where the one before does.
+    /// A document without tokens would end where the previous one does.
     @Test func emptyDocumentsAreDamage() {
         var builder = PreparedShardBuilder(schema: .spacy2)
         builder.add(line: 0, words: [UInt32]())

@@ -1,4 +1,4 @@
-// What people give as texts that is none: each kind is named, and nothing that is text is refused.
+// Files that are given as texts by mistake: each kind is named, and no text is refused.
 import Base
 import Foundation
 import Testing

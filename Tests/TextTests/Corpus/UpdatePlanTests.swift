@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    /// With documents of one word, each update has the batch size, but for the rounding of each lane.
+    /// With documents of one word, each update has the batch size, except for the rounding of each lane.
     @Test func theMeanUpdateHasTheBatchSize() {
         let plan = UpdatePlan(laneWords: [7_000, 7_000, 8_000, 8_000], batchSize: 3_000)
         #expect(plan.updatesPerEpoch == 10)
@@ -62,7 +62,7 @@ import Testing
         var order = LaneOrder(seed: seed, epoch: epoch, lane: lane, shards: documents.count, windowShards: 16)
         var places: [DocumentPlace] = []
         while let place = order.next(documents: { documents[$0] }) { places.append(place) }
-        #expect(order.next(documents: { documents[$0] }) == nil, "the end is the end")
+        #expect(order.next(documents: { documents[$0] }) == nil, "nothing follows the end")
         return places
     }
 
@@ -85,7 +85,7 @@ import Testing
         #expect(orders[0] != orders[0].sorted())
     }
 
-    /// A lane of few shards is shuffled whole; a long one window by window, so that memory does not grow with it.
+    /// A lane with few shards is shuffled as a whole, a long one window by window, so that memory does not grow with it.
     @Test func documentsMeetWithinAWindowOfShards() {
         let few = order([Int](repeating: 20, count: 16))
         #expect(Set(few.prefix(100).map(\.shard)).count > 12)
@@ -98,7 +98,7 @@ import Testing
         #expect(windows.reduce(Set()) { $0.union($1) }.count == 49)
     }
 
-    /// A worker that begins in the middle of an epoch skips; one that reads on continues: both see the same documents.
+    /// A worker that begins in the middle of an epoch skips ahead; one that reads on continues: both see the same documents.
     @Test func theOrderDoesNotDependOnWhoAsksWhen() {
         let documents = (0..<150).map { 1 + $0 % 5 }
         var straight = LaneOrder(seed: 9, epoch: 4, lane: 0, shards: documents.count, windowShards: 16)

@@ -1,4 +1,4 @@
-// Counts of distinct words over shards. In: shards of drawn words. Out: the same as a plain dictionary says.
+// Counts of distinct words over shards. In: shards of drawn words. Out: the same counts as from a plain dictionary.
 import TestSupport
 import Testing
 
@@ -8,7 +8,7 @@ import Testing
 @Suite struct WordCountsTests {
     private static let schema = FeatureSchema(attributes: ["NORM"], vectorsAttribute: nil, byteCount: 3)
 
-    /// Words of equal text and different norms too; rows and bytes follow from the ids.
+    /// Includes words with equal text and different norms; rows and bytes follow from the ids.
     private func word(_ number: UInt64) -> WordFeatures {
         let (text, norm) = (number / 2, number % 2)
         return WordFeatures(
@@ -31,7 +31,7 @@ import Testing
         return try PreparedShard(bytes: builder.finish(), schema: Self.schema)
     }
 
-    /// The plain way: a dictionary, sorted as a whole whenever there are too many.
+    /// The simple way: a dictionary, sorted completely whenever there are too many words.
     private struct Plain {
         var counts: [UInt64: UInt64] = [:]
         let limit: Int

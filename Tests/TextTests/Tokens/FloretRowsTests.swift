@@ -62,7 +62,7 @@ import Testing
         #expect(fold == example.fold)
     }
 
-    @Test("the empty word has no rows, and the hash is that of the facts")
+    @Test("the empty word has no rows, and the hash has its known value")
     func edges() {
         let floret = FloretRows(minimum: 2, maximum: 3, hashCount: 2, seed: 2_166_136_261, begin: "<", end: ">", rows: 10)
         #expect(floret.rows(of: UnsafeBufferPointer(start: nil, count: 0)) == [])

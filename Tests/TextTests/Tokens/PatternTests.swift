@@ -116,7 +116,7 @@ import Testing
         func can(_ text: String, _ tree: PatternNode) -> Bool {
             tree.canMatch(within: Array(text.utf8).withUnsafeBufferPointer { CharacterMask($0) }.codePoints)
         }
-        #expect(can("word", suffix.tree), "a negated class is not looked into")
+        #expect(can("word", suffix.tree), "a negated class is not examined")
         let units = try Pattern("(?<=[0-9])(?:km|m)$|'s$", name: "test").tree
         #expect(!can("word", units) && !can("WORD", units) && can("10km", units) && can("it's", units))
         let url = try Pattern("(?u)^(?:\\S+@)?(?:[a-z]+\\.)+[a-z]{2,}$", name: "test").tree

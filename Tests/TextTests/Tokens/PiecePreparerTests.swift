@@ -34,7 +34,7 @@ import Testing
 
     private func shard(_ bytes: [UInt8]) throws -> PreparedShard { try PreparedShard(bytes: bytes, schema: Self.schema) }
 
-    @Test("words have the model's columns, their rows and bytes, and equal ones are joined over pieces")
+    @Test("words have the model's columns, rows and bytes, and equal words are merged across pieces")
     func words() throws {
         let bytes = try pieces().withUnsafeBytes { try preparer(rowOf: ["a": 4]).prepare($0) }
         let shard = try shard(bytes)

@@ -3,7 +3,7 @@ import Foundation
 @testable import Base
 @testable import Text
 
-/// A vectors model made by hand: few exceptions, simple affixes, four vectors. Every test changes what it is about.
+/// A vectors model made by hand: few exceptions, simple affixes, four vectors. Each test changes the part that it tests.
 struct TestModel {
     var meta = #"{"lang": "en", "name": "model", "version": "0.0.0", "spacy_version": ">=2.3.9"}"#
     var tokenizer: MsgpackValue = .map([

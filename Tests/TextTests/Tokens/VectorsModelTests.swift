@@ -49,7 +49,7 @@ import Testing
         #expect(try TestModel().open().digest == digest)
         #expect(
             try TestModel(npyHeader: TestModel().npyHeader, vectorValues: [9, 9, 9, 9, 9, 9, 9, 9]).open().digest == digest,
-            "vectors decide no token")
+            "vectors do not affect tokens")
         var other = TestModel()
         other.key2row = .map([MsgpackPair(.unsigned(5), .unsigned(0))])
         #expect(try other.open().digest != digest)

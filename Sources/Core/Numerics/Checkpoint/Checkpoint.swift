@@ -1,9 +1,9 @@
-// One checkpoint: everything a run needs to go on as if it had never stopped. In and out: values, and a safetensors file.
+// One checkpoint: everything a run needs to continue as if it had never stopped. In and out: values, and a safetensors file.
 import Base
 import FoundationEssentials
 import Glibc
 
-/// Where a run stands. All but the tensors, the configuration and the model; one JSON object in the file's metadata, under "state".
+/// The progress of a run: all but the tensors, the configuration and the model. One JSON object in the file's metadata, under "state".
 package struct CheckpointState: Codable, Equatable, Sendable {
     /// Version of this layout. A reader refuses others.
     package var formatVersion = Checkpoint.formatVersion
@@ -21,11 +21,11 @@ package struct CheckpointState: Codable, Equatable, Sendable {
     package var optimizerSteps = 0
     /// Loss summed over the run.
     package var loss = 0.0
-    /// Loss summed over the open epoch.
+    /// Loss summed over the current epoch.
     package var epochLoss = 0.0
     /// Selected words, which gave the run's loss.
     package var selectedWords = 0
-    /// Selected words of the open epoch.
+    /// Selected words of the current epoch.
     package var epochSelectedWords = 0
     /// Words of all updates: what log.jsonl calls nr_word.
     package var wordCount = 0
@@ -35,7 +35,7 @@ package struct CheckpointState: Codable, Equatable, Sendable {
     package var corpusHash = ""
     /// SHA-256 of the vectors, hexadecimal.
     package var vectorsHash = ""
-    /// What the evaluations have said; nil where nothing is held out.
+    /// The scores of the evaluations; nil where nothing is held out.
     package var evaluations: EvaluationHistory?
     /// Whatever else the run must remember.
     package var extra: [String: String] = [:]
@@ -61,7 +61,7 @@ package struct Checkpoint: Equatable, Sendable {
     package var averages: [NamedTensor] = []
     /// The random replacement words and other tables.
     package var tables: [NamedWords] = []
-    /// Where the run stands.
+    /// The run's progress.
     package var state = CheckpointState()
     /// The model that the tensors belong to.
     package var spec: ModelSpec
@@ -106,19 +106,19 @@ package struct Checkpoint: Equatable, Sendable {
         }
         var metadata = ["format": Self.formatName, "state": text, "config": configuration]
         metadata["model"] = String(decoding: spec.encoded(), as: UTF8.self)
-        // For those who read no spec: `--init-checkpoint` of other programs' files knows these.
-        if let seeds = EmbeddingSeeds(spec) {
-            for feature in SeedMetadata.features { metadata[SeedMetadata.key(feature)] = String(seeds[feature]) }
+        // `--init-checkpoint` reads the seeds here, since the files of other programs have no spec.
+        if spec.tables.map(\.attribute) == ModelSpec.spacy2Tables.map(\.attribute) {
+            for (key, table) in zip(SeedMetadata.keys, spec.tables) { metadata[key] = String(table.seed) }
         }
         return metadata
     }
 
     /// Reads the file at `path` and compares it with its digest.
-    /// - Throws: `InputError` when it is torn, altered, of another version, or no checkpoint of t2v.
+    /// - Throws: `InputError` when it is truncated, altered, of another version, or not a checkpoint of t2v.
     package static func load(path: String) throws(InputError) -> Checkpoint {
         let file = try SafetensorsFile(path: path)
         guard try file.verifyDigest() else {
-            throw InputError("no checkpoint of t2v, or a damaged one: it has no digest", at: path, remedy: "use an older checkpoint")
+            throw InputError("not a checkpoint of t2v, or a damaged one: it has no digest", at: path, remedy: "use an older checkpoint")
         }
         return try Checkpoint(file)
     }
@@ -154,7 +154,7 @@ package struct Checkpoint: Equatable, Sendable {
     /// - Throws: `InputError` when there is none, or of another version.
     static func state(_ file: SafetensorsFile) throws(InputError) -> CheckpointState {
         guard file.metadata["format"] == formatName, let text = file.metadata["state"] else {
-            throw InputError("no checkpoint of t2v: its metadata have no state", at: file.place, remedy: "give a checkpoint that t2v wrote")
+            throw InputError("not a checkpoint of t2v: it has no state", at: file.place, remedy: "give a checkpoint that t2v wrote")
         }
         struct Version: Decodable { var formatVersion: Int }
         let decoder = JSONDecoder()
@@ -172,23 +172,24 @@ package struct Checkpoint: Equatable, Sendable {
     }
 }
 
-/// The tables' seeds in a safetensors file's metadata: "embed.norm.seed": "6", and so on.
+/// The seeds of spaCy 2's tables in a safetensors file's metadata: "embed.norm.seed": "6", and so on.
 enum SeedMetadata {
-    static let features: [ThincEntry.Feature] = [.norm, .prefix, .suffix, .shape]
-    static func key(_ feature: ThincEntry.Feature) -> String { "embed.\(feature.rawValue).seed" }
+    /// In the order of `ModelSpec.spacy2Tables`.
+    static let keys = ModelSpec.spacy2Tables.map { "embed.\($0.attribute.lowercased()).seed" }
 
-    /// - Returns: nil when the file names none.
-    /// - Throws: `InputError` when it names some but not all, or no numbers of 32 bits.
-    static func seeds(_ file: SafetensorsFile) throws(InputError) -> EmbeddingSeeds? {
-        guard features.contains(where: { file.metadata[key($0)] != nil }) else { return nil }
-        var seeds = EmbeddingSeeds()
-        for feature in features {
-            guard let text = file.metadata[key(feature)], let value = UInt32(text) else {
+    /// - Returns: one for each key; nil when the file has none of the keys.
+    /// - Throws: `InputError` when it has some but not all of them, or a value is not a 32-bit number.
+    static func seeds(_ file: SafetensorsFile) throws(InputError) -> [UInt32]? {
+        guard keys.contains(where: { file.metadata[$0] != nil }) else { return nil }
+        var seeds: [UInt32] = []
+        for key in keys {
+            guard let text = file.metadata[key], let seed = UInt32(text) else {
+                let defaults = ModelSpec.spacy2Seeds.map(String.init).joined(separator: ", ")
                 throw InputError(
-                    "metadata \(key(feature)) is \(file.metadata[key(feature)] ?? "missing"), expected a number below 2^32",
-                    at: file.place, remedy: "name the seeds of all four tables, or none (then 6, 7, 8, 9)")
+                    "metadata \(key) is \(file.metadata[key] ?? "missing"), expected a number below 2^32", at: file.place,
+                    remedy: "give the seeds of all \(keys.count) tables, or none (the defaults are \(defaults))")
             }
-            seeds[feature] = value
+            seeds.append(seed)
         }
         return seeds
     }

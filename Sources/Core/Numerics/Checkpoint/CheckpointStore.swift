@@ -1,4 +1,5 @@
-// The checkpoints of one run. In: a folder, how many to keep. Out: the last K files, and the newest whole one with a word on broken ones.
+// The checkpoints of one run. In: a folder, how many to keep. Out: the last K files, and the newest undamaged one with a report of damaged
+// ones.
 import Base
 import CLinux
 import FoundationEssentials
@@ -6,9 +7,9 @@ import Glibc
 
 /// The folder in which a run keeps its last checkpoints, named checkpoint-<update>.safetensors. One process uses it at a time.
 package struct CheckpointStore: Sendable {
-    /// The folder; it must be there.
+    /// The folder; it must exist.
     package let folder: String
-    /// Number of checkpoints that stay.
+    /// Number of checkpoints to keep.
     package let keep: Int
 
     /// - Parameter keep: 1 or more.
@@ -25,13 +26,13 @@ package struct CheckpointStore: Sendable {
 
     package func path(update: Int) -> String { "\(folder)/\(Self.name(update: update))" }
 
-    /// The update numbers of the files that are there, oldest first.
+    /// The update numbers of the existing files, oldest first.
     /// - Throws: `InputError` when the folder cannot be read.
     package func updates() throws(InputError) -> [Int] {
         return try Path.names(in: folder).compactMap { name in
             guard name.hasPrefix(Self.prefix), name.hasSuffix(Self.suffix) else { return nil }
             guard let update = Int(name.dropFirst(Self.prefix.count).dropLast(Self.suffix.count)), update >= 0 else { return nil }
-            // "+1" and "01" are numbers too, but not names of ours.
+            // "+1" and "01" are numbers too, but this program writes no such names.
             return name == Self.name(update: update) ? update : nil
         }.sorted()
     }
@@ -40,8 +41,8 @@ package struct CheckpointStore: Sendable {
     /// - Throws: `InputError` from the disk.
     package func write(_ checkpoint: Checkpoint) throws(InputError) { try checkpoint.write(to: path(update: checkpoint.state.update)) }
 
-    /// Names of files that are no longer kept: all but the last `keep`, and those of later updates: a run that resumed before them (they
-    /// were damaged) makes those updates again.
+    /// Names of files to delete: all but the last `keep`, and those of later updates. A run that resumed before them, because they were
+    /// damaged, does those updates again.
     /// - Throws: `InputError` when the folder cannot be read.
     package func stale(after update: Int) throws(InputError) -> [String] {
         let present = try updates()
@@ -49,8 +50,8 @@ package struct CheckpointStore: Sendable {
         return present.filter { !kept.contains($0) }.map(Self.name)
     }
 
-    /// The newest checkpoint that is whole.
-    /// - Returns: nil where there is none, and one error for every newer file that was passed over: it names the file and what is wrong.
+    /// The newest undamaged checkpoint.
+    /// - Returns: nil if there is none, and an error for every newer file that was skipped: it names the file and what is wrong.
     /// - Throws: `InputError` when the folder cannot be read.
     package func latestGood() throws(InputError) -> (checkpoint: Checkpoint?, skipped: [InputError]) {
         var skipped: [InputError] = []
@@ -59,7 +60,7 @@ package struct CheckpointStore: Sendable {
             do throws(InputError) {
                 let checkpoint = try Checkpoint.load(path: path)
                 guard checkpoint.state.update == update else {
-                    throw InputError("it holds update \(checkpoint.state.update)", at: path, remedy: "give it back its name")
+                    throw InputError("it holds update \(checkpoint.state.update)", at: path, remedy: "restore its name")
                 }
                 return (checkpoint, skipped)
             } catch {

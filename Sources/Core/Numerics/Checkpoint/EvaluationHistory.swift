@@ -1,6 +1,6 @@
-// What the evaluations of a run have said so far. In: one score after the other. Out: the best, and how long there was none better.
+// The evaluations of a run so far. In: one score after another. Out: the best, and how long there has been no better one.
 
-/// Part of a checkpoint: a run that goes on judges as if it had never stopped.
+/// Part of a checkpoint: a resumed run judges as if it had never stopped.
 package struct EvaluationHistory: Codable, Equatable, Sendable {
     /// One evaluation.
     package struct Score: Codable, Equatable, Sendable {
@@ -8,7 +8,7 @@ package struct EvaluationHistory: Codable, Equatable, Sendable {
         package var update: Int
         /// Words trained on until then.
         package var words: Int
-        /// Loss of a selected word; nil where no word of the held-out documents was selected.
+        /// Loss of a selected word; nil if no word of the held-out documents was selected.
         package var loss: Double?
 
         package init(update: Int, words: Int, loss: Double?) { (self.update, self.words, self.loss) = (update, words, loss) }
@@ -27,7 +27,7 @@ package struct EvaluationHistory: Codable, Equatable, Sendable {
 
     package var last: Score? { scores.last }
 
-    /// - Returns: whether it is the best so far. A loss that is no number is worse than any; without a loss nothing is judged.
+    /// - Returns: whether it is the best so far. A loss that is not a number is worse than any; without a loss nothing is judged.
     package mutating func add(_ score: Score) -> Bool {
         var score = score
         let isNumber = score.loss?.isFinite ?? true
@@ -45,6 +45,6 @@ package struct EvaluationHistory: Codable, Equatable, Sendable {
         return true
     }
 
-    /// Whether so many evaluations in a row brought nothing better; 0: never.
+    /// Whether this many evaluations in a row were no better; 0: never.
     package func isOver(patience: Int) -> Bool { patience > 0 && sinceBest >= patience }
 }

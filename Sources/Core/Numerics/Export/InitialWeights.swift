@@ -5,10 +5,10 @@ import Base
 package struct InitialWeights: Equatable, Sendable {
     /// With spaCy's names and shapes: a tok2vec, or with the head all parameters.
     package var tensors: [NamedTensor]
-    /// The seeds that belong to the tables; nil where the file does not tell.
-    package var seeds: EmbeddingSeeds?
+    /// The seeds of spaCy 2's tables, in the order of the spec; nil if the file does not give them.
+    package var seeds: [UInt32]?
 
-    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds?) {
+    package init(tensors: [NamedTensor], seeds: [UInt32]?) {
         (self.tensors, self.seeds) = (tensors, seeds)
     }
 
@@ -27,8 +27,7 @@ package struct InitialWeights: Equatable, Sendable {
     }
 
     /// `--init-checkpoint`: all parameters, head included, of a safetensors file: a checkpoint of t2v (its parameters, not the averages),
-    /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata
-    /// "embed.norm.seed", "embed.prefix.seed", "embed.suffix.seed", "embed.shape.seed".
+    /// or any file that has the parameters under their names, with or without the prefix "parameters.". Seeds are read from the metadata.
     /// - Throws: `InputError` that names the tensor which is missing, extra, misshapen or not float32.
     package static func checkpoint(path: String, settings: TrainingSettings) throws(InputError) -> InitialWeights {
         let file = try SafetensorsFile(path: path)
@@ -53,8 +52,8 @@ package struct InitialWeights: Equatable, Sendable {
         return InitialWeights(tensors: tensors, seeds: try SeedMetadata.seeds(file))
     }
 
-    /// The parameters among a file's tensors, without their prefix. In a file that uses the prefix, a checkpoint's other groups are passed
-    /// over.
+    /// The parameters among a file's tensors, without their prefix. In a file that uses the prefix, a checkpoint's other groups are
+    /// skipped.
     static func parameterEntries(_ file: SafetensorsFile) throws(InputError) -> [(name: String, entry: SafetensorsFile.Entry)] {
         let prefix = Checkpoint.Group.parameters.prefix
         guard file.entries.contains(where: { $0.name.hasPrefix(prefix) }) else { return file.entries.map { ($0.name, $0) } }
@@ -65,7 +64,7 @@ package struct InitialWeights: Equatable, Sendable {
             } else if !Checkpoint.Group.allCases.contains(where: { entry.name.hasPrefix($0.prefix) }) {
                 throw InputError(
                     "tensor \(entry.name) of shape \(entry.shape) is extra: it is in no group of a checkpoint",
-                    at: file.place, remedy: "take it out, or give all names the prefix")
+                    at: file.place, remedy: "remove it, or give all names the prefix")
             }
         }
         return found

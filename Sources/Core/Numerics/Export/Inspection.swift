@@ -1,7 +1,7 @@
-// What a weights file is. In: a path to a modelN.bin or to a checkpoint. Out: a text for people, with commands to paste.
+// What is in a weights file. In: a path to a modelN.bin or to a checkpoint. Out: a text for people, with commands to paste.
 import Base
 
-/// Tells of a modelN.bin, spaCy's own included, or of a checkpoint: settings, shapes, seeds, and how `spacy train` loads it.
+/// Describes a modelN.bin, spaCy's own included, or a checkpoint: settings, shapes, seeds, and how `spacy train` loads it.
 /// - Throws: `InputError` when it is neither, or damaged.
 package func inspect(path: String) throws(InputError) -> String {
     let file = try MappedFile(path)
@@ -14,7 +14,7 @@ package func inspect(path: String) throws(InputError) -> String {
 }
 
 enum Inspection {
-    /// Stands in commands where the user's own vectors model is to be named.
+    /// The place in commands where users put their vectors model.
     static let vectorsPlaceholder = "VECTORS_MODEL"
 
     static func weights(_ path: String) throws(InputError) -> String {
@@ -41,8 +41,9 @@ enum Inspection {
             rows += state(try Checkpoint.state(file))
         }
         rows += settings(shape)
-        rows.append(("seeds", seeds(try SeedMetadata.seeds(file) ?? EmbeddingSeeds())))
-        let kind = file.metadata["format"] == Checkpoint.formatName ? "a checkpoint of t2v, whole (its SHA-256 agrees)" : "named parameters"
+        rows.append(("seeds", seeds(try SeedMetadata.seeds(file) ?? ModelSpec.spacy2Seeds)))
+        let isCheckpoint = file.metadata["format"] == Checkpoint.formatName
+        let kind = isCheckpoint ? "a checkpoint of t2v, undamaged (its SHA-256 matches)" : "named parameters"
         var lines = ["\(path): \(kind)", ""] + table(rows)
         lines += ["", "It is not for `spacy train`: its run writes a modelN.bin beside it after each epoch. For such a file:"]
         lines += training(shape, file: "modelN.bin")
@@ -80,12 +81,12 @@ enum Inspection {
         return [("numbers", hasFault ? "\(range); WARNING: some are not finite, the run diverged" : range)]
     }
 
-    /// To four decimals; a value that is not finite as it is.
+    /// To four decimals; leaves a value that is not finite as it is.
     private static func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 
-    private static func seeds(_ seeds: EmbeddingSeeds) -> String {
-        let text = "norm \(seeds.norm), prefix \(seeds.prefix), suffix \(seeds.suffix), shape \(seeds.shape)"
-        return seeds == EmbeddingSeeds() ? "\(text) (as spaCy 2.3.3 and later)" : "\(text) (of the file: kept with the weights)"
+    private static func seeds(_ seeds: [UInt32]) -> String {
+        let text = zip(ModelSpec.spacy2Tables, seeds).map { "\($0.attribute.lowercased()) \($1)" }.joined(separator: ", ")
+        return text + (seeds == ModelSpec.spacy2Seeds ? " (as spaCy 2.3.3 and later)" : " (of the file: kept with the weights)")
     }
 
     static func table(_ rows: [(String, String)]) -> [String] {

@@ -1,15 +1,15 @@
-// thinc 8's weights file as a form to fill in. In: a file that spaCy 3 wrote, and tensors. Out: the same file with other values.
+// thinc 8's weights file as a template to fill in. In: a file that spaCy 3 wrote, and tensors. Out: the same file with other values.
 import Base
 
-/// A tok2vec as spaCy 3 saves it (thinc 8 `Model.to_bytes`): a msgpack map of nodes, attrs, params and shims, each with one entry a node of
-/// the layer tree. t2v never makes such a file: it copies one and replaces the bytes of its parameters, so that the structure stays that
-/// of the user's own spaCy.
+/// A tok2vec as spaCy 3 saves it (thinc 8 `Model.to_bytes`): a msgpack map of nodes, attrs, params and shims, each with one entry per node
+/// of the layer tree. t2v never makes such a file: it copies one and replaces the bytes of its parameters, so that the structure stays the
+/// one that the user's own spaCy wrote.
 package struct TemplateFile: Sendable {
     /// One layer.
     package struct Node: Sendable {
-        /// Name as the layer was constructed: "hashembed", "residual(...)".
+        /// Name that the layer was constructed with: "hashembed", "residual(...)".
         package var name: String
-        /// Sizes by name ("nO", "nI", "nP", ...); one that is not set is left out.
+        /// Sizes by name ("nO", "nI", "nP", ...), without those that are not set.
         package var dims: [String: Int]
         /// Attributes, decoded ("column", "seed", "dropout_rate", ...).
         package var attrs: [String: MsgpackValue]
@@ -33,14 +33,14 @@ package struct TemplateFile: Sendable {
     package let place: String
 
     /// Reads the file at `path`.
-    /// - Throws: `InputError` when it is missing, damaged, or no such file.
+    /// - Throws: `InputError` when it is missing, damaged, or not such a file.
     package init(path: String) throws(InputError) {
         let file = try MappedFile(path)
         let bytes = withExtendedLifetime(file) { [UInt8](file.bytes) }
         try self.init(bytes: bytes, place: path)
     }
 
-    /// - Throws: `InputError` that names the byte or the node that is not as thinc 8 writes it.
+    /// - Throws: `InputError` that names the byte or the node that differs from what thinc 8 writes.
     package init(bytes: [UInt8], place: String) throws(InputError) {
         self.bytes = bytes
         self.place = place
@@ -65,7 +65,7 @@ package struct TemplateFile: Sendable {
         nodes.indices.flatMap { node in nodes[node].parameters.keys.sorted().map { (node, $0) } }
     }
 
-    /// The values of a parameter; nil where there is none of that name.
+    /// The values of a parameter; nil if there is none of that name.
     package func values(node: Int, parameter: String) -> [Float]? {
         guard nodes.indices.contains(node), let found = nodes[node].parameters[parameter] else { return nil }
         return bytes.withUnsafeBytes { source in
@@ -100,17 +100,17 @@ package struct WeightsTemplate: Sendable {
     static let remedy = "compile the config again"
 
     /// - Parameter tensors: names and shapes of the tensors that the file is to hold: all of a tok2vec.
-    /// - Throws: `InputError` that names the tensor or the node which is missing, doubled, left over or of another shape.
+    /// - Throws: `InputError` that names the tensor or the node which is missing, duplicated, left over or of another shape.
     package init(file: TemplateFile, entries: [TemplateEntry], tensors: [(name: String, shape: [Int])]) throws(InputError) {
         func refuse(_ what: String) -> InputError { InputError(what, at: file.place, remedy: Self.remedy) }
         var shapes = Dictionary(tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         var taken = Set<String>()
         for entry in entries {
             guard let shape = shapes.removeValue(forKey: entry.tensor) else {
-                throw refuse("tensor \(entry.tensor) is not one of this model's, or is there twice")
+                throw refuse("tensor \(entry.tensor) does not belong to this model, or is there twice")
             }
             guard file.nodes.indices.contains(entry.node), let found = file.nodes[entry.node].parameters[entry.parameter] else {
-                throw refuse("tensor \(entry.tensor) is to be parameter \(entry.parameter) of node \(entry.node), which is not there")
+                throw refuse("tensor \(entry.tensor) is to be parameter \(entry.parameter) of node \(entry.node), which does not exist")
             }
             guard taken.insert("\(entry.node) \(entry.parameter)").inserted else {
                 throw refuse("two tensors are to be parameter \(entry.parameter) of node \(entry.node)")

@@ -1,12 +1,12 @@
-// What a weights file of spaCy 3 is. In: its nodes. Out: the settings that made it, and the config lines that load it.
+// What is in a weights file of spaCy 3. In: its nodes. Out: the settings that made it, and the config lines that load it.
 import Base
 import Text
 
-/// The settings of a tok2vec, read off the file that spaCy 3 saved it in.
+/// The settings of a tok2vec, inferred from the file that spaCy 3 saved it in.
 struct TemplateSettings: Equatable {
     /// One table of hash embeddings.
     struct Table: Equatable {
-        /// "NORM"; nil where the file does not tell.
+        /// "NORM"; nil if the file does not say.
         var attribute: String?
         var rows: Int
         var seed: Int?
@@ -14,7 +14,7 @@ struct TemplateSettings: Equatable {
 
     var width: Int
     var tables: [Table]
-    /// Bytes of a word and width of each, where characters are embedded.
+    /// Bytes of a word and width of each, if characters are embedded.
     var characters: (count: Int, width: Int)?
     var vectorWidth: Int?
     var depth: Int
@@ -27,7 +27,7 @@ struct TemplateSettings: Equatable {
             && a.tables == b.tables && a.characters?.count == b.characters?.count && a.characters?.width == b.characters?.width
     }
 
-    /// Nil when the nodes are not those of MultiHashEmbed or CharacterEmbed with a window encoder, whose names and numbers are known.
+    /// Nil when the nodes are not those of MultiHashEmbed or CharacterEmbed with a window encoder, of which all names and sizes are known.
     init?(_ nodes: [TemplateFile.Node]) {
         func all(_ name: String) -> [TemplateFile.Node] { nodes.filter { $0.name == name } }
         guard let width = nodes.first?.dims["nO"] else { return nil }
@@ -53,7 +53,7 @@ struct TemplateSettings: Equatable {
         guard depth > 0, window > 0, !tables.isEmpty, all("layernorm").count == depth + 1, maxouts.count + mish == depth + 1 else {
             return nil
         }
-        // Every other parameter would belong to a layer that is not known here.
+        // Every other parameter would belong to an unknown layer.
         let known = Set(["hashembed", "charembed", "static_vectors", "maxout", "mish", "layernorm"])
         guard nodes.allSatisfy({ $0.parameters.isEmpty || known.contains($0.name) }) else { return nil }
     }
@@ -101,8 +101,8 @@ extension Inspection {
                 values: file.values(node: place.node, parameter: place.parameter) ?? [])
         }
         guard let settings = TemplateSettings(file.nodes) else {
-            lines += table([("layers", "\(file.nodes.count), not all of them known")] + numbers(tensors))
-            lines += ["", "spaCy 3 loads it into the very model that it was saved from.", "", "parameters (layer, name):"]
+            lines += table([("layers", "\(file.nodes.count), some of them unknown")] + numbers(tensors))
+            lines += ["", "spaCy 3 loads it into the same model that it was saved from.", "", "parameters (layer, name):"]
             return (lines + shapes(tensors.map { ($0.name, $0.shape) })).joined(separator: "\n") + "\n"
         }
         let tables = settings.tables.map { table in

@@ -1,4 +1,4 @@
-// thinc 8's weights file, taken apart. In: foreign bytes. Out: nodes with the places of their parameters.
+// Parses thinc 8's weights file. In: foreign bytes. Out: nodes with the places of their parameters.
 import Base
 
 /// Reads what `thinc.model.Model.to_bytes` (8.1 to 8.3) writes: {"nodes": [{"index", "name", "dims", "refs"}], "attrs": [{name: msgpack in
@@ -17,7 +17,7 @@ struct TemplateParser {
         InputError("not a weights file of spaCy 3: \(what)", at: place, remedy: "give a file that spaCy 3 or t2v wrote, or copy it again")
     }
 
-    /// The nodes of the file, which must end where they end.
+    /// The nodes of the file, which nothing may follow.
     func nodes() throws(InputError) -> [TemplateFile.Node] {
         var reader = MsgpackReader(bytes, place: place)
         guard try reader.peek() == .map else { throw refuse("it is not a map") }
@@ -81,7 +81,7 @@ struct TemplateParser {
         _ reader: inout MsgpackReader, _ nodes: inout [TemplateFile.Node]?, _ part: String,
         _ body: (inout MsgpackReader, inout TemplateFile.Node) throws(InputError) -> Void
     ) throws(InputError) {
-        guard var known = nodes else { throw refuse("\"\(part)\" stands before \"nodes\"") }
+        guard var known = nodes else { throw refuse("\"\(part)\" comes before \"nodes\"") }
         let count = try reader.readArrayCount()
         guard count == known.count else { throw refuse("\(count) entries in \"\(part)\" for \(known.count) nodes") }
         for index in 0..<count { try body(&reader, &known[index]) }
@@ -92,7 +92,7 @@ struct TemplateParser {
         for _ in 0..<(try reader.readMapCount()) {
             let name = try reader.readString()
             let value = try reader.readBinary()
-            // An attribute of a user's own layer may be packed in another way; nobody but spaCy reads it then.
+            // An attribute of a user's own layer may be packed in another way; then only spaCy reads it.
             if let decoded = try? MsgpackValue(decoding: value, place: place) { node.attrs[name] = decoded }
         }
     }

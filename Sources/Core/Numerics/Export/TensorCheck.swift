@@ -1,4 +1,4 @@
-// Do a file's tensors fit? In: the names and shapes that are wanted and those that a file has. Out: nothing, or an error naming the tensor.
+// Do a file's tensors fit? In: the names and shapes that are wanted, and those in the file. Out: nothing, or an error naming the tensor.
 import Base
 
 /// Compares the tensors of a file with those that settings ask for.
@@ -10,8 +10,8 @@ struct TensorCheck {
     /// What to do when no option would make them fit.
     var remedy: String
 
-    /// - Throws: `InputError` that names the first tensor which is doubled, extra, misshapen or missing, with both shapes, and the options
-    ///   with which the file would fit, where there are such.
+    /// - Throws: `InputError` that names the first tensor which is duplicated, extra, misshapen or missing, with both shapes, and the
+    ///   options with which the file would fit, if there are any.
     func check(_ found: [(name: String, shape: [Int])]) throws(InputError) {
         let shapes = Dictionary(found.map { ($0.name, $0.shape) }) { first, _ in first }
         guard shapes.count == found.count else {
@@ -19,7 +19,7 @@ struct TensorCheck {
             throw InputError("tensor \(names.first ?? "") is there twice", at: place, remedy: "write the file again")
         }
         let advice = advice(shapes)
-        // Shapes first: a file of another width is better told by a wrong shape than by an extra tensor.
+        // Shapes first: for a file of another width, a wrong shape says more than an extra tensor.
         for tensor in wanted {
             guard let shape = shapes[tensor.name] else { continue }
             guard shape == tensor.shape else {

@@ -1,9 +1,9 @@
-// thinc 7's weights file, read. In: foreign bytes that claim to be a `modelN.bin`. Out: tensors and seeds, or an error naming the entry.
+// Reads thinc 7's weights file. In: foreign bytes that claim to be a `modelN.bin`. Out: tensors and seeds, or an error naming the entry.
 import Base
 
 extension ThincTok2Vec {
     /// Reads a file of t2v or of `spacy pretrain` 2.1 to 2.3 of any width, depth, pieces and rows, with or without static vectors. spaCy
-    /// itself loads by position and checks nothing; here every entry is compared with what its place asks for.
+    /// itself loads by position and checks nothing; here every entry is compared with what belongs in its place.
     /// - Parameter place: the file's path, for errors.
     /// - Throws: `InputError` that names the entry and the tensor. Nothing in the bytes is trusted.
     package static func decode(_ bytes: UnsafeRawBufferPointer, place: String) throws(InputError) -> ThincTok2Vec {
@@ -31,7 +31,8 @@ private struct ThincDecoder {
     var reader: MsgpackReader
     let place: String
     var tensors: [NamedTensor] = []
-    var seeds = EmbeddingSeeds()
+    /// Every file has all tables.
+    var seeds = [UInt32](repeating: 0, count: ThincEntry.Feature.allCases.count)
 
     static let remedy = "give a modelN.bin of `spacy pretrain` 2.1 to 2.3 (hash embeddings and convolutions only) or of t2v"
 
@@ -115,7 +116,7 @@ private struct ThincDecoder {
         guard dimensions == wanted else { throw refuse("dimensions \(dimensions), expected \(wanted) from its parameters") }
         if case .table(let feature) = entry {
             guard let seed else { throw refuse("a hash embedding without a seed") }
-            seeds[feature] = seed
+            seeds[feature.rawValue] = seed
         }
         for (parameter, names) in zip(parameters, entry.parameters) {
             tensors.append(NamedTensor(name: names.tensor, shape: parameter.shape, values: parameter.values))

@@ -1,21 +1,24 @@
-// thinc 7's weights file, written. In: named tensors of a tok2vec and the seeds of its tables. Out: the bytes of `modelN.bin`.
+// Writes thinc 7's weights file. In: named tensors of a tok2vec and the seeds of its tables. Out: the bytes of `modelN.bin`.
 import Base
 
 /// What `modelN.bin` of profile spacy2 holds: the tensors of a tok2vec, in spaCy's shapes, without the head, and the seeds of its tables.
 package struct ThincTok2Vec: Equatable, Sendable {
     /// The settings that the tensors were made with.
     package let shape: Tok2VecShape
-    /// Seeds of the tables.
-    package let seeds: EmbeddingSeeds
+    /// MurmurHash3 seeds of the tables, in the order of `ThincEntry.Feature`. They belong to the weights.
+    package let seeds: [UInt32]
     /// In the order of `ParameterLayout`.
     package let tensors: [NamedTensor]
 
     /// - Parameters:
     ///   - tensors: exactly the tensors of one tok2vec, in any order, without the head.
     ///   - place: where they come from, for errors.
-    /// - Throws: `InputError` that names a tensor which is missing, extra, doubled or does not fit the others.
-    package init(tensors: [NamedTensor], seeds: EmbeddingSeeds, place: String) throws(InputError) {
+    /// - Throws: `InputError` that names a tensor which is missing, extra, duplicated or does not fit the others.
+    package init(tensors: [NamedTensor], seeds: [UInt32], place: String) throws(InputError) {
         let remedy = "give a whole tok2vec: `spacy pretrain` 2.1 to 2.3 and t2v write such files"
+        guard seeds.count == ThincEntry.Feature.allCases.count else {
+            throw InputError("\(seeds.count) seeds, expected one for each table", at: place, remedy: remedy)
+        }
         let shapes = Dictionary(tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         guard let shape = Tok2VecShape(inferringFrom: shapes) else {
             throw InputError("tensors embed.norm.E and encode.0.W are missing or of impossible shapes", at: place, remedy: remedy)
@@ -47,7 +50,7 @@ package struct ThincTok2Vec: Equatable, Sendable {
     }
 }
 
-/// One layer of spaCy 2's tok2vec as its file lists it. Layers stand in breadth-first order over the tree of layers, wrappers included.
+/// One layer of spaCy 2's tok2vec as its file lists it. Layers are in breadth-first order over the layer tree, wrappers included.
 enum ThincEntry: Equatable {
     /// A combinator: chain, concatenate, residual, uniqued, with_flatten, flatten, or the feature extracter. Without parameters.
     case wrapper
@@ -62,9 +65,10 @@ enum ThincEntry: Equatable {
     /// StaticVectors.
     case vectors
 
-    enum Feature: String { case norm, prefix, suffix, shape }
+    /// The tables, numbered in the order of the spec.
+    enum Feature: Int, CaseIterable { case norm, prefix, suffix, shape }
 
-    /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` behind `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them,
+    /// The entries of a file (spaCy 2.3 `ml/_legacy_tok2vec.py` within `chain(..., flatten)` of `cli/pretrain.py`): 16 + 5 depth of them,
     /// 18 + 5 depth with static vectors.
     static func all(depth: Int, useVectors: Bool) -> [ThincEntry] {
         // chain, features, flatten, with_flatten, chain, uniqued, the residuals, chain, what each residual wraps, concatenate.
@@ -87,13 +91,13 @@ enum ThincEntry: Equatable {
         }
     }
 
-    /// thinc's names of the layer's parameters with ours, in the file's order.
+    /// thinc's names of the layer's parameters and t2v's, in the file's order.
     var parameters: [(name: String, tensor: String)] {
         switch self {
         case .wrapper, .window: []
         case .layerNorm(let name): [("G", "\(name).G"), ("b", "\(name).b")]
         case .maxout(let name): [("W", "\(name).W"), ("b", "\(name).b")]
-        case .table(let feature): [("vectors", "embed.\(feature.rawValue).E")]
+        case .table(let feature): [("vectors", "embed.\(feature).E")]
         case .vectors: [("W", "embed.vectors.W")]
         }
     }
@@ -116,37 +120,15 @@ enum ThincEntry: Equatable {
         case .window: "the window of a convolution"
         case .layerNorm(let name): "LayerNorm \(name)"
         case .maxout(let name): "Maxout \(name)"
-        case .table(let feature): "HashEmbed embed.\(feature.rawValue)"
+        case .table(let feature): "HashEmbed embed.\(feature)"
         case .vectors: "StaticVectors embed.vectors"
-        }
-    }
-}
-
-extension EmbeddingSeeds {
-    /// The seed of one table.
-    subscript(feature: ThincEntry.Feature) -> UInt32 {
-        get {
-            switch feature {
-            case .norm: norm
-            case .prefix: prefix
-            case .suffix: suffix
-            case .shape: shape
-            }
-        }
-        set {
-            switch feature {
-            case .norm: norm = newValue
-            case .prefix: prefix = newValue
-            case .suffix: suffix = newValue
-            case .shape: shape = newValue
-            }
         }
     }
 }
 
 extension MsgpackWriter {
     /// One entry of "weights".
-    fileprivate mutating func write(_ entry: ThincEntry, parameters: [(name: String, tensor: NamedTensor)], seeds: EmbeddingSeeds) {
+    fileprivate mutating func write(_ entry: ThincEntry, parameters: [(name: String, tensor: NamedTensor)], seeds: [UInt32]) {
         let dimensions = entry.dimensions(shape: parameters.first?.tensor.shape ?? [])
         if case .table = entry { beginMap(3) } else { beginMap(2) }
         write(binaryText: "dims")
@@ -164,11 +146,11 @@ extension MsgpackWriter {
         }
         if case .table(let feature) = entry {
             write(binaryText: "seed")
-            write(unsigned: UInt64(seeds[feature]))
+            write(unsigned: UInt64(seeds[feature.rawValue]))
         }
     }
 
-    /// One parameter. Its offset counts floats within the layer; thinc has a plain 0 for the first and a numpy scalar for the second.
+    /// One parameter. Its offset counts floats within the layer; thinc writes a plain 0 for the first and a numpy scalar for the second.
     private mutating func write(_ name: String, _ tensor: NamedTensor, offset: Int) {
         beginMap(4)
         write(binaryText: "name")

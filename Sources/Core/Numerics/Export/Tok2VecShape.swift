@@ -1,6 +1,6 @@
 // The settings that a set of tensors was made with. In: names and shapes from a file. Out: width, depth, pieces, rows, vectors or not.
 
-/// What decides the shapes of a tok2vec's tensors. Files do not state it; it is read off their tensors.
+/// What decides the shapes of a tok2vec's tensors. Files do not state it; it is inferred from their tensors.
 package struct Tok2VecShape: Equatable, Sendable {
     /// Width of the embeddings and convolutions.
     package var width: Int
@@ -8,14 +8,14 @@ package struct Tok2VecShape: Equatable, Sendable {
     package var depth: Int
     /// Maxout pieces of the convolutions.
     package var pieces: Int
-    /// Rows of the NORM table; the other tables have half of them.
+    /// Rows of the first embedding table; the others have half as many.
     package var rows: Int
     /// Width of the static vectors that are an input; nil without `--use-vectors`.
     package var vectorWidth: Int?
     /// Static vectors are an input.
     package var useVectors: Bool { vectorWidth != nil }
 
-    /// Any numbers; `isPlausible` judges them.
+    /// Any numbers; `isPlausible` checks them.
     package init(width: Int, depth: Int, pieces: Int, rows: Int, vectorWidth: Int?) {
         self.width = width
         self.depth = depth
@@ -31,7 +31,7 @@ package struct Tok2VecShape: Equatable, Sendable {
             vectorWidth: settings.useVectors ? settings.vectorWidth : nil)
     }
 
-    /// Beyond these a file is taken for damaged: they keep every product of sizes within an Int.
+    /// A file that exceeds these counts as damaged: they keep every product of sizes within an Int.
     static let limits = (width: 1 << 16, depth: 1 << 10, pieces: 1 << 10, rows: 1 << 28, vectorWidth: 1 << 20)
 
     var isPlausible: Bool {
@@ -40,8 +40,8 @@ package struct Tok2VecShape: Equatable, Sendable {
             && (2...limits.rows).contains(rows) && (1...limits.vectorWidth).contains(vectorWidth ?? 1)
     }
 
-    /// Reads the settings off the shapes of named tensors, which need not fit together; nil where a telling tensor is missing or has a
-    /// shape that no settings give.
+    /// Infers the settings from the shapes of named tensors, which need not fit together; nil if a tensor that is needed for this is
+    /// missing or has an impossible shape.
     package init?(inferringFrom shapes: [String: [Int]]) {
         guard let table = shapes["embed.norm.E"], table.count == 2 else { return nil }
         var depth = 0

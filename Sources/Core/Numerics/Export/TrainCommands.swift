@@ -1,11 +1,10 @@
-// How the real spaCy takes weights in. In: the settings that a tok2vec was made with. Out: `spacy train` commands and warnings.
+// How the real spaCy loads weights. In: the settings that a tok2vec was made with. Out: `spacy train` commands and warnings.
 
-/// What to type so that `spacy train` of 2.1 or 2.3 loads a tok2vec, found by running 2.1.9 and 2.3.9
-/// (Tests/GoldenTests/reference/train_check.py does it again). Their defaults are width 96 and depth 4; pieces and rows are taken from the
-/// file by either.
+/// What to type so that `spacy train` of 2.1 or 2.3 loads a tok2vec, found by running 2.1.9 and 2.3.9 (as
+/// Tests/GoldenTests/reference/train_check.py does). Their defaults are width 96 and depth 4; both take pieces and rows from the file.
 struct TrainCommands {
     let shape: Tok2VecShape
-    /// The weights file, as it is to stand in the commands.
+    /// The weights file, as written in the commands.
     let file: String
 
     private var isDefaultWidth: Bool { shape.width == 96 }

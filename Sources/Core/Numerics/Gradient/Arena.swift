@@ -1,7 +1,7 @@
 // Memory of one compute thread. In: sizes of a micro-batch. Out: buffers that live until the next one.
 import Base
 
-/// One block of memory that a step carves into buffers; it grows with the largest micro-batch and is never given back.
+/// One block of memory that a step carves into buffers; it grows with the largest micro-batch and is not freed in between.
 final class Arena {
     private var block = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
     private(set) var capacity = 64

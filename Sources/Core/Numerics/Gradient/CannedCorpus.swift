@@ -5,7 +5,7 @@ import Text
 /// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000
 /// are unique.
 package final class CannedCorpus: VectorRows {
-    /// The one given, with targets for words without a vector.
+    /// The given spec, but with targets for words without a vector.
     package let spec: ModelSpec
     package let maskWord: WordFeatures
     package let randomWords: RandomWordTable
@@ -34,7 +34,7 @@ package final class CannedCorpus: VectorRows {
         deinit { start.deallocate() }
     }
 
-    /// Documents of 1, 7, 49, 318 words and then of 270, the length of a review, until `words` are there.
+    /// Documents of 1, 7, 49, 318 words and then of 270, the length of a review, until there are `words`.
     package init(words total: Int, spec given: ModelSpec) throws(InputError) {
         var spec = given
         if case .vectors(var objective) = spec.objective, objective.missing == .skip {
@@ -67,7 +67,7 @@ package final class CannedCorpus: VectorRows {
         vectors = CannedVectors(count: Self.vectorRows * width)
     }
 
-    /// A rank with about Zipf's frequencies: an octave, then a place in it. Some octaves are drawn twice as often, others left out, so
+    /// A rank with about Zipf's frequencies: an octave, then a place in it. Some octaves are drawn twice as often and others left out, so
     /// that a third of 3,000 words and half of 375 are distinct.
     private static func rank(_ bits: UInt64) -> UInt64 {
         let octave = octaves[Int(bits >> 60)]
@@ -76,7 +76,7 @@ package final class CannedCorpus: VectorRows {
 
     private static let octaves: [UInt64] = [0, 1, 2, 3, 4, 5, 5, 6, 7, 7, 8, 9, 9, 10, 11, 12]
 
-    /// The first columns are made like ORTH, NORM, PREFIX, SUFFIX and SHAPE, others like flags.
+    /// The first columns resemble ids of words, norms, prefixes, suffixes and shapes; all others resemble flags.
     private static func word(_ rank: UInt64, _ schema: FeatureSchema) -> WordFeatures {
         let hash = Philox.mix(rank)
         let ids = [100_000 + rank, 200_000 + rank, 1 + hash % 40, 100 + hash / 64 % 700, 1 + hash / 65536 % 25]

@@ -1,11 +1,11 @@
 // The characters objective. In: rows of selected tokens, the bytes they aim at. Out: loss, the rows' gradients, the head's gradients.
 
 /// Predicts bytes of the original word: 256 outputs for each (spaCy 3.8 `multi_task.py`, `build_cloze_characters_multi_task_model`).
-/// Outputs are never compared with one-hot rows: a target is a place from which 1 is taken away.
+/// One-hot rows are never built: a target is the place where 1 is subtracted.
 final class CharactersHead: ObjectiveLayer {
     private let hidden: HiddenLayer
     private let objective: ModelSpec.CharactersObjective
-    /// (O): the output's bias gradient, where nobody wants it.
+    /// (O): room for the output's bias gradient when it is not needed.
     private var unused: MutableFloats?
 
     init(spec: ModelSpec, objective: ModelSpec.CharactersObjective, layout: ParameterLayout) {

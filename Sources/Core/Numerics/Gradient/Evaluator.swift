@@ -2,7 +2,7 @@
 import Base
 import Text
 
-/// Computes the loss without dropout. What is hidden depends on the seed and a document's key alone: each evaluation asks for the same
+/// Computes the loss without dropout. What is hidden depends only on the seed and the document's key: each evaluation predicts the same
 /// words. One for each compute thread.
 package final class Evaluator {
     private let engine: GradientEngine
@@ -13,7 +13,7 @@ package final class Evaluator {
     /// - Parameters:
     ///   - engine: of the same thread; its memory is used.
     ///   - spec: the run's.
-    ///   - wordsAtATime: documents are taken together until they have so many words. It bounds the memory and is part of the bits.
+    ///   - wordsAtATime: documents are batched until they have this many words. It bounds the memory and affects the bits.
     package init(
         engine: GradientEngine, spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int,
         wordsAtATime: Int

@@ -1,8 +1,8 @@
 // One lane's gradient. In: what the engine adds. Out: a view that knows which table rows were touched.
 import Base
 
-/// A dense gradient of `layout.count` floats that remembers the table rows a micro-batch touched, so that the others need be neither
-/// zeroed nor read.
+/// A dense gradient of `layout.count` floats that remembers the table rows a micro-batch touched, so that the others need not be zeroed or
+/// read.
 package final class GradientBuffer: @unchecked Sendable {
     let floats: MutableFloats
     private let bitmap: UnsafeMutablePointer<UInt64>
@@ -31,7 +31,7 @@ package final class GradientBuffer: @unchecked Sendable {
         bitmap.update(repeating: 0, count: coding.bitmapWords)
     }
 
-    /// Rounds what is there to the precision in which gradients travel: a lane's gradient is rounded wherever it is added.
+    /// Rounds the gradient to the precision in which gradients travel: a lane's gradient is rounded wherever it is added.
     package func round() {
         guard coding.precision == .bf16 else { return }
         forTouchedRows { BFloat16.round($0, count: coding.width) }
@@ -49,10 +49,10 @@ package final class GradientBuffer: @unchecked Sendable {
         }
     }
 
-    /// Notes that these rows of the tables got something.
+    /// Notes that something was added to these rows of the tables.
     func touch(rows: [UInt64]) { for (word, bits) in rows.enumerated() { bitmap[word] |= bits } }
 
-    /// Notes that a row of the tables gets something.
+    /// Notes that something is added to a row of the tables.
     @inline(__always)
     func touch(row: Int) { bitmap[row >> 6] |= 1 << UInt64(row & 63) }
 }

@@ -1,18 +1,18 @@
 // From a micro-batch to its contribution. In: micro-batch, parameters, vectors. Out: the un-normalized gradient sum and the loss.
 //
-// Exact, but only what a selected token's loss can reach: see MicroBatch. What repeats is multiplied once: the mixer's product by part (a
-// prefix or shape is shared by many words), where possible the first convolution's by unique word.
+// Exact, but limited to what a selected token's loss can reach: see MicroBatch. What repeats is multiplied once: the mixer's product by
+// part (many words share a suffix, say), and if possible the first convolution's by unique word.
 import Text
 
 /// Rows of the vectors table.
 package protocol VectorRows: Sendable {
     /// Floats of a row.
     var width: Int { get }
-    /// `width` floats, valid as long as the table. `row` is a row that a micro-batch names.
+    /// `width` floats, valid as long as the table exists. `row` is one that a micro-batch refers to.
     func pointer(row: Int) -> UnsafePointer<Float>
 }
 
-/// What comes with a gradient.
+/// The figures that accompany a gradient.
 package struct ContributionStatistics: Sendable, Equatable {
     /// Sum of the losses of the selected tokens.
     package var lossSum: Double
@@ -39,14 +39,14 @@ package final class GradientEngine {
     private let products: MatrixMultiply
     /// First rows of the tables whose gradients travel by row.
     private let tableRows: [Int]
-    /// Tensors that are added to, tables that travel by row apart.
+    /// Tensors that are accumulated, except tables that travel by row.
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
     private let packed = PackedWeights()
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
-    /// - Parameter vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil where the spec needs none.
+    /// - Parameter vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil if the spec needs none.
     package init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
         precondition(
             spec.vectorWidth == nil || vectors?.width == spec.vectorWidth,
@@ -66,10 +66,10 @@ package final class GradientEngine {
         cleared = layout.tensors.filter { !$0.isTable && ($0.shape.count < 3 || $0.name.hasPrefix("embed.")) }
     }
 
-    /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; what none of them
-    /// reaches is +0.0. The same bits for the same arguments, on hosts of one numeric fingerprint.
+    /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; parameters that
+    /// none of them reaches get +0.0. The same bits for the same arguments, on hosts of one numeric fingerprint.
     /// - Parameter version: of the parameters: their weights are then packed once for all micro-batches with the same number, which pays
-    ///   from two on. Nil: for this one alone.
+    ///   off with two or more. Nil: for this micro-batch alone.
     package func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil,
         into gradient: UnsafeMutablePointer<Float>
@@ -105,7 +105,7 @@ package final class GradientEngine {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
         let content = batch.content
         let scratch = carve(content)
-        // Nothing on the way forward writes a gradient; packed weights are training's.
+        // The forward pass writes no gradient; packed weights are for training.
         let pass = Pass(
             batch: content, parameters: parameters, gradient: scratch.row, scratch: scratch, products: products,
             weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
@@ -115,7 +115,7 @@ package final class GradientEngine {
         return ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
     }
 
-    /// The tables are zero where they are not touched.
+    /// Untouched rows of the tables are zero.
     private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats)
         -> ContributionStatistics
     {
@@ -147,7 +147,7 @@ package final class GradientEngine {
         return made
     }
 
-    /// Zeroes what is added to, tables that travel by row apart; products overwrite the rest.
+    /// Zeroes what is accumulated, except tables that travel by row; products overwrite the rest.
     private func clear(_ gradient: MutableFloats) {
         account.measure(.clear, bytes: cleared.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in cleared { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }

@@ -1,6 +1,6 @@
 // The head's hidden layer, for selected tokens only. In: rows of the last level. Out: Maxout + LayerNorm (+ dropout); backward, gradients.
 
-/// Shared by the objectives: Maxout(H, P), LayerNorm, dropout in some, then the objective's linear layer.
+/// Shared by the objectives: Maxout(H, P), LayerNorm, with some objectives dropout, then the objective's linear layer.
 final class HiddenLayer {
     let outputs: Int
     private let pieces: Int
@@ -54,7 +54,7 @@ final class HiddenLayer {
         return prediction
     }
 
-    /// Writes the predictions, lets `loss` turn them into their gradients, and goes back.
+    /// Writes the predictions, lets `loss` turn them into their gradients, and runs the backward pass.
     func run(_ pass: Pass, input: Floats, dInput: MutableFloats, loss: (_ prediction: MutableFloats) -> Double) -> Double {
         guard let prediction = predict(pass, input: input), let output, let dOutput else { return 0 }
         let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)

@@ -1,7 +1,7 @@
 // Where a step's time goes. In: kernels as they run. Out: time, floating-point operations and bytes of each. Off unless asked for.
 import Base
 
-/// The kernels that a profile tells apart.
+/// The kernels that a profile lists.
 package enum StepKernel: String, CaseIterable, Sendable {
     case prepare = "prepare micro-batch"
     case clear = "clear gradient"
@@ -45,7 +45,7 @@ final class KernelAccount {
 }
 
 extension Optional<KernelAccount> {
-    /// Runs `body`; with an account, books its time and the bytes it moves.
+    /// Runs `body`; with an account, records its time and the bytes it moves.
     @inline(__always)
     func measure(_ kernel: StepKernel, bytes: @autoclosure () -> Int, _ body: () -> Void) {
         guard let account = self else { return body() }
@@ -56,7 +56,7 @@ extension Optional<KernelAccount> {
 }
 
 extension Pass {
-    /// Runs `body`; with an account, books its time and the bytes it moves.
+    /// Runs `body`; with an account, records its time and the bytes it moves.
     @inline(__always)
     func measure(_ kernel: StepKernel, bytes: @autoclosure () -> Int, _ body: () -> Void) {
         account.measure(kernel, bytes: bytes(), body)

@@ -1,7 +1,7 @@
 // The mixer, once per unique word. In: the parts of its input. Out: one vector per unique word; backward, gradients.
 
-/// Maxout and LayerNorm over the inputs side by side, then dropout if its masks belong to words. The product is taken apart by part: what
-/// several words share, a prefix say, is multiplied once.
+/// Maxout and LayerNorm over the inputs side by side, then dropout if its masks belong to words. The product is split by part: what several
+/// words share, a suffix say, is multiplied once.
 final class Mixer {
     private let parts: [InputPart]
     private let layers: [any InputLayer]
@@ -11,7 +11,7 @@ final class Mixer {
     private let columns: Int
     private let epsilon: Float
     private let keepScale: Float
-    /// Whether masks belong to words; a token's are the encoder's business.
+    /// Whether masks belong to words; masks of tokens are applied by the encoder.
     private let masksWords: Bool
 
     private var buffers: [PartBuffers] = []
@@ -74,7 +74,7 @@ final class Mixer {
         mixWords(pass)
     }
 
-    /// A part's products and where each word finds its own.
+    /// A part's products, and which of them belongs to each word.
     private struct Cursor {
         let products: MutableFloats
         let ofWord: UnsafePointer<Int32>
@@ -176,11 +176,11 @@ final class Mixer {
                     ldc: part.width)
             }
         }
-        // Vectors before tables: the order of the measurements, nothing depends on it.
+        // Vectors before tables: the order of the profile; nothing depends on it.
         for layer in layers.reversed() { layer.backward(pass, buffers) }
     }
 
-    /// Whether a part differs from word to word so much that products through each word's winners cost less than dense ones of its ids.
+    /// Whether a part differs so much from word to word that products through each word's winners cost less than dense products of its ids.
     private func isMostlyDistinct(_ index: Int, _ batch: MicroBatchContent) -> Bool {
         parts[index].isForEveryWord && Self.mostlyDistinct.of * batch.parts[index].count > Self.mostlyDistinct.share * batch.uniqueCount
     }

@@ -3,8 +3,8 @@ import Base
 
 /// Hosts with equal fingerprints give byte-identical contributions.
 ///
-/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words are hashed: small matrix products
-/// alone miss differences between kernels, because a row's bits depend on the number of rows.
+/// Whole gradients of canned micro-batches of 1, 8, 57, 375 and 3,000 words are hashed: small matrix products alone would miss differences
+/// between kernels, because a row's bits depend on the number of rows.
 package struct NumericFingerprint: Sendable, Equatable {
     /// Hash over the bits of all gradients and losses.
     package let hash: UInt64

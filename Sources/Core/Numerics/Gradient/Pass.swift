@@ -1,4 +1,5 @@
-// What the layers share in one gradient pass. In: micro-batch, parameters, where the gradient goes. Out: memory for intermediates, clocks.
+// What the layers share in one gradient pass. In: micro-batch, parameters, destination of the gradient. Out: memory for intermediates,
+// clocks.
 //
 // Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H
 // head width, O outputs of the head.
@@ -15,7 +16,7 @@ struct Pass {
     let account: KernelAccount?
 }
 
-/// Memory that layers use one after the other.
+/// Memory that the layers use in turn.
 struct Scratch {
     /// One row of pre-activations, the longest P * O.
     let row: MutableFloats
@@ -26,7 +27,7 @@ struct Scratch {
     /// Where the winning piece's weights begin, for all rows of a layer.
     let winnerStarts: UnsafeMutablePointer<Int32>
 
-    /// Floats that each needs at most.
+    /// The most floats that each of them needs.
     struct Sizes {
         private(set) var row = 0, activations = 0, columns = 0, winnerStarts = 0
 
@@ -124,7 +125,7 @@ protocol InputLayer: AnyObject {
 /// One part of the mixer's input.
 struct PartBuffers {
     var count: Int
-    /// (U, width): behind its dropout, and the gradient.
+    /// (U, width): the output after dropout, and its gradient.
     var output: MutableFloats
     var dOutput: MutableFloats
     /// (U, P W): the output times its columns of the mixer's weights, and the gradient.

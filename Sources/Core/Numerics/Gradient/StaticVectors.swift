@@ -1,7 +1,7 @@
 // Static vectors as input. In: rows of the vectors table. Out: their projections; backward, the projection's gradient.
 
-/// Vector times W^T, once per distinct vector (thinc's `static_vectors.py` 7, spaCy 3.8 `ml/staticvectors.py`). A word of many rows has
-/// their mean. The gradient is the right one: a word without a vector gives none.
+/// Vector times W^T, once per distinct vector (thinc's `static_vectors.py` 7, spaCy 3.8 `ml/staticvectors.py`). A word with many rows has
+/// their mean. The gradient is the exact one: a word without a vector gives none.
 final class StaticVectors: InputLayer {
     private let part: InputPart
     private let index: Int

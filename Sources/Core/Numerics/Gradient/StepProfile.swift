@@ -22,10 +22,10 @@ package struct StepProfile: Sendable {
     package var rows: [Row]
     /// Words of one update: all its lanes.
     package var words: Int
-    /// CPU seconds of one update, its lanes one after the other, taken without the clocks of `rows`.
+    /// CPU seconds of one update, its lanes one after another, measured without the clocks of `rows`.
     package var seconds: Double
-    /// What a step cannot do without, by the formula of the performance notes: mixer per unique word, first convolution per unique word,
-    /// the others per reached row, head per selected token; three times the forward pass.
+    /// The operations that a step cannot avoid, by the formula of the performance notes: mixer per unique word, first convolution per
+    /// unique word, the others per reached row, head per selected token; three times the forward pass.
     package var neededOperations: Double
     /// sgemm at the convolutions' shape, measured in the same run, before and after.
     package var operationsPerSecond: Double
@@ -120,7 +120,7 @@ package struct StepProfile: Sendable {
         return 60 * 2 * Double(m * n * n) / (KernelAccount.now() - start)
     }
 
-    /// The table, one line a kernel.
+    /// The table, one line per kernel.
     package var description: String {
         func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
         func number(_ value: Double, _ digits: Int) -> String {

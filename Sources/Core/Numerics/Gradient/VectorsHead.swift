@@ -7,7 +7,7 @@ final class VectorsHead: ObjectiveLayer {
     private let vectors: any VectorRows
     /// (M): the mean of many rows, or zeros.
     private var target: MutableFloats?
-    /// (M): the output's bias gradient, where nobody wants it.
+    /// (M): room for the output's bias gradient when it is not needed.
     private var unused: MutableFloats?
 
     init(spec: ModelSpec, objective: ModelSpec.VectorsObjective, layout: ParameterLayout, vectors: any VectorRows) {

@@ -70,7 +70,7 @@ extension WindowEncoder {
                     (dBelow + (Int(start) + 1) * width).update(from: dHidden + row * width, count: width)
                 }
             } else {
-                // Rows of zeros share the place of another row.
+                // Rows of zeros point at another row.
                 for (row, start) in batch.levels[level].starts.enumerated() {
                     add(dHidden + row * width, to: dBelow + (Int(start) + 1) * width, count: width)
                 }

@@ -1,7 +1,7 @@
 // The first convolution through unique words. In: the words' embeddings. Out: rows of level 1; backward, gradients.
 
 extension WindowEncoder {
-    /// Each word's embedding times the three blocks of W once, then three gathered rows a position.
+    /// Multiplies each word's embedding by the three blocks of W once, then gathers three rows for each position.
     func firstConvolution(_ pass: Pass, embedded: MutableFloats) {
         guard let windowed else { return }
         let (batch, layer, row) = (pass.batch, layers[0], pass.scratch.row)

@@ -1,9 +1,9 @@
 // The convolutions: residual(window of 3 -> Maxout or Mish -> LayerNorm). In: the mixer's words. Out: rows of the selected tokens;
 // backward, gradients.
 //
-// Computes only what a selected token's loss can reach (see MicroBatch). Level 0 has two forms. Where a word is the same wherever it stands
+// Computes only what a selected token's loss can reach (see MicroBatch). Level 0 has two forms. Where a word is the same in every position
 // (spaCy 2), the first convolution goes through the unique words (WindowEncoder+Words). Where the mixer's masks belong to tokens, or
-// padding is put in behind the mixer (spaCy 3), rows of level 0 are made from the words, and the first convolution is like the others.
+// padding is inserted after the mixer (spaCy 3), rows of level 0 are made from the words, and the first convolution is like the others.
 
 /// spaCy's MaxoutWindowEncoder and MishWindowEncoder, window 1.
 final class WindowEncoder: EncoderLayer {
@@ -33,7 +33,7 @@ final class WindowEncoder: EncoderLayer {
     private(set) var hidden: [MutableFloats] = []
     /// (V, 3 P W): embeddings times the three window blocks of the first convolution, and the gradient.
     private(set) var windowed: MutableFloats?
-    /// (R_i, W), two in turn: a level writes one and the level below the other.
+    /// (R_i, W), two that take turns: a level writes one and the level below the other.
     private var dHidden: [MutableFloats] = []
 
     init(spec: ModelSpec, layout: ParameterLayout) {
@@ -84,7 +84,7 @@ final class WindowEncoder: EncoderLayer {
         }
     }
 
-    /// Level 0: each row is its word's embedding behind the token's mask, or zeros.
+    /// Level 0: each row is its word's embedding after the token's mask, or zeros.
     private func placeWords(_ pass: Pass, embedded: MutableFloats) {
         let (target, keptWords) = (hidden[0], planeWords(width: width))
         let scale = Float8(repeating: keepScale)
@@ -110,7 +110,7 @@ final class WindowEncoder: EncoderLayer {
         }
     }
 
-    /// The way back of `placeWords`: sums over the rows of each word.
+    /// The backward pass of `placeWords`: sums over the rows of each word.
     private func collectWords(_ pass: Pass, dEmbedded: MutableFloats) {
         let (source, keptWords) = (dHidden(level: 0), planeWords(width: width))
         let scale = Float8(repeating: keepScale)

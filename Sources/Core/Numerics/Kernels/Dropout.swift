@@ -9,7 +9,7 @@ import Base
 struct Dropout: Sendable, Equatable {
     /// A unit is dropped when its 16 bits are below this.
     let threshold: UInt32
-    /// What a kept unit is multiplied with.
+    /// The factor of a kept unit.
     let scale: Float
 
     /// - Parameter rate: 0 ..< 1; 0 switches dropout off.

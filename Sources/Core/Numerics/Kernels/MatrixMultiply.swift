@@ -4,10 +4,10 @@ import CKernels
 import COpenBLAS
 
 extension Arithmetic {
-    /// Whether this CPU can compute like that.
+    /// Whether this CPU supports this arithmetic.
     package var isPossibleHere: Bool { self != .bf16 || t2v_has_avx512_bf16() == 1 }
 
-    /// - Throws: `InputError` if this CPU cannot compute like that.
+    /// - Throws: `InputError` if this CPU does not support it.
     package func checkHost() throws(InputError) {
         guard isPossibleHere else {
             throw InputError(
@@ -29,10 +29,10 @@ package struct MatrixMultiply: Sendable {
     /// Operands are rounded to bf16.
     var isHalf: Bool { kernelFlags.map { $0 & Int32(T2V_BF16) != 0 } ?? false }
 
-    /// Set once, before the first product: two BLAS threads on a busy core cost more than they give, and they change bits.
+    /// Set once, before the first product: on a busy core two BLAS threads cost more than they gain, and they change bits.
     private static let ready: Void = openblas_set_num_threads(1)
 
-    /// OpenBLAS's kernel family, "SkylakeX" or "Haswell" say.
+    /// OpenBLAS's kernel family, "SkylakeX" or "Haswell", say.
     package static var coreName: String {
         guard let name = openblas_get_corename() else { return "unknown" }
         return String(cString: name)
@@ -74,7 +74,7 @@ package struct MatrixMultiply: Sendable {
         t2v_gemm(flags, m, n, k, a, lda, panels.assumingMemoryBound(to: Float.self), 0, c, ldc)
     }
 
-    /// What t2v_pack has to know of B; nil with OpenBLAS, which packs for itself.
+    /// What t2v_pack needs to know about B; nil with OpenBLAS, which does its own packing.
     func flags(ofTransposed isTransposed: Bool) -> Int32? {
         kernelFlags.map { $0 | Int32(isTransposed ? T2V_B_TRANSPOSED : 0) }
     }

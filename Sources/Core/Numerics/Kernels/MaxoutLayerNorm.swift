@@ -134,7 +134,7 @@ struct MaxoutLayerNorm {
 
     /// Backward through dropout and LayerNorm: dMax from dOut.
     /// - Parameters:
-    ///   - dOut: (O); its residual path is the caller's.
+    ///   - dOut: (O); the caller handles its residual path.
     ///   - dGain, dShift: (O), added to.
     ///   - dMax: (O), written: gradient of the maxima, to be routed to the winning pieces. May be `dOut` itself.
     @inline(__always)

@@ -1,12 +1,12 @@
 // Mish, LayerNorm, dropout and residual of one row. In: pre-activations and parameters. Out: activations; backward, gradients.
 
-/// e^x, for x from -87 to 88 (what lies beyond is treated as these): 2^k times a polynomial of the rest (Cephes, expf.c), within two units
-/// in the last place. Its own function, because the C library's differs among versions in the last bit.
+/// e^x, for x from -87 to 88 (other values are clamped): 2^k times a polynomial of the remainder (Cephes, expf.c), within two units in the
+/// last place. Its own function, because the C library's differs between versions in the last bit.
 @inline(__always)
 func exponential(_ x: Float8) -> Float8 {
     var value = x.replacing(with: Float8(repeating: 88), where: x .> Float8(repeating: 88))
     value = value.replacing(with: Float8(repeating: -87), where: value .< Float8(repeating: -87))
-    // 1.5 * 2^23: adding it rounds to a whole number, which then stands in the low bits.
+    // 1.5 * 2^23: adding it rounds to a whole number, which is then in the low bits.
     let magic = Float8(repeating: 12_582_912)
     let shifted = magic.addingProduct(value, Float8(repeating: 1.442695041))
     let whole = shifted - magic
@@ -51,7 +51,7 @@ struct MishLayerNorm {
     }
 
     /// - Parameters:
-    ///   - dOut: (O); its residual path is the caller's.
+    ///   - dOut: (O); the caller handles its residual path.
     ///   - dInput: (O), written: gradient of z. May be `dOut` itself.
     @inline(__always)
     func backward(

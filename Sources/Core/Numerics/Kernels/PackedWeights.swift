@@ -2,9 +2,9 @@
 import Base
 import CKernels
 
-/// What t2v_gemm would make of a layer's weights again for every micro-batch: with a few hundred rows that is a fifth of a product.
+/// Packed weights, which t2v_gemm would otherwise make again for every micro-batch: with a few hundred rows, a fifth of a product's time.
 ///
-/// Owned by one thread. Memory is taken when a matrix is first met, and kept.
+/// Owned by one thread. Memory is allocated at a matrix's first use, and kept.
 final class PackedWeights {
     private struct Key: Hashable {
         let offset: Int
@@ -23,8 +23,8 @@ final class PackedWeights {
     /// B (k, n) of `version`, packed.
     /// - Parameters:
     ///   - flags: t2v_gemm's, of B and of the precision.
-    ///   - offset: of B in the parameters; with the flags it stands for one shape.
-    ///   - ldb: floats from row to row of B as it lies there.
+    ///   - offset: of B in the parameters; with the flags it determines the shape.
+    ///   - ldb: floats from row to row of B as stored there.
     func panels(flags: Int32, n: Int, k: Int, parameters: Floats, offset: Int, ldb: Int, version: UInt64) -> UnsafeRawPointer {
         let key = Key(offset: offset, flags: flags)
         if let entry = entries[key] {
@@ -41,7 +41,7 @@ final class PackedWeights {
     }
 }
 
-/// The parameters of a pass, and how their matrices are multiplied with.
+/// The parameters of a pass, and products with their matrices.
 struct WeightProducts {
     let products: MatrixMultiply
     let parameters: Floats

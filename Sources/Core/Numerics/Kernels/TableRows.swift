@@ -1,10 +1,10 @@
 // Rows of hash embeddings. In: a table and four of its rows per id. Out: their sum; backward, the table's gradient.
 
-/// thinc 7 `hash_embed.py`: the sum of four rows, behind a dropout mask of `width` units that the whole update shares.
+/// thinc 7 `hash_embed.py`: the sum of four rows, then a dropout mask of `width` units that the whole update shares.
 enum TableRows {
     /// output (count, width) = (sum of the four rows of each id) * factors.
     /// - Parameters:
-    ///   - rows: four a id.
+    ///   - rows: four for each id.
     ///   - factors: (width), or nil without dropout.
     static func forward(table: Floats, width: Int, rows: UnsafePointer<UInt32>, count: Int, factors: Floats?, output: MutableFloats) {
         for id in 0..<count {
@@ -21,7 +21,7 @@ enum TableRows {
         }
     }
 
-    /// dTable[row] += dOutput * factors for each of the four rows; a row that stands twice gets it twice.
+    /// dTable[row] += dOutput * factors for each of the four rows; a row that occurs twice gets it twice.
     static func backward(
         dOutput: Floats, width: Int, rows: UnsafePointer<UInt32>, count: Int, factors: Floats?, dTable: MutableFloats
     ) {

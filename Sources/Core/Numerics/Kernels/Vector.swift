@@ -63,7 +63,7 @@ func storeBits(_ value: UInt8Lanes, _ pointer: UnsafeMutablePointer<UInt32>) {
     UnsafeMutableRawPointer(pointer).storeBytes(of: value, as: UInt8Lanes.self)
 }
 
-/// Sum of the lanes, always in the same tree: bits do not depend on the compiler's mood.
+/// Sum of the lanes, always in the same tree: the bits do not depend on the compiler.
 @inline(__always)
 func laneSum(_ value: Float8) -> Float {
     let four = value.lowHalf + value.highHalf

@@ -16,7 +16,7 @@ struct VectorsLoss {
         }
     }
 
-    /// loss = sum (y - t)^2, gradient = y - t (without the factor 2, as spaCy has it).
+    /// loss = sum (y - t)^2, gradient = y - t (without the factor 2, as in spaCy).
     @inline(__always)
     private func squares(_ row: MutableFloats, _ bias: Floats, _ target: Floats) -> Float {
         var sum = Float8.zero

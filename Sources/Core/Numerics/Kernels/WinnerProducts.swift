@@ -1,7 +1,7 @@
 // Backward products of a Maxout layer, through the winning pieces only. In: gradients of the maxima, winners. Out: dX and dW.
 //
-// Of the P pieces of an output one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; the kernels
-// of CKernels/winners_float.h and winners_half.c skip them.
+// Of the P pieces of an output, only one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; the
+// kernels of CKernels/winners_float.h and winners_half.c skip them.
 
 import CKernels
 

@@ -1,14 +1,15 @@
-// The mixer's input, taken apart. In: a spec. Out: what is looked up once per distinct id, and multiplied once with its own columns.
+// Splits the mixer's input into parts. In: a spec. Out: parts that are looked up, and multiplied with their own columns, once per distinct
+// id.
 import Text
 
-/// A run of columns of the mixer's input whose values depend on one id: a table's output, one byte of a characters input, or the static
+/// A range of columns of the mixer's input whose values depend on one id: a table's output, one byte of a characters input, or the static
 /// vectors. Parts are numbered: tables that travel by row, other tables, bytes, static vectors.
 struct InputPart: Sendable, Equatable {
-    /// What a word is looked up by.
+    /// The key by which a word is looked up.
     enum Source: Sendable, Equatable {
         /// An id column of the word.
         case column(Int)
-        /// An attribute of the token: the bit of the key in which it stands.
+        /// An attribute of the token: its bit in the key.
         case token(bit: UInt64)
         /// A byte of the word's text.
         case byte(Int)
@@ -32,7 +33,7 @@ struct InputPart: Sendable, Equatable {
     /// Its table's gradient travels by row.
     let isSparse: Bool
 
-    /// Every word has a value here: not so the vectors.
+    /// Whether every word has a value here; not every word has a vector.
     var isForEveryWord: Bool { source != .vectors }
 }
 
@@ -43,10 +44,7 @@ extension FeatureSchema.TokenColumn {
 
 extension ModelSpec {
     /// Width of the tables whose gradients travel by row: the first table's. Tables of another width travel whole.
-    var sparseWidth: Int? {
-        for case .table(let table) in inputs { return table.width }
-        return nil
-    }
+    var sparseWidth: Int? { tables.first?.width }
 
     /// Columns of the mixer's input.
     var mixerColumns: Int {
@@ -110,12 +108,12 @@ extension ModelSpec {
     /// D.
     var depth: Int { encoder.convolutions.count }
 
-    /// Whether the first convolution goes through unique words: its input is the same wherever a word stands.
+    /// Whether the first convolution goes through unique words: its input is the same wherever a word occurs.
     var convolvesWords: Bool {
         encoder.padding.kind == .embeddedZeros && mixer.dropout != .token && encoder.convolutions.first?.activation == .maxout
     }
 
-    /// Padding rows that are computed on each side of a document: no loss reaches more than one for each convolution.
+    /// Padding rows that are computed on each side of a document: no loss reaches more than one per convolution.
     var paddingRows: Int { encoder.padding.kind == .none ? 0 : min(encoder.padding.rows, depth) }
 
     /// Rows beyond these, one on each side, that stand for the zeros outside a document.

@@ -10,7 +10,7 @@ private struct KindKey: CodingKey {
     init?(intValue: Int) { nil }
 }
 
-/// The "kind" of the object that `decoder` stands at.
+/// The "kind" of the object that `decoder` is at.
 private func kind(_ decoder: any Decoder) throws -> String {
     try decoder.container(keyedBy: KindKey.self).decode(String.self, forKey: KindKey("kind"))
 }

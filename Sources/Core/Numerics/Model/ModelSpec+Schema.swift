@@ -21,6 +21,11 @@ extension ModelSpec {
         return FeatureSchema(attributes: attributes, vectorsAttribute: vectors, byteCount: bytes)
     }
 
+    /// The hash embeddings among the inputs.
+    package var tables: [Table] {
+        inputs.compactMap { if case .table(let table) = $0 { table } else { nil } }
+    }
+
     /// The static vectors among the inputs.
     package var vectorsInput: Vectors? {
         for case .vectors(let vectors) in inputs { return vectors }

@@ -1,17 +1,22 @@
 // What spaCy 2's options mean. In: settings of `pretrain`, seeds. Out: a spec.
 
 extension ModelSpec {
+    /// spaCy 2's tables, with the seeds of spaCy 2.3.3 and later.
+    static let spacy2Tables: [(attribute: String, seed: UInt32)] = [("NORM", 6), ("PREFIX", 7), ("SUFFIX", 8), ("SHAPE", 9)]
+
+    /// The seeds of spaCy 2.3.3 and later.
+    package static var spacy2Seeds: [UInt32] { spacy2Tables.map(\.seed) }
+
     /// The model, objective and optimizer of `spacy pretrain` 2.1 to 2.3 (`_legacy_tok2vec.py`, `cli/pretrain.py`; thinc 7).
-    /// - Parameter seeds: of the tables norm, prefix, suffix, shape; they belong to the weights. The defaults are those of spaCy 2.3.3 and
-    ///   later.
-    package static func spacy2(_ settings: TrainingSettings, seeds: EmbeddingSeeds = EmbeddingSeeds()) -> ModelSpec {
-        let (width, half) = (settings.width, settings.rows / 2)
-        let tables = [
-            ("NORM", settings.rows, seeds.norm), ("PREFIX", half, seeds.prefix), ("SUFFIX", half, seeds.suffix),
-            ("SHAPE", half, seeds.shape),
-        ]
-        var inputs = tables.map { attribute, rows, seed in
-            Input.table(Table(attribute: attribute, rows: rows, seed: seed, width: width, dropout: true))
+    /// - Parameter seeds: one for each of `spacy2Tables`, if the weights bring their own.
+    package static func spacy2(_ settings: TrainingSettings, seeds: [UInt32]? = nil) -> ModelSpec {
+        let (width, seeds) = (settings.width, seeds ?? spacy2Seeds)
+        precondition(seeds.count == spacy2Tables.count, "one seed for each table")
+        var inputs = spacy2Tables.indices.map { index in
+            Input.table(
+                Table(
+                    attribute: spacy2Tables[index].attribute, rows: index == 0 ? settings.rows : settings.rows / 2, seed: seeds[index],
+                    width: width, dropout: true))
         }
         if settings.useVectors {
             let vectors = Vectors(width: settings.vectorWidth, output: width, attribute: "ORTH", missing: .zero, dropout: true)

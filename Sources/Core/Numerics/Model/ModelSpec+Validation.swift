@@ -3,6 +3,19 @@ import Base
 import FoundationEssentials
 
 extension ModelSpec {
+    /// The sizes that a model may have. Within these no product of sizes overflows.
+    package enum Limits {
+        package static let width = 1...4096
+        package static let depth = 0...64
+        package static let pieces = 1...16
+        package static let rows = 1...100_000_000
+        package static let vectorWidth = 1...65_536
+        static let inputs = 1...64
+        static let bytes = 1...64
+        static let hidden = 1...16_384
+        static let padding = 0...1024
+    }
+
     /// Decodes and validates a job's "model".
     /// - Throws: `InputError` that names the key which is missing, of another type, unknown or out of range.
     package init(json: Data, place: String) throws(InputError) {
@@ -32,19 +45,19 @@ extension ModelSpec {
     /// - Throws: `InputError` that names the key whose value no run can have.
     package func validate(place: String = "") throws(InputError) {
         let check = SpecCheck(place: place)
-        try check.range(width, 1...4096, "width")
+        try check.range(width, Limits.width, "width")
         try check.rate(dropout, "dropout")
         try check.require(
             maskProbability >= 0 && maskProbability <= 1, "mask_probability", maskProbability, "a probability from 0 to 1")
         try check.require(
             layerNormEpsilon > 0 && layerNormEpsilon < 1, "layer_norm_epsilon", layerNormEpsilon, "a number between 0 and 1")
-        try check.require(!inputs.isEmpty && inputs.count <= 64, "inputs", "\(inputs.count) parts", "1 to 64 parts")
+        try check.require(Limits.inputs.contains(inputs.count), "inputs", "\(inputs.count) parts", "1 to \(Limits.inputs.upperBound) parts")
         for (index, input) in inputs.enumerated() { try validate(input, "inputs.\(index)", check) }
         try check.require(
             inputs.count { if case .characters = $0 { true } else { false } } <= 1, "inputs", "two of kind characters", "one at most")
         try check.require(
             inputs.count { if case .vectors = $0 { true } else { false } } <= 1, "inputs", "two of kind vectors", "one at most")
-        try check.range(mixer.pieces, 1...16, "mixer.pieces")
+        try check.range(mixer.pieces, Limits.pieces, "mixer.pieces")
         try validateEncoder(check)
         try validateObjective(check)
         try validateOptimizer(check)
@@ -57,30 +70,30 @@ extension ModelSpec {
     private func validate(_ input: Input, _ key: String, _ check: SpecCheck) throws(InputError) {
         switch input {
         case .table(let table):
-            try check.range(table.rows, 1...100_000_000, "\(key).rows")
-            try check.range(table.width, 1...4096, "\(key).width")
+            try check.range(table.rows, Limits.rows, "\(key).rows")
+            try check.range(table.width, Limits.width, "\(key).width")
             let name = table.attribute
             try check.require(
                 !name.isEmpty && name.count <= 64 && name.utf8.allSatisfy { (65...90).contains($0) || (48...57).contains($0) || $0 == 95 },
                 "\(key).attribute", name, "an attribute's name in capitals")
         case .characters(let characters):
-            try check.range(characters.bytes, 1...64, "\(key).bytes")
-            try check.range(characters.width, 1...4096, "\(key).width")
+            try check.range(characters.bytes, Limits.bytes, "\(key).bytes")
+            try check.range(characters.width, Limits.width, "\(key).width")
         case .vectors(let vectors):
-            try check.range(vectors.width, 1...65536, "\(key).width")
-            try check.range(vectors.output, 1...4096, "\(key).output")
+            try check.range(vectors.width, Limits.vectorWidth, "\(key).width")
+            try check.range(vectors.output, Limits.width, "\(key).output")
             try check.require(!vectors.attribute.isEmpty, "\(key).attribute", "empty", "ORTH or another attribute")
         }
     }
 
     private func validateEncoder(_ check: SpecCheck) throws(InputError) {
-        try check.range(encoder.convolutions.count, 0...64, "encoder.convolutions")
-        try check.range(encoder.padding.rows, 0...1024, "encoder.padding.rows")
+        try check.range(encoder.convolutions.count, Limits.depth, "encoder.convolutions")
+        try check.range(encoder.padding.rows, Limits.padding, "encoder.padding.rows")
         for (index, convolution) in encoder.convolutions.enumerated() {
             let key = "encoder.convolutions.\(index)"
-            try check.require(convolution.window == 1, "\(key).window", convolution.window, "window_size = 1: others are not built")
+            try check.require(convolution.window == 1, "\(key).window", convolution.window, "window_size = 1: others are not implemented")
             switch convolution.activation {
-            case .maxout: try check.range(convolution.pieces ?? 0, 1...16, "\(key).pieces")
+            case .maxout: try check.range(convolution.pieces ?? 0, Limits.pieces, "\(key).pieces")
             case .mish:
                 try check.require(convolution.pieces == nil, "\(key).pieces", convolution.pieces ?? 0, "none for mish")
             }
@@ -96,13 +109,13 @@ extension ModelSpec {
     private func validateObjective(_ check: SpecCheck) throws(InputError) {
         switch objective {
         case .characters(let characters):
-            try check.range(characters.bytes, 1...64, "objective.bytes")
-            try check.range(characters.hidden, 1...16384, "objective.hidden")
-            try check.range(characters.pieces, 1...16, "objective.pieces")
+            try check.range(characters.bytes, Limits.bytes, "objective.bytes")
+            try check.range(characters.hidden, Limits.hidden, "objective.hidden")
+            try check.range(characters.pieces, Limits.pieces, "objective.pieces")
         case .vectors(let vectors):
-            try check.range(vectors.width, 1...65536, "objective.width")
-            try check.range(vectors.hidden, 1...16384, "objective.hidden")
-            try check.range(vectors.pieces, 1...16, "objective.pieces")
+            try check.range(vectors.width, Limits.vectorWidth, "objective.width")
+            try check.range(vectors.hidden, Limits.hidden, "objective.hidden")
+            try check.range(vectors.pieces, Limits.pieces, "objective.pieces")
         }
     }
 

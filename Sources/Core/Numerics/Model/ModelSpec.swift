@@ -2,14 +2,14 @@
 // optimizer.
 import Base
 
-/// A tok2vec, its objective and its optimizer as one value. Layout, features, engine and optimizer are made from it; nothing else says
-/// which spaCy it is. Encoded, it is the "model" of a job folder.
+/// A tok2vec, its objective and its optimizer as one value. Layout, features, engine and optimizer are made from it; nothing else depends
+/// on spaCy's version. Encoded, it is the "model" of a job folder.
 ///
 /// Shapes are spaCy's: width is that of mixer and encoder; a mixer's columns are the inputs' widths, one after the other.
 package struct ModelSpec: Codable, Sendable, Equatable {
     /// W: outputs of the mixer and of every convolution.
     package var width: Int
-    /// The one rate of all layers that have dropout.
+    /// The rate of all layers that have dropout.
     package var dropout: Float
     /// In the order of the mixer's columns.
     package var inputs: [Input]
@@ -60,7 +60,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
     package struct Vectors: Codable, Sendable, Equatable {
         /// M: of the vectors table.
         package var width: Int
-        /// Of what the mixer sees.
+        /// Of the mixer's input.
         package var output: Int
         /// The key into the vectors table.
         package var attribute: String
@@ -68,7 +68,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
         /// One mask of `output` units for the whole update.
         package var dropout: Bool
 
-        /// What a word without a vector gives.
+        /// What the mixer gets for a word without a vector.
         package enum Missing: String, Codable, Sendable {
             case zero
             /// The table's last row (StaticVectors.v1).
@@ -81,7 +81,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
         package var pieces: Int
         package var dropout: Masks
 
-        /// For what a mask of W units is drawn.
+        /// What a mask of W units is drawn for.
         package enum Masks: String, Codable, Sendable {
             /// Every token (spaCy 3).
             case token
@@ -100,7 +100,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
     /// Rows on each side of a document.
     package struct Padding: Sendable, Equatable {
         package enum Kind: String, Codable, Sendable {
-            /// Zero vectors put in after the mixer, which pass the convolutions like words (spaCy 3).
+            /// Zero vectors inserted after the mixer, which pass through the convolutions like words (spaCy 3).
             case zeroVectors
             /// Words whose features are all 0, with vector row 0 (spaCy 2).
             case embeddedZeros
@@ -125,7 +125,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
         package var activation: Activation
         /// Of Maxout; nil for Mish.
         package var pieces: Int?
-        /// w; only 1 is built.
+        /// w; only 1 is implemented.
         package var window: Int
         package var dropout: Bool
 
@@ -174,7 +174,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
         package var headDropout: Bool
         package var missing: Missing
 
-        /// What a selected word without a vector aims at.
+        /// The target of a selected word without a vector.
         package enum Missing: String, Codable, Sendable {
             /// The zero vector: it gives no gradient with cosine, and counts with L2 (spaCy 3).
             case zero
@@ -210,7 +210,7 @@ package struct OptimizerSpec: Codable, Sendable, Equatable {
         case adam
     }
 
-    /// What the summed gradient of an update is multiplied with.
+    /// The factor of an update's summed gradient.
     package enum GradientScale: String, Codable, Sendable {
         /// 1 (spaCy 2).
         case sum
@@ -218,7 +218,7 @@ package struct OptimizerSpec: Codable, Sendable, Equatable {
         case words
     }
 
-    /// What clipping and decay in the gradient take as one.
+    /// The unit of clipping, and of decay in the gradient.
     package enum Block: String, Codable, Sendable {
         /// Each tensor (thinc 8).
         case parameter
@@ -226,7 +226,7 @@ package struct OptimizerSpec: Codable, Sendable, Equatable {
         case layer
     }
 
-    /// One number, or values for the first updates and a rest for all later ones.
+    /// One number, or values for the first updates and one for all later ones.
     package enum LearnRate: Sendable, Equatable {
         case constant(Double)
         case planned(values: [Double], rest: Double)

@@ -49,7 +49,7 @@ extension ParameterLayout {
 
     /// Fills `buffer` (`count` floats) from named tensors in any order; tensors outside `part` stay as they are.
     /// - Parameter place: the file, for error messages.
-    /// - Throws: `InputError` that names the first tensor that is missing, extra, doubled or misshapen. Then `buffer` is untouched.
+    /// - Throws: `InputError` that names the first tensor that is missing, extra, duplicated or misshapen. Then `buffer` is untouched.
     package func load(
         _ given: [NamedTensor], into buffer: UnsafeMutablePointer<Float>, part: Part = .all, place: String = ""
     ) throws(InputError) {

@@ -1,13 +1,14 @@
-// The single truth of parameter names, shapes and places. In: a spec. Out: offsets into one flat float buffer, and spaCy's view of it.
+// The single source of truth for parameter names, shapes and places. In: a spec. Out: offsets into one flat float buffer, and spaCy's view
+// of it.
 
 /// Where every parameter lives in a flat buffer of `count` floats. Parameters, gradients, both moments and averages share it.
 ///
-/// Files have spaCy's axes; memory has the kernels': Maxout weights are piece-major, so that the max over pieces is a straight vector
-/// loop, and where the first convolution goes through unique words its weights are window-major besides, so that each third of the window
-/// is one block that multiplies the words' embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions
-/// (previous, current, next).
+/// Files have spaCy's axes; memory has the kernels': Maxout weights are piece-major, so that the max over pieces is a straight vector loop.
+/// Where the first convolution goes through unique words, its weights are also window-major, so that each third of the window is one block
+/// that multiplies the words' embeddings. Shape legend: O outputs, P Maxout pieces, I inputs, K = 3 window positions (previous, current,
+/// next).
 package struct ParameterLayout: Sendable, Equatable {
-    /// How the axes of a tensor stand in memory.
+    /// How the axes of a tensor are ordered in memory.
     package enum Order: Sendable, Equatable {
         /// As in the file.
         case same
@@ -27,7 +28,7 @@ package struct ParameterLayout: Sendable, Equatable {
         package let offset: Int
         /// Number of floats.
         package let count: Int
-        /// How the axes stand in memory.
+        /// How the axes are ordered in memory.
         package let order: Order
         /// Index into `layers`.
         package let layer: Int
@@ -41,7 +42,7 @@ package struct ParameterLayout: Sendable, Equatable {
 
     /// One block for clipping: what thinc 7 calls a layer (W and b, G and b), or a single tensor, as the spec says.
     package struct Layer: Sendable, Equatable {
-        /// "embed.norm", "mixer", "mixer.norm", "encode.0", "head.output" ...; with the tensor's own name behind it if it is a tensor.
+        /// "embed.norm", "mixer", "mixer.norm", "encode.0", "head.output" ...; followed by the tensor's own name if it is a tensor.
         package let name: String
         /// The tensors' floats, contiguous.
         package let range: Range<Int>
@@ -88,7 +89,7 @@ package struct ParameterLayout: Sendable, Equatable {
     /// The tensor of that name, or nil.
     package func tensor(named name: String) -> Tensor? { indices[name].map { tensors[$0] } }
 
-    /// The embedding tables whose gradients travel by row: they stand first.
+    /// The embedding tables whose gradients travel by row: they come first.
     package var tables: [Tensor] { tensors.filter(\.isTable) }
 
     /// Offset of a tensor that this layout is known to have.
@@ -121,13 +122,13 @@ private struct LayoutPlan {
         }
     }
 
-    /// A Maxout and the LayerNorm behind it: two layers, as in thinc.
+    /// A Maxout and the LayerNorm after it: two layers, as in thinc.
     mutating func maxout(_ name: String, outputs: Int, pieces: Int, inputs: Int, order: Order = .pieceMajor) {
         layer(name, [("W", [outputs, pieces, inputs], order), ("b", [outputs, pieces], .pieceMajor)])
         layer("\(name).norm", [("G", [outputs], .same), ("b", [outputs], .same)])
     }
 
-    /// A Mish, of one map for each output, and the LayerNorm behind it.
+    /// A Mish, of one map for each output, and the LayerNorm after it.
     mutating func mish(_ name: String, outputs: Int, inputs: Int) {
         layer(name, [("W", [outputs, inputs], .same), ("b", [outputs], .same)])
         layer("\(name).norm", [("G", [outputs], .same), ("b", [outputs], .same)])

@@ -8,7 +8,7 @@ package enum LossFunction: String, Codable, Sendable, CaseIterable {
     case l2 = "L2"
 }
 
-/// What a selected word without a vector aims at.
+/// The target of a selected word without a vector.
 package enum OutOfVocabularyTargets: String, Codable, Sendable, CaseIterable {
     /// It gives no gradient.
     case skip
@@ -26,7 +26,7 @@ package struct TrainingSettings: Codable, Sendable, Equatable {
     package var depth = 4
     /// Maxout pieces of the convolutions (`--cnn-pieces`).
     package var pieces = 3
-    /// Rows of the NORM table; the other tables have `rows / 2` (`--embed-rows`).
+    /// Rows of the first embedding table; the others have half as many (`--embed-rows`).
     package var rows = 2000
     package var loss = LossFunction.cosine
     /// Static vectors are an input besides the hash embeddings (`--use-vectors`).
@@ -49,13 +49,13 @@ package struct TrainingSettings: Codable, Sendable, Equatable {
     /// Rows of the vectors table; set from the vectors model.
     package var vectorRows = 0
     package var optimizer = OptimizerSettings()
-    /// What parameters and gradients are on their way between coordinator and workers (`--wire-precision`).
+    /// The format of parameters and gradients between coordinator and workers (`--wire-precision`).
     package var wirePrecision = WirePrecision.float32
 
     package init() {}
 }
 
-/// How floats travel. It changes the numbers, not what they depend on: everybody rounds, also who does not send.
+/// How floats travel. It changes the numbers, but not what they depend on: values are rounded even where they are not sent.
 ///
 /// With `bf16` a worker computes from rounded parameters (the coordinator keeps them, moments and averages in float32), each lane's
 /// gradient is rounded, and so is the sum of every node of the reduction tree.

@@ -1,4 +1,4 @@
-// The masked language model's draws. In: seed, epoch, document key, token. Out: which tokens are selected and what stands in their place.
+// The masked language model's draws. In: seed, epoch, document key, token. Out: which tokens are selected and what replaces them.
 import Base
 import Text
 
@@ -33,7 +33,7 @@ struct Masking {
         self.randomWords = randomWords
     }
 
-    /// Draws for tokens 0..<count of the document with key `document`; then `replacement(of:)` answers.
+    /// Draws for tokens 0..<count of the document with key `document`; `replacement(of:)` gives the results.
     mutating func draw(document: UInt64, count: Int) {
         if hidesNothing { return }
         let groups = (count + 3) / 4
@@ -45,7 +45,7 @@ struct Masking {
         }
     }
 
-    /// What is put in place of `token`, or nil if it is not selected.
+    /// What replaces `token`, or nil if it is not selected.
     @inline(__always)
     func replacement(of token: Int) -> Replacement? {
         if hidesNothing { return .same }

@@ -1,17 +1,17 @@
 // One lane's share of an update, ready to compute. In: filled by MicroBatchBuilder. Out: every index and mask the engine needs.
 //
-// Legend: n tokens and D convolutions; position p = token + E within a document, which has E rows on each side: padding, and where that is
-// less than D one row for the zeros outside. Level i holds the outputs of convolution i (level 0: the embeddings). S_i are the positions of
-// level i that a selected token's loss can reach: those at most D - i away from a selected token. Rows of a level are the positions of its
-// S_i, document by document, ascending; so the three rows that a convolution reads at p stand side by side in the level below.
+// Legend: n tokens and D convolutions; position p = token + E within a document, which has E rows on each side: padding, and if that is
+// less than D, one row for the zeros outside. Level i holds the outputs of convolution i (level 0: the embeddings). S_i are the positions
+// of level i that a selected token's loss can reach: those at most D - i away from a selected token. Rows of a level are the positions of
+// its S_i, document by document, ascending; so the three rows that a convolution reads at p are adjacent in the level below.
 import Text
 
-/// Documents of one lane and one update, with everything that does not depend on parameters. Storage is kept and reused: after the largest
-/// micro-batch nothing is allocated.
+/// Documents of one lane and one update, with everything that does not depend on parameters. Storage is kept and reused: nothing is
+/// allocated after the largest micro-batch.
 ///
 /// Owned by one thread at a time: a builder fills it, then an engine reads it.
 package final class MicroBatch: @unchecked Sendable {
-    /// A value, so that builder and engine work on it without the run-time's access checks.
+    /// A value, so that builder and engine use it without run-time access checks.
     var content = MicroBatchContent()
 
     /// An empty one, for a builder to fill.
@@ -34,11 +34,11 @@ package final class MicroBatch: @unchecked Sendable {
 
 /// What a `MicroBatch` holds.
 struct MicroBatchContent {
-    /// Rows of one level and what the convolution that makes them reads.
+    /// Rows of one level, and the inputs of the convolution that makes them.
     struct Level {
         /// Index, in the level below, of the row of position p - 1; rows of p and p + 1 follow it.
         var starts: [Int32] = []
-        /// Planes of kept units (`Dropout`), one after the other; empty without dropout. Level 0 has the mixer's, by unique word or by row.
+        /// Planes of kept units (`Dropout`), one after another; empty without dropout. Level 0 has the mixer's, by unique word or by row.
         var kept: [UInt32] = []
         /// Rows that stand for the zeros outside a document.
         var outside: [Int32] = []
@@ -47,7 +47,7 @@ struct MicroBatchContent {
     /// Distinct ids of one part of the mixer's input: it is looked up, and multiplied, once for each.
     struct Part {
         var count = 0
-        /// A hash embedding's four rows of each id, a byte, or the vector rows of each word, one list after the other.
+        /// A hash embedding's four rows of each id, a byte, or the vector rows of each word, one list after another.
         var rows: [UInt32] = []
         /// Of vectors: where each list begins, and the end.
         var starts: [Int32] = []
@@ -83,17 +83,17 @@ struct MicroBatchContent {
     var occurrenceStarts: [Int32] = []
     var occurrences: [UInt32] = []
 
-    /// Vector rows that each row of level D aims at, one list after the other, and where the lists begin; an empty list is the zero vector.
+    /// Vector rows that are the target of each row of level D, one list after another, and where the lists begin; an empty list: the zero
+    /// vector.
     var targetRows: [Int32] = []
     var targetStarts: [Int32] = []
-    /// Bytes that each row of level D aims at.
+    /// Bytes that are the target of each row of level D.
     var targetBytes: [UInt8] = []
     /// Planes of kept units of the head's hidden layer, by row of level D.
     var headKept: [UInt32] = []
 
-    /// Whether the first convolution's way back goes through the unique words: two dense products a word are cheaper than the winners'
-    /// products
-    /// of every row if a word occurs in about two rows or more.
+    /// Whether the first convolution's backward pass goes through the unique words: two dense products per word are cheaper than the
+    /// winners' products of every row if a word occurs in about two rows or more.
     var sumsByWord: Bool { 2 * uniqueCount < windows[1].count }
 
     /// Rows of level i.

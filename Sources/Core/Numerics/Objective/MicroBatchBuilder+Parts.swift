@@ -52,7 +52,7 @@ extension MicroBatchAssembler {
         }
     }
 
-    /// Static vectors: words of one row share it; a floret word's list is its own.
+    /// Static vectors: words with the same row share it; a floret word has a list of its own.
     private mutating func listVectors(_ index: Int, into batch: inout MicroBatchContent) {
         let last = spec.vectorsInput?.missing == .last ? UInt32(vectorRows - 1) : nil
         batch.parts[index].starts.append(0)

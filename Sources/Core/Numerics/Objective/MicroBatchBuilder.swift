@@ -2,7 +2,8 @@
 import Base
 import Text
 
-/// Prepares micro-batches; nothing here needs parameters, so a worker prepares the next one while parameters travel. Keeps its scratch.
+/// Prepares micro-batches; nothing here needs parameters, so a worker prepares the next one while parameters travel. Keeps its scratch
+/// memory.
 package final class MicroBatchBuilder {
     /// Injected selection, for tests: (index of the document in the batch, token) -> what replaces it, nil if not selected.
     package typealias Chooser = (_ document: Int, _ token: Int) -> Replacement?
@@ -13,7 +14,7 @@ package final class MicroBatchBuilder {
     ///   - seed: of the run.
     ///   - maskWord: features of the literal word `[MASK]`, with its vector row if it has one.
     ///   - vectorRows: rows of the vectors table; its last one may be a target.
-    ///   - selects: what the selection of tokens is drawn for: training's differs from that of evaluations.
+    ///   - selects: what the selection of tokens is drawn for: training and evaluations have different draws.
     package init(
         spec: ModelSpec, seed: UInt64, randomWords: RandomWordTable, maskWord: WordFeatures, vectorRows: Int,
         selects: Philox.Purpose = .select
@@ -45,7 +46,7 @@ struct MicroBatchAssembler {
     let vectorRows: Int
     /// Bytes of a word's text.
     let schemaBytes: Int
-    /// D, and rows on each side of a document: padding, then what is outside.
+    /// D, and rows on each side of a document: padding, then the zeros outside.
     let depth: Int
     private let padding: Int
     private let edge: Int
@@ -149,12 +150,12 @@ struct MicroBatchAssembler {
         return true
     }
 
-    /// What becomes of a token that was drawn.
+    /// What happens to a token that was drawn.
     private enum Aim {
         case selected
-        /// It has nothing to aim at: it is replaced, but is no part of the loss.
+        /// It has no target: it is replaced, but is not part of the loss.
         case hidden
-        /// It has nothing to aim at: it stays as it is.
+        /// It has no target: it stays as it is.
         case visible
     }
 
@@ -242,7 +243,7 @@ struct MicroBatchAssembler {
                 guard distances[position] <= reach else { continue }
                 var below = own - 1
                 if hasOutside, position == 0 || position == distances.count - 1 {
-                    // Its window lies outside too: any three rows will do, for what comes of them is set to zero.
+                    // Its window is outside too: any three rows will do, since the result is set to zero.
                     below = position == 0 ? own : own - 2
                     batch.levels[level].outside.append(row)
                 }

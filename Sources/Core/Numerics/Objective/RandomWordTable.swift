@@ -3,8 +3,8 @@ import Text
 
 /// Words that replace selected ones, drawn by corpus frequency. Fixed for a run: every worker holds the same table.
 ///
-/// spaCy draws uniformly from whatever lexemes have a probability (2.3 `_ml.py`, `_RandomWords`; 3.8 `multi_task.py`): some hundred
-/// tokenizer exceptions in a model with vectors only. We mend that.
+/// spaCy draws uniformly from whatever lexemes have a probability (2.3 `_ml.py`, `_RandomWords`; 3.8 `multi_task.py`): in a model with
+/// vectors only, a few hundred tokenizer exceptions. t2v does not repeat that.
 package struct RandomWordTable: Sendable, Equatable {
     /// Size that spaCy limits its table to.
     package static let limit = 10_000
@@ -16,8 +16,8 @@ package struct RandomWordTable: Sendable, Equatable {
     /// cumulative[i] = counts[0] + ... + counts[i].
     private let cumulative: [UInt64]
 
-    /// Keeps the `limit` most frequent words; ties by ids, so that the order of the input is of no consequence. Words with count 0 are
-    /// left out.
+    /// Keeps the `limit` most frequent words; ties are broken by ids, so that the order of the input does not matter. Words with count 0
+    /// are left out.
     package init(words: [WordFeatures], counts: [UInt64]) {
         precondition(words.count == counts.count)
         let order = words.indices.filter { counts[$0] > 0 }.sorted { left, right in
@@ -48,7 +48,7 @@ package struct RandomWordTable: Sendable, Equatable {
 }
 
 /// Words as plain numbers, for plans and checkpoints: per word its count, its ids, the number of its vector rows, the rows, and its bytes,
-/// eight to a number, the first lowest.
+/// eight to a number with the first in the lowest bits.
 package struct WordFigures: Sendable, Equatable {
     package private(set) var figures: [UInt64] = []
 
@@ -65,7 +65,7 @@ package struct WordFigures: Sendable, Equatable {
         }
     }
 
-    /// - Returns: nil when the figures are no words of the schema.
+    /// - Returns: nil if the figures are not words of the schema.
     package static func decode(_ figures: [UInt64], schema: FeatureSchema) -> [(word: WordFeatures, count: UInt64)]? {
         var words: [(word: WordFeatures, count: UInt64)] = []
         let (columns, packed) = (schema.columns.count, (schema.byteCount + 7) / 8)
@@ -96,7 +96,7 @@ extension RandomWordTable {
         return result.figures
     }
 
-    /// - Returns: nil when the figures are no words of the schema.
+    /// - Returns: nil if the figures are not words of the schema.
     package init?(figures: [UInt64], schema: FeatureSchema) {
         guard let words = WordFigures.decode(figures, schema: schema) else { return nil }
         self.init(words: words.map(\.word), counts: words.map(\.count))

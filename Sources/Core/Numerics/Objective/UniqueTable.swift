@@ -1,4 +1,4 @@
-// Numbers distinct keys in order of first occurrence. In: a pair of 64-bit keys. Out: its number. Cleared in constant time.
+// Numbers distinct keys in order of first occurrence. In: a pair of 64-bit keys. Out: its number. Clearing takes constant time.
 import Base
 
 /// An open-addressing hash table that a micro-batch clears by raising a stamp: no allocation in the steady state.

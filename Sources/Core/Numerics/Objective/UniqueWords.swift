@@ -2,7 +2,7 @@
 import Base
 import Text
 
-/// Where a word's columns are, without anything that is counted by references.
+/// Where a word's columns are, without anything that is reference-counted.
 struct WordPointers {
     let count: Int
     let ids: UnsafePointer<UInt64>
@@ -10,7 +10,7 @@ struct WordPointers {
     let rows: UnsafePointer<UInt32>
     let bytes: UnsafePointer<UInt8>
 
-    /// Valid as long as the block is.
+    /// Valid as long as the block exists.
     init(_ block: WordBlock) {
         (count, ids, rowStarts, rows, bytes) = (block.count, block.ids, block.rowStarts, block.rows, block.bytes)
     }
@@ -22,11 +22,11 @@ struct WordPointers {
     }
 }
 
-/// Numbers words whose ids, or per-token attributes, differ. Cleared in constant time.
+/// Numbers words whose ids, or per-token attributes, differ. Clearing takes constant time.
 struct UniqueWords {
     /// Per unique word: the ids of all columns, then the token's bits.
     private(set) var keys: [UInt64] = []
-    /// Where each was first met: a block and a word of it.
+    /// Where each was first seen: a block and a word in it.
     private(set) var places: [(block: Int32, word: Int32)] = []
     private(set) var blocks: [WordPointers] = []
     let columns: Int

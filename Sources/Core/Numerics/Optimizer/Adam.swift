@@ -33,11 +33,11 @@ package struct AdamOptimizer: Sendable {
     /// Floats of a layer whose squares are summed as floats: part of what defines a norm's bits.
     package static let normBlock = 4096
 
-    /// Sums of squares of part of a layer's gradient as the step takes it, one for each `normBlock` floats: threads may share a layer.
+    /// Sums of squares of part of a layer's gradient as the step sees it, one for each `normBlock` floats: threads may share a layer.
     /// - Parameters:
-    ///   - range: floats of the layout that lie in one layer; begins a multiple of `normBlock` behind the layer's first, and ends so or
-    ///     with the layer.
-    ///   - gradient: stands for all layers; read in the range.
+    ///   - range: floats of the layout that are in one layer; begins a multiple of `normBlock` after the layer's first, and ends at such a
+    ///     multiple or with the layer.
+    ///   - gradient: of all layers; only the range is read.
     package func squares(_ step: Step, _ range: Range<Int>, gradient: UnsafePointer<Float>, state: OptimizerState) -> [Double] {
         stride(from: range.lowerBound, to: range.upperBound, by: Self.normBlock).map { start in
             Double(
@@ -46,8 +46,8 @@ package struct AdamOptimizer: Sendable {
         }
     }
 
-    /// Norm of a layer's gradient, from the sums of all its blocks in their order. Not a finite number: the update must not be applied, and
-    /// nothing was written.
+    /// Norm of a layer's gradient, from the sums of all its blocks in their order. If it is not finite, the update must not be applied;
+    /// nothing has been written.
     package func norm(squares: [Double]) -> Double { squares.reduce(0, +).squareRoot() }
 
     /// Numbers of one update that all layers share.
@@ -58,11 +58,11 @@ package struct AdamOptimizer: Sendable {
         let averaging: Float
         /// Of the gradient's sum.
         let scale: Float
-        /// What decoupled decay takes from a weight.
+        /// What decoupled decay subtracts from a weight.
         let decay: Float
     }
 
-    /// What update `state.step + 1` needs: its norms are looked at, it is applied to every layer and finished. Nothing is changed here.
+    /// Begins update `state.step + 1`; after this its norms are checked, and it is applied to every layer and finished. Changes nothing.
     /// - Parameter words: all tokens of the update, selected or not.
     package func begin(_ state: OptimizerState, words: UInt64) -> Step {
         let learnRate = settings.learnRate.rate(update: state.step)
@@ -79,12 +79,12 @@ package struct AdamOptimizer: Sendable {
     /// Every layer has been applied.
     package func finish(_ step: Step, _ state: OptimizerState) { state.step = step.number }
 
-    /// Part of a layer in an update. No float touches another: several threads may apply parts at the same time, whatever they are.
+    /// Part of a layer in an update. No float affects another: several threads may apply any parts at the same time.
     /// - Parameters:
     ///   - layer: its index in the layout.
-    ///   - range: floats of the layout that lie in the layer.
+    ///   - range: floats of the layout that are in the layer.
     ///   - norm: the layer's, a finite number.
-    ///   - gradient: stands for all layers; read in the layer's range.
+    ///   - gradient: of all layers; only the layer's range is read.
     ///   - next: where the next version of the parameters goes; may be `state.parameters`.
     package func apply(
         _ step: Step, layer: Int, _ range: Range<Int>, norm: Double, gradient: UnsafePointer<Float>, state: OptimizerState,
@@ -100,7 +100,7 @@ package struct AdamOptimizer: Sendable {
         }
     }
 
-    /// base^exponent by squaring; the C library's pow differs in the last bit among versions.
+    /// base^exponent by squaring; the C library's pow differs in the last bit between versions.
     private func power(_ base: Double, _ exponent: UInt64) -> Double {
         var (result, square, rest) = (1.0, base, exponent)
         while rest > 0 {
@@ -131,7 +131,7 @@ package struct AdamOptimizer: Sendable {
         return laneSum(even + odd)
     }
 
-    /// The flags are constants where it is called, so that each case has its own loop.
+    /// The flags are constants at every call, so that each case has its own loop.
     @inline(__always)
     private func apply(
         _ gradient: Floats, _ state: OptimizerState, _ layer: Range<Int>, _ clipping: Float, _ step: Step, _ next: MutableFloats,

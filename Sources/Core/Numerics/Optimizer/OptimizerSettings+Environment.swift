@@ -1,10 +1,10 @@
-// Optimizer settings from the environment, as spaCy has them. In: environment variables. Out: settings, or the variable that is wrong.
+// Optimizer settings from the environment, as in spaCy. In: environment variables. Out: settings, or the variable that is wrong.
 import Base
 
 extension OptimizerSettings {
-    /// Reads learn_rate, optimizer_B1, optimizer_B2, optimizer_eps, L2_penalty, grad_norm_clip; SPACY_ with the name in capitals counts
-    /// too, and wins (spaCy 2.3 `util.env_opt`).
-    /// - Throws: `InputError` that names a variable whose value is no number or out of range.
+    /// Reads learn_rate, optimizer_B1, optimizer_B2, optimizer_eps, L2_penalty, grad_norm_clip; SPACY_ with the name in capitals also
+    /// counts, and takes precedence (spaCy 2.3 `util.env_opt`).
+    /// - Throws: `InputError` that names a variable whose value is not a number or out of range.
     package init(environment: [String: String]) throws(InputError) {
         self.init()
         func read(_ name: String, _ value: inout Double, _ isLegal: (Double) -> Bool, _ range: String) throws(InputError) {
@@ -27,7 +27,7 @@ extension OptimizerSettings {
 
     private static func keys(_ name: String) -> [String] { ["SPACY_" + name.uppercased(), name] }
 
-    /// Those that decide, as "name=value".
+    /// The variables that take effect, as "name=value".
     package static func variables(in environment: [String: String]) -> [String] {
         ["learn_rate", "optimizer_B1", "optimizer_B2", "optimizer_eps", "L2_penalty", "grad_norm_clip"].compactMap { name in
             keys(name).first { environment[$0] != nil }.flatMap { key in environment[key].map { "\(key)=\($0)" } }

@@ -9,7 +9,7 @@ package final class OptimizerState: @unchecked Sendable {
     package let count: Int
     /// Updates applied so far: thinc's `nr_update`, which is the same for every layer.
     package var step: UInt64 = 0
-    /// Version `step` of the weights: in own memory, or where `adopt` put it.
+    /// Version `step` of the weights: in this object's memory, or where `adopt` put it.
     package private(set) var parameters: UnsafeMutablePointer<Float>
     private let ownParameters: UnsafeMutablePointer<Float>
     /// Running means of the gradient.
@@ -35,7 +35,7 @@ package final class OptimizerState: @unchecked Sendable {
         averages = buffer()
     }
 
-    /// From now on the parameters are those at `parameters`, in memory that outlives this use of it.
+    /// From now on the parameters are those at `parameters`, in memory that lives as long as it is used here.
     package func adopt(parameters: UnsafeMutablePointer<Float>) { self.parameters = parameters }
 
     deinit {

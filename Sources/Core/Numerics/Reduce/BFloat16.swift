@@ -1,9 +1,9 @@
 // Half of a float's bytes, for the wire. In: float32. Out: the nearest bfloat16, as 16 bits or as the float32 of the same value.
 
-/// bfloat16: the upper half of a float32, so the same range and 8 significant bits. Rounding is to nearest, ties to even, as IEEE 754 has
-/// it; a NaN stays one.
+/// bfloat16: the upper half of a float32, so the same range and 8 significant bits. Rounding is to nearest, ties to even, as in IEEE 754; a
+/// NaN stays a NaN.
 enum BFloat16 {
-    /// The rounded float's bits; the lower 16 are 0. Plain integers: the compiler makes eight or sixteen at a time of these loops.
+    /// The rounded float's bits; the lower 16 are 0. Plain integers, so that the compiler vectorizes these loops.
     @inline(__always)
     private static func rounded(_ value: Float) -> UInt32 {
         let bits = value.bitPattern
@@ -11,7 +11,7 @@ enum BFloat16 {
         return (bits & 0x7FFF_FFFF > 0x7F80_0000 ? bits | 0x0040_0000 : nearest) & 0xFFFF_0000
     }
 
-    /// Rounds in place. What is rounded already stays as it is.
+    /// Rounds in place. Values that are rounded already do not change.
     static func round(_ floats: MutableFloats, count: Int) {
         for i in 0..<count { floats[i] = Float(bitPattern: rounded(floats[i])) }
     }

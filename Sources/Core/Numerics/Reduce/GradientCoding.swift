@@ -4,7 +4,7 @@ import Base
 
 /// Payload: a bitmap of the embedding tables' rows in layout order (bit i of byte i / 8, padded with zero bits to a multiple of 8 bytes),
 /// the rows whose bit is set (width float32 each), then every other float of the layout. Rows that are all +0.0 are left out: a small
-/// micro-batch touches few. A row left out decodes to +0.0, so that sparse and dense are the same bits.
+/// micro-batch touches few. A row that is left out decodes to +0.0, so that sparse and dense have the same bits.
 /// With `bf16` the floats are upper halves.
 package struct GradientCoding: Sendable, Equatable {
     /// Rows of all tables together, and floats of one.
@@ -21,7 +21,7 @@ package struct GradientCoding: Sendable, Equatable {
         rows = tables.reduce(0) { $0 + $1.shape[0] }
         count = layout.count
         precondition(
-            (tables.first?.offset ?? 0) == 0 && tables.allSatisfy { $0.shape[1] == width }, "tables stand first and are equally wide")
+            (tables.first?.offset ?? 0) == 0 && tables.allSatisfy { $0.shape[1] == width }, "tables come first and are equally wide")
         precondition(tables.reduce(0) { $0 + $1.count } == rows * width)
     }
 
@@ -31,14 +31,14 @@ package struct GradientCoding: Sendable, Equatable {
     /// Bytes of the longest payload.
     package var maximumBytes: Int { bitmapBytes + precision.bytesPerFloat * count }
 
-    /// Whether every bit of the row is 0; -0.0 is not: it must arrive as it left.
+    /// Whether every bit of the row is 0; -0.0 is not: it must arrive unchanged.
     func isZero(_ row: UnsafePointer<Float>) -> Bool {
         var bits = UInt8Lanes.zero
         forChunks(width) { start, length in bits |= unsafeBitCast(load(row, start, length), to: UInt8Lanes.self) }
         return bits == .zero
     }
 
-    /// Rows below `row` that the bitmap has.
+    /// The number of rows below `row` in the bitmap.
     func rank(of row: Int, in bitmap: UnsafePointer<UInt64>) -> Int {
         var count = 0
         for word in 0..<row >> 6 { count += bitmap[word].nonzeroBitCount }

@@ -1,20 +1,20 @@
-// The sum of gradients of one node. In: gradients, dense or as they came over the wire. Out: the dense sum, or the payload of the node.
+// The sum of gradients of one node. In: gradients, dense or as received. Out: the dense sum, or the payload of the node.
 import Base
 
 /// A gradient without its zero table rows. It borrows memory that must outlive it.
 package struct GradientView {
-    /// Bit i % 64 of word i / 64: row i of the tables is there; all others are +0.0.
+    /// Bit i % 64 of word i / 64: row i of the tables is present; all others are +0.0.
     let bitmap: UnsafePointer<UInt64>
-    /// The first row that is there if packed, else row 0.
+    /// The first row that is present if packed, else row 0.
     let rows: UnsafeRawPointer
     /// Every other float of the layout.
     let rest: UnsafeRawPointer
-    /// Rows that are there follow each other, in this precision; nil: every row has its place, in float32.
+    /// The rows that are present are contiguous, in this precision; nil: every row has its place, in float32.
     let packing: WirePrecision?
 
     var bytesPerFloat: Int { packing?.bytesPerFloat ?? 4 }
 
-    /// The `count` floats at `pointer`, which are some of this view's; in `room` if they are not there as such.
+    /// The `count` floats at `pointer`, a part of this view; in `room` if they must be widened.
     @inline(__always)
     func floats(at pointer: UnsafeRawPointer, count: Int, room: MutableFloats) -> Floats {
         guard packing == .bf16 else { return pointer.assumingMemoryBound(to: Float.self) }
@@ -39,9 +39,8 @@ package struct GradientSum {
         union = (0..<coding.bitmapWords).map { word in views.reduce(0) { $0 | $1.bitmap[word] } }
     }
 
-    /// Writes floats `range` of the sum's layout to `out`, which stands for the whole layout. The range begins and ends at table rows
-    /// where it
-    /// covers tables. Several threads may write ranges at the same time.
+    /// Writes floats `range` of the sum's layout to `out`, which is addressed like the whole layout. Where the range covers tables, it
+    /// begins and ends at table rows. Several threads may write ranges at the same time.
     package func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
         let tableCount = coding.rows * coding.width
         withScratch { scratch in
@@ -69,14 +68,14 @@ package struct GradientSum {
         return encoding.finish()
     }
 
-    /// Writes those of the given rows that are not all +0.0 to `target`, one behind the other, and sets their bits.
-    /// - Returns: how many those are.
+    /// Writes those of the given rows that are not all +0.0 to `target`, one after another, and sets their bits.
+    /// - Returns: how many rows those are.
     func encodeRows(_ range: Range<Int>, to target: UnsafeMutableRawPointer, bitmap: UnsafeMutablePointer<UInt64>) -> Int {
         let bytesPerRow = coding.width * coding.precision.bytesPerFloat
         var count = 0
         withScratch { scratch in
             forRows(range, scratch) { row in
-                // A row that is there may still be zero: a payload has one spelling.
+                // A row that is present may still be zero: a gradient has only one payload.
                 guard !coding.isZero(encode(coding.width, scratch, to: target + count * bytesPerRow)) else { return }
                 bitmap[row >> 6] |= 1 << UInt64(row & 63)
                 count += 1
@@ -85,14 +84,14 @@ package struct GradientSum {
         return count
     }
 
-    /// Writes the given floats of those behind the tables to their places in `target`, which stands for all of these.
+    /// Writes the given range of the floats after the tables to their places in `target`, which holds all of these.
     func encodeRest(_ range: Range<Int>, to target: UnsafeMutableRawPointer) {
         withScratch { scratch in
             forRest(range, scratch) { encode($1, scratch, to: target + $0 * coding.precision.bytesPerFloat) }
         }
     }
 
-    /// Writes the sum over its first operand, whose memory `buffer` is.
+    /// Writes the sum into `buffer`, which is the memory of its first operand.
     func write(overFirst buffer: GradientBuffer) {
         withScratch { scratch in
             forRows(0..<coding.rows, scratch) { runInPlace(coding.width, scratch, out: buffer.floats + $0 * coding.width) }
@@ -112,9 +111,9 @@ package struct GradientSum {
 
     /// Memory for one block of the sum.
     private struct Scratch {
-        /// The operands' floats of the present block.
+        /// The operands' floats of the current block.
         let pointers: UnsafeMutablePointer<Floats>
-        /// Places of the stack machine, then one for each operand that has to be widened, then one for a sum; `stride` floats each.
+        /// Places of the stack machine, then one for each operand that must be widened, then one for a sum; `stride` floats each.
         let floats: MutableFloats
         let stride: Int
         let depth: Int
@@ -131,7 +130,7 @@ package struct GradientSum {
             rounds: coding.precision == .bf16)
     }
 
-    /// Writes the sum of the present block as it travels.
+    /// Writes the sum of the current block in the format in which it travels.
     /// - Returns: the sum.
     @inline(__always) @discardableResult
     private func encode(_ length: Int, _ scratch: Scratch, to target: UnsafeMutableRawPointer) -> Floats {
@@ -145,7 +144,7 @@ package struct GradientSum {
         return Floats(scratch.sum)
     }
 
-    /// Calls `body` for each row that some operand has, with the operands' pointers at the row: at zeros for those that have it not.
+    /// Calls `body` for each row that some operand has, with the operands' pointers at the row, or at zeros for those that do not have it.
     @inline(__always)
     private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int) -> Void) {
         let width = coding.width
@@ -156,7 +155,7 @@ package struct GradientSum {
                 view.rows + (view.packing == nil ? 0 : coding.rank(of: rows.lowerBound, in: view.bitmap) * width * view.bytesPerFloat)
             }
             for word in rows.lowerBound >> 6...(rows.upperBound - 1) >> 6 {
-                // Most words are empty: few rows are touched.
+                // Most words are zero: few rows are touched.
                 var bits = union[word]
                 if word == rows.lowerBound >> 6 { bits &= ~0 << UInt64(rows.lowerBound & 63) }
                 while bits != 0 {
@@ -181,7 +180,7 @@ package struct GradientSum {
         }
     }
 
-    /// Calls `body(start, length)` for the blocks of a range behind the tables, with the operands' pointers at the block.
+    /// Calls `body(start, length)` for the blocks of a range after the tables, with the operands' pointers at the block.
     @inline(__always)
     private func forRest(_ range: Range<Int>, _ scratch: Scratch, _ body: (Int, Int) -> Void) {
         var start = range.lowerBound

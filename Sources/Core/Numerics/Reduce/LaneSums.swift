@@ -1,7 +1,7 @@
 // The lanes of one update on this host. In: gradients as they are finished, in any order. Out: sums of nodes, in the tree's order.
 import Base
 
-/// Gradients of one shape that are used again and again. Any thread may take and give.
+/// Gradients of one shape that are reused. Any thread may take and return them.
 package final class GradientPool: @unchecked Sendable {
     package let coding: GradientCoding
     private let lock = ThreadLock()
@@ -9,7 +9,7 @@ package final class GradientPool: @unchecked Sendable {
 
     package init(coding: GradientCoding) { self.coding = coding }
 
-    /// The one that was given back last: the caches may still hold it. It is overwritten by the next gradient.
+    /// The one that was returned last: it may still be in the caches. It is overwritten by the next gradient.
     package func take() -> GradientBuffer {
         let buffer = lock.withLock { free.popLast() }
         return buffer ?? GradientBuffer(coding: coding)
@@ -19,7 +19,7 @@ package final class GradientPool: @unchecked Sendable {
 }
 
 /// Adds the gradients of one update as its lanes are finished, on the threads that finish them, so that few are in memory at a time and
-/// none waits for the last. A node's sum has the same bits whichever lanes came first: additions follow the tree.
+/// nothing waits for the last one. A node's sum has the same bits whichever lanes came first: additions follow the tree.
 package final class LaneSums: @unchecked Sendable {
     private enum Value {
         /// No token of its lanes was selected.
@@ -27,13 +27,13 @@ package final class LaneSums: @unchecked Sendable {
         case sum(GradientBuffer)
     }
 
-    /// What can be said of a node.
+    /// The state of a node.
     package enum Finding {
         /// No lane below it selected a token.
         case empty
-        /// Valid as long as the sums.
+        /// Valid as long as the sums exist.
         case sum(GradientSum)
-        /// These lanes below it are not there: they were not computed, or are part of a larger node.
+        /// These lanes below it are missing: they were not computed, or are part of a larger node.
         case missing([LaneID])
     }
 
@@ -56,13 +56,13 @@ package final class LaneSums: @unchecked Sendable {
 
     deinit { for case .sum(let buffer) in values.values { pool.give(buffer) } }
 
-    /// The nodes whose sums will be asked for. What lies below one may be added up; the node's own last addition is left to whoever asks,
-    /// since it can write the payload at the same time.
+    /// The nodes whose sums will be asked for. Nodes below one may be added; the node's own last addition is left to the caller, who can
+    /// write the payload at the same time.
     package func expect(_ nodes: [TreeNode]) { lock.withLock { targets = nodes } }
 
-    /// Takes a finished lane's gradient, and adds what it makes complete.
+    /// Takes a finished lane's gradient, and computes the sums that it completes.
     /// - Parameters:
-    ///   - gradient: from the pool, which gets it back when it is of no more use.
+    ///   - gradient: from the pool, which gets it back when it is no longer needed.
     ///   - isAbsent: the lane selected no token: there is no gradient in the buffer.
     package func add(lane: LaneID, _ gradient: GradientBuffer, isAbsent: Bool) {
         lock.lock()
@@ -81,13 +81,13 @@ package final class LaneSums: @unchecked Sendable {
         }
     }
 
-    /// Takes out what covers the next node above at which sums are made, if all its lanes are there and it lies below a node that will be
-    /// asked for.
+    /// Takes out the sums that cover the next higher node at which sums are made, if all its lanes are there and it is below a node that
+    /// will be asked for.
     private func takeComplete(above node: TreeNode) -> (parent: TreeNode, operands: [TreeNode: Value])? {
         let level = (node.level / levels + 1) * levels
         guard level < tree.root.level else { return nil }
         let parent = TreeNode(level: level, index: node.index >> (level - node.level))
-        // A lane that is added a second time has its place in that sum already.
+        // A lane that is added a second time is already in that sum.
         guard values[parent] == nil, targets.contains(where: { $0.level > level && parent.index >> ($0.level - level) == $0.index }),
             let nodes = tree.cover(parent, have: { values[$0] != nil })
         else { return nil }

@@ -9,9 +9,9 @@ package final class PayloadEncoding: @unchecked Sendable {
     private let bitmap: UnsafeMutablePointer<UInt64>
     /// The first row's place.
     private let target: UnsafeMutableRawPointer
-    /// Rows that may be there before each part's first, and of all parts.
+    /// The number of rows that may be present before each part, and in all parts.
     private let before: [Int]
-    /// Rows that each part found not to be zero.
+    /// The number of rows in each part that are not zero.
     private let written: UnsafeMutablePointer<Int>
 
     /// - Parameters:

@@ -32,9 +32,9 @@ struct TreeProgram {
     }
 
     private(set) var instructions: [Instruction] = []
-    /// Places on the stack beside the output.
+    /// Places on the stack besides the output.
     private(set) var depth = 0
-    /// Whether the first instruction uses up operand 0: then the output may lie where that is.
+    /// Whether the first instruction consumes operand 0: then the output may be in its place.
     var readsFirstOperandFirst: Bool {
         switch instructions.first {
         case .load(0, level: 0), .pair(0, _, level: 0): true
@@ -75,7 +75,7 @@ struct TreeProgram {
         switch step {
         case .load(let a): instructions.append(.load(a, level: level))
         case .add(.load(let a), .load(let b)): instructions.append(.pair(a, b, level: level))
-        // Two floats have one sum, whichever comes first.
+        // The sum of two floats does not depend on their order.
         case .add(let rest, .load(let a)), .add(.load(let a), let rest):
             compile(rest, level: level)
             instructions.append(.add(a, level: level))
@@ -114,11 +114,11 @@ struct TreeProgram {
 package enum TreeSum {
     /// Floats summed at a time: an operand is read from memory in pieces of 32 KB, and sums on the stack stay in the second-level cache.
     static let block = 8192
-    /// The same where every operand has to be widened first.
+    /// The same if every operand must be widened first.
     static let halfBlock = 2048
 
     /// Writes the sum of the given nodes, which cover `node`, to `out` (count floats each). Additions follow the tree, so that the bits
-    /// depend on neither the order nor the grouping of what was sent.
+    /// depend neither on the order nor on the grouping of what was sent.
     /// - Parameter rounds: the sum of every node is rounded to bfloat16; leaves are already.
     /// - Returns: false when every node was absent; `out` is then zero.
     @discardableResult

@@ -6,11 +6,11 @@ import Glibc
 /// An open file of texts.
 final class CorpusFile {
     let path: String
-    /// Bytes that are read of it.
+    /// Bytes to read of it.
     private(set) var byteCount: Int
     private let descriptor: Int32
 
-    /// - Throws: `InputError` when it is missing or no regular file.
+    /// - Throws: `InputError` when it is missing or not a regular file.
     init(_ path: String) throws(InputError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
@@ -30,7 +30,7 @@ final class CorpusFile {
 
     deinit { close(descriptor) }
 
-    /// Fills `buffer` from byte `offset` on, to its end or the file's.
+    /// Fills `buffer` from byte `offset` on, up to its end or the file's.
     func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(InputError) -> Int {
         let wanted = min(buffer.count, byteCount - offset)
         var done = 0
@@ -59,7 +59,7 @@ final class CorpusFile {
         }
     }
 
-    /// Leaves out what stands behind the first `limit` records of all files together. Lines without a record do not count.
+    /// Leaves out what follows the first `limit` records of all files together. Lines without a record do not count.
     static func cut(_ files: inout [CorpusFile], after limit: Int, format: CorpusIndex.Format) throws(InputError) {
         var left = limit
         for index in files.indices {

@@ -18,7 +18,7 @@ package struct Shard: Equatable, Sendable {
     package var digest: [UInt8]
 }
 
-/// The shards of a corpus: of one file, or of several, one behind the other.
+/// The shards of a corpus: of one file, or of several, one after the other.
 package struct CorpusIndex: Sendable, Equatable {
     /// A shard's largest text in bytes.
     package static let maximumShardBytes = 16 << 20
@@ -29,7 +29,7 @@ package struct CorpusIndex: Sendable, Equatable {
         case jsonl
         /// One document a line, plain text.
         case lines
-        /// Pieces that Python has prepared, with so many columns.
+        /// Pieces that Python has prepared, with this many columns.
         case pieces(columns: Int)
     }
 
@@ -47,7 +47,7 @@ package struct CorpusIndex: Sendable, Equatable {
     }
 
     /// The same of several files.
-    /// - Parameter limit: takes only so many records, counting those that are not blank; 0: all. Pieces know no limit.
+    /// - Parameter limit: takes only this many records, blank ones not counted; 0: all. Pieces have no limit.
     package init(
         paths: [String], format: Format = .jsonl, limit: Int = 0, lanes: Int, maximumShardBytes: Int = maximumShardBytes
     ) throws(InputError) {
@@ -58,7 +58,7 @@ package struct CorpusIndex: Sendable, Equatable {
         guard total > 0 else {
             throw InputError("the texts are empty", at: paths.first ?? "", remedy: "give a file with one JSON record a line")
         }
-        // Even cuts: a shard holds the lines that start in its part. A part is kept a line's length below the limit where that is possible.
+        // Even cuts: a shard holds the lines that start in its part. If possible, a part stays a line's length below the limit.
         let parts = max(8 * lanes, (total + maximumShardBytes * 3 / 4 - 1) / (maximumShardBytes * 3 / 4))
         switch format {
         case .jsonl, .lines:

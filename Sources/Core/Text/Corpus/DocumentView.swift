@@ -2,7 +2,7 @@
 
 /// A document of a prepared shard.
 public struct DocumentView {
-    /// Names the document in the random draws: its line number in the corpus.
+    /// Identifies the document in random draws: its line number in the corpus.
     public var key: UInt64
     /// The shard that holds it.
     public var shard: PreparedShard

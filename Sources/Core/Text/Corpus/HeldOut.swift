@@ -27,7 +27,7 @@ package struct HeldOutDocuments: Codable, Equatable, Sendable {
         return low < parts.count && parts[low].shard == shard ? parts[low].documents : []
     }
 
-    /// Whether every shard is one of so many, once and in order, and the documents of each ascend.
+    /// Whether the shards exist and are in order, each once, and the documents of each ascend.
     package func isSound(shards: Int) -> Bool {
         guard count <= HeldOutChooser.mostDocuments * 2, zip(parts, parts.dropFirst()).allSatisfy({ $0.shard < $1.shard }) else {
             return false
@@ -38,13 +38,13 @@ package struct HeldOutDocuments: Codable, Equatable, Sendable {
     }
 }
 
-/// Chooses the documents to hold out: those with the smallest hashes of their content, so that neither shards, lanes nor workers have a
-/// say.
+/// Chooses the documents to hold out: those with the smallest hashes of their content, so that the choice depends on neither shards, lanes
+/// nor workers.
 /// Documents of equal content stay together: none is trained on while its copy is scored. Memory is bounded whatever the corpus.
 package struct HeldOutChooser {
-    /// Most documents that are held out.
+    /// The most documents that are held out.
     package static let mostDocuments = 2_000
-    /// Different contents that are remembered: more than are needed, since one that is there too often is passed over.
+    /// Different contents that are remembered: more than needed, since one with too many copies is skipped.
     private static let mostContents = 2 * mostDocuments
 
     private struct Place {
@@ -62,7 +62,7 @@ package struct HeldOutChooser {
     /// Documents added so far.
     package private(set) var documents = 0
     private var copies: [UInt64: Copies] = [:]
-    /// Contents with greater hashes are of no account any more.
+    /// Contents with greater hashes no longer matter.
     private var largest = UInt64.max
 
     /// - Parameter fraction: of the documents, 0 to 1.
@@ -101,9 +101,9 @@ package struct HeldOutChooser {
         return hash
     }
 
-    /// The documents to hold out: the fraction rounded, at least 1, at most `mostDocuments`. Contents are gone through from the smallest
-    /// hash on; one that is there more often than there is room for is passed over. If none fits, the one with the fewest copies is taken.
-    /// - Returns: nil where nothing would be left to train on.
+    /// The documents to hold out: the fraction rounded, at least 1, at most `mostDocuments`. Contents are taken from the smallest hash on;
+    /// one with more copies than there is room for is skipped. If none fits, the one with the fewest copies is taken.
+    /// - Returns: nil if nothing would be left to train on.
     package func choose() -> HeldOutDocuments? {
         guard documents > 1 else { return nil }
         let wanted = min(Self.mostDocuments, max(1, Int((fraction * Double(documents)).rounded())))

@@ -1,7 +1,7 @@
 // One lane's documents for any update. In: the lane's mapped shards, the plan. Out: the documents of (epoch, update), in order.
 import Base
 
-/// Reads a lane. Going on to the next update is quick; any other jump reads the epoch's order from its start.
+/// Reads a lane. The next update is found quickly; any other jump goes through the epoch's order from its start.
 public final class LaneReader {
     /// A shard, the corpus line of its first record, and the documents of it that are held out.
     public struct Source {
@@ -11,7 +11,7 @@ public final class LaneReader {
         public var firstLine: UInt64
         let heldOut: Set<UInt32>
 
-        /// - Parameter heldOut: indices of documents that the shard has.
+        /// - Parameter heldOut: indices of the shard's documents.
         public init(shard: PreparedShard, firstLine: UInt64, heldOut: [UInt32] = []) {
             self.shard = shard
             self.firstLine = firstLine
@@ -32,7 +32,7 @@ public final class LaneReader {
     private let plan: UpdatePlan
     private var epoch: UInt64?
     private var order: LaneOrder
-    /// The update that comes next in this epoch, and the first document of it when that is known.
+    /// The update that comes next in this epoch, and its first document, if known.
     private var position: UInt64 = 0
     private var ahead: DocumentPlace?
     private var wordsBefore: UInt64 = 0
@@ -62,7 +62,7 @@ public final class LaneReader {
     /// The documents of the lane that are held out, in the corpus's order.
     package var heldOut: [DocumentView] { sources.flatMap { source in source.heldOut.sorted().map { source.view(Int($0)) } } }
 
-    /// The documents that end in the update's part of the lane; none is legal.
+    /// The documents that end in the update's part of the lane; there may be none.
     public func documents(epoch: UInt64, update: UInt64) -> [DocumentView] {
         if self.epoch != epoch || update < position { restart(epoch) }
         while position < update { take(nil) }

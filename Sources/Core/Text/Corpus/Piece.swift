@@ -19,8 +19,8 @@ package struct Piece {
         var byteCount, documents, tokens, words, columns, textBytes: Int
         var firstDocument: UInt64
 
-        /// - Parameter bytes: from the header on; they may be more than the piece or less.
-        /// - Throws: `InputError` when they are no header or its figures do not fit together.
+        /// - Parameter bytes: from the header on; there may be more or fewer than the piece has.
+        /// - Throws: `InputError` when they are not a header, or its figures do not fit together.
         init(_ bytes: UnsafeRawBufferPointer, place: String) throws(InputError) {
             guard bytes.count >= 8 * Piece.headerWords else { throw Piece.damaged("it ends in the middle of a header", place) }
             let words = (0..<Piece.headerWords).map { UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self)) }
@@ -53,7 +53,7 @@ package struct Piece {
     package let documentCount, tokenCount, wordCount, columnCount: Int
     /// Number of the first document in the corpus.
     package let firstDocument: UInt64
-    /// Bytes of the piece; what follows in `bytes` is not its own.
+    /// Bytes of the piece; what follows in `bytes` does not belong to it.
     package let byteCount: Int
 
     /// Reads the piece that `bytes` begin with; the caller keeps them alive.

@@ -1,4 +1,4 @@
-// Files of pieces cut into shards. In: open files. Out: ranges of whole pieces of about equal size.
+// Cuts files of pieces into shards. In: open files. Out: ranges of whole pieces of about equal size.
 import Base
 import Glibc
 
@@ -8,7 +8,7 @@ struct PieceCutter {
     private(set) var shards: [Shard] = []
     /// Number of each file's first document.
     private(set) var firstLines: [Int] = []
-    /// Bytes of the files before the present one.
+    /// Bytes of the files before the current one.
     private var fileStart = 0
     /// Documents so far end before this number.
     private var nextDocument: UInt64 = 0

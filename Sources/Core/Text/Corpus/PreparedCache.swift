@@ -5,10 +5,10 @@ import FoundationEssentials
 import Glibc
 import Synchronization
 
-/// A folder of prepared shards. Several processes may use it at once: files appear whole, by rename.
+/// A folder of prepared shards. Several processes may use it at once: a file appears by rename, when it is complete.
 package final class PreparedCache: Sendable {
     package let folder: String
-    /// Files whose digest was found right by this process.
+    /// Files whose digest this process has verified.
     private let verified = Mutex<[CacheKey: FileIdentity]>([:])
 
     /// - Throws: `InputError` when the folder cannot be made or written.
@@ -24,7 +24,7 @@ package final class PreparedCache: Sendable {
         }
     }
 
-    /// $XDG_CACHE_HOME/t2v or ~/.cache/t2v; where neither can be written, a folder of this user's alone at `fallback`.
+    /// $XDG_CACHE_HOME/t2v or ~/.cache/t2v; if neither can be written, a folder at `fallback` that only this user can access.
     package static func standard(fallback: String) throws(InputError) -> PreparedCache {
         let environment = ProcessInfo.processInfo.environment
         let home = environment["XDG_CACHE_HOME"] ?? environment["HOME"].map { $0.isEmpty ? "" : "\($0)/.cache" }
@@ -34,7 +34,7 @@ package final class PreparedCache: Sendable {
         return try PreparedCache(folder: fallback)
     }
 
-    /// Makes a folder, or takes one that nobody else could have put anything into: another user may know its name and be first.
+    /// Makes a folder, or takes an existing one that nobody else can write: another user may know its name and make it first.
     static func makePrivate(_ folder: String) throws(InputError) {
         func refuse(_ what: String) -> InputError { InputError(what, at: folder, remedy: "give another --cache FOLDER") }
         guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
@@ -43,7 +43,7 @@ package final class PreparedCache: Sendable {
         var status = stat()
         let isFolder = lstat(folder, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         guard isFolder, status.st_uid == geteuid(), status.st_mode & 0o022 == 0 else {
-            throw refuse("the cache folder is not this user's alone")
+            throw refuse("other users can write the cache folder, or it is not this user's")
         }
     }
 
@@ -59,7 +59,7 @@ package final class PreparedCache: Sendable {
 
     package func path(_ key: CacheKey) -> String { "\(folder)/prepared/\(key.hex).t2v" }
 
-    /// Size and digest of a cached shard, or nil when there is none that is whole.
+    /// Size and digest of a cached shard, or nil if there is none or it is damaged.
     package func entry(_ key: CacheKey, schema: FeatureSchema) -> (size: UInt64, digest: ShardDigest)? {
         guard let (file, digest) = sealed(key), (try? shard(file, key, schema)) != nil else { return nil }
         return (UInt64(Self.body(file).count), digest)
@@ -68,12 +68,12 @@ package final class PreparedCache: Sendable {
     /// What a fetched shard is compared with.
     package static func digest(_ bytes: UnsafeRawBufferPointer) -> ShardDigest { ShardDigest(Digest64.hash(bytes)) }
 
-    /// The bytes of a cached shard and what keeps them alive; nil when there is none that is whole.
+    /// The bytes of a cached shard and what keeps them alive; nil if there is none or it is damaged.
     package func contents(_ key: CacheKey) -> (bytes: UnsafeRawBufferPointer, owner: AnyObject)? {
         sealed(key).map { (Self.body($0.file), $0.file) }
     }
 
-    /// Maps a cached shard that has this size and digest; nil when it is missing, damaged or another one.
+    /// Maps a cached shard that has this size and digest; nil if it is missing, damaged or a different one.
     package func open(_ key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest) -> PreparedShard? {
         guard let (file, found) = sealed(key), UInt64(Self.body(file).count) == size, found == digest else { return nil }
         return try? shard(file, key, schema)
@@ -83,7 +83,7 @@ package final class PreparedCache: Sendable {
         try PreparedShard(bytes: Self.body(file), owner: file, schema: schema, place: path(key))
     }
 
-    /// Why nothing can be written, by trying; nil when it can. Less free space than this counts as none.
+    /// Tries to write: why nothing can be written, or nil. Less free space than this counts as none.
     package func failureOfWriting(byteCount: Int = 1 << 18) -> InputError? {
         do throws(InputError) {
             let file = try IncomingFile(target: "\(folder)/prepared/probe")
@@ -104,8 +104,8 @@ package final class PreparedCache: Sendable {
         try seal(incoming, size: UInt64(bytes.count), digest: bytes.withUnsafeBytes(Self.digest))
     }
 
-    /// Takes a shard into the cache whose pieces have all come.
-    /// - Throws: `InputError` when it is not what was announced, no shard, or the disk fails; no part of it stays then.
+    /// Takes a shard into the cache once all its pieces have arrived.
+    /// - Throws: `InputError` when it is not what was announced, is not a shard, or the disk fails; no part of it stays then.
     package func take(
         _ incoming: IncomingFile, key: CacheKey, schema: FeatureSchema, size: UInt64, digest: ShardDigest, vectorRows: Int
     ) throws(InputError) {
@@ -123,8 +123,8 @@ package final class PreparedCache: Sendable {
 
     // MARK: Seals
 
-    /// Behind a shard's bytes its file has 16 more: a mark and their digest. A file that a failing disk, a crash or an accident has changed
-    /// is not used, however long it has lain there.
+    /// After a shard's bytes its file has 16 more: a mark and their digest. A file that a failing disk, a crash or an accident has changed
+    /// is not used, however old it is.
     private static let sealBytes = 16
     private static let sealMark: UInt64 = 0x314C_4145_5356_3254  // "T2VSEAL1"
 
@@ -138,7 +138,7 @@ package final class PreparedCache: Sendable {
         UnsafeRawBufferPointer(rebasing: file.bytes.dropLast(sealBytes))
     }
 
-    /// A cached file whose bytes have the digest that its seal says. Each file is read for that once in a process.
+    /// A cached file whose bytes have the digest in its seal. A process reads each file once for this check.
     private func sealed(_ key: CacheKey) -> (file: MappedFile, digest: ShardDigest)? {
         guard let file = try? MappedFile(path(key)), file.bytes.count > Self.sealBytes else { return nil }
         let start = file.bytes.count - Self.sealBytes
@@ -152,7 +152,7 @@ package final class PreparedCache: Sendable {
     }
 }
 
-/// A file that arrives in pieces. It gets its name when it is whole; else nothing of it stays.
+/// A file that arrives in pieces. It gets its name when it is complete; otherwise nothing of it stays.
 package final class IncomingFile {
     package let target: String
     private let temporary: String
@@ -175,7 +175,7 @@ package final class IncomingFile {
 
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(InputError) {
         guard let start = off_t(exactly: offset), start <= off_t.max - off_t(bytes.count) else {
-            throw InputError("no file is as long as \(offset) bytes", at: target, remedy: "check the peer that sent it")
+            throw InputError("no file can have \(offset) bytes", at: target, remedy: "check the peer that sent it")
         }
         var done = 0
         while done < bytes.count, let base = bytes.baseAddress {

@@ -1,12 +1,12 @@
-// A shard after tokenizing and feature extraction. In: words and documents. Out: one compact file that is mapped and never parsed.
+// A shard after tokenizing and feature extraction. In: words and documents. Out: one compact file that is mapped, not parsed.
 import Base
 
 /// Layout, all little-endian: header of 12 UInt64 (magic, format version, documents D, tokens N, distinct words W, empty, too short, too
 /// long, columns C, vector rows V, bytes a word B, the schema's digest), then arrays, each starting at a multiple of 8 bytes: lines
 /// UInt32[D] (line of each document, counted from the shard's first line), starts UInt32[D+1] (first token of each document), tokens
 /// UInt32[N] (index of a distinct word; bit 31: a space follows), ids UInt64[C * W] (column by column), rowStarts UInt32[W+1], rows
-/// UInt32[V] (vector rows of all words), bytes UInt8[W * B], counts UInt32[W] (occurrences in kept documents). Distinct words stand in
-/// order of first occurrence.
+/// UInt32[V] (vector rows of all words), bytes UInt8[W * B], counts UInt32[W] (occurrences in kept documents). Distinct words are in order
+/// of first occurrence.
 public final class PreparedShard: @unchecked Sendable {
     /// The first eight bytes.
     public static let magic: UInt64 = 0x3150_4552_5056_3254  // "T2VPREP1"
@@ -62,7 +62,7 @@ public final class PreparedShard: @unchecked Sendable {
     }
 
     /// Reads prepared bytes that `owner` keeps alive. Every index is checked once here, so that no later use can leave its array; only the
-    /// vector rows are compared with no table.
+    /// vector rows are not compared with a table.
     public init(bytes: UnsafeRawBufferPointer, owner: AnyObject, schema: FeatureSchema, place: String) throws(InputError) {
         func refuse(_ what: String) -> InputError {
             InputError("prepared shard is damaged: \(what)", at: place, remedy: "delete the file; it is made again")
@@ -110,7 +110,7 @@ public final class PreparedShard: @unchecked Sendable {
             count: sizes.words, ids: ids, rowStarts: rowStarts, rows: rows, bytes: wordBytes, byteCount: sizes.byteCount, owner: owner)
     }
 
-    /// Whether values begin with 0, never fall and end with `end`.
+    /// Whether values begin with 0, never decrease and end with `end`.
     private static func ascends(_ values: UnsafeBufferPointer<UInt32>, to end: Int) -> Bool {
         var last: UInt32 = 0
         guard values.first == 0 else { return false }
@@ -121,7 +121,7 @@ public final class PreparedShard: @unchecked Sendable {
         return Int(last) == end
     }
 
-    /// Whether every vector row of a word is one of so many.
+    /// Whether every vector row of a word is below the number of rows.
     public func fits(vectorRows: Int) -> Bool {
         UnsafeBufferPointer(start: words.rows, count: rowCount).allSatisfy { Int($0) < vectorRows }
     }
@@ -170,7 +170,7 @@ public struct PreparedShardBuilder {
         starts.append(UInt32(tokens.count))
     }
 
-    /// Adds a kept document of `count` tokens, which `fill` writes as indices of words. The words may be registered right after.
+    /// Adds a kept document of `count` tokens, which `fill` writes as indices of words. The words may be registered right afterwards.
     public mutating func add(line: Int, count: Int, fill: (UnsafeMutableBufferPointer<UInt32>) -> Void) {
         lines.append(UInt32(line))
         let first = tokens.count
@@ -179,11 +179,11 @@ public struct PreparedShardBuilder {
         starts.append(UInt32(tokens.count))
     }
 
-    /// Registers a distinct word that fits the schema and returns its index. The caller sees to it that words differ in their ids.
+    /// Registers a distinct word that fits the schema and returns its index. The caller makes sure that words differ in their ids.
     @discardableResult
     public mutating func add(word: WordFeatures) -> UInt32 { add(ids: word.ids, rows: word.rows, bytes: word.bytes) }
 
-    /// The same for collections that are no arrays.
+    /// The same for collections that are not arrays.
     @discardableResult
     public mutating func add(
         ids wordIDs: some Collection<UInt64>, rows wordRows: some Collection<UInt32>, bytes: some Collection<UInt8>

@@ -1,23 +1,23 @@
-// A stream of lines cut into shards. In: bytes. Out: ranges of whole lines of about equal size.
+// Cuts a stream of lines into shards. In: bytes. Out: ranges of whole lines of about equal size.
 import Base
 import CLinux
 import Glibc
 
-/// Cuts the lines of files, one behind the other, into shards that never reach over a file's end.
+/// Cuts the lines of files, one after the other, into shards that never extend beyond a file's end.
 struct ShardCutter {
     private let total, parts, limit: Int
     private(set) var shards: [Shard] = []
     /// Number of each file's first line.
     private(set) var firstLines: [Int] = []
     private var path = ""
-    /// Bytes of the files before this one. The other positions count over all files, too.
+    /// Bytes of the files before this one. The other positions, too, count over all files.
     private var fileStart = 0
     private var position = 0
     private var line = 0
     private var start = 0
     private var firstLine = 0
     private var hasher = SHA256()
-    /// Where the line under way began; its bytes before the current piece are `pending`.
+    /// Where the current line began; its bytes before the current piece are `pending`.
     private var lineStart = 0
     private var pending: [UInt8] = []
 
@@ -76,7 +76,7 @@ struct ShardCutter {
         (hasher, start, firstLine) = (SHA256(), lineStart, line)
     }
 
-    /// Ends the file: what stands behind its last line feed is a line, too.
+    /// Ends the file: what follows its last line feed is a line, too.
     mutating func end() throws(InputError) {
         if position > lineStart { try endLine(UnsafeRawBufferPointer(start: nil, count: 0)) }
         if lineStart > start { endShard() }

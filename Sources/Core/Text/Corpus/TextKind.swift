@@ -1,8 +1,8 @@
-// What a file holds that should hold texts. In: its first bytes. Out: nothing, or an error that says what it is and what to do.
+// What is in a file that should hold texts. In: its first bytes. Out: nothing, or an error that says what it is and what to do.
 // python/t2v/hints.py knows the same kinds.
 import Base
 
-/// Kinds of files that people give as texts, told by how they begin. What is not known here is judged line by line.
+/// Kinds of files that people give as texts, recognized by how they begin. Everything else is judged line by line.
 package enum TextKind {
     /// Bytes that are enough to tell.
     package static let headBytes = 4096
@@ -19,7 +19,7 @@ package enum TextKind {
     /// - Parameters:
     ///   - head: the first bytes of the file, decompressed if it ends in .gz.
     ///   - name: the path as the user gave it; "-" is standard input.
-    /// - Returns: nil where the file may hold what `format` says.
+    /// - Returns: nil if the file may hold what `format` says.
     package static func fault(_ head: UnsafeRawBufferPointer, name: String, format: CorpusIndex.Format) -> InputError? {
         if case .pieces = format { return nil }
         let place = name == "-" ? "standard input" : name
@@ -36,7 +36,7 @@ package enum TextKind {
         }
         if head.starts(with: [0xEF, 0xBB, 0xBF]) {
             return InputError(
-                "the file begins with a byte order mark", at: place, remedy: "take it off: `tail -c +4 \(file) > raw.jsonl`")
+                "the file begins with a byte order mark", at: place, remedy: "remove it: `tail -c +4 \(file) > raw.jsonl`")
         }
         if head.contains(0) { return InputError("this is a binary file, not text", at: place, remedy: "give texts, one a line, in UTF-8") }
         return format == .jsonl ? jsonFault(head, place: place, file: file) : nil
@@ -54,7 +54,7 @@ package enum TextKind {
         ([0x78, 0x9C], "a .spacy file of documents (DocBin)", "write its documents' texts as {\"text\": \"...\"}, one a line"),
     ]
 
-    /// UTF-16 with a mark, or without one but with a zero in each pair of bytes.
+    /// UTF-16 with a byte order mark, or without one but with a zero in each pair of bytes.
     private static func wideCoding(_ head: UnsafeRawBufferPointer) -> String? {
         if head.starts(with: [0xFF, 0xFE]) || head.starts(with: [0xFE, 0xFF]) { return "UTF-16" }
         guard head.count >= 4 else { return nil }
@@ -62,7 +62,7 @@ package enum TextKind {
         return zeros == [false, true, false, true] ? "UTF-16LE" : zeros == [true, false, true, false] ? "UTF-16BE" : nil
     }
 
-    /// JSON, but no record a line; or no JSON.
+    /// JSON, but not one record a line; or not JSON.
     private static func jsonFault(_ head: UnsafeRawBufferPointer, place: String, file: String) -> InputError? {
         let lines = head.split(separator: 0x0A).prefix(3).compactMap { line in
             line.firstIndex { !RecordReader.isBlank($0) }.map { line[$0...] }
@@ -76,7 +76,7 @@ package enum TextKind {
         }
         if begin == UInt8(ascii: "{"), first.dropFirst().allSatisfy(RecordReader.isBlank) {
             return InputError(
-                "a JSON record takes several lines here", at: place, remedy: "write one a line: `jq -c . \(file) > raw.jsonl`")
+                "a JSON record spans several lines here", at: place, remedy: "write one a line: `jq -c . \(file) > raw.jsonl`")
         }
         if lines.allSatisfy({ $0.first.map(isText) ?? false }) {
             return InputError(

@@ -1,8 +1,9 @@
-// Which documents meet in which update. In: words per lane, batch size, seed. Out: for every epoch and update, a lane's documents in order.
+// Which documents belong to which update. In: words per lane, batch size, seed. Out: for every epoch and update, a lane's documents in
+// order.
 import Base
 
 extension FixedWidthInteger where Self: BinaryInteger {
-    /// self * factor / divisor, rounded down, without overflow on the way; for values that are not negative and a quotient that fits.
+    /// self * factor / divisor, rounded down, without overflow on the way; for values that are not negative, and if the quotient fits.
     func scaled(by factor: Self, over divisor: Self) -> Self {
         let product = UInt64(self).multipliedFullWidth(by: UInt64(factor))
         return Self(UInt64(divisor).dividingFullWidth(product).quotient)
@@ -15,10 +16,10 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
     public var laneWords: [UInt64]
     /// Updates of one epoch: ceil(kept words / batch size).
     public var updatesPerEpoch: UInt64
-    /// Whether each epoch has an order of its own; else every epoch has that of the files.
+    /// Whether each epoch has an order of its own; otherwise every epoch has that of the files.
     public var shuffles: Bool
 
-    /// - Parameter batchSize: words of an update, in the mean.
+    /// - Parameter batchSize: words of an update, on average.
     public init(laneWords: [UInt64], batchSize: Int, shuffles: Bool = true) {
         self.laneWords = laneWords
         self.shuffles = shuffles
@@ -29,8 +30,8 @@ public struct UpdatePlan: Codable, Sendable, Equatable {
     /// Kept words of the corpus.
     public var words: UInt64 { laneWords.reduce(0, +) }
 
-    /// The update in the epoch that takes a document of a lane whose last word is the lane's word number `end` (counted from 1 in shuffled
-    /// order): the u with u*T/U < end <= (u+1)*T/U.
+    /// The epoch's update that takes a lane's document whose last word is the lane's word number `end` (counted from 1 in shuffled order):
+    /// the u with u*T/U < end <= (u+1)*T/U.
     public func update(ofDocumentEndingAt end: UInt64, lane: LaneID) -> UInt64 {
         let product = end.multipliedFullWidth(by: updatesPerEpoch)
         let (low, borrow) = product.low.subtractingReportingOverflow(1)
@@ -49,8 +50,7 @@ public struct DocumentPlace: Equatable, Sendable {
 /// The shuffled order of one lane in one epoch, produced window by window.
 public struct LaneOrder: Sendable {
     /// Shards of one lane that are shuffled together: 64 of at most 16 MiB of text over all lanes, about 600 MB prepared, so that what one
-    /// host
-    /// reads at a time stays in memory; but at least 4. A lane of fewer is shuffled whole.
+    /// host reads at a time stays in memory; but at least 4. A lane with fewer is shuffled as a whole.
     public static func windowShards(lanes: Int) -> Int { max(4, 64 / lanes) }
     let seed: UInt64
     let epoch: UInt64

@@ -2,14 +2,14 @@
 import Base
 
 /// Counts words over shards in bounded memory. Exact while the corpus has at most `limit` distinct words; beyond that the rarest half is
-/// dropped each time the limit is passed, always at the same place: the result depends on the shards' order only.
+/// dropped each time the limit is passed, always at the same point: the result depends on the shards' order only.
 ///
-/// A shard of a large corpus has a hundred thousand distinct words, and every start of a run counts all shards: words lie in flat arrays,
+/// A shard of a large corpus has a hundred thousand distinct words, and every start of a run counts all shards: words are in flat arrays,
 /// not in objects of their own.
 public struct WordCounts {
     private let limit: Int
     private var words = Words()
-    /// Numbers of words by their hashes, in open addressing; `Self.free`: none. At least half of the places are free.
+    /// Numbers of words by their hashes, with open addressing; `Self.free`: none. At least half of the places are free.
     private var places: [UInt32] = [UInt32](repeating: free, count: 1 << 12)
     private static let free = UInt32.max
 
@@ -47,7 +47,7 @@ public struct WordCounts {
         if 2 * words.count > places.count { self.place(roomFor: 2 * words.count) }
     }
 
-    /// Makes the table anew, for so many words at least.
+    /// Builds the table again, for at least this many words.
     private mutating func place(roomFor number: Int) {
         var size = 1 << 12
         while size < 2 * number { size *= 2 }
@@ -59,7 +59,7 @@ public struct WordCounts {
         }
     }
 
-    /// The most frequent words; equally frequent ones by their ids.
+    /// The most frequent words; equally frequent ones in the order of their ids.
     public func mostFrequent(_ number: Int) -> [(features: WordFeatures, count: UInt64)] {
         words.sorted(words.mostFrequent(number)).map { (words.features($0), words.counts[$0]) }
     }
@@ -73,13 +73,13 @@ private struct Words {
     private var ids: [UInt64] = []
     private var rowStarts: [Int] = [0]
     private var rows: [UInt32] = []
-    /// `byteCount` a word.
+    /// `byteCount` for each word.
     private var bytes: [UInt8] = []
     var counts: [UInt64] = []
 
     var count: Int { counts.count }
 
-    /// Hash of `columns` ids that stand `stride` apart.
+    /// Hash of `columns` ids that are `stride` apart.
     static func hash(_ first: UnsafePointer<UInt64>, stride: Int, columns: Int) -> UInt64 {
         var hash: UInt64 = 0
         for column in 0..<columns { hash = (hash << 5 | hash >> 59 ^ first[column * stride]) &* 0x9E37_79B9_7F4A_7C15 }
@@ -110,13 +110,13 @@ private struct Words {
             bytes: Array(bytes[word * byteCount..<(word + 1) * byteCount]))
     }
 
-    /// Numbers of the most frequent words, in no order; of equally frequent ones those whose ids come first.
+    /// Numbers of the most frequent words, in no particular order; of equally frequent ones, those whose ids come first.
     func mostFrequent(_ number: Int) -> [Int] {
         guard number < count else { return Array(0..<count) }
         guard number > 0 else { return [] }
         let least = counts.sorted(by: >)[number - 1]
         let above = counts.indices.filter { counts[$0] > least }
-        // Among words that occur once there may be a million: first ids alone tell nearly all of them apart.
+        // There may be a million words that occur once: the first ids alone tell nearly all of them apart.
         let level = counts.indices.filter { counts[$0] == least }
         let room = number - above.count
         let last = level.map { ids[$0 * columns] }.sorted()[room - 1]

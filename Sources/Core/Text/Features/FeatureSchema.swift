@@ -13,7 +13,7 @@ public struct FeatureSchema: Sendable, Equatable {
     public let hasVectors: Bool
     /// The attribute whose id is the key into the vectors table (default mode), or whose text gives the n-grams (floret).
     public let vectorsAttribute: String
-    /// Bytes of a word's text that are needed: first, last, second, last but one ...; 255 where none is left.
+    /// Bytes of a word's text that are needed: first, last, second, second to last ...; 255 where none is left.
     public let byteCount: Int
     /// 64 bits of everything above.
     public let digest: UInt64
@@ -27,7 +27,7 @@ public struct FeatureSchema: Sendable, Equatable {
     }
 
     /// - Parameters:
-    ///   - attributes: in any order; doubles and per-token attributes are left out.
+    ///   - attributes: in any order; duplicates and per-token attributes are left out.
     ///   - vectorsAttribute: nil without vectors.
     public init(attributes: [String], vectorsAttribute: String?, byteCount: Int) {
         var columns = ["ORTH"]

@@ -1,12 +1,12 @@
 // What the trainer sees of a document, as text. In: JSON lines of a corpus. Out: JSON lines of tokens and their attributes.
 
-/// Prints documents for `t2v-coordinator features`: all of them, in order, also those whose length the trainer would leave out. Owned by
-/// one thread.
+/// Prints documents for `t2v-coordinator features`: all of them, in order, even those that the trainer would leave out for their length.
+/// Owned by one thread.
 package final class FeaturesPrinter {
     private let model: VectorsModel
     private let preparer: ShardPreparer
 
-    /// A printer that has met no words yet.
+    /// A printer that has seen no words yet.
     package init(model: VectorsModel) {
         self.model = model
         preparer = ShardPreparer(model: model, schema: .spacy2, minLength: 0, maxLength: .max)

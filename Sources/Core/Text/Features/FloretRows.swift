@@ -8,7 +8,7 @@ package struct FloretRows: Codable, Sendable, Equatable {
     /// Hashes taken of each n-gram, 1 to 4.
     package var hashCount: Int
     package var seed: UInt32
-    /// Put before and behind a word.
+    /// Put before and after a word.
     package var begin, end: String
     /// Rows of the table.
     package var rows: Int
@@ -18,7 +18,7 @@ package struct FloretRows: Codable, Sendable, Equatable {
         (self.begin, self.end, self.rows) = (begin, end, rows)
     }
 
-    /// Longer words than spaCy's texts can hold never come.
+    /// No word of spaCy's is longer: its texts are not.
     private static let longest = 1_000_000
 
     /// - Throws: `InputError` that names the key whose value no table has.
@@ -59,7 +59,7 @@ package struct FloretRows: Codable, Sendable, Equatable {
     }
 }
 
-/// MurmurHash3 x64 128 (Austin Appleby, package domain) of any bytes.
+/// MurmurHash3 x64 128 (Austin Appleby, public domain) of any bytes.
 /// - Returns: h1 low, h1 high, h2 low, h2 high.
 func murmurHash3(_ bytes: UnsafeBufferPointer<UInt8>, seed: UInt32) -> (UInt32, UInt32, UInt32, UInt32) {
     let (c1, c2): (UInt64, UInt64) = (0x87C3_7B91_1142_53D5, 0x4CF5_AD43_2745_937F)

@@ -12,7 +12,7 @@ package final class JobFeaturesPrinter {
     /// By word number: the columns.
     private var known: [UInt32: WordFeatures] = [:]
 
-    /// A printer that has met no words yet.
+    /// A printer that has seen no words yet.
     /// - Parameter model: of a job on the fast path.
     package init(model: VectorsModel, text: TextSettings) {
         let schema = FeatureSchema(attributes: text.columns, vectorsAttribute: text.vectors?.attribute, byteCount: 0)
@@ -28,7 +28,7 @@ package final class JobFeaturesPrinter {
     /// - Throws: `ShardPreparationError` with the first line that cannot be used; nothing is printed then.
     package func lines(_ text: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
         var output: [UInt8] = []
-        // Word numbers are those of the tokenizer, which may start afresh between shards.
+        // Word numbers are those of the tokenizer, which may start over between shards.
         known.removeAll(keepingCapacity: true)
         try preparer.forEachRecord(text) { line, record, tokenizer throws(ShardPreparationError) in
             guard let record else { return }

@@ -7,8 +7,8 @@ struct LanguageNorms: Sendable {
 
     private enum Rule: Sendable {
         case lower
-        /// Groups of endings, tried from the last group on; all of a group take off as many code points as its first is long. hi of 2.3 and
-        /// 3.x goes on with the next group when the word is too short, ne and 2.1's hi stop.
+        /// Groups of endings, tried from the last group on; every ending of a group removes as many code points as the group's first one
+        /// has. If the word is too short, hi of 2.3 and 3.x tries the next group; ne and 2.1's hi stop.
         case stem(groups: [[[UInt8]]], stopsWhenShort: Bool)
         case map([[UInt8]: [UInt8]])
     }
@@ -71,7 +71,7 @@ struct LanguageNorms: Sendable {
         }
     }
 
-    /// The norm of `word` in a table where a plus sign before the norm says that it is also that of the word with a capital first letter.
+    /// The norm of `word` in a table. A plus sign before a norm there means that the word with a capital first letter has it, too.
     private static func entry(for word: Bytes, in table: [[UInt8]: [UInt8]]) -> [UInt8]? {
         let plus = UInt8(ascii: "+")
         if let norm = table[Array(word)] { return norm.first == plus ? Array(norm.dropFirst()) : norm }

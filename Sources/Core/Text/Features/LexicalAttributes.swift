@@ -21,7 +21,8 @@ package enum LexicalAttributes {
         return Bytes(rebasing: word[place...])
     }
 
-    /// The orthographic shape: letters become X or x, digits d, runs of one shape character end at four; "LONG" from 100 code points on.
+    /// The orthographic shape: letters become X or x, digits d, runs of one shape character end at four; "LONG" for 100 code points or
+    /// more.
     static func shape(_ word: Bytes) -> [UInt8] {
         guard let base = word.baseAddress else { return [] }
         if word.count >= 100, UTF8Walk.count(word) >= 100 { return Array("LONG".utf8) }
@@ -74,7 +75,7 @@ package enum LexicalAttributes {
         return result
     }
 
-    /// A cased letter before it and none after it, looking past what is case-ignorable (Objects/unicodeobject.c, handle_capital_sigma).
+    /// A cased letter before it and none after it, skipping what is case-ignorable (Objects/unicodeobject.c, handle_capital_sigma).
     private static func isFinalSigma(_ word: Bytes, at place: Int, next: Int) -> Bool {
         guard let base = word.baseAddress else { return false }
         func flags(_ place: Int) -> CharacterFlags { CharacterFlags(rawValue: CharacterTables.flags[Int(UTF8Walk.decode(base + place))]) }

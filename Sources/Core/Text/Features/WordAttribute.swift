@@ -1,4 +1,4 @@
-// The attributes of a word that tables may be made of. In: a word's bytes and norm. Out: the 64-bit numbers that spaCy 3 gives them.
+// The attributes of a word that a table may embed. In: a word's bytes and norm. Out: the 64-bit numbers that spaCy 3 gives them.
 
 /// An attribute of distinct words that t2v computes as spaCy 3.8 does (spacy/lang/lex_attrs.py, spacy/lexeme.pyx). This is the one list of
 /// them: the Python side asks for it (`t2v-coordinator attributes`) and lets spaCy compute all others.
@@ -6,7 +6,7 @@ package enum WordAttribute: String, CaseIterable, Codable, Sendable {
     /// String ids.
     case orth = "ORTH"
     case lower = "LOWER"
-    /// Of the token: an exception of the tokenizer may give it another norm than the lexeme's.
+    /// Of the token: an exception of the tokenizer may give it a norm other than the lexeme's.
     case norm = "NORM"
     case prefix = "PREFIX"
     case suffix = "SUFFIX"
@@ -89,7 +89,7 @@ enum WordFlags {
     static func isPunct(_ word: Bytes) -> Bool { all(word) { CharacterClasses.of($0).contains(.punctuation) } }
     static func isCurrency(_ word: Bytes) -> Bool { all(word) { CharacterClasses.of($0).contains(.currency) } }
 
-    /// `str.islower` (Objects/unicodeobject.c): some lower case letter, none of upper or title case.
+    /// `str.islower` (Objects/unicodeobject.c): at least one lower case letter, and none in upper or title case.
     static func isLower(_ word: Bytes) -> Bool {
         var found = false
         let clean = all(word) { code in
@@ -100,7 +100,7 @@ enum WordFlags {
         return clean && found
     }
 
-    /// `str.isupper`: some upper case letter, none of lower or title case.
+    /// `str.isupper`: at least one upper case letter, and none in lower or title case.
     static func isUpper(_ word: Bytes) -> Bool {
         var found = false
         let clean = all(word) { code in
@@ -110,7 +110,7 @@ enum WordFlags {
         return clean && found
     }
 
-    /// `str.istitle`: upper and title case follow only what has no case, lower case only what has.
+    /// `str.istitle`: upper and title case letters follow only characters without case, lower case letters only those with.
     static func isTitle(_ word: Bytes) -> Bool {
         var (found, afterCased) = (false, false)
         let clean = all(word) { code in

@@ -19,10 +19,10 @@ public struct WordFeatures: Hashable, Sendable {
 
     /// Compares the ids.
     public static func == (a: WordFeatures, b: WordFeatures) -> Bool { a.ids == b.ids }
-    /// Takes in the ids.
+    /// Hashes the ids.
     public func hash(into hasher: inout Hasher) { hasher.combine(ids) }
 
-    /// The first `count` bytes of a UTF-8 text in the order first, last, second, last but one ...; 255 where none is left (spaCy 3
+    /// The first `count` bytes of a UTF-8 text in the order first, last, second, second to last ...; 255 where none is left (spaCy 3
     /// `tokens/doc.pyx`, `get_utf8_array` of `ml/featureextractor` and `util.pyx`).
     public static func selectedBytes(_ text: UnsafeBufferPointer<UInt8>, count: Int) -> [UInt8] {
         (0..<count).map { place in
@@ -44,7 +44,7 @@ public struct WordBlock: @unchecked Sendable {
     public let rowStarts: UnsafePointer<UInt32>
     /// Vector rows, word by word.
     public let rows: UnsafePointer<UInt32>
-    /// `byteCount` bytes a word.
+    /// `byteCount` bytes for each word.
     public let bytes: UnsafePointer<UInt8>
     /// Bytes that the schema keeps of a word's text.
     public let byteCount: Int
@@ -58,7 +58,7 @@ public struct WordBlock: @unchecked Sendable {
         (self.bytes, self.byteCount, self.owner) = (bytes, byteCount, owner)
     }
 
-    /// Memory of a block that no shard holds.
+    /// The memory, if the words are not in a shard.
     private final class Storage {
         let ids: UnsafeMutableBufferPointer<UInt64>
         let starts: UnsafeMutableBufferPointer<UInt32>

@@ -1,9 +1,10 @@
-// Byte strings, each with a number of the caller's. In: bytes. Out: the number. The tokenizer's inner loop is a look-up in here.
+// Byte strings, each with a number that the caller chooses. In: bytes. Out: the number. The tokenizer's inner loop is a look-up in this
+// table.
 import CLinux
 import Glibc
 
-/// Keys are copied into one arena, so that a look-up allocates nothing and touches one slot and at most one other line of memory. The first
-/// eight bytes stand in the slot: most words of most languages are compared there.
+/// Keys are copied into one arena, so that a look-up allocates nothing and touches one slot and at most one other line of memory. The slot
+/// has the first eight bytes: most words of most languages are compared there.
 final class ByteTable {
     private struct Slot {
         var head: UInt64 = 0
@@ -20,7 +21,7 @@ final class ByteTable {
     private var arena: UnsafeMutablePointer<UInt8>
     private var arenaUsed = 0
     private var arenaCapacity = 1 << 16
-    /// Where each key lies in the arena, in order of arrival, and its value.
+    /// Where each key is in the arena, in order of arrival, and its value.
     private var places: [(start: UInt32, length: UInt32, value: UInt32)] = []
 
     init() {
@@ -35,17 +36,17 @@ final class ByteTable {
         arena.deallocate()
     }
 
-    /// Bytes held, for deciding when to start afresh.
+    /// Bytes held, for deciding when to start over.
     var memory: Int { arenaUsed + (mask + 1) * MemoryLayout<Slot>.stride }
 
-    /// The key that was the `number`th to come, from 0 on. Valid until the next insertion.
+    /// The key that was inserted as number `number`, from 0 on. Valid until the next insertion.
     @inline(__always)
     func key(_ number: Int) -> UnsafeBufferPointer<UInt8> {
         let place = places[number]
         return UnsafeBufferPointer(start: arena + Int(place.start), count: Int(place.length))
     }
 
-    /// The first eight bytes, zero behind the end, read without leaving the string.
+    /// The first eight bytes, zero beyond the end, read without leaving the string.
     @inline(__always)
     private static func head(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
         let raw = UnsafeRawPointer(bytes)
@@ -61,7 +62,7 @@ final class ByteTable {
         return count == 1 ? UInt64(bytes[0]) : 0
     }
 
-    /// Mixes eight bytes at a time by 64x64 -> 128 bit multiplication; an internal hash that nothing stored depends on.
+    /// Mixes eight bytes at a time by 64x64 -> 128 bit multiplication; an internal hash: nothing stored depends on it.
     @inline(__always)
     private static func hash(_ head: UInt64, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> UInt64 {
         var state = fold(head ^ 0x9e37_79b9_7f4a_7c15, UInt64(count) &* 2 &+ 0xa076_1d64_78bd_642f)
@@ -107,7 +108,7 @@ final class ByteTable {
         guard let base = bytes.baseAddress else { return }
         if 3 * (count + 1) > 2 * (mask + 1) { grow() }
         if arenaUsed + bytes.count > arenaCapacity {
-            // before the copy: `bytes` may lie in the arena itself
+            // before the copy: `bytes` may be in the arena itself
             let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: max(2 * arenaCapacity, arenaUsed + bytes.count))
             larger.update(from: arena, count: arenaUsed)
             larger.advanced(by: arenaUsed).update(from: base, count: bytes.count)

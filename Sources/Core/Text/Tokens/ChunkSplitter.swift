@@ -1,4 +1,4 @@
-// One chunk of text without inner changes between space and no space. In: its bytes. Out: word numbers. The rules of spacy/tokenizer.pyx.
+// One chunk of text, either all white space or none. In: its bytes. Out: word numbers. The rules of spacy/tokenizer.pyx.
 
 /// Splits chunks by exceptions, affixes and infixes. Owned by one thread.
 final class ChunkSplitter {
@@ -12,7 +12,7 @@ final class ChunkSplitter {
     /// The words of exception i are exceptionWords[exceptionStarts[i]..<exceptionStarts[i + 1]].
     private var exceptionWords: [UInt32] = []
     private var exceptionStarts: [Int] = [0]
-    /// Bytes of the longest exception: longer texts are not looked up, so that endless runs are not hashed at every step.
+    /// Bytes of the longest exception: longer texts are not looked up, so that very long runs are not hashed at every step.
     private var longestException = 0
     /// Which patterns can match at all in texts of certain characters.
     private var reach: [CharacterMask: Reach] = [:]
@@ -33,7 +33,7 @@ final class ChunkSplitter {
         self.words = words
         self.matcher = matcher
         for exception in rules.exceptions {
-            // a text that comes twice: the later one counts, as in a Python dict
+            // if a text occurs twice, the later one counts, as in a Python dict
             longestException = max(longestException, exception.text.count)
             exception.text.withUnsafeBufferPointer { text in
                 if exceptions.find(text) < 0 { exceptions.insert(text, value: UInt32(exceptions.count)) }
@@ -76,7 +76,7 @@ final class ChunkSplitter {
         for suffix in suffixes.tokens.reversed() { result.append(suffix) }
     }
 
-    /// Takes prefixes (into `result`) and suffixes (into `suffixes`) off until nothing changes or an exception is left.
+    /// Strips prefixes (into `result`) and suffixes (into `suffixes`) until nothing changes or an exception is left.
     private func stripAffixes(_ chunk: Bytes, _ usesExceptions: Bool, _ result: TokenBuffer) throws(PatternFailure) -> Bytes {
         let behaviour = rules.behaviour
         var text = chunk
@@ -149,7 +149,7 @@ final class ChunkSplitter {
         return try matcher.search(pattern, text) != nil
     }
 
-    /// The bytes of `text` that an affix takes. spaCy counts the match's code points and takes as many from the end of the string,
+    /// The bytes of `text` that an affix removes. spaCy counts the match's code points and removes as many from the end of the string,
     /// wherever the match was: `$` also matches before a final newline.
     private func matchedCount(_ pattern: Pattern?, _ text: Bytes, fromEnd: Bool) throws(PatternFailure) -> Int {
         guard let pattern, let match = try matcher.search(pattern, text) else { return 0 }
@@ -172,7 +172,7 @@ final class ChunkSplitter {
     }
 
     private func reach(_ text: Bytes) -> Reach {
-        // in a long run anything may stand, and looking costs more than matching
+        // a long run may hold anything, and looking costs more than matching
         let mask = text.count <= 256 ? CharacterMask(text) : CharacterMask.everything
         if let known = reach[mask] { return known }
         let characters = mask.codePoints

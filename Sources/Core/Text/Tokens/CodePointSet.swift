@@ -65,8 +65,8 @@ struct CodePointSet: Equatable {
     /// Holds every character of `\d`, and others.
     static let decimalOrMore = having(.number)
 
-    /// What a class of these members matches when Python ignores case (re/_compiler.py, `_optimize_charset`): the members are taken to
-    /// lower case, letters that `re` holds for equal join them, and a character matches if its lower case is a member.
+    /// What a class of these members matches when Python ignores case (re/_compiler.py, `_optimize_charset`): the members are converted to
+    /// lower case, letters that `re` considers equal are added, and a character matches if its lower case is a member.
     var ignoringCase: CodePointSet {
         var lowered: Set<UInt32> = []
         var dropped: Set<UInt32> = []

@@ -1,4 +1,4 @@
-// The columns of a word. In: what the lexicon knows of it. Out: ids, vector rows and bytes as a schema wants them.
+// The columns of a word. In: what the lexicon knows about it. Out: ids, vector rows and bytes as a schema wants them.
 
 /// Computes what a schema asks of a word, for the models of spaCy 2 and of jobs. Immutable, so threads share it.
 struct ColumnMaker: Sendable {
@@ -6,7 +6,7 @@ struct ColumnMaker: Sendable {
 
     private let schema: FeatureSchema
     private let lexicon: Lexicon
-    /// In the schema's order; nil: not known here, 0 for every word. A job with such a column was refused before.
+    /// In the schema's order; nil: not known here, 0 for every word. A job with such a column has been refused.
     private let attributes: [WordAttribute?]
 
     init(schema: FeatureSchema, lexicon: Lexicon) {
@@ -15,7 +15,7 @@ struct ColumnMaker: Sendable {
         attributes = schema.columns.map(WordAttribute.init)
     }
 
-    /// - Parameter word: what the lexicon says of `text`, with the norm of the token.
+    /// - Parameter word: what the lexicon says about `text`, with the norm of the token.
     func features(_ word: WordAttributes, text: Bytes) -> WordFeatures {
         WordFeatures(
             ids: attributes.map { $0.map { id($0, word, text) } ?? 0 }, rows: schema.hasVectors ? rows(word, text) : [],

@@ -7,7 +7,7 @@ struct ModelFiles {
     /// The folder that holds meta.json and tokenizer.
     let folder: String
     let language: String
-    /// The spaCy version that shall read the folder: 2.0 and 2.1 as 2.1.9 does, 2.2 and 2.3 as 2.3.9, 3.x as 3.8.
+    /// The spaCy version whose rules apply to the folder: 2.0 and 2.1 are read as 2.1.9 does, 2.2 and 2.3 as 2.3.9, 3.x as 3.8.
     let version: SymbolVersion
 
     private struct Meta: Decodable {
@@ -22,18 +22,18 @@ struct ModelFiles {
         var attr: Int?
     }
 
-    /// The files that tokenizing and features need, in the order of `VectorsModel.bundleFiles`. Only the first two and key2row must be
-    /// there.
+    /// The files that tokenizing and features need, in the order of `VectorsModel.bundleFiles`. Only the first two and key2row are
+    /// required.
     static let names = [
         "meta.json", "tokenizer", "vocab/key2row", "vocab/lookups.bin", "vocab/lexemes.bin", "vocab/strings.json", "vocab/vectors.cfg",
     ]
 
     static let remedy = "give the folder of a vectors model: it holds meta.json, tokenizer and vocab/"
 
-    /// Languages whose own tokenizer is a program, not rules.
+    /// Languages whose own tokenizer is a program and not a set of rules.
     private static let otherLanguages: Set<String> = ["ja", "ko", "th", "vi", "zh"]
 
-    /// - Parameter isJob: whoever made the job has seen that the tokenizer is rule-based, which a pipeline of any language may have.
+    /// - Parameter isJob: the front end has checked that the tokenizer is rule-based, which is possible in any language.
     init(_ given: String, isJob: Bool = false) throws(InputError) {
         var isFolder: Bool = false
         guard FileManager.default.fileExists(atPath: given, isDirectory: &isFolder) else {
@@ -74,7 +74,7 @@ struct ModelFiles {
         let models = children.filter { isFile("\($0)/tokenizer") && isFile("\($0)/meta.json") }
         if models.count == 1 { return models[0] }
         if models.count > 1 {
-            throw InputError("several models lie in it", at: given, remedy: "give one of \(models.joined(separator: ", "))")
+            throw InputError("it holds several models", at: given, remedy: "give one of \(models.joined(separator: ", "))")
         }
         guard isFile("\(given)/meta.json") else { throw InputError("no meta.json in it", at: given, remedy: remedy) }
         if let meta: Meta = try? decode("\(given)/meta.json"), let lang = meta.lang, otherLanguages.contains(lang) {
@@ -83,7 +83,7 @@ struct ModelFiles {
         throw InputError(
             "no file `tokenizer` in it: this is not a vectors model, or its tokenizer is not rule-based", at: given,
             remedy:
-                "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if need be"
+                "give a vectors model of a language with a rule-based tokenizer, and `tokens` in the records if necessary"
         )
     }
 
@@ -96,7 +96,7 @@ struct ModelFiles {
         }
     }
 
-    /// The first two numbers of a specification like ">=2.3.9" or ">=3.8.18,<3.9.0"; without one, the files tell.
+    /// The first two numbers of a specification like ">=2.3.9" or ">=3.8.18,<3.9.0"; without one, the files decide.
     private static func version(_ specification: String?, folder: String) -> SymbolVersion {
         let digits = specification?.drop { !$0.isASCII || !$0.isNumber }.split(separator: ".") ?? []
         if digits.count >= 2, let major = Int(digits[0]), let minor = Int(digits[1].prefix { $0.isASCII && $0.isNumber }) {
@@ -129,7 +129,7 @@ struct ModelFiles {
         return result
     }
 
-    /// The same of any file; empty where no word has a vector.
+    /// The same for any file; empty if no word has a vector.
     static func key2row(_ place: String, rows: Int?) throws(InputError) -> [UInt64: Int32] {
         let file = try MappedFile(place)
         var reader = MsgpackReader(file.bytes, place: place)

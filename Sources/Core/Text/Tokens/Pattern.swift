@@ -1,11 +1,11 @@
-// One compiled pattern, and the matching of it. In: UTF-8 bytes. Out: byte ranges.
+// One compiled pattern and its matching. In: UTF-8 bytes. Out: byte ranges.
 import Base
 import CPCRE2
 
 /// A Python pattern compiled by PCRE2 with its just-in-time compiler. Immutable after `init`, so threads share it.
 final class Pattern: @unchecked Sendable {
     /// Usually one program. PCRE2 limits a program to 64 KiB, which French's token_match exceeds: then its alternatives are compiled in
-    /// parts, and of their matches the leftmost counts, the earlier part's among equals: what the whole would have found.
+    /// parts, and the leftmost of their matches counts, on a tie the earlier part's: the match that the whole would have found.
     fileprivate let programs: [OpaquePointer]
     /// File and key of the pattern, for errors.
     let name: String
@@ -29,13 +29,13 @@ final class Pattern: @unchecked Sendable {
     private static func compile(_ tree: PatternNode, anchored: Bool, name: String) throws(InputError) -> [OpaquePointer] {
         guard let context = pcre2_compile_context_create_8(nil) else { throw InputError("out of memory", at: name, remedy: "free memory") }
         defer { pcre2_compile_context_free_8(context) }
-        // Python's . and $ know the newline \n only
+        // for Python's . and $ only \n is a newline
         pcre2_set_newline_8(context, UInt32(PCRE2_NEWLINE_LF))
         var error: Int32 = 0
         var place = 0
         let text = Array(tree.pcre.utf8)
         if let program = pcre2_compile_8(text, text.count, PCRE2_UTF | (anchored ? PCRE2_ANCHORED : 0), &error, &place, context) {
-            // without the JIT compiler (not built in, or no executable memory) matching is slower, not different
+            // without the JIT compiler (not built in, or no executable memory) matching is slower but no different
             _ = pcre2_jit_compile_8(program, PCRE2_JIT_COMPLETE)
             return [program]
         }
@@ -51,11 +51,11 @@ final class Pattern: @unchecked Sendable {
         var message = [UInt8](repeating: 0, count: 256)
         pcre2_get_error_message_8(error, &message, message.count)
         let what = String(decoding: message.prefix { $0 != 0 }, as: UTF8.self)
-        throw InputError("PCRE2 does not take the pattern: \(what)", at: name, remedy: "use a model whose tokenizer does without")
+        throw InputError("PCRE2 does not take the pattern: \(what)", at: name, remedy: "use a model whose tokenizer does not have it")
     }
 }
 
-/// A text on which a pattern gave up; the caller adds where the text stands.
+/// A text on which a pattern gave up; the caller adds where the text is.
 struct PatternFailure: Error {
     let name: String
     let length: Int
@@ -92,7 +92,7 @@ final class PatternMatcher {
 
     /// What a match may cost: calls, depth of backtracking, and heap in KiB.
     private typealias Limits = (matches: UInt32, depth: UInt32, heap: UInt32)
-    /// PCRE2's own defaults (config.h.generic), and what a match without the JIT compiler may have.
+    /// PCRE2's own defaults (config.h.generic), and the limits of a match without the JIT compiler.
     private static let usual: Limits = (10_000_000, 10_000_000, 20_000_000)
     private static let patient: Limits = (1 << 31, 1 << 31, 1 << 20)
 
@@ -111,7 +111,8 @@ final class PatternMatcher {
         for program in pattern.programs {
             var result = pcre2_match_8(program, bytes.baseAddress, bytes.count, from, options, data, context)
             if result < PCRE2_ERROR_NOMATCH {
-                // out of JIT stack or over the match limit: once more without JIT, on the heap, and patiently; Python has no limit at all
+                // out of JIT stack or over the match limit: try again without JIT, on the heap, with higher limits; Python has no limit at
+                // all
                 Self.set(Self.patient, context)
                 result = pcre2_match_8(program, bytes.baseAddress, bytes.count, from, options | UInt32(PCRE2_NO_JIT), data, context)
                 Self.set(Self.usual, context)

@@ -1,8 +1,8 @@
 // What a pattern cannot match. In: its tree and the kinds of characters that a text holds. Out: false if no match is possible.
 
-/// The kinds of characters in a text, one bit each: every ASCII character that is no letter or digit has its own.
+/// The kinds of characters in a text, one bit each: every ASCII character that is not a letter or digit has its own.
 ///
-/// Most words hold letters only, and most patterns then have nothing to find: the tree of a pattern tells so without matching it.
+/// Most words consist of letters only, in which most patterns find nothing: a pattern's tree tells this without matching.
 struct CharacterMask: Hashable {
     private(set) var bits: UInt64 = 0
 
@@ -51,7 +51,7 @@ struct CharacterMask: Hashable {
 }
 
 extension PatternNode {
-    /// False only if no text made of `characters` alone has a match. It errs on the side of true: order is not looked at, and a negative
+    /// False only if no text made of `characters` alone has a match. It errs on the side of true: order is ignored, and a negative
     /// look-around counts as satisfied.
     func canMatch(within characters: CodePointSet) -> Bool {
         switch self {

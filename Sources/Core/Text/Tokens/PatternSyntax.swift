@@ -1,4 +1,5 @@
-// Python's regular expressions, parsed. In: a pattern of a model's tokenizer file. Out: its tree, or an error that names what is not known.
+// Python's regular expressions, parsed. In: a pattern of a model's tokenizer file. Out: its tree, or an error that names what is not
+// supported.
 import Base
 
 /// A recursive-descent parser of the syntax of Python's `re` (re/_parser.py), without back references, conditionals and the flags a, L, m,
@@ -27,7 +28,7 @@ struct PatternParser {
     private func refuse(_ what: String) -> InputError {
         InputError(
             "the pattern has \(what) at character \(place), which is not supported", at: name,
-            remedy: "use a model whose tokenizer does without, or give `tokens` instead of `text`")
+            remedy: "use a model whose tokenizer does not have it, or give `tokens` instead of `text`")
     }
 
     private func peek(_ ahead: Int = 0) -> UInt32? { place + ahead < scalars.count ? scalars[place + ahead] : nil }
@@ -229,7 +230,7 @@ struct PatternParser {
         }
     }
 
-    /// Behind `\0`: at most two octal digits, as Python has it (3.12 `re/_parser.py`, `_escape`).
+    /// After `\0`: at most two octal digits, as in Python (3.12 `re/_parser.py`, `_escape`).
     private mutating func octal() -> UInt32 {
         var value: UInt32 = 0
         for _ in 0..<2 {
@@ -255,7 +256,7 @@ struct PatternParser {
 }
 
 extension PatternParser {
-    /// `[...]`. A closing bracket in first place is a member; ranges and escapes as in Python.
+    /// `[...]`. A closing bracket in the first place is a member; ranges and escapes are as in Python.
     private mutating func characterClass() throws(InputError) -> PatternNode {
         place += 1
         let negated = take("^" as Unicode.Scalar)

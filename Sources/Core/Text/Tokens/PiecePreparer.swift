@@ -1,13 +1,13 @@
 // A shard of pieces. In: documents that Python has tokenized. Out: the bytes of a `PreparedShard`.
 import Base
 
-/// Turns pieces into prepared shards: checks them, joins equal words, finds vector rows. One for each thread.
+/// Turns pieces into prepared shards: checks them, merges equal words, finds vector rows. One for each thread.
 final class PiecePreparer {
     private let text: TextSettings
     private let schema: FeatureSchema
     private let maker: ColumnMaker
     private let minLength, maxLength: Int
-    /// For each column of the schema but ORTH, the column of the pieces.
+    /// For each column of the schema except ORTH, the column of the pieces.
     private let columnOf: [Int]
 
     /// - Throws: `InputError` when the pieces lack a column that the model reads.

@@ -10,7 +10,7 @@ package struct PreparationSpeed: Sendable {
     package let documents: Int
     /// Their tokens.
     package let tokens: Int
-    /// CPU time of the thread, which other programs on the machine disturb little.
+    /// CPU time of the thread, which other programs on the machine hardly affect.
     package let cpuSeconds: Double
 
     /// Tokens per CPU second.

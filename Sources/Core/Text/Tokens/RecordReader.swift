@@ -34,7 +34,7 @@ enum CorpusRecord: Equatable {
 }
 
 struct RecordReader {
-    /// The keys in use; `heads` and all others are passed over.
+    /// The keys in use; `heads` and all others are ignored.
     private struct Fields: Decodable {
         var tokens: [String]?
         var text: String?
@@ -67,7 +67,7 @@ struct RecordReader {
         let fields: Fields
         do {
             if let last = RepeatedKeys.lastMembers(of: line, keys: ["tokens", "text"]) {
-                // What is left out must be JSON, too.
+                // Records that are left out must be JSON, too.
                 _ = try decoder.decode(Anything.self, from: Data(line))
                 fields = try decoder.decode(Fields.self, from: Data(last))
             } else {
@@ -92,8 +92,8 @@ struct RecordReader {
         return .text(text)
     }
 
-    /// Decodes one line of plain text. As Python reads text files, a carriage return ends a line, too; lines without any character are left
-    /// out (spaCy 3.8 `training/corpus.py`, `PlainTextCorpus`).
+    /// Decodes one line of plain text. A carriage return ends a line, too, as when Python reads text files; empty lines are left out (spaCy
+    /// 3.8 `training/corpus.py`, `PlainTextCorpus`).
     func readPlain(_ line: UnsafeRawBufferPointer, number: Int) throws(ShardPreparationError) -> [CorpusRecord] {
         var records: [CorpusRecord] = []
         for part in line.split(separator: 0x0d) {
@@ -107,7 +107,7 @@ struct RecordReader {
 
     private static let remedy = "write records as {\"text\": \"...\"} or {\"tokens\": [\"...\"]}, one a line"
 
-    /// What `str.strip` takes off among ASCII characters.
+    /// The ASCII characters that `str.strip` removes.
     static func isBlank(_ byte: UInt8) -> Bool {
         byte == 0x20 || (byte >= 0x09 && byte <= 0x0d) || (byte >= 0x1c && byte <= 0x1f)
     }

@@ -1,10 +1,10 @@
-// Keys that a record has twice. In: a line of JSON. Out: the same with the last of each, as Python reads it.
+// Keys that a record has twice. In: a line of JSON. Out: the same with only the last of each, as Python reads it.
 
 enum RepeatedKeys {
-    /// - Parameter keys: the names that matter, in ASCII; one that is spelled with escapes does not count.
-    /// - Returns: an object of the last member of each key; nil when none of them is there twice, or the line is not an object.
+    /// - Parameter keys: the names that matter, in ASCII; one written with escapes does not count.
+    /// - Returns: an object with the last member of each key; nil if no key occurs twice, or the line is not an object.
     static func lastMembers(of line: UnsafeRawBufferPointer, keys: [StaticString]) -> [UInt8]? {
-        // A line in which no key can be there twice is not looked at any closer: nearly all of them.
+        // Nearly all lines end here: no key can occur twice in them.
         guard keys.contains(where: { occurrences(of: $0, in: line) > 1 }) else { return nil }
         var last: [Int: Range<Int>] = [:]
         var isRepeated = false
@@ -52,7 +52,7 @@ enum RepeatedKeys {
         key.withUTF8Buffer { $0.elementsEqual(line[range]) }
     }
 
-    /// How often a key stands in quotes anywhere in the line, at most 2.
+    /// How often a key occurs in quotes anywhere in the line, at most 2.
     private static func occurrences(of key: StaticString, in line: UnsafeRawBufferPointer) -> Int {
         let length = key.utf8CodeUnitCount
         var (index, found) = (0, 0)

@@ -2,7 +2,7 @@
 import Base
 import Glibc
 
-/// Tokenizes shards and computes their features. What it learns of words and chunks it keeps for the next shard, within bounds.
+/// Tokenizes shards and computes their features. It keeps what it learns about words and chunks for the next shard, within bounds.
 package final class ShardPreparer {
     private let model: VectorsModel
     private let schema: FeatureSchema
@@ -16,13 +16,13 @@ package final class ShardPreparer {
     /// The words of the current shard, in order of their index.
     private var shardWords: [UInt32] = []
     private static let absent = UInt32.max
-    /// Bytes of words and chunks beyond which the thread starts afresh: some millions of distinct words.
+    /// Bytes of words and chunks beyond which the thread starts over: a few million distinct words.
     private static let memoryLimit = 96 << 20
 
     /// - Parameters:
     ///   - schema: the columns that the run's model needs.
     ///   - minLength: documents with fewer tokens are dropped.
-    ///   - maxLength: documents with as many tokens or more are dropped, never split.
+    ///   - maxLength: documents with this many tokens or more are dropped, never split.
     package init(model: VectorsModel, schema: FeatureSchema, minLength: Int, maxLength: Int) {
         self.model = model
         self.schema = schema
@@ -31,7 +31,7 @@ package final class ShardPreparer {
         self.maxLength = maxLength
     }
 
-    /// Prepares a shard of what the run's texts are: lines, or pieces.
+    /// Prepares a shard of the run's texts: lines, or pieces.
     package func prepare(shard text: UnsafeRawBufferPointer) throws(ShardPreparationError) -> [UInt8] {
         guard let settings = model.text, settings.path == .pieces else { return try prepare(jsonl: text) }
         if let pieces { return try pieces.prepare(text) }
@@ -103,7 +103,7 @@ package final class ShardPreparer {
 
     private func currentTokenizer(_ line: Int) throws(ShardPreparationError) -> Tokenizer {
         if let tokenizer, tokenizer.memory < Self.memoryLimit || !shardWords.isEmpty { return tokenizer }
-        // word numbers change, so only between shards
+        // only between shards, because word numbers change
         tokenizer = Tokenizer(model: model)
         shardIndex.removeAll(keepingCapacity: true)
         guard let tokenizer else { throw ShardPreparationError(line: line, what: "out of memory", remedy: "free memory") }
@@ -123,7 +123,7 @@ package final class ShardPreparer {
                 throw ShardPreparationError(
                     line: line,
                     what: "the pattern \(failure?.name ?? "") hit PCRE2's match limit on a token of \(failure?.length ?? 0) bytes",
-                    remedy: "break the run up, or take the record out")
+                    remedy: "break the run up, or remove the record")
             }
         }
     }

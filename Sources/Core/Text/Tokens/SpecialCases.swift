@@ -1,4 +1,4 @@
-// Exceptions matched once more over the finished tokens, as spaCy 3.x does. In: a document's word numbers. Out: the same, with spans
+// Matches exceptions once more over the finished tokens, as spaCy 3.x does. In: a document's word numbers. Out: the same, with spans
 // replaced.
 
 /// The phrases of spaCy 3's `_special_matcher`: exceptions, tokenized without exceptions, as sequences of ORTHs.
@@ -8,7 +8,7 @@ final class SpecialCases {
     /// A trie over text numbers: child of node n by text t.
     private var children: [Edge: Int32] = [:]
     private var isEnd: [Bool] = [false]
-    /// By word number: whether a phrase begins with the word's text. Words that came later than the phrases begin none.
+    /// By word number: whether a phrase begins with the word's text. Words added after the phrases begin none.
     private var beginsPhrase: [Bool] = []
 
     private struct Edge: Hashable {
@@ -91,7 +91,7 @@ final class SpecialCases {
         return spans
     }
 
-    /// The span's text with the spaces between its tokens, not the one behind it.
+    /// The span's text with the spaces between its tokens, without the one after it.
     private func textOf(_ tokens: ArraySlice<UInt32>) -> [UInt8] {
         var text: [UInt8] = []
         for (index, token) in tokens.enumerated() {

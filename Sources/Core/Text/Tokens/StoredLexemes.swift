@@ -24,8 +24,8 @@ extension ModelFiles {
                 UInt64(littleEndian: file.bytes.loadUnaligned(fromByteOffset: start + 8 * index, as: UInt64.self))
             }
             func text(_ id: UInt64) -> [UInt8]? { id == 0 ? [] : strings[id] }
-            // a lexeme whose own text is unknown can never be met; those of symbols are passed over by 2.1.9 itself, whose string store
-            // keeps no text under a symbol's number (`lexemes_from_bytes`)
+            // a lexeme whose own text is unknown can never occur; 2.1.9 itself skips those of symbols, since its string store keeps no text
+            // under a symbol's number (`lexemes_from_bytes`)
             guard field(4) > UInt64(symbolCount), let word = text(field(4)), !word.isEmpty else { continue }
             let features = word.withUnsafeBufferPointer { computed.features($0) }
             let (norm, shape, prefix, suffix) = (field(6), field(7), field(8), field(9))

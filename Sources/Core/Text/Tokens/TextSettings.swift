@@ -1,4 +1,4 @@
-// How texts become words. In: a job's "text" and "vectors". Out: what workers must know, besides files, to prepare shards.
+// How texts become words. In: a job's "text" and "vectors". Out: what workers need, besides files, to prepare shards.
 import Base
 
 /// The text side of a run that was compiled from a spaCy 3 config. It travels to the workers.

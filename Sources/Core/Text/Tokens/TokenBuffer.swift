@@ -1,5 +1,5 @@
-// A growing list of word numbers. In: tokens, appended. Out: a pointer to them. Shared by reference, because an array that is passed inout
-// out of a class is checked for exclusive access at every touch, which the tokenizer's inner loop felt.
+// A growing list of word numbers. In: tokens, appended. Out: a pointer to them. Shared by reference: an array of a class that is passed
+// inout is checked for exclusive access at every use, which slowed the tokenizer's inner loop.
 
 /// Word numbers, as `Tokenizer` and its parts hand them on. Owned by one thread.
 final class TokenBuffer {

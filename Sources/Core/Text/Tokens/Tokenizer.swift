@@ -12,8 +12,8 @@ final class Tokenizer {
     let words: WordTable
     private let splitter: ChunkSplitter
     private var specials: SpecialCases?
-    /// Chunks met so far: the word of a chunk that is one, else `manyBit` and where in `chunkWords` the number of its words stands, and
-    /// they.
+    /// Chunks seen so far: the word of a chunk that is a single one, else `manyBit` and the place in `chunkWords` of its number of words,
+    /// which the words follow.
     private let chunks = ByteTable()
     private let chunkWords = TokenBuffer()
     private static let manyBit: UInt32 = 1 << 31
@@ -46,7 +46,7 @@ final class Tokenizer {
         }
     }
 
-    /// Bytes held by words and chunks, for deciding when to start afresh.
+    /// Bytes held by words and chunks, for deciding when to start over.
     var memory: Int { words.memory + chunks.memory + 4 * chunkWords.count }
 
     /// The exceptions that are matched again: all, or with the faster heuristics those with a space or an affix (`add_special_case`).
@@ -90,7 +90,7 @@ final class Tokenizer {
         }
     }
 
-    /// Cuts where white space begins or ends. One space behind a word is swallowed; what else there is of white space is a chunk.
+    /// Cuts where white space begins or ends. A single space after a word is dropped; all other white space is a chunk.
     private func scan(_ text: Bytes, usesExceptions: Bool) throws(PatternFailure) {
         guard let base = text.baseAddress, !text.isEmpty else { return }
         let classes = Self.byteClass
@@ -99,7 +99,7 @@ final class Tokenizer {
         var start = 0
         var inSpace = Self.isSpace(base)
         while place < count {
-            // run through what does not end the chunk
+            // skip what does not end the chunk
             var length = 1
             while place < count {
                 let kind = classes[Int(base[place])]

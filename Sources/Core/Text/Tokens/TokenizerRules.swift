@@ -5,7 +5,7 @@ import Base
 /// has the URL pattern as token_match. Where in the affix loop they look for exceptions differs too, but changes no token: whatever is left
 /// is looked up after the loop.
 struct TokenizerBehaviour: Sendable, Equatable {
-    /// A suffix is looked for behind the prefix just found, not in the whole string: 3.x.
+    /// A suffix is looked for after the prefix just found, not in the whole string: 3.x.
     var suffixBehindPrefix: Bool
     /// Exceptions are matched again over the finished tokens: 3.x.
     var rematchesExceptions: Bool
@@ -35,7 +35,7 @@ final class TokenizerRules: Sendable {
         guard root["prefix_search"] != nil, root["exceptions"] != nil else { throw Self.notRuleBased(at: place) }
         self.behaviour = behaviour
         func pattern(_ key: String, anchored: Bool = false) throws(InputError) -> Pattern? {
-            // anything that is no string counts as absent, as in `Tokenizer.from_bytes`
+            // anything that is not a string counts as absent, as in `Tokenizer.from_bytes`
             guard let text = root[key]?.string else { return nil }
             return try Pattern(text, anchored: anchored, name: "\(place): \(key)")
         }

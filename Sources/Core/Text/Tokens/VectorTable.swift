@@ -26,7 +26,8 @@ public final class VectorTable: @unchecked Sendable {
     public var fileBytes: UnsafeRawBufferPointer { file.bytes }
 
     /// Maps `path` (numpy/lib/format.py: magic, version, header length, a Python dict literal, the data).
-    /// - Throws: `InputError` for a missing or cut file, another element type than '<f4', Fortran order, or other than two dimensions.
+    /// - Throws: `InputError` for a missing or truncated file, an element type other than '<f4', Fortran order, or a number of dimensions
+    ///   other than two.
     public init(path: String) throws(InputError) {
         func refuse(_ what: String) -> InputError {
             InputError(
@@ -34,7 +35,7 @@ public final class VectorTable: @unchecked Sendable {
         }
         file = try MappedFile(path)
         let bytes = file.bytes
-        guard bytes.count >= 12, bytes.starts(with: [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]) else { throw refuse("no npy file") }
+        guard bytes.count >= 12, bytes.starts(with: [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]) else { throw refuse("not an npy file") }
         let isLong = bytes[6] >= 2
         let headerStart = isLong ? 12 : 10
         let headerCount =

@@ -1,7 +1,7 @@
-// The text side of a job. In: its files. Out: a model that tokenizes and knows words, as one made with spaCy 2's options does.
+// The text side of a job. In: its files. Out: a model that tokenizes and knows words, like a vectors model of spaCy 2.
 import Base
 
-/// Where the files of a job's text side lie on this machine.
+/// Where the files of a job's text side are on this machine.
 package struct JobTextFiles: Codable, Sendable, Equatable {
     /// The folder of the tokenizer.
     package var nlp: String
@@ -33,7 +33,7 @@ extension VectorsModel {
             let pipeline = try ModelFiles(files.nlp, isJob: true)
             guard pipeline.language == text.language, pipeline.version == .spacy38 else {
                 throw InputError(
-                    "a pipeline for \(pipeline.language), or of another spaCy, in a job for \(text.language)", at: files.nlp,
+                    "a pipeline for \(pipeline.language), or of another spaCy version, in a job for \(text.language)", at: files.nlp,
                     remedy: TextSettings.remedy)
             }
             let tokenizer = try MappedFile(pipeline.path("tokenizer"))
@@ -73,14 +73,14 @@ extension VectorsModel {
         }
         guard let table, table.rows != rows else { return }
         throw InputError(
-            "\(table.rows) rows, the job was made with \(rows)", at: table.path,
+            "\(table.rows) rows, but the job was made with \(rows)", at: table.path,
             remedy: "put the old vectors back, or " + TextSettings.remedy)
     }
 
     private static func digest(_ text: TextSettings, _ bundle: [(name: String, path: String)]) throws(InputError) -> String {
         var hash = SHA256()
         hash.update("t2v job \(PreparedShard.version) \(codeVersion) \(text.digestText)\n")
-        // meta.json's other fields decide nothing here
+        // the other fields of meta.json do not matter here
         for file in bundle where file.name != "nlp/meta.json" {
             let mapped = try MappedFile(file.path)
             hash.update("\(file.name) \(mapped.bytes.count)\n")

@@ -13,11 +13,11 @@ package final class VectorsModel: Sendable {
     package let language: String
     /// The version whose symbols number the folder's keys.
     package let symbols: SymbolVersion
-    /// Nil when opened from a bundle, which has the rows' numbers but not the rows.
+    /// Nil when opened from a bundle, which has the row numbers but not the rows.
     package let vectors: VectorTable?
     /// Lexical attributes of words.
     package let lexicon: Lexicon
-    /// Nil for pieces, which are tokenized.
+    /// Nil for pieces, which are tokenized already.
     let rules: TokenizerRules?
     /// What a job's texts are; nil for a vectors model.
     package let text: TextSettings?
@@ -97,7 +97,7 @@ package final class VectorsModel: Sendable {
     private static func digest(_ files: ModelFiles, _ present: [String]) throws(InputError) -> String {
         var hash = SHA256()
         hash.update("t2v \(PreparedShard.version) \(codeVersion) \(files.version.rawValue) \(files.language)\n")
-        // meta.json's other fields and vectors.cfg decide nothing here
+        // the other fields of meta.json, and vectors.cfg, do not matter here
         for name in present where name != "meta.json" && name != "vocab/vectors.cfg" {
             let file = try MappedFile(files.path(name))
             hash.update("\(name) \(file.bytes.count)\n")

@@ -1,4 +1,4 @@
-// The distinct words that a thread has met. In: a word's bytes, and the norm an exception gives it. Out: its number and its features.
+// The distinct words that a thread has seen. In: a word's bytes, and the norm an exception gives it. Out: its number and its features.
 
 /// Words keyed by (ORTH, NORM): first the lexemes, whose norm follows from their text, then tokens of exceptions with another norm.
 final class WordTable {
@@ -10,7 +10,7 @@ final class WordTable {
     private(set) var features: [WordAttributes] = []
     /// The text number of each word: words of one number share their ORTH.
     private(set) var textOf: [UInt32] = []
-    /// Norms that exceptions gave, as text; the lexemes' are computed anew when they are printed.
+    /// Norms from exceptions, as text; those of lexemes are computed again when they are printed.
     private var normText: [UInt32: [UInt8]] = [:]
 
     private struct NormKey: Hashable {
