@@ -2,7 +2,8 @@
 """Compares t2v with the real spaCy 3.8 (spacy3.py), then 2.3.9, side by side in one run, on pinned cores; writes docs/bench.md and
 docs/bench-*.svg.
 
-    Benchmarks/bench.py [--texts FILE.jsonl] [--vectors FOLDER23] [--vectors3 FOLDER38] [--records 400] [--repeats 3] [--quick]
+    Benchmarks/bench.py [--texts FILE.jsonl] [--vectors FOLDER23] [--vectors3 FOLDER38] [--records 1000] [--repeats 3]
+        [--seconds 30] [--quick]
 
 Against 2.3.9 every figure is a difference: a program runs N epochs and then M > N, each time as a whole process; the words between the two, over the time
 between the two, are its words/s in the steady state. Start-up, preparation and model loading cancel out. Rounds go A B C A B C, so that a
@@ -100,6 +101,7 @@ def main():
     parser.add_argument("--vectors3", default=SHARED / "en-vectors-20k-spacy3.8")
     parser.add_argument("--records", type=int, default=1000, help="how many of the texts to use in each run")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30, help="of each program against spaCy 3.8")
     parser.add_argument("--quick", action="store_true", help="only compare at 3,000 and 12,000 words, and write nothing")
     options = parser.parse_args()
     if not Path(options.texts).exists():
@@ -155,7 +157,8 @@ def compare3(options):
         return []
     environment = dict(os.environ, PYTHONPATH=str(ROOT / "python"), T2V_BIN=str(ROOT / ".build/release"), PYTHONWARNINGS="ignore")
     output = subprocess.run(
-        [python, ROOT / "Benchmarks/spacy3.py", "--texts", options.texts, "--vectors", options.vectors3, "--repeats", str(options.repeats)],
+        [python, ROOT / "Benchmarks/spacy3.py", "--texts", options.texts, "--vectors", options.vectors3, "--repeats", str(options.repeats),
+         "--seconds", str(options.seconds)],
         stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
     return [json.loads(line) for line in output.splitlines()]
 
@@ -182,11 +185,12 @@ def preparation(options):
 def write(bench, options, newer, report, scaling, prepared):
     docs = ROOT / "docs"
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    lines = ["# Speed", "", f"Made by `make bench` on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}. Medians of {options.repeats} rounds; ratios "
-             "are medians of ratios within a round. Only ratios carry over to another machine."]
+    rounds = f"Medians of {options.repeats} rounds; ratios are medians of ratios within a round." if options.repeats > 1 else "One round."
+    lines = ["# Speed", "", f"Made by `make bench` on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}. {rounds} "
+             "Only ratios carry over to another machine."]
     if newer:
         lines += ["", f"## Against spaCy {newer[0]['spacy']}", "",
-                  f"`spacy t2v bench` with configs of `examples/configs` and the texts of {Path(options.texts).name}, 30 seconds a program.", "",
+                  f"`spacy t2v bench` with configs of `examples/configs` and the texts of {Path(options.texts).name}, {options.seconds:g} seconds a program.", "",
                   "| setting | program | cores | words/s | times spaCy | peak MB of all processes |", "|---|---|---|---|---|---|"]
         for setting in newer:
             for row in setting["programs"]:
