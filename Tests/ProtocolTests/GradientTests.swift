@@ -3,7 +3,7 @@ import Testing
 @testable import Base
 @testable import Protocol
 
-/// Gradients that come in pieces. Lanes 0 and 1 are worker 1's, lanes 2 and 3 worker 2's.
+/// Gradients that arrive in pieces. Worker 1 holds lanes 0 and 1, worker 2 holds lanes 2 and 3.
 @Suite struct GradientTests {
     private static let size = UInt64(WireLimits.piece) + 4
     private let left = TreeNode(level: 1, index: 0)
@@ -45,14 +45,14 @@ import Testing
                 "expect gradient 1 of 1, \(Self.size) bytes", "1 <- fetch gradient(1) from 0",
                 "1 <- fetch gradient(1) from \(WireLimits.piece)",
             ])
-        #expect(words(announce(&script, node: left)) == [], "said again: it is under way")
+        #expect(words(announce(&script, node: left)) == [], "repeated: it is being fetched already")
         #expect(words(piece(&script, 1)) == ["store \(WireLimits.piece) from buffer 2"])
-        #expect(words(piece(&script, 1)) == ["release 3"], "twice")
-        #expect(words(piece(&script, 0, number: 2)) == ["release 4"], "of another")
+        #expect(words(piece(&script, 1)) == ["release 3"], "a duplicate")
+        #expect(words(piece(&script, 0, number: 2)) == ["release 4"], "of another gradient")
         #expect(script.machine.open?.received[left] == nil)
         #expect(words(piece(&script, 0)) == ["store 0 from buffer 5, the last"])
         #expect(words(came(&script)) == ["step 0 [\"0..<2 of 1\", \"2..<4 of 2\"]"])
-        #expect(words(came(&script)) == ["release 99"], "nobody waits for it")
+        #expect(words(came(&script)) == ["release 99"], "nothing waits for it")
         #expect(words(piece(&script, 0)) == ["release 6"])
     }
 
@@ -76,7 +76,9 @@ import Testing
         _ = piece(&script, 1)
         #expect(words(came(&script, hash: 6)) == ["release 99"])
         #expect(script.machine.counters.refusals == 1)
-        #expect(words(announce(&script, node: left, number: 2)).first == "expect gradient 2 of 1, \(Self.size) bytes", "when it is told again")
+        #expect(
+            words(announce(&script, node: left, number: 2)).first == "expect gradient 2 of 1, \(Self.size) bytes",
+            "when it is announced again")
     }
 
     @Test func aNewGradientTakesTheOldOnesPlace() {
@@ -92,10 +94,10 @@ import Testing
 
     @Test func nothingIsFetchedThatWouldNotCount() {
         var script = script()
-        #expect(words(announce(&script, node: right)) == [], "another's lanes")
+        #expect(words(announce(&script, node: right)) == [], "another worker's lanes")
         #expect(words(announce(&script, node: left, update: 1)) == [], "another update")
         _ = script.answer(1, leaf)
-        #expect(words(announce(&script, node: leaf, hash: 6)) == [], "it has come: compared by the hash")
+        #expect(words(announce(&script, node: leaf, hash: 6)) == [], "it has arrived: compared by the hash")
         #expect(script.machine.counters.mismatches == 1)
         #expect(words(script.hear(4, .chunk(Chunk(blob: .gradient(1), offset: 0, total: 4)), bytes: 4)).first == "4 <- say hello")
     }
@@ -108,7 +110,7 @@ import Testing
         #expect(words(came(&script)) == ["release 99"])
     }
 
-    /// Two hold a lane, and both send: the one whose gradient is whole first counts, and the other is compared without having come.
+    /// Two workers hold a lane, and both send it: the first complete gradient counts, and the other is compared by its announced hash.
     @Test func theFirstThatIsWholeCounts() {
         var script = script()
         _ = script.answer(2, right)
@@ -124,7 +126,7 @@ import Testing
         #expect(script.machine.open?.received[leaf]?.peer == 2)
     }
 
-    /// What is still coming when the update is complete is not waited for.
+    /// A complete update does not wait for gradients that are still being fetched.
     @Test func anUpdateEndsWithoutTheRest() {
         var script = script()
         _ = script.answer(2, right)

@@ -7,11 +7,13 @@ import Testing
     private static let bytes = (0..<2 * Digest64.block + 100).map { UInt8(truncatingIfNeeded: $0 &* 7 ^ $0 >> 9) }
 
     private func store(_ offset: Int, _ count: Int, _ pieces: PieceBuffer, at place: UInt64? = nil) {
-        Self.bytes.withUnsafeBytes { pieces.store(UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count]), at: place ?? UInt64(offset)) }
+        Self.bytes.withUnsafeBytes {
+            pieces.store(UnsafeRawBufferPointer(rebasing: $0[offset..<offset + count]), at: place ?? UInt64(offset))
+        }
     }
 
     @Test func takesPiecesInAnyOrder() {
-        // Memory that was used before, and is longer.
+        // Memory that was used before, and is larger than needed.
         let buffer = MessageBuffer(byteCount: Self.bytes.count + 50)
         buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0xEE)
         let pieces = PieceBuffer(buffer, byteCount: Self.bytes.count)

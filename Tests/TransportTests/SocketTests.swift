@@ -160,7 +160,7 @@ import Testing
         #expect(try dealer.nextMessage().header == [3])
     }
 
-    /// A process that stands still for a while must not end because of that: libzmq with heartbeats does, after two of them.
+    /// A process that is stalled for a while must survive: libzmq with heartbeats aborts after two heartbeat intervals.
     @Test func outlivesAPeerThatFillsTheQueueAndGoesWhileNobodyReads() throws {
         let (endpoint, router) = try pair(tcp: true)
         do {
@@ -174,7 +174,8 @@ import Testing
         let next = try DealerSocket(context, limits: SocketLimits(), security: .open)
         try next.connect(endpoint)
         try next.sendWhenReady([3])
-        #expect(try eventually("the next peer") { if case .message(let m)? = router.value.receive(), m.header == [3] { true } else { nil } })
+        #expect(
+            try eventually("the next peer") { if case .message(let m)? = router.value.receive(), m.header == [3] { true } else { nil } })
     }
 
     @Test func queuesNothingWithoutAConnection() throws {

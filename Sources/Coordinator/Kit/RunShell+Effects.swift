@@ -1,4 +1,4 @@
-// What the state machine wants done. In: effects. Out: messages, files, updates, events back.
+// Performs the effects of the state machine. In: effects. Out: messages, files, updates, events in return.
 import Base
 import FoundationEssentials
 import Glibc
@@ -38,7 +38,7 @@ extension RunShell {
         }
     }
 
-    /// A worker that shares memory with this process finds the parameters where they were made; others fetch those that are not short.
+    /// A worker that shares memory with this process reads the parameters there; others fetch them unless they are short.
     private func parameters(for peer: PeerID, _ purpose: Purpose) -> ZMQMessage? {
         guard let parameters = purpose == .train ? parameters : evaluation?.broadcast else { return nil }
         guard let known = peers[peer], known.isLocal, let reference = parameters.reference,
@@ -47,7 +47,7 @@ extension RunShell {
         return try? ZMQMessage(reference.encoded())
     }
 
-    /// The last words go out before the connection is forgotten.
+    /// Sends the last messages before the connection is forgotten.
     func drop(_ peer: PeerID) {
         guard let known = peers[peer] else { return }
         for item in known.outbox {
@@ -64,7 +64,7 @@ extension RunShell {
         case .nothing: break
         case .part(let part, let total):
             guard let (bytes, owner) = bytes(of: request), bytes.count == Int(exactly: total) else {
-                return say(.warning, "\(request.blob) is not there any more as it was; a worker waits for it")
+                return say(.warning, "\(request.blob) is missing or has changed; a worker is waiting for it")
             }
             send(
                 peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
@@ -72,7 +72,7 @@ extension RunShell {
         }
     }
 
-    /// The machine asks for pieces of the open round only. They are parts of the one version in memory, however many peers they go to.
+    /// The state machine serves pieces of the open round only. They are parts of one version in memory, however many peers get them.
     private func servePiece(_ peer: PeerID, _ request: FetchRequest, _ number: UInt32) {
         let rounds = [(Round(training.update, .train), parameters), (Round(training.update, .evaluate), evaluation?.broadcast)]
         guard let message = rounds.first(where: { $0.0.number == number })?.1?.message,
@@ -83,7 +83,7 @@ extension RunShell {
             payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: message.data[part]), ownedBy: message))
     }
 
-    /// A blob's bytes and what keeps them alive. The request is one that `artifacts` answers.
+    /// A blob's bytes and the object that keeps them alive. `artifacts` has checked the request.
     private func bytes(of request: FetchRequest) -> (UnsafeRawBufferPointer, AnyObject)? {
         switch request.blob {
         case .model(let number): return (try? MappedFile(setup.model.bundleFiles[Int(number)].path)).map { ($0.bytes, $0) }
@@ -147,7 +147,7 @@ extension RunShell {
         do {
             try arriving.file.write(message.data, at: chunk.offset)
         } catch {
-            // Nothing of a shard with a hole is kept.
+            // A shard with a hole is discarded.
             incoming[shard] = nil
             say(.warning, "\(error)")
             events.append(.shardNotStored(shard, peer))
@@ -167,7 +167,7 @@ extension RunShell {
         }
     }
 
-    /// One worker's word ends no run: the line that it blames, or the whole shard where it blames none, is prepared here too.
+    /// A single worker's report does not end a run: the line that it names, or the whole shard if it names none, is prepared here too.
     private func confirmFault(_ peer: PeerID, _ shard: ShardID, _ line: Int64, _ events: inout [CoordinatorStateMachine.Event]) {
         let place = setup.index.shards[shard]
         let path = setup.textPaths[place.file]
@@ -197,14 +197,14 @@ extension RunShell {
 
     // MARK: Plan
 
-    /// A prepared shard that lies in the cache, and what the plan says of it.
+    /// A prepared shard in the cache, with its size and digest for the plan.
     func openShard(_ index: ShardID) throws -> (shard: PreparedShard, size: UInt64, digest: ShardDigest) {
         let key = setup.keys[index]
         guard let entry = entries[index],
             let shard = setup.cache.open(key, schema: setup.schema, size: entry.size, digest: entry.digest),
             shard.fits(vectorRows: setup.options.settings.vectorRows)
         else {
-            throw StoppedEarly(InputError("prepared shard \(index) has gone from the cache", at: setup.cache.path(key), remedy: goOn))
+            throw StoppedEarly(InputError("prepared shard \(index) is missing from the cache", at: setup.cache.path(key), remedy: goOn))
         }
         return (shard, entry.size, entry.digest)
     }
@@ -256,7 +256,7 @@ extension RunShell {
                 evaluation: evaluation?.broadcast?.hash))
     }
 
-    /// A new run enters the output folder here, and its version 0 is on disk before the first update.
+    /// A new run starts using the output folder here, and its version 0 is on disk before the first update.
     private func begin(_ updates: UpdatePlan) throws {
         if setup.checkpoint == nil {
             training.start(at: UInt64(setup.options.epochStart) * updates.updatesPerEpoch)
@@ -289,7 +289,7 @@ extension RunShell {
 }
 
 extension Slice<UnsafeRawBufferPointer> {
-    /// Where line number `line` begins, counted from 0; nil when there are not so many.
+    /// Where line number `line` begins, counted from 0; nil if there are fewer lines.
     fileprivate func start(ofLine line: Int64) -> Int? {
         var start = startIndex
         for _ in 0..<line {

@@ -1,4 +1,4 @@
-// The held-out documents of a run. In: the losses of an evaluation. Out: the best weights, files that waited, whether the run goes on.
+// The held-out documents of a run. In: the losses of an evaluation. Out: the best weights, files that waited, whether the run continues.
 import Base
 import FoundationEssentials
 import Numerics
@@ -6,25 +6,25 @@ import Protocol
 import Run
 import Text
 
-/// When the held-out documents are scored, and what came of it so far.
+/// When the held-out documents are scored, and the scores so far.
 struct RunEvaluation {
     let schedule: EvaluationSchedule
     var history: EvaluationHistory
-    /// What is being scored, or is next.
+    /// The parameters that are being scored, or will be next.
     var broadcast: TrainingState.Broadcast?
     var saidNothingSelected = false
 }
 
 extension RunShell {
-    /// The documents that are held out, as far as the options want any. It reads every prepared shard. A job holds documents out unless its
-    /// config says no; so one whose texts are a single document, or copies of one, goes on without, and says so.
+    /// The documents that are held out, if the options ask for any. This reads every prepared shard. A job holds documents out by default;
+    /// so if its texts are a single document, or copies of one, it continues without held-out documents, with a warning.
     func chooseHeldOut() throws -> HeldOutDocuments {
         guard let fraction = setup.options.heldOut else { return HeldOutDocuments() }
         var chooser = HeldOutChooser(fraction: fraction)
         for index in setup.keys.indices { chooser.add(try openShard(index).shard, shard: index) }
         if let chosen = chooser.choose() { return chosen }
         let isAskedFor = setup.job == nil || setup.options.patience != nil || setup.options.evaluateEvery != nil
-        // Texts without any document have an error of their own.
+        // There is a separate error for texts without any document.
         guard isAskedFor, chooser.documents > 0 else {
             if chooser.documents > 0 {
                 say(.warning, "nothing is held out: the texts are one document or copies of one; there will be no model-best.bin")
@@ -37,7 +37,7 @@ extension RunShell {
             remedy: "give more texts that differ, or set held_out to 0")
     }
 
-    /// The plan is made. A run that was stopped before an evaluation was over does that first.
+    /// The plan is made. A run that was stopped before an evaluation was complete starts with that evaluation.
     func prepareEvaluation(_ updates: UpdatePlan) {
         guard setup.options.heldOut != nil else { return }
         var made = RunEvaluation(
@@ -84,13 +84,13 @@ extension RunShell {
         }
     }
 
-    /// The held-out loss of the present version as JSON; nil if it was not scored.
+    /// The held-out loss of the current version as JSON; nil if it was not scored.
     var heldOutLoss: String? {
         guard let score = evaluation?.history.last, score.update == Int(training.update) else { return nil }
         return score.loss.map(SpacyLogLine.number) ?? "null"
     }
 
-    /// Which file to use; empty where nothing was scored.
+    /// Which weights file to use; empty if nothing was scored.
     package var advice: String {
         guard let best = evaluation?.history.best, let loss = best.loss else { return "" }
         return "; the best weights are in model-best.bin: held-out loss \(ProgressText.fixed(loss, 4)) after update \(best.update)"

@@ -1,11 +1,11 @@
-// The run's events (docs/events.md). In: what the shell does and the machine notes. Out: lines of OUT/t2v/events.jsonl.
+// The run's events (docs/events.md). In: what the shell does, notices of the state machine. Out: lines of OUT/t2v/events.jsonl.
 import Base
 import Numerics
 import Protocol
 import Run
 import Text
 
-/// Where the figures of the present row and of the present epoch begin.
+/// The starting values for the figures of the current row and epoch.
 struct EventPace {
     /// Between two `progress` events.
     private static let interval: Milliseconds = 10_000
@@ -26,14 +26,14 @@ struct EventPace {
 
     func seconds(at now: Milliseconds) -> Double { Double(now - started) / 1000 }
 
-    /// The loss of a selected word since the last row, if a row is due.
+    /// The loss per selected word since the last row, if a row is due.
     mutating func row(_ training: TrainingState, at now: Milliseconds) -> Double? {
         guard now >= rowAt + Self.interval, training.selectedCount > rowSelected else { return nil }
         defer { (rowAt, rowLoss, rowSelected) = (now, training.loss, training.selectedCount) }
         return (training.loss - rowLoss) / Double(training.selectedCount - rowSelected)
     }
 
-    /// Seconds and words a second of the epoch that ends now, as far as this process has done it.
+    /// Seconds, and words per second, of the epoch that ends now; only of the part that this process has done.
     mutating func epoch(_ training: TrainingState, at now: Milliseconds) -> (seconds: Double, speed: Double) {
         defer { (epochAt, epochWords) = (now, training.wordCount) }
         let seconds = Double(now - epochAt) / 1000
@@ -110,7 +110,7 @@ extension RunShell {
                 ]))
     }
 
-    /// The end of an epoch. - Parameter file: its weights, if it leaves any.
+    /// The end of an epoch. - Parameter file: its weights, if they are saved.
     func epochEvent(_ epoch: UInt64, file: String?) -> RunEvent {
         let (seconds, speed) = pace.epoch(training, at: Startup.milliseconds())
         return RunEvent(

@@ -1,11 +1,11 @@
-// Gradients as they come. In: contributions and their bytes. Out: where the bytes are, their hash, and what is wrong with them.
+// Gradients as they arrive. In: contributions and their bytes. Out: where the bytes are, their hash, and what is wrong with them.
 import Base
 import Numerics
 import Protocol
 import Transport
 
 extension RunShell {
-    /// Finds a gradient that stayed in a local worker's memory. - Returns: the hash of the payload: nobody damages what does not travel.
+    /// Finds a gradient that is in a local worker's memory. - Returns: the payload's hash; what is not sent cannot be damaged on the way.
     func open(_ contribution: Contribution, _ body: ZMQMessage, _ id: PeerID) -> UInt64 {
         guard let peer = peers[id], peer.isLocal, let reference = SharedReference(body.data) else {
             return Digest64.hash(blocks: body.data)
@@ -15,7 +15,7 @@ extension RunShell {
         return contribution.hash
     }
 
-    /// Why a gradient cannot be decoded, before anything counts on it.
+    /// Why a gradient cannot be decoded, before anything relies on it; nil if it can.
     func fault(inGradient buffer: BufferID) -> String? {
         guard let payload = buffers[buffer] else { return nil }
         do throws(WireError) {
@@ -27,7 +27,7 @@ extension RunShell {
     }
 
     func expectGradient(_ peer: PeerID, _ number: UInt32, _ byteCount: UInt64) {
-        // The machine has compared the size with the largest that a gradient can have.
+        // The state machine has compared the size with the largest that a gradient can have.
         gradients[peer, default: [:]][number] = PieceBuffer(gradientPool.next(), byteCount: Int(byteCount))
     }
 

@@ -1,11 +1,11 @@
-// Weights files and their lines in the log. In: the present version. Out: modelN.bin, modelN.temp.bin, model-last.bin, log.jsonl.
+// Weights files and their lines in the log. In: the current version. Out: modelN.bin, modelN.temp.bin, model-last.bin, log.jsonl.
 import Base
 import Numerics
 import Run
 
 extension RunShell {
-    /// Whether an epoch that has ended leaves its weights (spaCy 3.8 `training/pretrain.py`): each, or with n_save_epoch = n each nth and
-    /// the last.
+    /// Whether the weights of an epoch that has ended are saved (spaCy 3.8 `training/pretrain.py`): every epoch, or with n_save_epoch = n
+    /// every nth and the last.
     func savesModel(ofEpoch epoch: UInt64) -> Bool {
         guard let every = setup.job?.training.saveEpoch else { return true }
         return epoch % UInt64(every) == 0 || epoch + 1 == UInt64(setup.options.epochStart + setup.options.nIter)
@@ -24,7 +24,7 @@ extension RunShell {
         }
     }
 
-    /// What spaCy 3 writes when it ends, however it ends; and what a run leaves that an evaluation may end at any time.
+    /// spaCy 3 writes this file whenever it ends; a run that an evaluation may end at any time does so too.
     func addLastModel() {
         let isWanted = setup.job.map { !$0.training.skipLast } ?? (setup.options.heldOut != nil)
         guard isWanted, let plan, setup.folder.contents == .run else { return }
@@ -36,7 +36,7 @@ extension RunShell {
         }
     }
 
-    /// The present weights as a file; made by the thread that writes it.
+    /// The current weights as a file; the thread that writes the file calls the result.
     func modelFile() -> () throws(InputError) -> [UInt8] {
         let (snapshot, template) = (training.snapshot(), setup.template)
         return { () throws(InputError) in

@@ -1,4 +1,4 @@
-// What follows an update. In: the nodes of the tree, or an error. Out: the next parameters; weights, checkpoints and rows that are due.
+// What follows an update. In: the nodes of the tree. Out: the next parameters, or an error; weights, checkpoints and rows that are due.
 import Base
 import FoundationEssentials
 import Numerics
@@ -18,13 +18,13 @@ extension RunShell {
             return
         }
         for node in nodes { if let buffer = node.buffer { buffers[buffer] = nil } }
-        // The old message's buffer can be used again when no socket holds it.
+        // The buffer of the old message can be reused if no socket holds it.
         parameters = nil
         let broadcast = training.broadcast()
         parameters = broadcast
         guard let plan else { return }
         noteProgress(epoch: update / plan.updates.updatesPerEpoch)
-        // What is scored waits with its files: their lines in the log tell the score.
+        // The files of a version that is scored have to wait, because their lines in the log contain the score.
         if evaluation?.schedule.isDue(after: update + 1) == true {
             evaluation?.broadcast = training.broadcastForEvaluation()
         } else {
@@ -34,7 +34,7 @@ extension RunShell {
         news.append(.stepped(parameterHash: broadcast.hash, evaluation: evaluation?.broadcast?.hash))
     }
 
-    /// What is due after so many updates: weights, a row, the end of an epoch.
+    /// Does what is due after `done` updates: weights, a row, the end of an epoch.
     func settle(_ updates: UpdatePlan, after done: UInt64, isScored: Bool) {
         let (perEpoch, update) = (updates.updatesPerEpoch, done - 1)
         let (epoch, endsEpoch) = (update / perEpoch, done % perEpoch == 0)
@@ -52,7 +52,7 @@ extension RunShell {
         addCheckpoint(.required)
     }
 
-    /// An update that cannot be applied ends the run where it can be resumed: before that update.
+    /// An update that cannot be applied ends the run before that update, where the run can be resumed.
     private func stop(before update: UInt64, _ nodes: [CoordinatorStateMachine.Received], _ error: TrainingState.UpdateError) {
         switch error {
         case .undecodable(let error): say(.error, "a contribution to update \(update) cannot be decoded: \(error)")
@@ -67,10 +67,10 @@ extension RunShell {
                 "the gradient or loss of update \(update) is not a finite number (\(place)): resume with --learn-rate "
                     + "\(setup.options.settings.optimizer.learnRate / 2), or look for a broken machine")
         }
-        end = .stopped("stopped before update \(update), with nothing of it applied")
+        end = .stopped("stopped before update \(update), no part of which was applied")
     }
 
-    /// The lanes below a node, or those of them whose losses tell that they are to blame.
+    /// The lanes below a node, or if their losses show which of them are at fault, only those.
     private func words(_ lanes: Range<LaneID>, _ contribution: Contribution) -> String {
         let faulty = zip(lanes, contribution.losses).filter { !Double(bitPattern: $1).isFinite }.map(\.0)
         let named = faulty.isEmpty ? Array(lanes) : faulty

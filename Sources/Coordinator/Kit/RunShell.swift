@@ -1,4 +1,4 @@
-// The coordinator's rim: one thread that owns the sockets and drives the state machine. In: messages, signals, files. Out: the same.
+// The coordinator's event loop: one thread owns the sockets and drives the state machine. In: messages, signals, files. Out: the same.
 import Base
 import CLinux
 import FoundationEssentials
@@ -16,16 +16,16 @@ package enum RunEnd {
     case complete
     /// An evaluation has ended it.
     case early(String)
-    /// Stopped by a signal, say; a checkpoint of the last complete version is written.
+    /// Stopped, by a signal for example; a checkpoint of the last complete version is written.
     case stopped(String)
 }
 
-/// The helper thread writes it, the shell's thread reads it.
+/// The writer thread sets it, the shell's thread reads it.
 final class CheckpointClock: Sendable {
     let date = Mutex<Date?>(nil)
 }
 
-/// Runs one run.
+/// Carries out one run.
 package final class RunShell {
     /// One listening socket: ipc for local workers, the user's endpoint for others.
     final class Listener {
@@ -33,7 +33,7 @@ package final class RunShell {
         let isLocal: Bool
 
         init(_ context: ZMQContext, security: ServerSecurity, isLocal: Bool) throws(InputError) {
-            // Whatever is longer is cut off before it takes memory.
+            // A longer frame ends the connection before it takes memory.
             let limits = SocketLimits(largestFrameBytes: WireLimits.frame).slowed(by: Startup.timeFactor)
             socket = try RouterSocket(context, limits: limits, security: security)
             self.isLocal = isLocal
@@ -69,22 +69,22 @@ package final class RunShell {
     var entries: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
     /// Prepared shards that one worker each is sending.
     var incoming: [ShardID: (peer: PeerID, file: IncomingFile, size: UInt64, digest: ShardDigest)] = [:]
-    /// Gradients whose pieces are coming, and memory for them: as much as came at a time so far.
+    /// Gradients whose pieces are arriving, and memory for them: as much as was needed at a time so far.
     var gradients: [PeerID: [UInt32: PieceBuffer]] = [:]
     var gradientPool: MessageBufferPool
     var plan: RunPlan?
-    /// The plan as it is fetched.
+    /// The encoded plan, which workers fetch.
     var planBuffer: MessageBuffer?
     var parameters: TrainingState.Broadcast?
-    /// nil where nothing is held out, and before the plan.
+    /// nil if nothing is held out, and before the plan is made.
     var evaluation: RunEvaluation?
     var end: RunEnd?
-    /// What the process ends with: `InputError` for what the user gave, `StoppedEarly` for what can be resumed.
+    /// The error that ends the process: `InputError` for wrong input, `StoppedEarly` if the run can be resumed.
     var failure: (any Error)?
     var cadence: CheckpointCadence
     private var cacheWatch: CacheWatch
     private var metrics: MetricsServer?
-    /// When the last checkpoint was safe on disk.
+    /// When the last checkpoint was completely on disk.
     let checkpointClock = CheckpointClock()
     private var nextMetrics: Milliseconds = 0
     var figuresForMetrics = MetricsSnapshot()
@@ -133,7 +133,7 @@ package final class RunShell {
         }
     }
 
-    /// Says what a large model means for workers on other hosts.
+    /// Warns about the network traffic of a large model with workers on other hosts.
     private func warnAboutTraffic() {
         let bytes = training.parameterCoding.byteCount
         guard bytes > Self.muchTraffic else { return }
@@ -141,7 +141,7 @@ package final class RunShell {
     }
 
     private static let muchTraffic = 1 << 30
-    /// Buffers for gradients that are kept for the next update.
+    /// The number of gradient buffers that are kept for the next update.
     private static let keptGradients = 64
 
     private func listen(_ options: RunOptions) throws {
@@ -175,7 +175,7 @@ package final class RunShell {
         }
     }
 
-    /// Runs to the end, and notes how it ended.
+    /// Carries out the run, and records how it ended.
     package func run() throws -> RunEnd {
         do {
             let end = try loop()
@@ -234,7 +234,7 @@ package final class RunShell {
                 nextTick = Startup.milliseconds() + 100
                 events.append(.tick)
                 try housekeeping(&events)
-                // Also those whose end no descriptor tells.
+                // Also children that have no descriptor to signal their end.
                 if collectChildren(&events) { watchChildren() }
                 if try workers?.restart() == true { watchChildren() }
             }
@@ -355,7 +355,7 @@ package final class RunShell {
         peers.queue((message.encoded(), payload), to: id)
     }
 
-    /// Sends what waits. A peer that cannot be reached is lost; one that takes nothing for too long, too.
+    /// Sends queued messages. A peer that cannot be reached is lost, and so is one that has accepted nothing for too long.
     private func flush(_ events: inout [CoordinatorStateMachine.Event]) {
         for (id, peer) in peers.peers where !peer.outbox.isEmpty {
             var sent = 0
@@ -429,14 +429,14 @@ package final class RunShell {
         metrics.update(figuresForMetrics)
     }
 
-    /// Said once a minute for each address, with the reason of that one: strangers may send millions.
+    /// Logged once per minute and address, with the reason at that time: strangers may send millions of such messages.
     private func refusedFrame(_ address: String, _ reason: String) {
         figuresForMetrics.refusals["frame", default: 0] += 1
         let text = "refused a message\(address.isEmpty ? "" : " from \(address)")"
         if let text = repeated.admit(text, now: Startup.milliseconds()) { say(.warning, "\(text): \(reason)") }
     }
 
-    /// What the state machine has to say. A host that fails again and again is not named each time.
+    /// Logs a message of the state machine. Repeated failures of a host are not logged each time.
     func log(_ level: CoordinatorStateMachine.LogLevel, _ text: String) {
         guard level != .info else { return say(.info, text) }
         if let text = repeated.admit(text, now: Startup.milliseconds()) { say(level == .warning ? .warning : .error, text) }
@@ -449,9 +449,9 @@ package final class RunShell {
         if level >= .warning { record.append(RunEvent("fault", [("what", .text(text))])) }
     }
 
-    /// Writes what is due, says goodbye and waits for the files.
+    /// Writes the files that are due, sends `finish` to the workers and waits for the writer.
     private func finish(_ end: RunEnd) throws -> RunEnd {
-        // At an epoch's end there is one already.
+        // At the end of an epoch there is a checkpoint already.
         switch end {
         case .stopped: addCheckpoint(.required)
         case .early: if training.update % max(1, plan?.updates.updatesPerEpoch ?? 1) != 0 { addCheckpoint(.required) }
@@ -473,12 +473,12 @@ package final class RunShell {
         return end
     }
 
-    /// How the run goes on after it has stopped.
+    /// How the user can continue the run after it has stopped.
     var goOn: String {
         setup.folder.contents == .run ? "resume with `t2v-coordinator resume \(setup.folder.path)`" : "start it again"
     }
 
-    /// A file could not be written for long enough.
+    /// The error for a file that could not be written, after all retries.
     func stopped(by failure: InputError) -> StoppedEarly {
         StoppedEarly(
             InputError(

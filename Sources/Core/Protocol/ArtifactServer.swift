@@ -1,14 +1,14 @@
-// Who may fetch what. In: requests of greeted workers. Out: a part of a blob, nothing yet, or a refusal; the bytes are the shell's.
+// Who may fetch what. In: requests of greeted workers. Out: a part of a blob, nothing, or a refusal; the shell provides the bytes.
 import Base
 
-/// What the coordinator has for its workers, by size. Workers know every size before they ask, so an honest request fits exactly.
+/// What workers can fetch from the coordinator, with sizes. Workers know every size in advance, so an honest request fits exactly.
 package struct ArtifactServer: Sendable {
     package enum Answer: Equatable, Sendable {
-        /// These bytes of a blob of that many.
+        /// These bytes of a blob of `total` bytes.
         case part(Range<Int>, total: UInt64)
-        /// Not here, now or any more: no answer is one, and the worker asks again.
+        /// Not available yet, or no longer: there is no answer, and the worker requests it again.
         case nothing
-        /// No honest worker asks for that.
+        /// No honest worker requests this.
         case refusal(String)
     }
 
@@ -27,7 +27,7 @@ package struct ArtifactServer: Sendable {
         (self.vectorRows, self.bytesPerRow) = (UInt64(max(0, vectorRows)), UInt64(max(0, bytesPerRow)))
     }
 
-    /// A prepared shard lies in the cache.
+    /// A prepared shard is in the cache.
     package mutating func add(preparedShard shard: ShardID, byteCount: UInt64) { prepared[shard] = byteCount }
 
     package mutating func add(planOf byteCount: UInt64) { plan = byteCount }
@@ -68,7 +68,7 @@ package struct ArtifactServer: Sendable {
 }
 
 extension FetchRequest {
-    /// The part of a blob of that many bytes that is asked for; nil when it begins at its end or beyond.
+    /// The requested part of a blob of `total` bytes; nil if it begins at the blob's end or beyond.
     package func part(of total: UInt64) -> Range<Int>? {
         guard offset < total, let start = Int(exactly: offset), let size = Int(exactly: total) else { return nil }
         return start..<start + Swift.min(size - start, Int(length))

@@ -1,8 +1,9 @@
-// Gradients that come in pieces. In: contributions that announce one, pieces. Out: requests, a window of them at a time; the whole.
+// Gradients that arrive in pieces. In: contributions that announce one, pieces. Out: requests, a window at a time; whole gradients.
 import Base
 
 extension CoordinatorStateMachine {
-    /// Fetches a gradient that counts if it comes. To hear of it again changes nothing; another one for the same node takes its place.
+    /// Fetches a gradient that will count if it arrives. A repeated announcement changes nothing; a different gradient for the same node
+    /// replaces it.
     mutating func fetchGradient(of contribution: Contribution, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         let node = contribution.node
         if let known = open?.arriving[id]?[node] {
@@ -37,14 +38,14 @@ extension CoordinatorStateMachine {
         return true
     }
 
-    /// The whole: the contribution is taken as if it had brought its gradient along.
+    /// The gradient is complete: the contribution is treated as if it had carried it.
     mutating func take(_ payload: Payload, ofGradient number: UInt32, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let contribution = arriving(number, from: id) else { return out.append(.release(payload.buffer)) }
         open?.arriving[id]?[contribution.node] = nil
         if !accept(contribution, payload, id, now, &out) { out.append(.release(payload.buffer)) }
     }
 
-    /// The node's gradient came from elsewhere, or the update is over without it: the hashes are compared all the same.
+    /// The node's gradient arrived from another worker, or the update is over without it: the hashes are still compared.
     mutating func endFetch(of node: TreeNode, from id: PeerID, _ out: inout [Effect]) {
         guard let contribution = open?.arriving[id]?[node] else { return }
         counters.duplicates += 1
@@ -52,7 +53,7 @@ extension CoordinatorStateMachine {
         stopFetching(node, from: id, &out)
     }
 
-    /// Everything that this peer is sending.
+    /// Stops fetching everything that this peer is sending.
     mutating func stopFetching(from id: PeerID, _ out: inout [Effect]) {
         for node in (open?.arriving[id] ?? [:]).keys.sorted() { stopFetching(node, from: id, &out) }
         open?.arriving[id] = nil

@@ -1,15 +1,15 @@
-// Which worker computes which lane. Every lane has one active holder when workers are there; moves never interrupt an update.
+// Which worker computes which lane. Every lane has one active holder if there are workers; moves never interrupt an update.
 import Base
 
 extension CoordinatorStateMachine {
-    /// Peers that may get work: those in good standing, or all that are not in quarantine when there is no other.
+    /// Peers that may get work: those in good standing, or if there are none, all that are not in quarantine.
     func usable(_ now: Milliseconds) -> [(id: PeerID, peer: Peer)] {
         let all = peers.sorted { $0.value.number < $1.value.number }.map { (id: $0.key, peer: $0.value) }
         let good = all.filter { $0.peer.standing.isGood(now) }
         return good.isEmpty ? all.filter { !$0.peer.standing.isQuarantined(now) } : good
     }
 
-    /// How many lanes each usable peer should have: one at a time to the peer with the fewest for its threads.
+    /// How many lanes each usable peer should have: each lane goes to the peer with the fewest per thread.
     func targets(_ usable: [(id: PeerID, peer: Peer)]) -> [PeerID: Int] {
         var counts = [Int](repeating: 0, count: usable.count)
         for _ in 0..<lanes.count {
@@ -24,7 +24,7 @@ extension CoordinatorStateMachine {
         return Dictionary(uniqueKeysWithValues: zip(usable.map(\.id), counts))
     }
 
-    /// Gives every lane an owner and evens the loads out, moving as few lanes as possible.
+    /// Gives every lane an owner and balances the load, moving as few lanes as possible.
     mutating func assign(_ now: Milliseconds, _ out: inout [Effect]) {
         guard phase == .training || phase == .stepping || phase == .judging, !peers.isEmpty else { return }
         guard startedTraining || peers.count >= setup.minimumWorkers else {
@@ -58,7 +58,7 @@ extension CoordinatorStateMachine {
         }
         for index in free.sorted() {
             let room = usable.filter { (owned[$0.id]?.count ?? 0) < (targets[$0.id] ?? 0) }
-            // Beside the lane before it, so that a worker's lanes share a node of the tree.
+            // Next to the lane before it, so that a worker's lanes share a node of the tree.
             guard let heir = room.first(where: { owned[$0.id]?.contains(index.advanced(by: -1)) == true }) ?? room.first else { continue }
             owned[heir.id, default: []].append(index)
             give(index, to: heir.id, now, &out)
@@ -84,7 +84,7 @@ extension CoordinatorStateMachine {
         out.append(.send(id, .withdraw(lane: index)))
     }
 
-    /// A worker has every shard of a lane.
+    /// A worker has opened a lane.
     mutating func ready(_ index: LaneID, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard index < lanes.endIndex else { return }
         if lanes[index].active?.peer == id, lanes[index].active?.ready == false {
@@ -119,7 +119,7 @@ extension CoordinatorStateMachine {
         orderOpenLane(index, next.peer, now, &out)
     }
 
-    /// The loser of a race has answered, or nobody waits for it any more.
+    /// The loser of a race has answered, or its answer is no longer expected.
     mutating func endLeaving(_ index: LaneID, _ out: inout [Effect]) {
         guard let leaving = lanes[index].leaving else { return }
         lanes[index].leaving = nil
@@ -130,7 +130,7 @@ extension CoordinatorStateMachine {
         for index in lanes.indices { if let leaving = lanes[index].leaving, now >= leaving.deadline { endLeaving(index, &out) } }
     }
 
-    /// A holder that neither opens its lane nor asks for anything loses it to another.
+    /// A holder that neither opens its lane nor requests anything loses it to another.
     mutating func watchOpening(_ now: Milliseconds, _ out: inout [Effect]) {
         var stuck: Set<PeerID> = []
         for holder in lanes.flatMap(\.holders) where !holder.ready {
@@ -151,7 +151,7 @@ extension CoordinatorStateMachine {
         assign(now, &out)
     }
 
-    /// Says leases and orders again that were not answered.
+    /// Repeats leases and orders that were not answered.
     mutating func remind(_ now: Milliseconds, _ out: inout [Effect]) {
         func due(_ holder: Holder?) -> Bool {
             guard let holder else { return false }
@@ -165,7 +165,7 @@ extension CoordinatorStateMachine {
             }
         }
         for (id, order) in open?.orders.sorted(by: { $0.key < $1.key }) ?? [] {
-            // The wait doubles: each reminder may bring a gradient a second time, which a slow link must bear.
+            // The wait doubles: each reminder may make a worker send a gradient again, which a slow link must carry.
             guard now >= order.reminded + setup.times.reminder << min(4, order.reminders),
                 order.lanes.contains(where: { !isCovered($0) })
             else { continue }

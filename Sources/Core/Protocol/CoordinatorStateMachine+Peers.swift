@@ -1,4 +1,4 @@
-// Who is here: greeting, refusing, losing and suspending workers.
+// Members: greeting, refusing, losing and suspending workers.
 import Base
 
 extension CoordinatorStateMachine {
@@ -25,7 +25,7 @@ extension CoordinatorStateMachine {
         var peer = Peer(hello: hello, number: peers[id]?.number ?? peersSeen, lastHeard: now)
         if let before = peers[id] {
             (peer.incidents, peer.takesSlowly) = (before.incidents, before.takesSlowly)
-            // A suspension is over for one who comes anew; its host is the same.
+            // A new introduction ends a suspension, but not a quarantine: the host is the same.
             if before.standing.isQuarantined(now) { peer.standing = before.standing }
         }
         let isNew = peers[id] == nil
@@ -55,20 +55,20 @@ extension CoordinatorStateMachine {
         return givesOtherBits(hello) && setup.strictBits ? otherArithmetic(hello) : nil
     }
 
-    /// Of a run with t2v's own kernels the fingerprint tells everything; with OpenBLAS, sizes that it does not try may differ as well.
+    /// With t2v's own kernels the fingerprint tells everything; with OpenBLAS, sizes that it does not test may differ as well.
     private func givesOtherBits(_ hello: Hello) -> Bool {
         hello.fingerprints[setup.arithmetic] != setup.fingerprint || (setup.arithmetic == .blas && hello.blas != setup.blas)
     }
 
     private func otherArithmetic(_ hello: Hello) -> String {
         guard setup.arithmetic == .blas else {
-            return "its CPU gives other bits than the one that started the run; let CPUs of one kind take part where bits must be equal"
+            return "its CPU gives other bits than the one that started the run; use CPUs of one kind if the bits must be equal"
         }
         return
             "its arithmetic gives other bits (OpenBLAS \(hello.blas), here \(setup.blas)); start both with --blas-core to make them equal"
     }
 
-    /// A hello that was said before is answered again and changes nothing. One that comes on another connection replaces the worker's last.
+    /// A repeated hello is answered again and changes nothing. A hello on another connection replaces the worker's previous connection.
     private mutating func isRepeated(_ hello: Hello, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
         guard hello.instance != 0, let old = peers.first(where: { $0.value.hello.instance == hello.instance }) else { return false }
         if hello.session < old.value.hello.session { return true }
@@ -82,7 +82,7 @@ extension CoordinatorStateMachine {
         return false
     }
 
-    /// The peer is gone: what it held goes to others.
+    /// The peer is gone: what it held is given to others.
     mutating func lose(_ id: PeerID, _ reason: String, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let peer = peers[id] else { return }
         out.append(.log(.warning, "lost \(peer.name): \(reason)"))
@@ -96,7 +96,7 @@ extension CoordinatorStateMachine {
         }
     }
 
-    /// Hands out what a change of the workers left without one.
+    /// Assigns shards or lanes after the set of workers has changed.
     private mutating func handOut(_ now: Milliseconds, _ out: inout [Effect]) {
         switch phase {
         case .preparing: dispatch(now, &out)
@@ -105,7 +105,7 @@ extension CoordinatorStateMachine {
         }
     }
 
-    /// The peer said what no honest worker of this run could have said. It is told so and forgotten; with a new hello it may come back.
+    /// The peer sent what no honest worker of this run could have sent. It is told so and forgotten; it may return with a new hello.
     mutating func expel(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
         guard peers[id] != nil, phase != .ended else { return }
         counters.refusals += 1
@@ -114,14 +114,14 @@ extension CoordinatorStateMachine {
         out.append(.drop(id))
     }
 
-    /// A worker could not do what it was told. It keeps nothing, and gets nothing for a while.
+    /// A worker could not do its work. It loses everything that it holds, and gets nothing for a while.
     mutating func quarantine(_ id: PeerID, _ what: String, _ now: Milliseconds, _ out: inout [Effect]) {
         guard let peer = peers[id] else { return }
         out.append(.log(.warning, "\(peer.name) reports: \(what)"))
         for index in lanes.indices where lanes[index].holders.contains(where: { $0.peer == id }) || lanes[index].leaving?.peer == id {
             withdraw(index, from: id, &out)
         }
-        // One fault is often reported many times.
+        // A single fault is often reported many times.
         if !peer.standing.isQuarantined(now) {
             suspend(id, now)
             if let until = peers[id]?.standing.until { peers[id]?.standing = .quarantined(until: until, heard: false) }
@@ -145,7 +145,7 @@ extension CoordinatorStateMachine {
             if lanes[index].backup?.peer == id { lanes[index].backup = nil }
             guard lanes[index].active?.peer == id else { continue }
             counters.leasesMoved += 1
-            // Whoever was on the way in takes the lane now.
+            // The backup or incoming holder takes the lane now.
             lanes[index].active = lanes[index].backup ?? lanes[index].incoming
             if lanes[index].backup == nil { lanes[index].incoming = nil }
             lanes[index].backup = nil
@@ -153,13 +153,13 @@ extension CoordinatorStateMachine {
         }
     }
 
-    /// A suspension is at most 2 to this power times the first.
+    /// A suspension is at most the first one times 2 to this power.
     private static var mostDoublings: UInt64 { 6 }
 
-    /// No new work for the peer until the time is over and it was heard again.
+    /// No new work for the peer until the time is over and a message from it has arrived.
     mutating func suspend(_ id: PeerID, _ now: Milliseconds) {
         guard let peer = peers[id] else { return }
-        // What has been well for a long time begins anew.
+        // After a long time without incidents, the count restarts.
         let longest = setup.times.suspension << Self.mostDoublings
         let incidents = now > peer.standing.until + longest ? 0 : peer.incidents
         peers[id]?.standing = .suspended(until: now + setup.times.suspension << min(Self.mostDoublings, incidents), heard: false)

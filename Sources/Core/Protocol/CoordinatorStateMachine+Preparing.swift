@@ -1,8 +1,8 @@
-// Shards to workers and prepared shards back.
+// Preparing the corpus: shards are sent to workers, and prepared shards come back.
 import Base
 
 extension CoordinatorStateMachine {
-    /// Hands unprepared shards to workers with room. A shard that takes too long is handed out again.
+    /// Gives unprepared shards to workers that have capacity. A shard that takes too long is given out again.
     mutating func dispatch(_ now: Milliseconds, _ out: inout [Effect]) {
         var since: [ShardID: Milliseconds] = [:]
         for peer in peers.values { for (shard, time) in peer.preparing { since[shard] = max(since[shard] ?? 0, time) } }
@@ -11,7 +11,7 @@ extension CoordinatorStateMachine {
         }
         guard unprepared.count > 0 else { return }
         var pool = unprepared.filter { since[$0].map { now >= $0 + setup.times.prepare } ?? true }.sorted()[...]
-        // Round after round, so that the workers start at the same time.
+        // Round robin, so that the workers start at the same time.
         let usable = usable(now).map(\.id)
         var found = true
         while found, !pool.isEmpty {
@@ -21,7 +21,7 @@ extension CoordinatorStateMachine {
                     let shard = pool.first(where: { peer.preparing[$0] == nil })
                 else { continue }
                 pool.removeAll { $0 == shard }
-                // Whoever had announced it and does not send it is not waited for any more.
+                // A worker that had announced it but does not send it is no longer waited for.
                 for other in peers.keys { peers[other]?.fetches.remove(.prepared(shard)) }
                 peers[id]?.preparing[shard] = now
                 out.append(.send(id, prepareMessage(shard)))
@@ -35,7 +35,7 @@ extension CoordinatorStateMachine {
         .prepare(shard: shard, textBytes: setup.shards[shard].textBytes, key: setup.shards[shard].key)
     }
 
-    /// A worker that was told and may have missed it is told again; it answers or goes on.
+    /// Repeats requests that a worker may have missed; it answers, or continues if it is preparing the shard.
     private mutating func remindPreparing(_ now: Milliseconds, _ out: inout [Effect]) {
         for (id, peer) in peers.sorted(by: { $0.key < $1.key }) where now >= peer.lastServed + setup.times.reminder {
             peers[id]?.lastServed = now
@@ -45,7 +45,7 @@ extension CoordinatorStateMachine {
         }
     }
 
-    /// A worker says that it has a prepared shard.
+    /// A worker announces a prepared shard.
     mutating func announced(
         _ shard: ShardID, _ size: UInt64, _ digest: ShardDigest, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) {
@@ -53,9 +53,9 @@ extension CoordinatorStateMachine {
             peers[id]?.preparing[shard] = nil
             return
         }
-        // One that it was not given, or that was taken from it: whoever has it now says so himself.
+        // If it was not given this shard, or lost it: the worker that has the shard now will announce it.
         guard let peer = peers[id], peer.preparing[shard] != nil else { return }
-        // It stays this worker's until the shell has looked.
+        // The shard remains assigned to this worker until the shell has checked.
         peers[id]?.preparing[shard] = now
         guard !peer.fetches.contains(.prepared(shard)) else { return }
         peers[id]?.announced[shard] = (size, digest)
@@ -72,7 +72,7 @@ extension CoordinatorStateMachine {
         if phase == .preparing { dispatch(now, &out) }
     }
 
-    /// A worker has a shard that the coordinator's cache has not: fetch it.
+    /// A worker has a shard that is missing from the coordinator's cache: fetch it.
     mutating func pull(_ shard: ShardID, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard unprepared.contains(shard), phase == .preparing, let peer = peers[id], let (size, digest) = peer.announced[shard],
             !peer.fetches.contains(.prepared(shard))

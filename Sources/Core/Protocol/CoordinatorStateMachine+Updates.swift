@@ -1,11 +1,11 @@
-// One update at a time: orders out, contributions in, the cover of the tree, late lanes, second holders.
+// One update at a time: orders, contributions, the cover of the tree, late lanes, second holders.
 import Base
 
 extension CoordinatorStateMachine {
     /// Whether there is an update to do, or an evaluation.
     var hasWork: Bool { nextUpdate < endUpdate || evaluation != nil }
 
-    /// Opens the next round when every lane has a holder that is ready: an evaluation that is due, else the next update.
+    /// Opens the next round when every lane has a holder that is ready: an evaluation if one is due, otherwise the next update.
     mutating func beginUpdate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard open == nil else { return }
         if !hasWork {
@@ -49,7 +49,7 @@ extension CoordinatorStateMachine {
 
     // MARK: Parameters
 
-    /// A peer asks for a piece of the parameters. That it has an order is the reason; what belongs to another round is not answered.
+    /// A peer requests a piece of the parameters. Without an order, or for another round, the request is not answered.
     mutating func askForParameters(_ id: PeerID, _ request: FetchRequest, _ now: Milliseconds) {
         guard let open, request.blob == open.round.blob, open.orders[id] != nil else { return }
         self.open?.delivery.ask(id, offset: request.offset, isSlow: peers[id]?.takesSlowly ?? false, now)
@@ -63,7 +63,7 @@ extension CoordinatorStateMachine {
     mutating func deliver(_ now: Milliseconds, _ out: inout [Effect]) {
         guard let blob = open?.round.blob, let progress = open?.delivery.serve(now, span: setup.times.taking) else { return }
         for id in progress.overdue { peers[id]?.takesSlowly = true }
-        // Nobody is late because others came first.
+        // Waiting for other peers does not make a peer late.
         for id in progress.begun { open?.orders[id]?.begun = now }
         for (id, offset) in progress.pieces {
             let length = min(UInt64(WireLimits.piece), setup.parameterBytes - offset)
@@ -71,13 +71,13 @@ extension CoordinatorStateMachine {
         }
     }
 
-    /// A holder became ready while an update is open: it gets the lane's share of it.
+    /// A holder became ready while an update is open: it is ordered to compute the lane.
     mutating func orderOpenLane(_ lane: LaneID, _ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
         guard open != nil, phase == .training, !isCovered(lane) else { return }
         let isSecond = lanes[lane].backup != nil
         roster += 1
         var order = open?.orders[id] ?? PeerOrder(now: now)
-        // Who has the order is not told again: it would send all of its gradients again.
+        // The same order is not repeated: the worker would send all of its gradients again.
         let isNew = order.lanes.insert(lane).inserted
         guard isSecond ? order.leaves.insert(lane).inserted || isNew : isNew else { return }
         order.reminded = now
@@ -125,7 +125,7 @@ extension CoordinatorStateMachine {
             return false
         }
         guard tree.lanes(below: node).allSatisfy({ ordered.contains($0) }) else {
-            // Late news of a lease that was withdrawn: the same sum, but nobody's duty any more.
+            // A late answer for a lease that was withdrawn: the sum is the same, but the peer no longer holds its lanes.
             counters.duplicates += 1
             return false
         }
@@ -223,7 +223,7 @@ extension CoordinatorStateMachine {
         }
     }
 
-    /// The loser keeps the lane until its answer has come: two machines that differ are news, however late.
+    /// The loser keeps the lane until its answer has arrived: a difference between two machines must be reported, however late.
     private mutating func leave(
         _ index: LaneID, _ loser: Holder, _ update: OpenUpdate, _ winner: Received?, _ now: Milliseconds, _ out: inout [Effect]
     ) {
@@ -253,15 +253,15 @@ extension CoordinatorStateMachine {
         if goesOn { assign(now, &out) } else { finish(.endEarly, &out) }
     }
 
-    /// What is usual from an order to its answer; nil when nobody has ever answered.
+    /// The usual time from an order to its answer; nil if there was no answer yet.
     private func usualLatency(_ purpose: Purpose) -> Milliseconds? {
         guard let known = latencies[purpose], !known.isEmpty else { return nil }
-        // The lower median: of two workers, the one that never answers must not say what is usual. Held-out documents lie in the lanes as
-        // it happens, in many perhaps none: there the longest time counts.
+        // The lower median: with two workers, one that never answers must not determine the usual time. Held-out documents are spread
+        // unevenly over the lanes, and many lanes may have none: there the longest time counts.
         return purpose == .train ? known.sorted()[(known.count - 1) / 2] : known.max()
     }
 
-    /// Gives a lane that is late against the others to a second worker.
+    /// Leases a lane that is later than the others to a second worker.
     mutating func watchLate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard let current = open else { return }
         let limit = max(setup.times.late, usualLatency(current.round.purpose).map { setup.times.lateFactor * $0 } ?? setup.times.opening)
@@ -271,7 +271,7 @@ extension CoordinatorStateMachine {
             else { continue }
             if let incoming = lanes[index].incoming {
                 endLeaving(index, &out)
-                // Somebody prepares for the lane already: he is the second.
+                // The incoming holder is already opening the lane: it becomes the second holder.
                 lanes[index].backup = incoming
                 lanes[index].incoming = nil
                 noteSecond(index, incoming.peer, late.peer, &out)
@@ -279,7 +279,7 @@ extension CoordinatorStateMachine {
                 continue
             }
             endLeaving(index, &out)
-            // The one with the least left to do; nobody who is late himself.
+            // The worker with the least work left; not one that is late itself.
             let candidates = peers.filter { id, peer in
                 id != late.peer && peer.standing.maySecond(now) && openLanes(id) == 0
                     && backups(id) < Int(max(1, peer.hello.threads))
@@ -303,11 +303,11 @@ extension CoordinatorStateMachine {
         out.append(.log(.info, "lane \(index) is late with \(names[0]): also leased to \(names[1])"))
     }
 
-    /// Lanes of the open update that the peer was ordered and that are not covered, second leases left out.
+    /// Lanes of the open update that the peer was ordered to compute and that are not covered, without second leases.
     private func openLanes(_ id: PeerID) -> Int {
         (open?.orders[id]?.lanes ?? []).count { lane in !isCovered(lane) && lanes[lane].active?.peer == id }
     }
 
-    /// Second leases whose answer is still out.
+    /// Second leases that have not been answered.
     private func backups(_ id: PeerID) -> Int { lanes.indices.count { lanes[$0].backup?.peer == id && !isCovered($0) } }
 }

@@ -1,20 +1,20 @@
-// The coordinator's decisions. In: messages, lost peers, time, what the shell has finished. Out: effects. No clock, socket, file or tensor.
+// The coordinator's decisions. In: messages, lost peers, time, the shell's results. Out: effects. No clock, socket, file or tensor.
 //
-// The other parts of this machine: +Preparing (shards to workers and back), +Leases (which worker computes which lane),
-// +Updates (orders, contributions, the reduction's cover), +Gradients (gradients that come in pieces).
+// The other parts of this state machine: +Peers (members), +Preparing (shards to workers and back), +Leases (which worker computes which
+// lane), +Updates (orders, contributions, the reduction's cover), +Gradients (gradients that arrive in pieces).
 import Base
 
-/// The coordinator as a value: the same machine runs in the program and in the simulation.
+/// The coordinator as a value: the same state machine runs in the program and in the simulation.
 package struct CoordinatorStateMachine: Sendable {
-    /// What the machine must know of a run.
+    /// What the state machine needs to know about a run.
     package struct Setup: Sendable {
         package var run: UInt64
         /// JSON text of the run's description.
         package var description: String
         package var lanes: Int
-        /// Bytes of the parameters as they travel.
+        /// Bytes of the parameters as they are sent.
         package var parameterBytes: UInt64
-        /// Most bytes of a gradient as it travels.
+        /// The largest number of bytes of a gradient as it is sent.
         package var gradientBytes: UInt64
         /// Text bytes and cache key of every shard.
         package var shards: Numbered<ShardID, (textBytes: UInt64, key: CacheKey)>
@@ -29,7 +29,8 @@ package struct CoordinatorStateMachine: Sendable {
 
         package init(
             run: UInt64, description: String, lanes: Int, parameterBytes: UInt64, gradientBytes: UInt64,
-            shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1, program: String, arithmetic: Arithmetic, blas: String, fingerprint: UInt64, strictBits: Bool = false
+            shards: [(textBytes: UInt64, key: CacheKey)], minimumWorkers: Int = 1, program: String, arithmetic: Arithmetic,
+            blas: String, fingerprint: UInt64, strictBits: Bool = false
         ) {
             self.run = run
             self.description = description
@@ -49,26 +50,26 @@ package struct CoordinatorStateMachine: Sendable {
         case tick
         case message(PeerID, WorkerMessage, payload: Payload?)
         case peerLost(PeerID, reason: String)
-        /// The prepared shard lies in the coordinator's cache.
+        /// The prepared shard is in the coordinator's cache.
         case shardStored(ShardID)
-        /// It does not; the worker that announced it must send it.
+        /// It is not in the cache; the worker that announced it must send it.
         case shardAbsent(ShardID, PeerID)
-        /// All of its chunks came from this worker, and they are not what it had announced.
+        /// All of its chunks arrived from this worker, and they are not what it had announced.
         case shardDamaged(ShardID, PeerID)
-        /// It could not be written here: not the worker's fault.
+        /// It could not be written here, which is not the worker's fault.
         case shardNotStored(ShardID, PeerID)
-        /// All pieces of a gradient came from this worker. The payload is the whole.
+        /// All pieces of a gradient arrived from this worker. The payload is the whole gradient.
         case gradientCame(PeerID, number: UInt32, Payload)
-        /// The text of the shard is at fault indeed.
+        /// The text of the shard is indeed at fault.
         case faultConfirmed(shard: ShardID, line: Int64, what: String, remedy: String)
-        /// The peer said what no honest worker could have said; for what only the shell can tell.
+        /// The peer sent what no honest worker could have sent; for cases that only the shell can detect.
         case misbehaved(PeerID, String)
-        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: words of each lane that
-        /// are trained on; `heldOutWords`: that are held out. `evaluation`: hash of what is to be scored before the first update, if it is.
+        /// The plan is made. Updates are counted over the whole run; `first` is the next one to do. `laneWords`: each lane's words for
+        /// training; `heldOutWords`: its held-out words. `evaluation`: hash of the parameters to score before the first update, if any.
         case planned(
             planBytes: UInt64, updatesPerEpoch: UInt64, laneWords: [UInt64], heldOutWords: [UInt64], first: UInt64, end: UInt64,
             parameterHash: UInt64, evaluation: UInt64?)
-        /// The open update is applied; the hash of the new parameters. `evaluation`: hash of what is to be scored now, if it is.
+        /// The open update is applied; the hash of the new parameters. `evaluation`: hash of the parameters to score now, if any.
         case stepped(parameterHash: UInt64, evaluation: UInt64?)
         /// The evaluation is judged. `goesOn`: false if it ends the run.
         case judged(goesOn: Bool)
@@ -77,25 +78,25 @@ package struct CoordinatorStateMachine: Sendable {
 
     package enum Effect: Sendable, Equatable {
         case send(PeerID, CoordinatorMessage)
-        /// An order: the first of a round, with the parameters if they are short or need not travel, or a later one without.
+        /// An order: the first of a round, with the parameters if they are short or in shared memory, or a later one without them.
         case order(PeerID, Order, withParameters: Bool)
         /// Send bytes of a blob, or of the parameters of the open round.
         case serve(PeerID, FetchRequest)
-        /// Say whether the shard is in the cache.
+        /// Report whether the shard is in the cache.
         case locate(shard: ShardID, PeerID)
-        /// Make room for a shard that this worker sends.
+        /// Prepare to receive a shard from this worker.
         case expect(shard: ShardID, PeerID, size: UInt64, digest: ShardDigest)
-        /// Make room for a gradient that this worker sends.
+        /// Prepare to receive a gradient from this worker.
         case expectGradient(PeerID, number: UInt32, byteCount: UInt64)
-        /// It is not wanted any more.
+        /// This gradient is no longer wanted.
         case forgetGradient(PeerID, number: UInt32)
-        /// Write a chunk of a prepared shard; after the last, check the digest and say `.shardStored` or `.shardDamaged`. Or copy a piece
-        /// of a gradient; after the last, say `.gradientCame`.
+        /// Write a chunk of a prepared shard; after the last, check the digest and report `.shardStored` or `.shardDamaged`. Or copy a
+        /// piece of a gradient; after the last, report `.gradientCame`.
         case store(PeerID, Chunk, BufferID, last: Bool)
         case makePlan
-        /// Add these nodes along the tree, apply the update, say `.stepped`. Then let the buffers go.
+        /// Add these nodes along the tree, apply the update, report `.stepped`. Then release the buffers.
         case step(update: UInt64, [Received])
-        /// Add up the losses in the tree's order, judge them, say `.judged`.
+        /// Add the losses in the tree's order, judge them, report `.judged`.
         case judge(update: UInt64, [Received])
         case release(BufferID)
         /// Forget the connection.
@@ -103,11 +104,11 @@ package struct CoordinatorStateMachine: Sendable {
         case log(LogLevel, String)
         /// For the record of the run: nothing depends on it.
         case notice(Notice)
-        /// A worker says that the text of this shard is at fault. Look, and say `.faultConfirmed` or `.misbehaved`.
+        /// A worker says that the text of this shard is at fault. Check, and report `.faultConfirmed` or `.misbehaved`.
         case confirmFault(PeerID, shard: ShardID, line: Int64)
-        /// The input is at fault: the run ends with status 2.
+        /// The input is at fault: the run ends with exit status 2.
         case fail(shard: ShardID, line: Int64, what: String, remedy: String)
-        /// Checkpoint the last complete version and leave.
+        /// Save a checkpoint of the last complete version and exit.
         case stop
         /// Every update is done.
         case complete
@@ -117,13 +118,13 @@ package struct CoordinatorStateMachine: Sendable {
 
     package enum LogLevel: Sendable, Equatable { case info, warning, error }
 
-    /// Who came and went, with the number of workers after it. `worker` counts them in order of arrival.
+    /// A worker joined or left; `workers` is the number of workers after that. `worker` numbers them in order of arrival.
     package enum Notice: Sendable, Equatable {
         case joined(worker: Int, host: String, threads: Int, workers: Int)
         case left(worker: Int, host: String, reason: String, workers: Int)
     }
 
-    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes, or it is one to an evaluation.
+    /// A contribution that was accepted; nil buffer: nothing was selected in its lanes, or it belongs to an evaluation.
     package struct Received: Sendable, Equatable {
         package var node: TreeNode
         package var contribution: Contribution
@@ -143,13 +144,13 @@ package struct CoordinatorStateMachine: Sendable {
         var gradients = FetchQueue(piece: WireLimits.piece)
         var preparing: [ShardID: Milliseconds] = [:]
         var standing = Standing.good
-        /// Suspensions and quarantines without a long time between them: each is twice as long as the one before.
+        /// Suspensions and quarantines in close succession: each is twice as long as the one before.
         var incidents: UInt64 = 0
-        /// When it last asked for a chunk or answered a lease: it makes progress.
+        /// When it last requested a chunk or answered a lease, and so made progress.
         var lastProgress: Milliseconds = 0
-        /// Parameters took long to reach it: others come first.
+        /// Parameters took too long to reach it: others come first.
         var takesSlowly = false
-        /// Size and digest of the prepared shards that it says it has.
+        /// Size and digest of the prepared shards that it has announced.
         var announced: [ShardID: (size: UInt64, digest: ShardDigest)] = [:]
         var name: String { "worker \(number) (\(hello.host), pid \(hello.processID))" }
     }
@@ -165,12 +166,12 @@ package struct CoordinatorStateMachine: Sendable {
         }
     }
 
-    /// Who computes a lane: the active holder; an incoming one that takes over when it is ready; a backup when the active one is late.
+    /// The holders of a lane: the active one; an incoming one that takes over when it is ready; a backup if the active one is late.
     struct Lane: Sendable, Equatable {
         var active: Holder?
         var incoming: Holder?
         var backup: Holder?
-        /// Lost the race for the lane and still owes its answer, which is compared only.
+        /// Lost the race for the lane and still owes its answer, which is only compared.
         var leaving: Leaving?
         var holders: [Holder] { [active, incoming, backup].compactMap { $0 } }
     }
@@ -179,13 +180,13 @@ package struct CoordinatorStateMachine: Sendable {
         var peer: PeerID
         var round: Round
         var parameterHash: UInt64
-        /// The evidence of what counted.
+        /// The evidence of the contribution that counted.
         var hash: UInt64
         var winner: PeerID
         var deadline: Milliseconds
     }
 
-    /// The update, or the evaluation, that is under way.
+    /// The update or evaluation in progress.
     struct OpenUpdate: Sendable {
         var round: Round
         var parameterHash: UInt64
@@ -193,7 +194,7 @@ package struct CoordinatorStateMachine: Sendable {
         var received: [TreeNode: Received] = [:]
         /// Lanes below the nodes that were received.
         var covered: LaneSet
-        /// Who has answered for a lane that two workers hold.
+        /// Which peers have answered for a node: two may hold a lane.
         var answered: [TreeNode: Set<PeerID>] = [:]
         var orders: [PeerID: PeerOrder] = [:]
         var delivery = ParameterDelivery()
@@ -214,9 +215,9 @@ package struct CoordinatorStateMachine: Sendable {
         init(now: Milliseconds) { (lanes, leaves, begun, reminded) = ([], [], now, now) }
     }
 
-    /// Of the last times from an order to its answer that many say what is usual.
+    /// The usual time is taken from this many of the last times from an order to its answer.
     static let latencyWindow = 31
-    /// A number of updates whose hashes are kept for late second answers.
+    /// The number of updates whose hashes are kept for late second answers.
     static let historyLength: UInt64 = 8
 
     let setup: Setup
@@ -234,7 +235,7 @@ package struct CoordinatorStateMachine: Sendable {
     var nextUpdate: UInt64 = 0
     var endUpdate: UInt64 = 0
     var parameterHash: UInt64 = 0
-    /// Hash of what is to be scored before the next update.
+    /// Hash of the parameters to score before the next update.
     var evaluation: UInt64?
     /// Times from an order to its last answer, newest last.
     var latencies: [Purpose: [Milliseconds]] = [:]
@@ -268,11 +269,11 @@ package struct CoordinatorStateMachine: Sendable {
         lanes = Numbered(repeatElement(Lane(), count: setup.lanes))
     }
 
-    /// A worker's name in messages for people.
+    /// A worker's name in messages for the user.
     package func name(of peer: PeerID) -> String { peers[peer]?.name ?? "a worker that has left" }
     /// Workers that have been greeted.
     package var workerCount: Int { peers.count }
-    /// The workers that are here, as if they came one after the other.
+    /// The current workers, as if they had joined one after the other.
     package var present: [Notice] {
         peers.values.sorted { $0.number < $1.number }.enumerated().map { index, peer in
             .joined(worker: peer.number, host: peer.hello.host, threads: Int(peer.hello.threads), workers: index + 1)
@@ -280,7 +281,7 @@ package struct CoordinatorStateMachine: Sendable {
     }
     /// Shards that are not prepared yet.
     package var unpreparedCount: Int { unprepared.count }
-    /// Lanes each greeted worker holds, in order of arrival: for the display.
+    /// The number of lanes that each greeted worker holds, in order of arrival: for the display.
     package var loads: [(name: String, lanes: Int)] {
         peers.sorted { $0.value.number < $1.value.number }.map { id, peer in
             (peer.name, lanes.filter { $0.active?.peer == id }.count)
@@ -374,8 +375,8 @@ package struct CoordinatorStateMachine: Sendable {
         }
     }
 
-    /// A coordinator that stood still itself (stopped, swapped out, a slow disk) has no right to call others silent or late: what they
-    /// said meanwhile may still lie in its sockets.
+    /// A coordinator that was stalled itself (stopped, swapped out, a slow disk) must not treat others as silent or late: messages that
+    /// they sent in the meantime may still be in its sockets.
     private mutating func excuseStall(_ now: Milliseconds) {
         defer { lastTick = now }
         guard let lastTick, now > lastTick + setup.times.alive else { return }
@@ -412,12 +413,12 @@ package struct CoordinatorStateMachine: Sendable {
     }
 
     private func objection(to message: WorkerMessage, _ payload: Payload?) -> String? {
-        // What belongs to another run has other bounds; it is thrown away anyway.
+        // A message of another run has other bounds; it is discarded anyway.
         if case .contribution(let contribution) = message, contribution.run != setup.run { return nil }
         return bounds.objection(to: message, payload)
     }
 
-    /// What a greeted worker said and honestly can say. - Returns: whether the payload was kept.
+    /// Acts on a message that a greeted, honest worker can send. - Returns: whether the payload was kept.
     private mutating func act(
         on message: WorkerMessage, _ payload: Payload?, from id: PeerID, _ now: Milliseconds, _ out: inout [Effect]
     ) -> Bool {
@@ -429,7 +430,7 @@ package struct CoordinatorStateMachine: Sendable {
         case .prepared(let shard, let size, let digest):
             announced(shard, size, digest, id, now, &out)
         case .prepareFailed(let shard, let line, _, _):
-            // One worker's word ends no run: the coordinator has the text too.
+            // A single worker's report does not end a run: the coordinator has the text too.
             if unprepared.contains(shard), peers[id]?.preparing[shard] != nil {
                 out.append(.confirmFault(id, shard: shard, line: line))
             }

@@ -1,7 +1,7 @@
-// Bulk transfer in chunks with back-pressure. In: what is wanted, chunks as they come. Out: requests, never more under way than the window.
+// Bulk transfer in chunks with back-pressure. In: wanted blobs, chunks as they arrive. Out: requests, at most a window of them in flight.
 import Base
 
-/// A blob that one side wants whole.
+/// A blob that one side wants in full.
 package struct Wanted: Equatable, Sendable {
     package var blob: BlobID
     /// Its size in bytes.
@@ -16,13 +16,13 @@ package struct Wanted: Equatable, Sendable {
     }
 }
 
-/// The fetches of one side from one peer. Chunks may come in any order, twice or never.
+/// The fetches of one side from one peer. Chunks may arrive in any order, twice or never.
 package struct FetchQueue: Sendable, Equatable {
     struct Request: Sendable, Equatable {
         var time: Milliseconds
         var repeats = 0
 
-        /// The wait doubles with every repetition: a slow link must not be filled with what is under way already.
+        /// The wait doubles with every repetition: a slow link must not be filled with copies of what is already in flight.
         func isOverdue(_ now: Milliseconds, _ retry: Milliseconds) -> Bool { now >= time + retry << min(3, repeats) }
     }
 
@@ -35,21 +35,21 @@ package struct FetchQueue: Sendable, Equatable {
 
     /// What became of a chunk.
     package enum Receipt: Equatable, Sendable {
-        /// Not asked for, or asked for and come before.
+        /// Not requested, or it had already arrived.
         case unexpected
         case stored
-        /// It was the blob's last.
+        /// It was the blob's last chunk.
         case finished
     }
 
     private var items: [Item] = []
-    /// Bytes of a request, save for a blob's last.
+    /// Bytes per request, except for a blob's last one.
     private let piece: Int
 
     package init(piece: Int = WireLimits.chunk) { self.piece = piece }
 
     package var isEmpty: Bool { items.isEmpty }
-    /// Bytes still to come.
+    /// Bytes that have not arrived yet.
     package var missingBytes: UInt64 {
         items.reduce(0) { sum, item in
             let (next, overflow) = sum.addingReportingOverflow(item.wanted.total - item.received)
@@ -59,7 +59,7 @@ package struct FetchQueue: Sendable, Equatable {
 
     package func contains(_ blob: BlobID) -> Bool { items.contains { $0.wanted.blob == blob } }
 
-    /// Adds a blob once. An empty blob needs no fetch and is not added.
+    /// Adds a blob, unless it is there already. An empty blob needs no fetch and is not added.
     package mutating func add(_ wanted: Wanted) {
         guard wanted.total > 0, !contains(wanted.blob) else { return }
         items.append(Item(wanted: wanted))
@@ -92,7 +92,7 @@ package struct FetchQueue: Sendable, Equatable {
             blob: wanted.blob, offset: offset, length: UInt32(min(UInt64(piece), wanted.total - offset)), rows: wanted.rows)
     }
 
-    /// Takes note of a chunk of `count` bytes. Its total and length must be those that were asked for.
+    /// Records a chunk of `count` bytes. Its total and length must be those that were requested.
     package mutating func receive(_ chunk: Chunk, count: Int) -> Receipt {
         guard let index = items.firstIndex(where: { $0.wanted.blob == chunk.blob }) else { return .unexpected }
         let total = items[index].wanted.total

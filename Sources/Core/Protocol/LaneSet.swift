@@ -1,4 +1,4 @@
-// Lanes as bits. In: ranges of lanes. Out: whether a lane is among them, without a search.
+// A bit set of lanes. In: ranges of lanes. Out: whether a lane is among them, in constant time.
 import Base
 
 /// A set of lanes below a fixed number.

@@ -1,24 +1,24 @@
-// Who gets the parameters of the open round, and when. In: requests for pieces, acknowledgements, time. Out: the pieces to send now.
+// Which peer gets the parameters of the open round, and when. In: requests for pieces, acknowledgements, time. Out: pieces to send now.
 import Base
 
-/// Serves the parameters to a few peers at a time, in the order in which they ask: the first begin to compute, and their contributions come
-/// in, while the last still wait. What is under way to a peer is bounded by what it may ask for before a piece has come.
+/// Serves the parameters to a few peers at a time, in the order of their requests: the first peers begin to compute, and their
+/// contributions arrive, while the last still wait. The data in flight to a peer is bounded by what it may request before a piece arrives.
 ///
-/// A peer that takes too long holds nobody up: it is still served, but the next one begins as if it were not there, and in later rounds it
+/// A peer that takes too long does not hold up the others: it is still served, but the next one starts regardless, and in later rounds it
 /// comes after the others.
 struct ParameterDelivery: Sendable, Equatable {
     private struct Taker: Sendable, Equatable {
-        /// Counts those who ask.
+        /// Position in the order of first requests.
         let number: Int
         /// It took too long in an earlier round.
         let isSlow: Bool
-        /// Offsets that it has asked for so far.
+        /// Offsets that it has requested so far.
         var asked: Set<UInt64> = []
-        /// Those of them that are to be sent, in the order in which they were asked for.
+        /// Those of them that still have to be sent, in the order of the requests.
         var waiting: [UInt64] = []
-        /// When it was sent its first piece; nil: not yet.
+        /// When its first piece was sent; nil: not yet.
         var begun: Milliseconds?
-        /// When it last asked for something new.
+        /// When it last requested something new.
         var lastNew: Milliseconds
         var isOverdue = false
         /// It has everything.
@@ -26,7 +26,7 @@ struct ParameterDelivery: Sendable, Equatable {
 
         var holdsPlace: Bool { begun != nil && !isOverdue && !isDone }
 
-        /// A window of pieces must come in each span of time, and none of them may take longer. A new request says that a piece has come.
+        /// A window of pieces must arrive in each span of time, and no piece may take longer. A new request shows that a piece has arrived.
         func isLate(_ now: Milliseconds, _ span: Milliseconds) -> Bool {
             guard holdsPlace, let begun else { return false }
             let windows = Milliseconds(asked.count / WireLimits.window)
@@ -35,20 +35,20 @@ struct ParameterDelivery: Sendable, Equatable {
     }
 
     private var takers: [PeerID: Taker] = [:]
-    /// Who has asked so far, those who left included: numbers are given once.
+    /// Number of peers that have made a request so far, including those that left: numbers are not reused.
     private var askers = 0
 
-    /// What has changed by serving.
+    /// What a call of `serve` has changed.
     struct Progress {
-        /// Pieces to send: to whom, from which byte on.
+        /// Pieces to send: the recipient and the first byte.
         var pieces: [(peer: PeerID, offset: UInt64)] = []
-        /// Peers that are sent their first piece.
+        /// Peers whose first piece is sent now.
         var begun: [PeerID] = []
-        /// Peers that take too long from now on.
+        /// Peers that are overdue from now on.
         var overdue: [PeerID] = []
     }
 
-    /// A peer asks for a piece; one that was sent before is sent again.
+    /// A peer requests a piece; a piece that was sent before is sent again.
     mutating func ask(_ id: PeerID, offset: UInt64, isSlow: Bool, _ now: Milliseconds) {
         if takers[id] == nil { askers += 1 }
         var taker = takers[id] ?? Taker(number: askers, isSlow: isSlow, lastNew: now)
@@ -57,7 +57,7 @@ struct ParameterDelivery: Sendable, Equatable {
         takers[id] = taker
     }
 
-    /// The peer has everything. - Returns: whether it took no longer than it may; nil when it was not being served.
+    /// The peer has everything. - Returns: whether it was in time; nil if it was not being served.
     mutating func taken(_ id: PeerID) -> Bool? {
         guard let taker = takers[id], taker.begun != nil, !taker.isDone else { return nil }
         takers[id]?.isDone = true
@@ -66,13 +66,13 @@ struct ParameterDelivery: Sendable, Equatable {
 
     mutating func remove(_ id: PeerID) { takers[id] = nil }
 
-    /// Whether the peer has asked and others come first.
+    /// Whether the peer has made a request and is waiting for others.
     func isWaiting(_ id: PeerID) -> Bool { takers[id].map { $0.begun == nil } ?? false }
 
-    /// Whether a peer waits because of others.
+    /// Whether any peer is waiting for others.
     var makesWait: Bool { takers.values.contains { $0.begun == nil } }
 
-    /// When the longest of those who are waited for was sent its first piece.
+    /// When the first piece was sent to the peer that has held its slot longest.
     var oldestPlace: Milliseconds? { takers.values.filter(\.holdsPlace).compactMap(\.begun).min() }
 
     /// - Parameter span: how long a window of pieces may take.
@@ -99,7 +99,7 @@ struct ParameterDelivery: Sendable, Equatable {
         return progress
     }
 
-    /// The coordinator stood still for so long: nobody is to blame for it.
+    /// The coordinator was stalled for `gap`: this does not count against any peer.
     mutating func excuse(_ gap: Milliseconds, _ now: Milliseconds) {
         for (id, taker) in takers {
             takers[id]?.begun = taker.begun.map { min(now, $0 + gap) }

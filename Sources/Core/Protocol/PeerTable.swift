@@ -1,7 +1,7 @@
-// Who is at the other ends of the coordinator's sockets. In: addresses, messages to send, lost connections. Out: names, queues, probes.
+// The peers at the coordinator's sockets. In: addresses, messages to send, lost connections. Out: names, queues, probes.
 import Base
 
-/// A connection as a socket knows it: gone for ever when it ends.
+/// A connection as a socket knows it: never reused after it ends.
 package struct PeerAddress: Hashable, Sendable {
     package var listener: Int
     package var identity: [UInt8]
@@ -9,22 +9,22 @@ package struct PeerAddress: Hashable, Sendable {
     package init(listener: Int, identity: [UInt8]) { (self.listener, self.identity) = (listener, identity) }
 }
 
-/// The peers, greeted or not, with what waits to be sent to each. `Item` is a message as the shell sends it.
+/// The peers, greeted or not, each with its queue of unsent messages. `Item` is a message as the shell sends it.
 package struct PeerTable<Item> {
-    /// Messages that may wait for a peer that takes none: a lease for every lane at a time, their withdrawal, and what else there is.
+    /// Messages that may wait for a peer that accepts none: a lease for every lane, their withdrawals, and other messages.
     package let outboxLimit: Int
 
-    /// Messages of a peer's that do not belong to a lane: far more than an honest peer leaves waiting.
+    /// Messages to a peer that do not belong to a lane: far more than wait for an honest peer.
     private static var otherMessages: Int { 1_024 }
 
-    /// Of them, when chunks are no longer added: several times what an honest peer asks for at a time.
+    /// With this many messages waiting, chunks are no longer added: several times what an honest peer requests at a time.
     static var servedLimit: Int { 8 * WireLimits.window }
 
     package struct Peer {
         package let address: PeerAddress
-        /// It came through the socket that only this host's own workers know.
+        /// It connected through the socket for the coordinator's own workers.
         package let isLocal: Bool
-        /// What its hello says; 0 before.
+        /// From its hello; 0 before that.
         package var processID: UInt32 = 0
         /// The key that its last message was encrypted with.
         package var key = ""
@@ -61,41 +61,41 @@ package struct PeerTable<Item> {
 
     // MARK: Messages
 
-    /// Puts a message behind what waits for the peer.
+    /// Appends a message to the peer's queue.
     package mutating func queue(_ item: Item, to id: PeerID) { peers[id]?.outbox.append(item) }
 
-    /// Asks every peer's socket whether the peer can still be reached. Where something waits already, that asks the same.
+    /// Queues a probe for every peer, to learn whether it can still be reached. Where a message is waiting, that serves the same purpose.
     package mutating func queueProbes(_ probe: Item) {
         for id in peers.keys where peers[id]?.outbox.isEmpty == true { peers[id]?.outbox.append(probe) }
     }
 
-    /// The first messages that waited are on their way.
+    /// The first `count` messages of the queue were sent.
     package mutating func sent(_ count: Int, to id: PeerID) { peers[id]?.outbox.removeFirst(count) }
 
     package var hasWaiting: Bool { peers.values.contains { !$0.outbox.isEmpty } }
 
-    /// Whether a peer may be sent bytes that it asks for: an honest one waits for those that are under way.
+    /// Whether a peer may be sent bytes that it requests: an honest one waits for those in flight.
     package func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
 
-    /// Peers that take nothing for too long, in order of arrival.
+    /// Peers that have accepted nothing for too long, in order of arrival.
     package var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.sorted() }
 
     // MARK: Policy
 
-    /// Peers that a list of keys does not admit any more. Local ones have none.
+    /// Peers whose keys are no longer allowed. Local peers have no keys.
     package func revoked(isAllowed: (String) -> Bool) -> [PeerID] {
         peers.filter { !$0.value.isLocal && !isAllowed($0.value.key) }.keys.sorted()
     }
 
-    /// Local peers that said to be this process.
+    /// Local peers whose hello named this process.
     package func local(processID: UInt32) -> [PeerID] { peers.filter { $0.value.isLocal && $0.value.processID == processID }.keys.sorted() }
 
-    /// Whether a peer may introduce itself: over the local socket only who knows the token.
+    /// Whether a peer may introduce itself: over the local socket only with the token.
     package func mayIntroduce(_ id: PeerID, token: UInt64, expected: UInt64) -> Bool { peers[id]?.isLocal != true || token == expected }
 }
 
-/// When to ask the sockets who is still there. libzmq tells its own thread of a lost connection first: ask at once, and a few times more.
-/// However many connections are lost, the pace is the same.
+/// When to probe which peers are still connected. libzmq notes a lost connection on its own thread first, so probes are sent at once and
+/// a few more times. The rate does not depend on the number of lost connections.
 package struct ProbeSchedule: Sendable, Equatable {
     private static let (firstPause, longestPause, duration): (Milliseconds, Milliseconds, Milliseconds) = (20, 320, 500)
     private var next: Milliseconds?
@@ -104,7 +104,7 @@ package struct ProbeSchedule: Sendable, Equatable {
 
     package init() {}
 
-    /// A connection was lost, whose is not known.
+    /// A connection was lost; it is not known which one.
     package mutating func connectionLost(_ now: Milliseconds) {
         until = now + Self.duration
         if next == nil { (next, pause) = (now, Self.firstPause) }

@@ -1,35 +1,35 @@
-// The clockwork of both state machines. All times are milliseconds of a monotonic clock.
+// The times of both state machines, in milliseconds of a monotonic clock.
 import Base
 
-/// Names a peer of the coordinator: given anew to each connection, never used twice.
+/// Names a peer of the coordinator: each connection gets a new one, and none is used twice.
 package typealias PeerID = UInt64
 
-/// Names a buffer of the shell that a message brought; the machine says when it is let go.
+/// Names a buffer of the shell that holds a payload; the state machine says when it is released.
 package typealias BufferID = UInt64
 
-/// Time-outs and intervals. A test may shorten them.
+/// Timeouts and intervals. A test may shorten them.
 package struct ProtocolTimes: Sendable, Equatable {
-    /// What was told and not answered is told again after this time.
+    /// An unanswered message is repeated after this time.
     package var reminder: Milliseconds = 2_000
-    /// A worker that has said nothing for this long says `alive`.
+    /// A worker that has sent nothing for this long sends `alive`.
     package var alive: Milliseconds = 1_000
-    /// A peer that was not heard for this long is lost: its lanes move.
+    /// A peer from which nothing has arrived for this long is lost: its lanes move.
     package var silence: Milliseconds = 8_000
     /// The lease deadline: a lane that takes longer than this, and than `lateFactor` times the usual time, is leased a second time.
     package var late: Milliseconds = 2_000
     package var lateFactor: Milliseconds = 4
-    /// A shard that takes longer to prepare is given to another worker too.
+    /// A shard that takes longer to prepare is also given to another worker.
     package var prepare: Milliseconds = 60_000
-    /// A holder that neither opens its lane nor asks for anything for this long loses it to another.
+    /// A holder that neither opens its lane nor requests anything for this long loses it to another.
     package var opening: Milliseconds = 120_000
-    /// A worker that lost a lane to a second holder gets none for this long, doubled each time, at most 64 times this.
+    /// A worker that lost a lane to a second holder gets no lanes for this long, doubled each time, up to 64 times this.
     package var suspension: Milliseconds = 5_000
     /// After a request to stop, the open update may take this long to complete.
     package var stop: Milliseconds = 2_000
-    /// A chunk that has not come is asked for again.
+    /// A chunk that has not arrived is requested again after this time.
     package var chunk: Milliseconds = 10_000
 
-    /// A peer that is sent parameters must take a window of pieces in this time, or others are served beside it.
+    /// A peer that is being sent parameters must take a window of pieces in this time, otherwise others are served as well.
     package var taking: Milliseconds = 500
 
     package init() {}

@@ -1,23 +1,23 @@
-// What a peer can honestly say in this run. In: decoded messages. Out: an objection, or nothing; before a machine acts on any figure.
+// What an honest peer can send in this run. In: decoded messages. Out: an objection, or nothing, before a state machine uses any value.
 import Base
 
-/// The sizes of a run, against which every figure of a message is held. Nothing that passes can overflow or leave an array.
+/// The sizes of a run, against which every value of a message is checked. No value that passes can overflow or be outside an array.
 package struct RunBounds: Sendable, Equatable {
-    /// Most threads of a worker, as its command line allows.
+    /// The largest number of threads that a worker's command line allows.
     package static let maximumThreads = 1_024
-    /// Updates are counted below this: room for the arithmetic with them, and exact in JSON.
+    /// The number of an update is below this: arithmetic does not overflow, and JSON represents it exactly.
     static let maximumUpdates: UInt64 = 1 << 53
 
     let tree: ReductionTree
     /// Bytes of each shard's text.
     let textBytes: Numbered<ShardID, UInt64>
-    /// Kept words of each lane, once the plan is made.
+    /// Kept words of each lane; nil before the plan is made.
     var laneWords: Numbered<LaneID, UInt64>?
-    /// Words of each lane's held-out documents, once the plan is made.
+    /// Words of each lane's held-out documents; nil before the plan is made.
     var heldOutWords: Numbered<LaneID, UInt64>?
-    /// Bytes of the parameters as they travel.
+    /// Bytes of the parameters as they are sent.
     let parameterBytes: UInt64
-    /// Most bytes of a gradient as it travels.
+    /// The largest number of bytes of a gradient as it is sent.
     let gradientBytes: UInt64
 
     package init(
@@ -29,18 +29,18 @@ package struct RunBounds: Sendable, Equatable {
         self.laneWords = laneWords.map { Numbered($0) }
     }
 
-    /// No text gives a longer prepared shard: a distinct word (its columns, vector rows and bytes) and a token (4) need a byte of text and
-    /// more, a document (8) several.
+    /// No text gives a longer prepared shard: a distinct word (its columns, vector rows and bytes) and a token (4) need at least a byte of
+    /// text, a document (8) several.
     package static func mostPreparedBytes(_ textBytes: UInt64) -> UInt64 { min(textBytes, 1 << 40) * 1_024 + 4_096 }
 
-    /// Why the introduction is none.
+    /// Why the introduction is not valid, or nil.
     static func objection(to hello: Hello) -> String? {
         (1...UInt16(maximumThreads)).contains(hello.threads) ? nil : "a hello with \(hello.threads) threads"
     }
 
-    // MARK: a worker's messages
+    // MARK: A worker's messages
 
-    /// What no honest worker of this run could have said; nil for everything else.
+    /// What no honest worker of this run could have sent; nil for everything else.
     func objection(to message: WorkerMessage, _ payload: Payload?) -> String? {
         switch message {
         case .chunk(let chunk): return objection(to: chunk, payload)
@@ -48,15 +48,15 @@ package struct RunBounds: Sendable, Equatable {
         case _ where payload != nil: return "a payload where none belongs"
         case .hello(let hello): return Self.objection(to: hello)
         case .prepared(let shard, let size, _):
-            guard let text = textBytes(of: shard) else { return "news of shard \(shard) of \(textBytes.count)" }
+            guard let text = textBytes(of: shard) else { return "a message about shard \(shard) of \(textBytes.count)" }
             guard size > 0, size <= Self.mostPreparedBytes(text) else { return "a prepared shard of \(size) bytes from \(text) of text" }
         case .prepareFailed(let shard, let line, _, _):
-            guard let text = textBytes(of: shard) else { return "news of shard \(shard) of \(textBytes.count)" }
-            // A line has at least its end.
+            guard let text = textBytes(of: shard) else { return "a message about shard \(shard) of \(textBytes.count)" }
+            // A line has at least a line end.
             guard line >= -1, line < Int64(clamping: text) else { return "a fault in line \(line) of a text of \(text) bytes" }
-        case .laneReady(let lane): if lane.rawValue >= tree.lanes { return "news of lane \(lane) of \(tree.lanes)" }
+        case .laneReady(let lane): if lane.rawValue >= tree.lanes { return "a message about lane \(lane) of \(tree.lanes)" }
         case .fetch(let request):
-            // Other blobs are the shell's.
+            // The shell checks other blobs.
             guard case .parameters = request.blob else { break }
             let piece = UInt64(WireLimits.piece)
             guard request.rows.isEmpty, request.offset < parameterBytes, request.offset % piece == 0,
@@ -73,12 +73,12 @@ package struct RunBounds: Sendable, Equatable {
         switch chunk.blob {
         case .prepared(let shard) where textBytes(of: shard) != nil: break
         case .gradient where chunk.total <= gradientBytes: break
-        default: return "a chunk of something that is not asked for"
+        default: return "a chunk of something that was not requested"
         }
         return Self.objection(to: chunk, payload)
     }
 
-    /// A chunk lies within its blob and is no longer than one that is asked for.
+    /// A chunk is within its blob and no longer than the longest request.
     static func objection(to chunk: Chunk, _ payload: Payload?) -> String? {
         guard let payload, payload.count > 0, payload.count <= WireLimits.chunk else { return "a chunk of an impossible length" }
         guard chunk.offset <= chunk.total, UInt64(payload.count) <= chunk.total - chunk.offset else { return "a chunk beyond its blob" }
@@ -101,9 +101,9 @@ package struct RunBounds: Sendable, Equatable {
         return c.words <= most ? nil : "a contribution of \(c.words) words from lanes of \(most)"
     }
 
-    // MARK: a coordinator's messages
+    // MARK: A coordinator's messages
 
-    /// What no honest coordinator of this run could have said. `textBytes` and `laneWords` are not known to a worker.
+    /// What no honest coordinator of this run could have sent. A worker does not know `textBytes` and `laneWords`.
     func objection(to message: CoordinatorMessage, _ payload: Payload?) -> String? {
         switch message {
         case .chunk(let chunk): return Self.objection(to: chunk, payload)
@@ -120,7 +120,7 @@ package struct RunBounds: Sendable, Equatable {
         case .lease(let lane, let planBytes):
             if lane.rawValue >= tree.lanes { return "a lease of lane \(lane) of \(tree.lanes)" }
             if planBytes > WireLimits.plan { return "a plan of \(planBytes) bytes" }
-        case .withdraw(let lane): if lane.rawValue >= tree.lanes { return "lane \(lane) of \(tree.lanes) is withdrawn" }
+        case .withdraw(let lane): if lane.rawValue >= tree.lanes { return "a withdrawal of lane \(lane) of \(tree.lanes)" }
         case .welcome, .refuse, .sayHello, .finish, .probe: break
         }
         return nil
@@ -147,7 +147,7 @@ package struct RunBounds: Sendable, Equatable {
 }
 
 extension UInt64 {
-    /// The sum, or the largest number where it does not fit.
+    /// The sum, or the largest number if it does not fit.
     func addingSaturated(_ other: UInt64) -> UInt64 {
         let (sum, overflow) = addingReportingOverflow(other)
         return overflow ? .max : sum

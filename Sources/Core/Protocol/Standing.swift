@@ -1,17 +1,17 @@
-// May a worker get lanes? In: incidents and time. Out: yes, only when there is nobody else, or no.
+// Whether a worker may get lanes. In: incidents and time. Out: yes, only if there is no other worker, or no.
 import Base
 
-/// How the coordinator thinks of a worker.
+/// A worker's standing with the coordinator.
 enum Standing: Sendable, Equatable {
     /// Gets its share of the work.
     case good
-    /// Lost a lane to a second holder, or did not open one: gets none until the time is over and it was heard again, unless there is
-    /// nobody else.
+    /// Lost a lane to a second holder, or did not open one: gets none until the time is over and a message from it has arrived, unless
+    /// there is no other worker.
     case suspended(until: Milliseconds, heard: Bool)
-    /// Reported a fault of its host: gets nothing until the time is over, even when nobody else is there; from then on as if suspended.
+    /// Reported a fault of its host: gets nothing until the time is over, even if it is the only worker; after that as if suspended.
     case quarantined(until: Milliseconds, heard: Bool)
 
-    /// When the last suspension or quarantine is or was over.
+    /// The end of the last suspension or quarantine.
     var until: Milliseconds {
         switch self {
         case .good: 0
@@ -26,17 +26,17 @@ enum Standing: Sendable, Equatable {
         }
     }
 
-    /// Takes its share like everybody.
+    /// Gets its share of the work.
     func isGood(_ now: Milliseconds) -> Bool { wasHeard && now >= until }
 
     func isQuarantined(_ now: Milliseconds) -> Bool {
         if case .quarantined(let until, _) = self { now < until } else { false }
     }
 
-    /// May be a late lane's second holder: it answers, and its host is not at fault.
+    /// May be the second holder of a late lane: it answers, and its host is not at fault.
     func maySecond(_ now: Milliseconds) -> Bool { wasHeard && !isQuarantined(now) }
 
-    /// A message has come from it.
+    /// A message from it has arrived.
     mutating func hear() {
         switch self {
         case .good: break

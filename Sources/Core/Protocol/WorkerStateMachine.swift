@@ -1,4 +1,4 @@
-// The worker's decisions. In: messages, time, what the shell has finished. Out: effects for the shell. No clock, socket, file or tensor.
+// The worker's decisions. In: messages, time, the shell's results. Out: effects for the shell. No clock, socket, file or tensor.
 import Base
 
 /// Work that may need blobs first.
@@ -8,18 +8,18 @@ package enum Job: Hashable, Sendable {
     case lane(LaneID)
 }
 
-/// A worker as a value: the same machine runs in the program and in the simulation.
+/// A worker as a value: the same state machine runs in the program and in the simulation.
 package struct WorkerStateMachine: Sendable {
-    /// What a job or a computation reports belongs to the membership and the open lane that it was begun for: the shell drops what was
-    /// begun before the last `.join`, and gradients of a lane that was closed since.
+    /// The result of a job or a computation belongs to the membership and the open lane for which it was started: the shell drops results
+    /// of what was started before the last `.join`, and gradients of a lane that was closed since.
     package enum Event: Sendable {
         case tick
         case message(CoordinatorMessage, payload: Payload?)
-        /// The description of the run is taken in: it has that many lanes, and parameters of so many bytes as they travel.
+        /// The description of the run was decoded: its number of lanes, and the bytes of its parameters as they are sent.
         case joined(lanes: Int, parameterBytes: UInt64)
-        /// It cannot be.
+        /// The worker cannot use the description.
         case cannotJoin(String)
-        /// The shell looked at a job: these blobs are missing here (none: it can be performed).
+        /// The shell checked a job: these blobs are missing here (none: it can be performed).
         case needs(Job, [Wanted])
         /// A shard is prepared: size and digest of its bytes.
         case prepared(shard: ShardID, size: UInt64, digest: ShardDigest)
@@ -28,16 +28,16 @@ package struct WorkerStateMachine: Sendable {
         case laneOpened(LaneID)
         /// A job failed for a reason of this host.
         case failed(Job, String)
-        /// A chunk could not be written: the blob is given up, and every job that waits for it.
+        /// A chunk could not be written: the blob is given up, and so is every job that waits for it.
         case notStored(BlobID, String)
-        /// Every piece of the round's parameters has come; their hash.
+        /// Every piece of the round's parameters has arrived; their hash.
         case parametersCame(Round, hash: UInt64)
         case computed(Round, lane: LaneID, LaneResult)
         /// The user wants the worker to stop.
         case stopRequested
     }
 
-    /// Figures of one lane's gradient, or of its evaluation.
+    /// The counts and the loss of one lane's gradient, or of its evaluation.
     package struct LaneResult: Sendable, Equatable {
         package var selected: UInt64
         package var words: UInt64
@@ -52,38 +52,38 @@ package struct WorkerStateMachine: Sendable {
 
     package enum Effect: Sendable, Equatable {
         case send(WorkerMessage)
-        /// Take in the description of the run; forget every lane and job of the one before.
+        /// Decode the description of the run; forget all lanes and jobs of the previous one.
         case join(run: UInt64, description: String)
-        /// Say with `.needs` (or `.prepared`) what is missing for the job.
+        /// Report with `.needs` (or `.prepared`) what is missing for the job.
         case locate(Job, Ticket?)
-        /// Write a chunk to its blob, or a piece to the parameters that are coming.
+        /// Write a chunk to its blob, or a piece to the parameters that are being fetched.
         case store(Chunk, BufferID)
-        /// Everything the job asked for is here.
+        /// Everything that the job needs is here.
         case perform(Job)
         case closeLane(LaneID)
         /// The buffer holds the parameters of this round.
         case useParameters(Round, BufferID)
-        /// Say `.parametersCame`: the last piece is stored.
+        /// The last piece is stored: report `.parametersCame`.
         case hashParameters(Round)
-        /// The parameters of this round are those whose pieces came.
+        /// The stored pieces are the parameters of this round.
         case useStoredParameters(Round)
         /// Compute the lane's gradient, or score its held-out documents, as the order's purpose says.
         case compute(Order, lane: LaneID)
-        /// Training: sum the lanes below the node and send it; the hash is the shell's to fill in. An evaluation is sent as it is.
+        /// Training: send the sum of the lanes below the node; the shell fills in the hash. An evaluation is sent as it is.
         case contribute(Contribution)
-        /// Results and queued work of rounds before this one can go.
+        /// Results and queued work of earlier rounds can be dropped.
         case forget(before: Round)
-        /// Send bytes of a prepared shard.
+        /// Send bytes of a prepared shard or of a gradient.
         case serve(FetchRequest)
         case release(BufferID)
         case log(String)
-        /// The worker's part is over, for good or until the coordinator is back.
+        /// The worker's part is over, for good or until the coordinator returns.
         case leave(reason: String, Departure)
     }
 
     package enum Departure: Sendable, Equatable { case refused, finished, paused, stopped }
 
-    /// What the coordinator said of the blobs of a job.
+    /// What the coordinator said about the blobs of a job.
     package enum Ticket: Sendable, Equatable {
         case shard(textBytes: UInt64, key: CacheKey)
         case plan(byteCount: UInt64)
@@ -102,13 +102,13 @@ package struct WorkerStateMachine: Sendable {
     /// nil from an introduction until it is answered.
     private var run: UInt64?
     private var session: UInt32 = 0
-    /// nil until the shell has taken in the description of the run.
+    /// nil until the shell has decoded the description of the run.
     private var bounds: RunBounds?
     private var updatesPerEpoch: UInt64 = 0
     private var lastSent: Milliseconds = 0
     private var lastHello: Milliseconds?
     private var fetches = FetchQueue()
-    /// Pieces of the parameters of the order at hand. They wait for others: they must not stand in the way of other blobs.
+    /// Pieces of the current order's parameters. They may have to wait for other workers, which must not delay other blobs.
     private var pieces = FetchQueue(piece: WireLimits.piece)
     private var waiting: [Job: Set<BlobID>] = [:]
     private var tickets: [ShardID: Ticket] = [:]
@@ -117,7 +117,7 @@ package struct WorkerStateMachine: Sendable {
     private(set) var leased: Set<LaneID> = []
     private var open: Set<LaneID> = []
     private var work: Work?
-    /// An earlier update of which another worker's answers may have come first: ours are still compared.
+    /// An earlier update for which another worker's answers may have been first: this worker's answers are still compared.
     private var owed: Work?
 
     package init(hello: Hello, times: ProtocolTimes = ProtocolTimes()) {
@@ -182,7 +182,7 @@ package struct WorkerStateMachine: Sendable {
         if now >= lastSent + times.alive { out.append(.send(.alive)) }
     }
 
-    /// Says hello, and no more often than need be: what is known of the run is void from here on.
+    /// Sends hello, but not too often. Everything known about the run is void from here on.
     private mutating func introduce(_ now: Milliseconds, _ out: inout [Effect]) {
         if run != nil || lastHello == nil {
             session &+= 1
@@ -216,10 +216,10 @@ package struct WorkerStateMachine: Sendable {
             out.append(.leave(reason: reason, final ? .finished : .paused))
         case .probe: break
         case _ where run == nil: break
-        // The coordinator has begun anew: what the order says is of another run's sizes.
+        // The coordinator has restarted: the order belongs to another run, with other sizes.
         case .begin(let order) where order.run != run: introduce(now, &out)
         default:
-            // Nothing of the run is acted upon before its sizes are known.
+            // No message of the run is acted on before its sizes are known.
             guard let bounds else { break }
             if let objection = bounds.objection(to: message, payload) {
                 out.append(.log("refused from the coordinator: \(objection)"))
@@ -230,19 +230,19 @@ package struct WorkerStateMachine: Sendable {
         if let payload, !kept { out.append(.release(payload.buffer)) }
     }
 
-    /// What a coordinator of this run can honestly say. - Returns: whether the payload was kept.
+    /// Acts on a message that an honest coordinator of this run can send. - Returns: whether the payload was kept.
     private mutating func act(on message: CoordinatorMessage, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
         switch message {
         case .welcome, .refuse, .sayHello, .finish, .probe: break
         case .prepare(let shard, let textBytes, let key):
-            // Also when it was prepared before: only the shell knows whether the file is still there.
+            // Even if it was prepared before: only the shell knows whether the file still exists.
             tickets[shard] = .shard(textBytes: textBytes, key: key)
             begin(.prepare(shard: shard), &out)
         case .fetch(let request): out.append(.serve(request))
         case .lease(let lane, let planBytes): lease(lane, planBytes, &out)
         case .withdraw(let lane):
             leased.remove(lane)
-            // Its gradient goes with it; leased again it is computed only when it is ordered again.
+            // Its gradient is dropped too; if the lane is leased again, it is computed only when it is ordered again.
             work?.order.lanes.removeAll { $0 == lane }
             owed?.order.leaves.removeAll { $0 == lane }
             work?.started.remove(lane)
@@ -288,7 +288,7 @@ package struct WorkerStateMachine: Sendable {
         out.append(.send(.trouble(what)))
     }
 
-    /// A blob with a hole is no blob: later chunks of it are not taken, and what waits for it fails.
+    /// A blob with a hole is useless: no more of its chunks are accepted, and jobs that wait for it fail.
     private mutating func giveUp(_ blob: BlobID, _ what: String, _ out: inout [Effect]) {
         fetches.remove(blob)
         for job in waiting.keys.sorted(by: Job.inOrder) where waiting[job]?.contains(blob) == true { fail(job, what, &out) }
@@ -337,7 +337,7 @@ package struct WorkerStateMachine: Sendable {
     private mutating func take(_ order: Order, _ payload: Payload?, _ now: Milliseconds, _ out: inout [Effect]) -> Bool {
         if let work, order.round < work.order.round { return false }
         guard planOpen || planBytes != nil else {
-            // An order without a lease: the two sides disagree about this worker. It introduces itself anew.
+            // An order without a lease: the two sides disagree about this worker. It introduces itself again.
             introduce(now, &out)
             return false
         }
@@ -347,7 +347,7 @@ package struct WorkerStateMachine: Sendable {
             out.append(.forget(before: order.round))
         } else if let old = work, order.roster >= old.order.roster {
             work?.order = order
-            // The same order again: something that was sent has not arrived. A changed one: only what is new is missing.
+            // A repeated order: something that was sent has not arrived. A changed order: only the new nodes are missing.
             if order.lanes == old.order.lanes, order.leaves == old.order.leaves { work?.sent = [] }
         }
         var kept = false
@@ -375,7 +375,7 @@ package struct WorkerStateMachine: Sendable {
         return kept
     }
 
-    /// Asks for the parameters of a round, piece by piece; those of another round are of no use any more.
+    /// Requests the parameters of a round, piece by piece; those of another round are no longer of use.
     private mutating func fetchParameters(_ round: Round, _ now: Milliseconds, _ out: inout [Effect]) {
         if !pieces.contains(round.blob) { pieces = FetchQueue(piece: WireLimits.piece) }
         pieces.add(Wanted(blob: round.blob, total: bounds?.parameterBytes ?? 0))
@@ -408,7 +408,7 @@ package struct WorkerStateMachine: Sendable {
         guard let current = work, current.hasParameters else { return }
         guard !planOpen || RunBounds.isConsistent(current.order, updatesPerEpoch: updatesPerEpoch) else {
             work = nil
-            out.append(.log("refused from the coordinator: an order for update \(current.order.update) that is not of its epoch"))
+            out.append(.log("refused from the coordinator: an order for update \(current.order.update) in the wrong epoch"))
             return
         }
         for lane in current.order.lanes where open.contains(lane) && !current.started.contains(lane) {
@@ -417,7 +417,7 @@ package struct WorkerStateMachine: Sendable {
         }
     }
 
-    /// A lane that two workers hold is done, after the update is over.
+    /// A lane that two workers hold was computed after its update was over.
     private mutating func answerLate(_ lane: LaneID, _ result: LaneResult, _ out: inout [Effect]) {
         guard let order = owed?.order, order.leaves.contains(lane), work?.started.contains(lane) != true else { return }
         owed?.order.leaves.removeAll { $0 == lane }
@@ -429,7 +429,7 @@ package struct WorkerStateMachine: Sendable {
                     losses: [result.loss], hash: 0)))
     }
 
-    /// Sends each node whose lanes are all computed: leaves where another holds the lane too, else the largest nodes.
+    /// Sends each node whose lanes are all computed: a leaf if another worker also holds the lane, otherwise the largest nodes.
     private mutating func contribute(_ out: inout [Effect]) {
         guard let current = work, let tree = bounds?.tree else { return }
         let leaves = Set(current.order.leaves)
@@ -452,7 +452,7 @@ package struct WorkerStateMachine: Sendable {
 }
 
 extension Job {
-    /// A fixed order, so that effects do not depend on a hash table's.
+    /// A fixed order, so that effects do not depend on the order of a hash table.
     static func inOrder(_ a: Job, _ b: Job) -> Bool {
         func rank(_ job: Job) -> (Int, Int) {
             switch job {

@@ -1,4 +1,4 @@
-// A payload that comes in pieces. In: pieces in any order. Out: the whole and its hash, of which each part is made when its piece comes.
+// A payload that arrives in pieces. In: pieces in any order. Out: the whole and its hash, whose parts are computed as pieces arrive.
 import Base
 
 /// Collects the pieces of one payload, each one block of its hash. One thread uses it.
@@ -7,7 +7,7 @@ package final class PieceBuffer {
     private let byteCount: Int
     private var digests: [UInt64]
 
-    /// - Parameter buffer: has room for `byteCount` bytes, whatever they are now.
+    /// - Parameter buffer: has room for `byteCount` bytes; its contents are overwritten.
     package init(_ buffer: MessageBuffer, byteCount: Int) {
         precondition(byteCount <= buffer.bytes.count, "no room for the pieces")
         (self.buffer, self.byteCount) = (buffer, byteCount)
@@ -16,7 +16,7 @@ package final class PieceBuffer {
 
     private var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<byteCount]) }
 
-    /// What does not lie where a piece lies is left out: the hash tells.
+    /// Stores a piece. Bytes at any other place than a piece's are ignored; the hash then shows that a piece is missing.
     package func store(_ piece: UnsafeRawBufferPointer, at offset: UInt64) {
         guard let start = Int(exactly: offset), start % Digest64.block == 0, start < byteCount,
             piece.count == min(Digest64.block, byteCount - start)
@@ -25,9 +25,9 @@ package final class PieceBuffer {
         digests[start / Digest64.block] = Digest64.hash(block: start / Digest64.block, of: bytes)
     }
 
-    /// `Digest64.hash(blocks:)` of what has come.
+    /// `Digest64.hash(blocks:)` of what has arrived.
     package var hash: UInt64 { Digest64.combine(digests) }
 
-    /// The whole. No piece may be stored while the message is used.
+    /// The whole payload. No piece may be stored while the message is in use.
     package var message: ZMQMessage { ZMQMessage(sharing: bytes, ownedBy: buffer) }
 }

@@ -18,7 +18,7 @@ final class ArrivingParameters {
     /// A piece of a new round starts over.
     func store(_ piece: Chunk, _ bytes: UnsafeRawBufferPointer) {
         if blob != piece.blob || pieces == nil {
-            // What came of the other round is free for this one.
+            // The buffer of the other round can be reused for this one.
             pieces = nil
             (pieces, blob) = (PieceBuffer(pool.next(), byteCount: byteCount), piece.blob)
         }

@@ -1,4 +1,4 @@
-// Gradients and their sums. In: orders, nodes that the state machine wants sent. Out: jobs for the compute threads, contributions.
+// Gradients and their sums. In: orders, nodes that the state machine wants to send. Out: jobs for the compute threads, contributions.
 import Base
 import Numerics
 import Protocol
@@ -12,9 +12,9 @@ final class OpenUpdate: @unchecked Sendable {
     let sums: LaneSums
     private let tree: ReductionTree
     private(set) var order: Order?
-    /// Lanes that were begun and not finished.
+    /// Lanes that were started and are not finished.
     var unfinished: Set<LaneID> = []
-    /// Contributions that were sent and their gradients, to be sent again when they are asked for.
+    /// Contributions that were sent, with their gradients, which are sent again on request.
     var sent: [TreeNode: SentContribution] = [:]
     /// Nodes whose payloads are being written.
     var underWay: Set<TreeNode> = []
@@ -26,7 +26,7 @@ final class OpenUpdate: @unchecked Sendable {
         sums = LaneSums(tree: tree, pool: pool)
     }
 
-    /// What is sent together can be added early: all that nobody else holds too.
+    /// Lanes that are sent as one sum can be added early: all those that no other worker holds.
     func expect(_ order: Order) {
         guard self.order != order else { return }
         self.order = order
@@ -35,7 +35,7 @@ final class OpenUpdate: @unchecked Sendable {
     }
 }
 
-/// A contribution that was sent: its gradient stays until its update is over.
+/// A contribution that was sent: its gradient is kept until its update is over.
 struct SentContribution {
     enum Gradient {
         case none
@@ -44,17 +44,17 @@ struct SentContribution {
     }
 
     let hash: UInt64
-    /// Names the gradient if it is to be fetched.
+    /// Names the gradient if it has to be fetched.
     let number: UInt32
     let gradient: Gradient
 
-    /// Bytes that the coordinator fetches: all that is longer than a piece.
+    /// The bytes that the coordinator fetches: a gradient that is longer than a piece.
     private var fetched: (bytes: UnsafeRawBufferPointer, buffer: MessageBuffer)? {
         guard case .bytes(let bytes, let buffer) = gradient, bytes.count > WireLimits.piece else { return nil }
         return (bytes, buffer)
     }
 
-    /// The message and the payload that it brings along.
+    /// The message and its payload.
     func message(_ contribution: Contribution) -> (WorkerMessage, ZMQMessage?) {
         var contribution = contribution
         contribution.hash = hash
@@ -69,7 +69,7 @@ struct SentContribution {
         }
     }
 
-    /// A piece that is asked for; nil where this is not the gradient that is asked for.
+    /// The requested piece; nil if another gradient is requested.
     func piece(_ request: FetchRequest) -> (Chunk, ZMQMessage)? {
         guard request.blob == .gradient(number), let fetched, let part = request.part(of: UInt64(fetched.bytes.count)) else { return nil }
         return (
@@ -79,12 +79,12 @@ struct SentContribution {
     }
 }
 
-/// One payload on its way through the compute threads: its parts are written, then hashed.
+/// One payload that the compute threads are making: its parts are written, then hashed.
 private final class EncodingWork: @unchecked Sendable {
     let encoding: PayloadEncoding
     let update: OpenUpdate
     let bytes: UnsafeMutableRawBufferPointer
-    /// Parts of the present round that are not done.
+    /// Parts of the current round that are not done.
     private let open: Atomic<Int>
     private(set) var length = 0
     private let lock = ThreadLock()
@@ -123,7 +123,7 @@ private final class EncodingWork: @unchecked Sendable {
 }
 
 extension WorkerShell {
-    /// The update of an order, or of a contribution that is late.
+    /// The update of an order, or of a late contribution.
     private func openUpdate(_ round: Round) -> OpenUpdate? {
         if let update, update.round == round { return update }
         if let lateUpdate, lateUpdate.round == round { return lateUpdate }
@@ -137,8 +137,8 @@ extension WorkerShell {
         update.unfinished.insert(lane)
         let (generation, post, queue, pool) = (generation, poster(), queue, run.gradients)
         let sharesWeights = lanes.count > threads.count
-        // The longest first, so that the threads are done at about the same time. With many lanes they are anyway, and neighbours should be
-        // finished together: they are added up.
+        // The longest first, so that the threads finish at about the same time. With many lanes they do so anyway, and neighbours should
+        // be finished together, since they are added.
         let cost = threads.count > 1 && order.lanes.count <= 8 * threads.count ? work.wordCount : 0
         queue.add(.gradient, cost: cost) { [weak self] thread in
             guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
@@ -149,7 +149,7 @@ extension WorkerShell {
             update.sums.add(lane: lane, gradient, isAbsent: result.selected == 0)
             post {
                 update.unfinished.remove(lane)
-                // A lane that was closed meanwhile does not count; opened again it is ordered again.
+                // A lane that was closed in the meantime does not count; if it is opened again, it is ordered again.
                 guard let self, self.lanes[lane] === work else { return nil }
                 self.retry(update)
                 return .computed(order.round, lane: lane, result)
@@ -164,13 +164,13 @@ extension WorkerShell {
         }
     }
 
-    /// The sums that the order's lanes go to.
+    /// The sums to which the order's lanes are added.
     private func begin(_ order: Order, _ run: RunContext) -> OpenUpdate {
         if let update, update.round == order.round {
             update.expect(order)
             return update
         }
-        // Only lanes that are still being computed can be asked for when their update is over.
+        // Once an update is over, only lanes that are still being computed can be needed.
         lateUpdate = update.flatMap { $0.unfinished.isEmpty ? nil : $0 }
         let made = OpenUpdate(order.round, tree: ReductionTree(lanes: run.description.settings.lanes), pool: run.gradients)
         made.expect(order)
@@ -190,7 +190,7 @@ extension WorkerShell {
         }
     }
 
-    /// Makes the last additions of a node, encodes the sum and sends it, or says where it lies.
+    /// Makes the last additions of a node, encodes the sum and sends it, or a reference to it.
     func contribute(_ contribution: Contribution) {
         guard let run else { return }
         guard contribution.purpose == .train else { return post(.contribution(contribution)) }
@@ -202,14 +202,14 @@ extension WorkerShell {
             return post(message, payload: payload)
         }
         switch update.sums.sum(of: node) {
-        // A lane without a selected token is absent: its losses say so no less than its zeros.
+        // A lane without a selected token is absent: its losses show this as well as zeros would.
         case .empty: send(contribution, hash: 0, .none, of: update)
         case .sum(let sum): encode(sum, contribution, of: update, run)
         case .missing(let missing): computeAgain(missing, contribution, update)
         }
     }
 
-    /// What was added to another worker's share before it became one: its lanes' own gradients are gone.
+    /// Lanes that were already added to others before they had to be sent separately: their own gradients are gone.
     private func computeAgain(_ missing: [LaneID], _ contribution: Contribution, _ update: OpenUpdate) {
         guard let order = update.order, update === self.update else { return }
         update.waiting[contribution.node] = contribution
@@ -234,7 +234,7 @@ extension WorkerShell {
         work.run(on: queue) { [weak self] in
             inbox.post {
                 guard let self else { return nil }
-                // Also when the run is another by now: the room is free again.
+                // Even if the run has changed by now: the area is free again.
                 let reference = room.flatMap { self.contributionMemory?.close($0, byteCount: work.length) }
                 update.underWay.remove(contribution.node)
                 guard self.membership == begun else { return nil }
@@ -253,7 +253,7 @@ extension WorkerShell {
         post(message, payload: payload)
     }
 
-    /// Sends a piece of a gradient; one whose update is over is not wanted any more.
+    /// Sends a piece of a gradient, unless its update is over: then it is no longer needed.
     func servePiece(_ request: FetchRequest) {
         for sent in [update, lateUpdate].compactMap({ $0?.sent.values }).joined() {
             if let (chunk, payload) = sent.piece(request) { return post(.chunk(chunk), payload: payload) }

@@ -1,4 +1,4 @@
-// Jobs that may need blobs first: shards to prepare, the plan, lanes to open.
+// Jobs that may need blobs first. In: shards to prepare, the plan, lanes to open. Out: blobs that are missing, results as events.
 import Base
 import FoundationEssentials
 import Glibc
@@ -15,7 +15,7 @@ extension ComputeThread {
         self.generation = generation
     }
 
-    /// What scores held-out documents, made once.
+    /// The thread's evaluator, which scores held-out documents; made once.
     func evaluator(for run: RunContext, _ plan: RunPlan, _ generation: Int) -> Evaluator? {
         guard let (engine, _) = ready(for: run, plan, generation), let words = run.words else { return nil }
         if let evaluator { return evaluator }
@@ -84,7 +84,7 @@ extension WorkerShell {
         }
     }
 
-    /// Makes room for a blob on disk. - Returns: why that failed, or nil.
+    /// Creates a file for a blob. - Returns: why that failed, or nil.
     private func expectFile(_ blob: BlobID, _ path: String) -> String? {
         if blobs.isExpected(blob) { return nil }
         do {
@@ -97,7 +97,7 @@ extension WorkerShell {
         }
     }
 
-    /// Finds out, on a compute thread, which prepared shards of a lane are missing here: that reads them all.
+    /// Finds out which prepared shards of a lane are missing here, on a compute thread because this reads them all.
     private func locateShards(ofLane lane: LaneID) {
         guard let run, let plan = run.plan else { return }
         let post = poster()
@@ -112,7 +112,7 @@ extension WorkerShell {
         }
     }
 
-    /// - Returns: why there is no room for them, or nil.
+    /// - Returns: why their files could not be created, or nil.
     private func expectShards(_ shards: [ShardID], _ plan: RunPlan) -> String? {
         guard let run else { return nil }
         for index in shards {
@@ -174,14 +174,14 @@ extension WorkerShell {
         guard let plan = run.plan else { return }
         let indices = plan.shards(ofLane: lane)
         for index in indices {
-            // Its digest is compared before it gets its name: a later run will find it under that.
+            // Its digest is checked before the file gets its name, under which a later run will find it.
             let shard = plan.shards[index]
             guard let file = blobs.takeFile(.prepared(index)) else { continue }
             let rows = run.description.settings.vectorRows
             try run.cache.take(file, key: shard.key, schema: run.schema, size: shard.byteCount, digest: shard.digest, vectorRows: rows)
         }
         if let rows = run.vectors as? FetchedRows {
-            // Those of other lanes may still be on their way.
+            // Rows for other lanes may still be missing.
             for (number, list) in rowLists where list.lane == lane {
                 guard let bytes = blobs.take(.rows(number)) else { continue }
                 rows.store(list.rows, bytes)
@@ -205,9 +205,9 @@ extension WorkerShell {
             }
             let reader = LaneReader(
                 lane: lane, sources: sources, seed: run.description.settings.seed, plan: plan.updates)
-            // Else documents would not end where the plan says that the lane does.
+            // Otherwise the lane's documents would not end where the plan says.
             guard reader.words == plan.updates.laneWords[lane.rawValue] else {
-                post { .failed(.lane(lane), "lane \(lane) has other words than the plan says") }
+                post { .failed(.lane(lane), "lane \(lane) has a different number of words than the plan says") }
                 return
             }
             let needed = run.isLocal ? [] : run.neededRows(sources.map(\.shard), plan)
@@ -216,7 +216,7 @@ extension WorkerShell {
         }
     }
 
-    /// The lane's shards are mapped; asks for vector rows that are missing, else the lane is ready.
+    /// The lane's shards are mapped; requests missing vector rows, or if there are none, the lane is ready.
     private func opened(_ work: LaneWork, _ needed: Set<UInt32>) -> WorkerStateMachine.Event? {
         guard let run else { return nil }
         if let rows = run.vectors as? FetchedRows {
@@ -270,7 +270,7 @@ extension RunContext {
     /// The coordinator's own vectors file, mapped.
     func localVectors() throws(InputError) -> any VectorRows {
         guard let table = try model().vectors else {
-            throw InputError("the vectors model has no vectors", at: modelFolder, remedy: "do not change the model while a run is on")
+            throw InputError("the vectors model has no vectors", at: modelFolder, remedy: "do not change the model during a run")
         }
         return table
     }

@@ -1,4 +1,4 @@
-// The worker's rim: one thread that owns the socket and drives the state machine. In: messages, finished work. Out: messages, jobs.
+// The worker's event loop: one thread owns the socket and drives the state machine. In: messages, finished work. Out: messages, jobs.
 import Base
 import CLinux
 import Glibc
@@ -10,17 +10,17 @@ import Synchronization
 import Text
 import Transport
 
-/// What the command line says.
+/// The options of the command line.
 package struct WorkerOptions {
     var endpoint: String
     var threads: Int
     var cache: String?
     var security: ClientSecurity
-    /// Secret of a worker that the coordinator started; 0 else.
+    /// The secret of a worker that the coordinator started; otherwise 0.
     var localToken: UInt64
-    /// Descriptors of memory that is shared with the coordinator.
+    /// Descriptors of the memory that is shared with the coordinator.
     var shared: (parameters: Int32, gradients: Int32)?
-    /// Wait for another run when one is over, and for a coordinator that is not there for as long as it takes.
+    /// Wait for another run when one is over, and for an absent coordinator as long as it takes.
     var stays: Bool
 
     package init(
@@ -32,7 +32,7 @@ package struct WorkerOptions {
     }
 }
 
-/// Why nobody answers: one thread finds out, the one that owns the socket says it.
+/// Why there is no answer: one thread finds out, and the thread that owns the socket reports it.
 private final class Diagnosis: Sendable {
     let reason = Mutex<String?>(nil)
 }
@@ -42,7 +42,7 @@ package enum WorkerEnd {
     case finished(String)
     case refused(String)
     case stopped
-    /// Nobody took it in for `WorkerPatience.limit`; what is known of the reason.
+    /// No coordinator welcomed it for `WorkerPatience.limit`; what is known about the reason.
     case gaveUp(String)
     /// Nothing has succeeded on this host for `JobPatience.limit`; what failed last.
     case unable(String)
@@ -64,27 +64,27 @@ package final class WorkerShell {
     let blobs = BlobStore()
     var run: RunContext?
     var generation = 0
-    /// Counts welcomes: work that was begun before the last one reports nothing.
+    /// Counts welcomes: results of work that was started before the last one are dropped.
     private(set) var membership = 0
     var lanes: [LaneID: LaneWork] = [:]
     var parameters: ReceivedParameters?
-    /// The sums of the last update that was ordered, and of the one before if lanes of it are still being computed.
+    /// The sums of the last ordered update, and of the one before if some of its lanes are still being computed.
     var update: OpenUpdate?
     var lateUpdate: OpenUpdate?
     var arriving: ArrivingParameters?
     /// Keys of shards that were prepared or looked up here.
     var preparedKeys: [ShardID: CacheKey] = [:]
-    /// Vector rows that were asked for, with the lane that waits for them.
+    /// Vector rows that were requested, with the lane that waits for them.
     var rowLists: [UInt32: (lane: LaneID, rows: [UInt32])] = [:]
     var nextRowList: UInt32 = 0
     /// Counts the gradients that were sent.
     var nextGradient: UInt32 = 0
-    /// Gradients that go by messages.
+    /// Buffers for gradients that are sent in messages.
     var pool = MessageBufferPool(byteCount: 0)
     /// Memory shared with the coordinator that started this worker.
     private let parameterMemory: SharedMemory?
     let contributionMemory: ContributionMemory?
-    /// What waits for a connection: beyond the limit only the newest messages are kept.
+    /// Messages that wait for a connection: beyond the limit only the newest are kept.
     private static let (outboxLimit, outboxRest) = (64, 16)
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
@@ -157,7 +157,7 @@ package final class WorkerShell {
             }
             if Startup.milliseconds() >= nextTick {
                 nextTick = Startup.milliseconds() + 200
-                // libzmq gives up for good when it was refused; the key may be allowed later.
+                // libzmq does not try again after it was refused; but the key may be allowed later.
                 if watch.needsReconnect(now: Startup.milliseconds()) { try socket.reconnect() }
                 events.append(.tick)
                 waitOrGiveUp(Startup.milliseconds())
@@ -166,7 +166,7 @@ package final class WorkerShell {
     }
 
     private func receive(_ events: inout [WorkerStateMachine.Event]) {
-        // A few at a time, so that finished work is not starved by a stream of chunks.
+        // A limited number at a time, so that a stream of chunks does not starve finished work.
         for _ in 0..<64 {
             guard let event = socket.receive() else { return }
             switch event {
@@ -179,12 +179,12 @@ package final class WorkerShell {
                     say(.warning, "refused a message: \(error)")
                 }
             }
-            // Chunks pass through the machine before the next are read: it counts what is under way.
+            // The state machine handles each chunk before the next is read: it counts the requests in flight.
             handle(&events)
         }
     }
 
-    /// Bounded, whatever a coordinator sends.
+    /// Logs at a limited rate, whatever a coordinator sends.
     private func say(_ level: Logger.Level, _ text: String) {
         if let text = budget.admit(text, now: Startup.milliseconds()) { logger.log(level: level, "\(text)") }
     }
@@ -199,7 +199,7 @@ package final class WorkerShell {
         while !events.isEmpty {
             var event = events.removeFirst()
             if case .message(.begin(let order), var payload?) = event, let message = buffers[payload.buffer] {
-                // What lies in the coordinator's memory was not carried anywhere.
+                // Parameters in the coordinator's memory were not sent, so they cannot be damaged.
                 if reference(in: message) != nil {
                     payload.hash = order.parameterHash
                 } else {
@@ -227,15 +227,15 @@ package final class WorkerShell {
             switch socket.send(header: next.header, payload: next.payload) {
             case .sent: outbox.removeFirst()
             default:
-                // No connection: what was meant for the old one is told again by the machine's reminders.
+                // No connection: the state machine's reminders repeat what was meant for the old one.
                 if outbox.count > Self.outboxLimit { outbox.removeFirst(outbox.count - Self.outboxRest) }
                 return
             }
         }
     }
 
-    /// Says what fails on this host, and ends when nothing else happens, unless the user wants the worker to stay. A local worker leaves
-    /// that to its coordinator, which sees the same disk.
+    /// Logs failures on this host, and ends the worker if nothing succeeds, unless the user wants it to stay. A local worker leaves that
+    /// to its coordinator, which sees the same disk.
     private func noteFailure(_ event: WorkerStateMachine.Event, _ now: Milliseconds) {
         if let what = event.failure, let text = repeated.admit(what, now: now) { say(.error, text) }
         guard let reason = jobPatience.note(event, now: now), !options.stays, options.localToken == 0 else { return }
@@ -243,7 +243,7 @@ package final class WorkerShell {
         end = .unable(reason)
     }
 
-    /// Ends when nobody takes the worker in for long, unless the user wants it to stay.
+    /// Ends the worker if no coordinator welcomes it for a long time, unless the user wants it to stay.
     private func waitOrGiveUp(_ now: Milliseconds) {
         if let reason = diagnosis.reason.withLock({ $0.take() }), !watch.isUp {
             logger.info("no coordinator at \(options.endpoint) yet; retrying (\(reason))")
@@ -253,20 +253,20 @@ package final class WorkerShell {
         end = .gaveUp(reasonForSilence)
     }
 
-    /// Why no coordinator takes the worker in, as far as it can be known.
+    /// Why no coordinator welcomes the worker, as far as this is known.
     private var reasonForSilence: String {
         if let failure = watch.failure { return "\(failure)" }
-        return (try? Endpoint(options.endpoint))?.diagnosis() ?? "nobody answers"
+        return (try? Endpoint(options.endpoint))?.diagnosis() ?? "no answer"
     }
 
-    /// Says once, as soon as it is known, why nobody answers. Another thread finds out: names may take seconds.
+    /// Reports once, as soon as it is known, why there is no answer. Another thread finds out: resolving names may take seconds.
     private func explainSilence() {
         guard !saidUnreachable else { return }
         saidUnreachable = true
         let (diagnosis, endpoint) = (diagnosis, options.endpoint)
-        // Without a thread to spare the reason stays unknown.
+        // If no thread can be started, the reason remains unknown.
         try? startThread("diagnosis") {
-            let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "nobody answers"
+            let reason = (try? Endpoint(endpoint))?.diagnosis() ?? "no answer"
             diagnosis.reason.withLock { $0 = reason }
         }
     }
@@ -355,10 +355,10 @@ package final class WorkerShell {
         }
     }
 
-    /// A model that this host cannot hold is refused.
+    /// Refuses a model that does not fit into this host's memory.
     private func checkSize(_ description: RunDescription) throws(InputError) {
         let layout = ParameterLayout(spec: description.spec)
-        // The parameters as they came, and a gradient.
+        // The received parameters, and a gradient.
         let (needed, memory) = (2 * layout.count * MemoryLayout<Float>.size, Startup.memoryBytes)
         guard needed <= memory else {
             throw InputError(
@@ -398,7 +398,7 @@ package final class WorkerShell {
             payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
     }
 
-    /// A way for compute threads to report: what belongs to an earlier membership is dropped on arrival.
+    /// A function with which compute threads report: results of an earlier membership are dropped on arrival.
     func poster() -> (@escaping EventInbox.News) -> Void {
         let (inbox, begun) = (inbox, membership)
         return { [weak self] item in inbox.post { self?.membership == begun ? item() : nil } }

@@ -1,4 +1,4 @@
-// Messages to header frames and back. In: values, or bytes that nobody vouches for. Out: bytes, or a value, or a WireError.
+// Encodes and decodes header frames. In: messages, or untrusted bytes. Out: bytes, or a message, or a WireError.
 import Base
 
 extension ByteWriter {
@@ -35,7 +35,7 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-    /// - Parameter ofAnyVersion: the one kind that every version begins alike, so that versions can name each other.
+    /// - Parameter ofAnyVersion: the one kind whose beginning is the same in every version, so that versions can name each other.
     mutating func takeKind(ofAnyVersion lasting: UInt8) throws(WireError) -> UInt8 {
         let magic: UInt32 = try take()
         let kind: UInt8 = try take()
@@ -46,7 +46,7 @@ extension ByteReader {
         return kind
     }
 
-    /// 0 or 1; every value has one spelling.
+    /// 0 or 1; every value has exactly one encoding.
     mutating func takeFlag() throws(WireError) -> Bool {
         let start = offset
         let byte: UInt8 = try take()
@@ -70,7 +70,7 @@ extension ByteReader {
         let start = offset
         let request = FetchRequest(
             blob: try takeBlob(), offset: try take(), length: try take(), rows: try takeList(limit: WireLimits.list))
-        guard request.length <= WireLimits.chunk else { throw WireError(what: "asks for more than a chunk", offset: start) }
+        guard request.length <= WireLimits.chunk else { throw WireError(what: "requests more than a chunk", offset: start) }
         return request
     }
 
@@ -79,7 +79,7 @@ extension ByteReader {
     }
 
     mutating func takeKey() throws(WireError) -> CacheKey {
-        guard let key = CacheKey(try take(raw: CacheKey.byteCount)) else { throw WireError(what: "no cache key", offset: offset) }
+        guard let key = CacheKey(try take(raw: CacheKey.byteCount)) else { throw WireError(what: "not a cache key", offset: offset) }
         return key
     }
 
@@ -146,7 +146,7 @@ extension WorkerMessage {
         return out.bytes
     }
 
-    /// - Throws: `WireError`; a hello of another protocol version decodes as far as its version, so that it can be refused by name.
+    /// - Throws: `WireError`; a hello of another protocol version is decoded up to its version, so that the refusal can name it.
     package init(header: UnsafeRawBufferPointer) throws(WireError) {
         var reader = ByteReader(header)
         switch try reader.takeKind(ofAnyVersion: 1) {

@@ -1,36 +1,36 @@
-// What coordinator and workers say to each other. Each value is one header frame; some are followed by one payload frame.
+// The messages between coordinator and workers. Each value is one header frame; some are followed by one payload frame.
 import Base
 
-/// Fixed numbers of the wire.
+/// Constants of the wire format.
 package enum WireLimits {
-    /// First bytes of every header frame: "T2V" and the protocol's version.
+    /// The first bytes of every header frame: "T2V" and the protocol's version.
     package static let magic: UInt32 = 0x0556_3254
-    /// The part of it that no version changes.
+    /// The part of the magic that is the same in every version.
     static let anyVersion: UInt32 = 0x00FF_FFFF
-    /// Raised when a frame or its meaning changes.
+    /// Incremented when a frame or its meaning changes.
     package static let version: UInt16 = 5
-    /// Largest payload that a fetch asks for, in bytes: small enough that small messages pass between two chunks on a slow link.
+    /// The largest payload that a fetch requests, in bytes: small enough that small messages pass between two chunks on a slow link.
     package static let chunk = 1 << 20
-    /// Parameters and gradients travel in pieces of this many bytes, the blocks of their hash: each is hashed as it comes, and small
-    /// messages pass between.
+    /// Parameters and gradients are sent in pieces of this many bytes, the blocks of their hash: each is hashed as it arrives, and small
+    /// messages pass between pieces.
     package static let piece = Digest64.block
-    /// Peers that are sent parameters at a time: one would leave the link idle while its last pieces are acknowledged.
+    /// The number of peers that are sent parameters at a time: with one, the link would be idle while its last pieces are acknowledged.
     package static let served = 2
-    /// Most lanes, list elements and text that one header frame carries.
+    /// The largest numbers of list elements, and of bytes of a text, in a header frame.
     package static let list = 1 << 16
     package static let text = 4096
-    /// Largest header frame, in bytes.
+    /// The largest header frame, in bytes.
     package static let header = 1 << 20
-    /// Chunks one side asks for before the first has come: the back-pressure.
+    /// The number of chunks that one side requests before the first has arrived: the back-pressure.
     package static let window = 8
-    /// Largest text of a shard, and largest plan, in bytes: a worker holds them in memory.
+    /// The largest text of a shard, and the largest plan, in bytes: a worker holds them in memory.
     package static let shardText: UInt64 = 16 << 20
     package static let plan: UInt64 = 1 << 30
-    /// Longest frame of all, in bytes.
+    /// The longest frame of any kind, in bytes.
     package static let frame = max(header, chunk)
 }
 
-/// A thing that is shipped in chunks.
+/// A blob: data that is sent in chunks.
 package enum BlobID: Hashable, Sendable {
     /// A file of the vectors model that tokenizing needs, by its number in the welcome.
     case model(UInt32)
@@ -40,11 +40,11 @@ package enum BlobID: Hashable, Sendable {
     case prepared(ShardID)
     /// The run's plan: lanes, their shards and words, random words.
     case plan
-    /// Rows of the vectors table; the request's body lists them. The number tells batches apart.
+    /// Rows of the vectors table; the request lists them. The number tells batches apart.
     case rows(UInt32)
     /// The parameters of the round with this number.
     case parameters(UInt32)
-    /// The gradient of a contribution, by the number that its worker gave it.
+    /// The gradient of a contribution, by the number that its worker gave to it.
     case gradient(UInt32)
 
     var code: (UInt8, UInt32) {
@@ -73,13 +73,13 @@ package enum BlobID: Hashable, Sendable {
     }
 }
 
-/// Asks for one chunk.
+/// Requests one chunk.
 package struct FetchRequest: Equatable, Sendable {
     package var blob: BlobID
     package var offset: UInt64
-    /// Bytes wanted at most.
+    /// The largest number of bytes wanted.
     package var length: UInt32
-    /// Row numbers as UInt32, for `.rows`; else empty.
+    /// Row numbers, for `.rows`; otherwise empty.
     package var rows: [UInt32]
 
     package init(blob: BlobID, offset: UInt64 = 0, length: UInt32 = UInt32(WireLimits.chunk), rows: [UInt32] = []) {
@@ -111,17 +111,17 @@ package struct Hello: Equatable, Sendable {
     package var program: String
     package var host: String
     package var processID: UInt32
-    /// Lanes it computes at a time.
+    /// The number of lanes that it computes at a time.
     package var threads: UInt16
     /// OpenBLAS core and version.
     package var blas: String
-    /// Hashes of whole gradients of canned micro-batches: equal for hosts that give equal bits.
+    /// Hashes of whole gradients of built-in micro-batches: equal for hosts that compute the same bits.
     package var fingerprints: Fingerprints
-    /// The secret that the coordinator gave a worker it started itself; 0 for others.
+    /// The secret that the coordinator gave to a worker that it started itself; 0 for other workers.
     package var localToken: UInt64
-    /// A random number of this process: a worker that comes back on another connection is known by it. 0: it cannot be.
+    /// A random number of this process, by which a worker is recognized on another connection. 0: unknown.
     package var instance: UInt64
-    /// Counts the worker's introductions: one that was repeated is told from a new one by it. The machine sets it.
+    /// Counts the worker's introductions, so that a repeated one can be told from a new one. The state machine sets it.
     package var session: UInt32 = 0
 
     package init(
@@ -139,15 +139,15 @@ package struct Hello: Equatable, Sendable {
     }
 }
 
-/// What an order wants of its lanes.
+/// What an order requests from its lanes.
 package enum Purpose: UInt8, Sendable {
     /// The gradient of an update.
     case train = 0
-    /// The loss of the held-out documents, as the version of the parameters before the update has it.
+    /// The loss of the held-out documents with the parameters before the update.
     case evaluate = 1
 }
 
-/// What is ordered at a time. A version is scored, if it is, before the update that changes it.
+/// The unit of an order. If a version is scored, that happens before the update that changes it.
 package struct Round: Hashable, Sendable, Comparable {
     /// Counted from 0 over the whole run.
     package var update: UInt64
@@ -155,7 +155,7 @@ package struct Round: Hashable, Sendable, Comparable {
 
     package init(_ update: UInt64, _ purpose: Purpose) { (self.update, self.purpose) = (update, purpose) }
 
-    /// Names the round's parameters among those that can be under way at the same time.
+    /// Names the round's parameters among those that can be in flight at the same time.
     package var number: UInt32 { UInt32(truncatingIfNeeded: update << 1) | (purpose == .train ? 1 : 0) }
 
     /// The round's parameters.
@@ -166,28 +166,29 @@ package struct Round: Hashable, Sendable, Comparable {
     }
 }
 
-/// What the lanes below one node give in one round. In training that includes the encoded sum of their gradients, unless `selected` is 0:
-/// the payload frame holds it if it is short or lies in shared memory; else the coordinator fetches it in pieces. In an evaluation there is
-/// none.
+/// The result of the lanes below one node in one round. In training it includes the encoded sum of their gradients, unless `selected` is 0:
+/// the payload frame holds it if it is short or in shared memory; otherwise the coordinator fetches it in pieces. An evaluation has no
+/// gradient.
 package struct Contribution: Equatable, Sendable {
     package var run: UInt64
     package var roster: UInt32
     package var update: UInt64
     package var purpose: Purpose
-    /// Hash of the parameters it was computed from.
+    /// Hash of the parameters that it was computed from.
     package var parameterHash: UInt64
     package var node: TreeNode
-    /// Tokens that gave gradient.
+    /// Tokens that contributed to the gradient.
     package var selected: UInt64
     /// All tokens of the micro-batches.
     package var words: UInt64
-    /// Loss summed over the selected tokens, per lane below the node in lane order: so that the total does not depend on the grouping.
+    /// The bits of the loss summed over the selected tokens, for each lane below the node in lane order, so that the total does not depend
+    /// on the grouping.
     package var losses: [UInt64]
     /// Hash of the gradient.
     package var hash: UInt64
-    /// Bytes of a gradient that is to be fetched; 0 where there is none, or where it came with the message.
+    /// Bytes of a gradient that has to be fetched; 0 if there is none, or if it arrived with the message.
     package var byteCount: UInt64 = 0
-    /// Names such a gradient among those of the worker; else 0.
+    /// Names such a gradient among those of the worker; otherwise 0.
     package var number: UInt32 = 0
 
     package init(
@@ -208,10 +209,10 @@ package struct Contribution: Equatable, Sendable {
 
     package var round: Round { Round(update, purpose) }
 
-    /// The gradient, where it is to be fetched.
+    /// The gradient, if it has to be fetched.
     package var blob: BlobID { .gradient(number) }
 
-    /// What two answers for the same lanes are compared by: in an evaluation their figures.
+    /// The value by which two answers for the same lanes are compared: in an evaluation, a hash of their figures.
     package var evidence: UInt64 {
         guard purpose == .evaluate else { return hash }
         return ([selected, words] + losses).withUnsafeBytes { Digest64.hash($0) }
@@ -231,7 +232,7 @@ package struct Order: Equatable, Sendable {
     package var parameterHash: UInt64
     /// Lanes to compute.
     package var lanes: [LaneID]
-    /// Those of them that another worker holds too: sent as leaves.
+    /// Those of them that another worker also holds: they are sent as leaves.
     package var leaves: [LaneID]
 
     package init(
@@ -258,20 +259,20 @@ package enum WorkerMessage: Equatable, Sendable {
     /// Nothing else to say; answered with `sayHello` by a coordinator that does not know the worker.
     case alive
     case fetch(FetchRequest)
-    /// A prepared shard is ready to be fetched from this worker, or lies in the shared cache.
+    /// A prepared shard is ready to be fetched from this worker, or is in the shared cache.
     case prepared(shard: ShardID, size: UInt64, digest: ShardDigest)
-    /// The text cannot be prepared: `line` counts from the shard's first line; -1 when no line is to blame.
+    /// The text cannot be prepared: `line` counts from the shard's first line; -1: no particular line.
     case prepareFailed(shard: ShardID, line: Int64, what: String, remedy: String)
     /// Payload: bytes of a prepared shard or of a gradient that the coordinator fetches.
     case chunk(Chunk)
-    /// Every shard and vector row of the lane is there.
+    /// The worker has every shard and vector row of the lane.
     case laneReady(LaneID)
-    /// Payload: the encoded gradient, unless it is to be fetched.
+    /// Payload: the encoded gradient, unless it has to be fetched.
     case contribution(Contribution)
-    /// The worker could not do what it was told (disk full, a chunk that does not fit); it drops the lease.
+    /// The worker could not do its work (disk full, a chunk that does not fit); it drops the lease.
     case trouble(String)
     case leaving
-    /// The parameters of the round with this number have come, whole and undamaged.
+    /// The parameters of the round with this number have arrived, complete and undamaged.
     case taken(UInt32)
 }
 
@@ -284,17 +285,17 @@ package enum CoordinatorMessage: Equatable, Sendable {
     /// The coordinator does not know this peer.
     case sayHello
     case prepare(shard: ShardID, textBytes: UInt64, key: CacheKey)
-    /// The coordinator asks a worker for bytes of a prepared shard or of a gradient.
+    /// The coordinator requests bytes of a prepared shard or of a gradient from a worker.
     case fetch(FetchRequest)
-    /// The lane is the worker's to compute; `planBytes` is the size of the plan, which names its shards.
+    /// The worker may compute the lane; `planBytes` is the size of the plan, which names its shards.
     case lease(lane: LaneID, planBytes: UInt64)
     case withdraw(lane: LaneID)
-    /// Payload: the parameters where they are short, or where they lie in shared memory; else none: the worker fetches them.
+    /// Payload: the parameters, if they are short or in shared memory; otherwise none, and the worker fetches them.
     case begin(Order)
     /// Payload: bytes of a blob.
     case chunk(Chunk)
-    /// The run is over (`final`), or stopped and may be resumed: then the worker waits for the coordinator to come back.
+    /// The run is over (`final`), or it was stopped and may be resumed: then the worker waits for the coordinator to return.
     case finish(reason: String, final: Bool)
-    /// Nothing: sent to learn whether the peer can still be reached.
+    /// Needs no answer: sent to learn whether the peer can still be reached.
     case probe
 }
