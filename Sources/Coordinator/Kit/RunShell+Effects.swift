@@ -278,7 +278,7 @@ extension RunShell {
             let better = (options.settings.lanes + places - 1) / places * places
             say(
                 .warning,
-                "\(options.settings.lanes) lanes do not divide evenly among \(places) workers: some wait for others; "
+                "\(options.settings.lanes) lanes do not divide evenly among \(places) threads: some wait for others; "
                     + "--lanes \(better) would"
             )
         }
