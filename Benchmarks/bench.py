@@ -186,8 +186,11 @@ def write(bench, options, newer, report, scaling, prepared):
     docs = ROOT / "docs"
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     rounds = f"Medians of {options.repeats} rounds; ratios are medians of ratios within a round." if options.repeats > 1 else "One round."
-    lines = ["# Speed", "", f"Made by `make bench` on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}. {rounds} "
-             "Only ratios carry over to another machine."]
+    has_wide = "avx512f" in Path("/proc/cpuinfo").read_text().split()
+    cpu += " with AVX-512" if has_wide else " without AVX-512"
+    command = " ".join(["Benchmarks/bench.py", *sys.argv[1:]])
+    lines = ["# Speed", "", f"Made by `make bench` (`{command}`) on {datetime.date.today()}, {os.cpu_count()} cores, {cpu}. {rounds} "
+             "Only ratios carry over to another machine. The [README](../README.md#speed) has figures of other CPUs."]
     if newer:
         lines += ["", f"## Against spaCy {newer[0]['spacy']}", "",
                   f"`spacy t2v bench` with configs of `examples/configs` and the texts of {Path(options.texts).name}, {options.seconds:g} seconds a program.", "",

@@ -14,11 +14,7 @@ extension CoordinatorStateMachine {
         guard isNew else { return }
         out.append(.expectGradient(id, number: contribution.number, byteCount: contribution.byteCount))
         peers[id]?.gradients.add(Wanted(blob: contribution.blob, total: contribution.byteCount))
-        pumpGradients(id, now, &out)
-    }
-
-    mutating func pumpGradients(_ id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
-        for request in peers[id]?.gradients.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+        pump(\.gradients, of: id, now, &out)
     }
 
     private func arriving(_ number: UInt32, from id: PeerID) -> Contribution? {
@@ -34,7 +30,7 @@ extension CoordinatorStateMachine {
         else { return false }
         peers[id]?.lastProgress = now
         out.append(.store(id, piece, payload.buffer, last: receipt == .finished))
-        pumpGradients(id, now, &out)
+        pump(\.gradients, of: id, now, &out)
         return true
     }
 

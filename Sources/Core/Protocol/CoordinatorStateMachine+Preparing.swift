@@ -85,7 +85,7 @@ extension CoordinatorStateMachine {
         out.append(.expect(shard: shard, id, size: size, digest: digest))
         peers[id]?.fetches.add(Wanted(blob: .prepared(shard), total: size))
         peers[id]?.preparing[shard] = now
-        for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+        pump(\.fetches, of: id, now, &out)
     }
 
     /// - Returns: whether the payload was kept.
@@ -99,7 +99,7 @@ extension CoordinatorStateMachine {
         guard receipt != .unexpected else { return false }
         peers[id]?.preparing[shard] = now
         out.append(.store(id, chunk, payload.buffer, last: receipt == .finished))
-        for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+        pump(\.fetches, of: id, now, &out)
         return true
     }
 }

@@ -345,6 +345,11 @@ package struct CoordinatorStateMachine: Sendable {
         }
     }
 
+    /// Sends the requests of one of a peer's queues that are due.
+    mutating func pump(_ queue: WritableKeyPath<Peer, FetchQueue>, of id: PeerID, _ now: Milliseconds, _ out: inout [Effect]) {
+        for request in peers[id]?[keyPath: queue].pump(now: now, retry: setup.times.chunk) ?? [] { out.append(.send(id, .fetch(request))) }
+    }
+
     private mutating func tick(_ now: Milliseconds, _ out: inout [Effect]) {
         guard phase != .ended else { return }
         if let stopDeadline, now >= stopDeadline, phase == .training {
@@ -358,10 +363,8 @@ package struct CoordinatorStateMachine: Sendable {
                 out.append(.drop(id))
                 continue
             }
-            for request in peers[id]?.fetches.pump(now: now, retry: setup.times.chunk) ?? [] {
-                out.append(.send(id, .fetch(request)))
-            }
-            pumpGradients(id, now, &out)
+            pump(\.fetches, of: id, now, &out)
+            pump(\.gradients, of: id, now, &out)
         }
         switch phase {
         case .preparing: dispatch(now, &out)
