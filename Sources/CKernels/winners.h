@@ -26,6 +26,9 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
     }                                                                                                                                      \
     if (open.target) ONE
 
+// The most pieces of which rows are sorted by their winners. With more, most combinations have one row.
+#define T2V_SORTED_PIECES 4
+
 // The weights of the next tile, to be prefetched: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.
 static inline void ask_for_weights(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column,
                                    ptrdiff_t length, t2v_ahead *ahead) {
@@ -33,5 +36,4 @@ static inline void ask_for_weights(const t2v_winners *w, const float *weights, p
     for (ptrdiff_t p = 0; p < w->pieces; p++)
         for (ptrdiff_t o = first; o < first + count && o < w->outputs; o++)
             ahead_add(ahead, weights + (p * w->outputs + o) * w->weight_stride + column, length);
-    ahead_spread(ahead, w->rows);
 }

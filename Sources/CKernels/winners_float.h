@@ -1,241 +1,311 @@
 // Products through the winners of a Maxout layer, for one width of vectors.
 //
 // Of the P pieces of an output, only one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; these
-// kernels skip them. The order of additions does not depend on the width: input gradients go by 16 outputs, then by 96 columns (8, then
-// fewer, at the end, where inputs overlap), then by row; weight gradients go by row.
+// kernels skip them. Row by row, each multiplication would load a weight of its own, and loads would set the pace. So rows are sorted by
+// what won in three outputs: rows of the same combination need the same three rows of weights, which stay in registers.
+//
+// The order of additions does not depend on the width: rows by 1024, then (input gradients) outputs by 18, then columns by row_stride,
+// rows by 256, outputs by 3, combinations of winners, rows.
 #include "vectors.h"
 #include "winners.h"
 #include <string.h>
 
 enum {
-    tile_outputs = 16,
-    tile_columns = 96,
-    // Weight gradients: rows whose inputs are packed at a time, lists of them (P pieces of some outputs), vectors of a packed row.
-    list_rows = 48,
-    lists = 96,
-    most_vectors = 12,
+    // Outputs whose winners rows are sorted by; with as many combinations at most.
+    group_outputs = 3,
+    most_combinations = T2V_SORTED_PIECES * T2V_SORTED_PIECES * T2V_SORTED_PIECES,
+    // Groups sorted in one pass over the rows: their gradients are whole cache lines.
+    sorted_groups = 16,
+    // Rows sorted among themselves: a tile of their inputs stays in the L1 cache.
+    list_rows = 256,
+    // Rows whose sorted lists are kept at a time.
+    slab_rows = 1024,
+    // Groups whose weights are packed at a time, vectors of a packed row.
+    band_groups = 6,
+    band_outputs = band_groups * group_outputs,
+    most_vectors = 4,
 };
 
-// For up to WIDTH outputs: lane * unit + winning piece * step.
-ISA static inline integers places(const t2v_winners *w, const int32_t *starts, ptrdiff_t count, int unit, int step) {
-    integers start = load_integers(starts, count), place = times(counting(), unit);
-    for (ptrdiff_t p = 1; p < w->pieces; p++) place = add_beyond(place, start, (int)(p * w->outputs * w->weight_stride), step);
-    return place;
+// What a row has in the list of a group: the gradients of the three outputs, 0 beyond the last, and where its packed inputs begin.
+typedef struct {
+    float gradients[group_outputs];
+    int32_t place;
+} entry;
+
+// A slab's rows, sorted: of each group, block after block, and in a block by combination.
+typedef struct {
+    const t2v_winners *winners;
+    ptrdiff_t row0, rows, groups, combinations;
+    // (groups, slab_rows), (blocks, groups, combinations).
+    entry *entries;
+    int32_t *counts;
+    // Packed inputs: from row `low` of row_stride floats, `span` of them, `wide` vectors each.
+    ptrdiff_t low, span, wide;
+    float *inputs;
+    // (pieces, band_outputs, wide vectors), and the lines of memory that the next tile needs.
+    float *tile;
+    t2v_ahead ahead;
+} slab;
+
+static ptrdiff_t row_start(const t2v_winners *w, ptrdiff_t row) { return w->row_starts ? w->row_starts[row] : row; }
+
+// Into how many pieces row_stride cuts an input.
+static ptrdiff_t parts_of(const t2v_winners *w) { return (w->inputs + w->row_stride - 1) / w->row_stride; }
+
+ISA static void sort_block(slab *s, ptrdiff_t block) {
+    const t2v_winners *w = s->winners;
+    ptrdiff_t first_row = s->row0 + block * list_rows, end = s->row0 + s->rows;
+    ptrdiff_t rows = end - first_row < list_rows ? end - first_row : list_rows;
+    int factors[group_outputs] = {(int)(w->pieces * w->pieces), (int)w->pieces, 1};
+    for (ptrdiff_t group0 = 0; group0 < s->groups; group0 += sorted_groups) {
+        ptrdiff_t groups = s->groups - group0 < sorted_groups ? s->groups - group0 : sorted_groups;
+        ptrdiff_t first = group0 * group_outputs, outputs = w->outputs - first;
+        if (outputs > groups * group_outputs) outputs = groups * group_outputs;
+        int32_t *counts = s->counts + (block * s->groups + group0) * s->combinations;
+        memset(counts, 0, sizeof(int32_t) * (size_t)(groups * s->combinations));
+        uint8_t combination_of[list_rows * sorted_groups];
+        int32_t pieces[sorted_groups * group_outputs + WIDTH] __attribute__((aligned(64)));
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            const int32_t *starts = w->starts + (first_row + row) * w->outputs + first;
+            ptrdiff_t soon = row + 4 < rows ? 4 * w->outputs : 0;
+            for (ptrdiff_t o = 0; o < outputs; o += 16) __builtin_prefetch(starts + soon + o);
+            for (ptrdiff_t o = 0; o < groups * group_outputs; o += WIDTH) {
+                integers start = load_integers(starts + o, outputs - o > 0 ? outputs - o : 0), piece = times(start, 0);
+                for (ptrdiff_t p = 1; p < w->pieces; p++) piece = add_beyond(piece, start, (int)(p * w->outputs * w->weight_stride), 1);
+                store_integers(pieces + o, piece);
+            }
+            for (ptrdiff_t group = 0; group < groups; group++) {
+                const int32_t *piece = pieces + group * group_outputs;
+                int combination = piece[0] * factors[0] + piece[1] * factors[1] + piece[2];
+                combination_of[row * sorted_groups + group] = (uint8_t)combination;
+                counts[group * s->combinations + combination]++;
+            }
+        }
+        int32_t places[sorted_groups * most_combinations];
+        for (ptrdiff_t group = 0; group < groups; group++) {
+            int32_t place = (int32_t)((group0 + group) * slab_rows + block * list_rows);
+            for (ptrdiff_t c = 0; c < s->combinations; c++) {
+                places[group * most_combinations + c] = place;
+                place += counts[group * s->combinations + c];
+            }
+        }
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            const float *gradients = w->gradients + (first_row + row) * w->outputs + first;
+            int32_t input = (int32_t)((row_start(w, first_row + row) - s->low) * s->wide * WIDTH);
+            ptrdiff_t soon = row + 4 < rows ? 4 * w->outputs : 0;
+            for (ptrdiff_t o = 0; o < outputs; o += 16) __builtin_prefetch(gradients + soon + o);
+            for (ptrdiff_t group = 0; group < groups; group++) {
+                ptrdiff_t o = group * group_outputs;
+                entry *made = s->entries + places[group * most_combinations + combination_of[row * sorted_groups + group]]++;
+                *made = (entry){{gradients[o], o + 1 < outputs ? gradients[o + 1] : 0, o + 2 < outputs ? gradients[o + 2] : 0}, input};
+            }
+        }
+    }
 }
 
-// Vector v of V; the last one has the lanes of `last`.
-#define LOAD(V, from) (v == V - 1 ? load_part(from, last) : load_unaligned(from))
-#define STORE(V, to, value) (v == V - 1 ? store_part(to, last, value) : store_unaligned(to, value))
-
-// What one row adds in a tile: `count` gradients, and where their winners' weights begin in the packed tile.
+// The rows of a tile whose combination is the same: three rows of the tile, and where packed inputs begin.
 typedef struct {
-    const float *gradients;
-    const int32_t *places;
-    float *target;
-} tile_row;
+    const entry *entries;
+    int32_t count;
+    float *rows[group_outputs];
+    float *inputs;
+} run;
 
-// The numbers of vectors that a tile of input gradients can have; two rows at a time have sums in registers up to FOR_PAIRS.
-#define FOR_PAIRS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#if WIDTH == 16
-#define FOR_SINGLES(X)
-#else
-#define FOR_SINGLES(X) X(7) X(8) X(9) X(10) X(11) X(12)
-#endif
-
-// V vectors of one row.
-#define DEFINE_ADD_ONE(V)                                                                                                                  \
-    ISA static inline void add_one_##V(tile_row r, int count, const float *weights, part last) {                                           \
-        vector a[V];                                                                                                                       \
-        UNROLL for (int v = 0; v < V; v++) a[v] = LOAD(V, r.target + WIDTH * v);                                                           \
-        for (int o = 0; o < count; o++) {                                                                                                  \
-            vector x = filled(r.gradients[o]);                                                                                             \
-            const float *source = weights + r.places[o];                                                                                   \
-            UNROLL for (int v = 0; v < V; v++) a[v] = multiply_add(x, load(source + WIDTH * v), a[v]);                                     \
-        }                                                                                                                                  \
-        UNROLL for (int v = 0; v < V; v++) STORE(V, r.target + WIDTH * v, a[v]);                                                           \
-    }
-// V vectors of two rows whose targets do not overlap.
-#define DEFINE_ADD_TWO(V)                                                                                                                  \
-    ISA static inline void add_two_##V(tile_row r, tile_row s, int count, const float *weights, part last) {                               \
-        vector a[V], b[V];                                                                                                                 \
+// V vectors: gradients times weights, added to packed gradients of inputs.
+#define DEFINE_SPREAD(V)                                                                                                                   \
+    ISA static inline void spread_##V(run r) {                                                                                             \
+        vector a[V], b[V], c[V];                                                                                                           \
         UNROLL for (int v = 0; v < V; v++) {                                                                                               \
-            a[v] = LOAD(V, r.target + WIDTH * v);                                                                                          \
-            b[v] = LOAD(V, s.target + WIDTH * v);                                                                                          \
+            a[v] = load(r.rows[0] + WIDTH * v);                                                                                            \
+            b[v] = load(r.rows[1] + WIDTH * v);                                                                                            \
+            c[v] = load(r.rows[2] + WIDTH * v);                                                                                            \
         }                                                                                                                                  \
-        for (int o = 0; o < count; o++) {                                                                                                  \
-            vector x = filled(r.gradients[o]), y = filled(s.gradients[o]);                                                                 \
-            const float *one = weights + r.places[o], *two = weights + s.places[o];                                                        \
+        for (int32_t i = 0; i < r.count; i++) {                                                                                            \
+            entry e = r.entries[i];                                                                                                        \
+            float *target = r.inputs + e.place;                                                                                            \
+            vector x = filled(e.gradients[0]), y = filled(e.gradients[1]), z = filled(e.gradients[2]);                                     \
             UNROLL for (int v = 0; v < V; v++) {                                                                                           \
-                a[v] = multiply_add(x, load(one + WIDTH * v), a[v]);                                                                       \
-                b[v] = multiply_add(y, load(two + WIDTH * v), b[v]);                                                                       \
+                vector sum = multiply_add(x, a[v], load(target + WIDTH * v));                                                              \
+                store(target + WIDTH * v, multiply_add(z, c[v], multiply_add(y, b[v], sum)));                                              \
+            }                                                                                                                              \
+        }                                                                                                                                  \
+    }
+// V vectors: gradients times packed inputs, added to gradients of weights.
+#define DEFINE_COLLECT(V)                                                                                                                  \
+    ISA static inline void collect_##V(run r) {                                                                                            \
+        vector a[V], b[V], c[V];                                                                                                           \
+        UNROLL for (int v = 0; v < V; v++) {                                                                                               \
+            a[v] = load(r.rows[0] + WIDTH * v);                                                                                            \
+            b[v] = load(r.rows[1] + WIDTH * v);                                                                                            \
+            c[v] = load(r.rows[2] + WIDTH * v);                                                                                            \
+        }                                                                                                                                  \
+        for (int32_t i = 0; i < r.count; i++) {                                                                                            \
+            entry e = r.entries[i];                                                                                                        \
+            const float *source = r.inputs + e.place;                                                                                      \
+            vector x = filled(e.gradients[0]), y = filled(e.gradients[1]), z = filled(e.gradients[2]);                                     \
+            UNROLL for (int v = 0; v < V; v++) {                                                                                           \
+                vector input = load(source + WIDTH * v);                                                                                   \
+                a[v] = multiply_add(x, input, a[v]);                                                                                       \
+                b[v] = multiply_add(y, input, b[v]);                                                                                       \
+                c[v] = multiply_add(z, input, c[v]);                                                                                       \
             }                                                                                                                              \
         }                                                                                                                                  \
         UNROLL for (int v = 0; v < V; v++) {                                                                                               \
-            STORE(V, r.target + WIDTH * v, a[v]);                                                                                          \
-            STORE(V, s.target + WIDTH * v, b[v]);                                                                                          \
+            store(r.rows[0] + WIDTH * v, a[v]);                                                                                            \
+            store(r.rows[1] + WIDTH * v, b[v]);                                                                                            \
+            store(r.rows[2] + WIDTH * v, c[v]);                                                                                            \
         }                                                                                                                                  \
     }
-FOR_PAIRS(DEFINE_ADD_ONE)
-FOR_PAIRS(DEFINE_ADD_TWO)
-FOR_SINGLES(DEFINE_ADD_ONE)
-
-static size_t winners_scratch(const t2v_winners *w) {
-    ptrdiff_t room = w->pieces > lists ? w->pieces : lists;
-    size_t inputs = (size_t)(w->pieces * tile_outputs * tile_columns) * sizeof(float) + (size_t)(w->rows * tile_outputs) * sizeof(int32_t) +
-                    (size_t)(w->pieces * tile_outputs * tile_columns / 16) * sizeof(float *);
-    size_t weights = (size_t)(list_rows * most_vectors * WIDTH) * sizeof(float) + (size_t)(room * list_rows) * 8 +
-                     (size_t)room * sizeof(int32_t);
-    return inputs > weights ? inputs : weights;
-}
-
-// Weights of a tile, all pieces of its outputs, side by side: (P * 16, 96), zeros beyond `length` columns.
-ISA static void pack_tile(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t length, float *pack) {
-    for (ptrdiff_t p = 0; p < w->pieces; p++) {
-        for (ptrdiff_t o = 0; o < count; o++) {
-            const float *source = weights + (p * w->outputs + first + o) * w->weight_stride;
-            float *target = pack + (p * tile_outputs + o) * tile_columns;
-            for (ptrdiff_t k = 0; k < length; k += WIDTH) store(target + k, load_part(source + k, first_lanes(length - k)));
-        }
-    }
-}
-
-// As long as inputs do not overlap within a tile, any tile width gives the same bits; where they do, the narrow tiles at the end are 8
-// columns wide for every WIDTH.
-static ptrdiff_t tile_length(const t2v_winners *w, ptrdiff_t column) {
-    ptrdiff_t left = w->inputs - column;
-    if (left >= tile_columns) return tile_columns;
-    return w->inputs <= w->row_stride || left < 8 ? left : 8;
-}
-
-// All rows of a tile whose `length` columns begin at d_input.
-#define ADD_ROWS(V, BODY)                                                                                                                  \
-    ISA static void add_rows_##V(const t2v_winners *w, ptrdiff_t first, int count, ptrdiff_t length, const int32_t *at, const float *pack, \
-                                 float *d_input, t2v_ahead *ahead) {                                                                       \
-        part last = first_lanes(length - WIDTH * (V - 1));                                                                                 \
-        BODY                                                                                                                               \
-    }
-#define TILE_ROW ((tile_row){w->gradients + row * w->outputs + first, at + row * tile_outputs, d_input + input_of(w, row)})
-#define ADD_ROWS_BY_TWO(V)                                                                                                                 \
-    ADD_ROWS(V, PAIR_ROWS(tile_row, TILE_ROW, add_two_##V(open, next, count, pack, last), add_one_##V(open, count, pack, last));)
-#define ADD_ROWS_BY_ONE(V)                                                                                                                 \
-    ADD_ROWS(V, for (ptrdiff_t row = 0; row < w->rows; row++) {                                                                            \
-        tile_row next = TILE_ROW;                                                                                                          \
-        ahead_ask(ahead);                                                                                                                  \
-        add_one_##V(next, count, pack, last);                                                                                              \
-    })
-FOR_PAIRS(ADD_ROWS_BY_TWO)
-FOR_SINGLES(ADD_ROWS_BY_ONE)
-typedef void (*add_rows_function)(const t2v_winners *, ptrdiff_t, int, ptrdiff_t, const int32_t *, const float *, float *, t2v_ahead *);
-#define ADD_ROWS_NAME(V) add_rows_##V,
-static const add_rows_function add_rows[] = {0, FOR_PAIRS(ADD_ROWS_NAME) FOR_SINGLES(ADD_ROWS_NAME)};
-
-ISA void NAMED(t2v_winners_input_gradient)(const t2v_winners *w, const float *weights, float *d_input) {
-    float *pack = t2v_thread_scratch(winners_scratch(w));
-    int32_t *at = (int32_t *)(pack + w->pieces * tile_outputs * tile_columns);
-    t2v_ahead ahead = {(const float **)(at + w->rows * tile_outputs), 0, 0, 0};
-    if (w->rows == 0) return;
-    for (ptrdiff_t first = 0; first < w->outputs; first += tile_outputs) {
-        int count = (int)(w->outputs - first < tile_outputs ? w->outputs - first : tile_outputs);
-        for (ptrdiff_t row = 0; row < w->rows; row++) {
-            const int32_t *starts = w->starts + row * w->outputs + first;
-            if (row + 8 < w->rows) __builtin_prefetch(starts + 8 * w->outputs);
-            for (int o = 0; o < count; o += WIDTH) {
-                integers place = places(w, starts + o, count - o, tile_columns, tile_outputs * tile_columns);
-                store_integers(at + row * tile_outputs + o, shifted(place, o * tile_columns));
-            }
-        }
-        for (ptrdiff_t column = 0, length; column < w->inputs; column += length) {
-            length = tile_length(w, column);
-            pack_tile(w, weights + column, first, count, length, pack);
-            ptrdiff_t next = column + length < w->inputs ? column + length : 0;
-            ask_for_weights(w, weights, next ? first : first + count, count, next, tile_length(w, next), &ahead);
-            add_rows[(length + WIDTH - 1) / WIDTH](w, first, count, length, at, pack, d_input + column, &ahead);
-        }
-    }
-}
-
-// V vectors of one row of d_weights: the packed inputs of the rows that it won, added to what earlier blocks of rows gave.
-#define DEFINE_GATHER(V)                                                                                                                   \
-    ISA static void gather_##V(ptrdiff_t count, const float *gradients, const int32_t *at, const float *pack, float *target, part last,    \
-                               int is_first) {                                                                                             \
-        vector a[V];                                                                                                                       \
-        UNROLL for (int v = 0; v < V; v++) a[v] = is_first ? zeros() : LOAD(V, target + WIDTH * v);                                        \
-        for (ptrdiff_t i = 0; i < count; i++) {                                                                                            \
-            vector x = filled(gradients[i]);                                                                                               \
-            const float *source = pack + at[i];                                                                                            \
-            UNROLL for (int v = 0; v < V; v++) a[v] = multiply_add(x, load(source + WIDTH * v), a[v]);                                     \
+// All rows of a slab in one tile: `groups` groups from group0 on. `inputs`: of the slab, from the tile's part on.
+#define DEFINE_TILE(KIND, V)                                                                                                               \
+    ISA static void KIND##_tile_##V(slab *s, ptrdiff_t group0, ptrdiff_t groups, float *inputs) {                                          \
+        ptrdiff_t pieces = s->winners->pieces;                                                                                             \
+        for (ptrdiff_t row = 0, block = 0; row < s->rows; row += list_rows, block++) {                                                    \
+            for (ptrdiff_t group = 0; group < groups; group++) {                                                                           \
+                const int32_t *count = s->counts + (block * s->groups + group0 + group) * s->combinations;                                 \
+                run r = {s->entries + (group0 + group) * slab_rows + row, 0, {0}, inputs};                                                 \
+                float *first = s->tile + group * group_outputs * V * WIDTH;                                                                \
+                ahead_ask(&s->ahead);                                                                                                      \
+                for (ptrdiff_t p = 0; p < pieces; p++) {                                                                                   \
+                    r.rows[0] = first + p * band_outputs * V * WIDTH;                                                                      \
+                    for (ptrdiff_t q = 0; q < pieces; q++) {                                                                               \
+                        r.rows[1] = first + (q * band_outputs + 1) * V * WIDTH;                                                            \
+                        for (ptrdiff_t o = 0; o < pieces; o++, count++) {                                                                  \
+                            if (*count == 0) continue;                                                                                     \
+                            r.rows[2] = first + (o * band_outputs + 2) * V * WIDTH;                                                        \
+                            r.count = *count;                                                                                              \
+                            KIND##_##V(r);                                                                                                 \
+                            r.entries += *count;                                                                                           \
+                        }                                                                                                                  \
+                    }                                                                                                                      \
+                }                                                                                                                          \
+            }                                                                                                                              \
         }                                                                                                                                  \
-        UNROLL for (int v = 0; v < V; v++) STORE(V, target + WIDTH * v, a[v]);                                                             \
     }
-#define FOR_VECTORS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
-FOR_VECTORS(DEFINE_GATHER)
-typedef void (*gather_function)(ptrdiff_t, const float *, const int32_t *, const float *, float *, part, int);
-#define GATHER_NAME(V) gather_##V,
-static const gather_function gather[] = {0, FOR_VECTORS(GATHER_NAME)};
+#define FOR_VECTORS(X) X(1) X(2) X(3) X(4)
+#define DEFINE_BOTH(V) DEFINE_SPREAD(V) DEFINE_COLLECT(V) DEFINE_TILE(spread, V) DEFINE_TILE(collect, V)
+FOR_VECTORS(DEFINE_BOTH)
+typedef void (*tile_function)(slab *, ptrdiff_t, ptrdiff_t, float *);
+#define SPREAD_NAME(V) spread_tile_##V,
+#define COLLECT_NAME(V) collect_tile_##V,
+static const tile_function spread_tile[] = {0, FOR_VECTORS(SPREAD_NAME)}, collect_tile[] = {0, FOR_VECTORS(COLLECT_NAME)};
 
-// For each piece of some outputs, the rows of a block that it won.
-typedef struct {
-    float *gradients;
-    int32_t *rows, *counts;
-} winner_lists;
+// Columns of W that belong to a tile: those from `column` on in one part of the inputs; none if it is shorter.
+static ptrdiff_t columns_of(const slab *s, ptrdiff_t column, ptrdiff_t part) {
+    const t2v_winners *w = s->winners;
+    ptrdiff_t left = w->row_stride - column, end = w->inputs - part * w->row_stride - column;
+    if (end < left) left = end;
+    return left < s->wide * WIDTH ? left : s->wide * WIDTH;
+}
 
-ISA static void list_winners(const t2v_winners *w, ptrdiff_t first, ptrdiff_t count, ptrdiff_t row0, ptrdiff_t rows, ptrdiff_t row_size,
-                             winner_lists out) {
-    int32_t list_of[WIDTH] __attribute__((aligned(64)));
-    memset(out.counts, 0, sizeof(int32_t) * (size_t)(w->pieces * count));
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        const int32_t *starts = w->starts + (row0 + row) * w->outputs + first;
-        const float *gradients = w->gradients + (row0 + row) * w->outputs + first;
-        ptrdiff_t soon = row + 4 < rows ? 4 * w->outputs : 0;
-        for (ptrdiff_t o = 0; o < count; o += 16) {
-            __builtin_prefetch(starts + soon + o);
-            __builtin_prefetch(gradients + soon + o);
+// `length` floats of a row, and zeros up to `wide` vectors.
+ISA static inline void take(const float *from, ptrdiff_t length, float *packed, ptrdiff_t wide) {
+    ptrdiff_t v = 0;
+    for (; v < wide && (v + 1) * WIDTH <= length; v++) store(packed + v * WIDTH, load_unaligned(from + v * WIDTH));
+    if (v < wide && v * WIDTH < length) store(packed + v * WIDTH, load_part(from + v * WIDTH, first_lanes(length - v * WIDTH))), v++;
+    for (; v < wide; v++) store(packed + v * WIDTH, zeros());
+}
+
+// The other way round; at most `wide` vectors.
+ISA static inline void give(const float *packed, float *to, ptrdiff_t length, ptrdiff_t wide) {
+    ptrdiff_t v = 0;
+    for (; v < wide && (v + 1) * WIDTH <= length; v++) store_unaligned(to + v * WIDTH, load(packed + v * WIDTH));
+    if (v < wide && v * WIDTH < length) store_part(to + v * WIDTH, first_lanes(length - v * WIDTH), load(packed + v * WIDTH));
+}
+
+enum { take_all, give_all };
+
+// Copies between (span) rows of a matrix and the packed inputs; what no row of the slab has is packed as 0 and not written.
+ISA static void pack_inputs(const slab *s, int way, float *matrix, ptrdiff_t column) {
+    const t2v_winners *w = s->winners;
+    ptrdiff_t end = (s->span - parts_of(w)) * w->row_stride + w->inputs;
+    matrix += s->low * w->row_stride;
+    for (ptrdiff_t row = 0, at = column; row < s->span; row++, at += w->row_stride) {
+        ptrdiff_t length = w->row_stride - column;
+        if (end - at < length) length = end - at;
+        float *packed = s->inputs + row * s->wide * WIDTH;
+        if (row + 12 < s->span)
+            for (ptrdiff_t k = 0; k < s->wide * WIDTH; k += 16) __builtin_prefetch(matrix + at + 12 * w->row_stride + k);
+        if (way == take_all) take(matrix + at, length, packed, s->wide);
+        else give(packed, matrix + at, length, s->wide);
+    }
+}
+
+// Copies from rows of W's shape to the tile, zeros if there are none; rows beyond the last output and columns beyond `columns` are 0.
+ISA static void take_weights(slab *s, const float *from, ptrdiff_t first, ptrdiff_t columns) {
+    const t2v_winners *w = s->winners;
+    float *packed = s->tile;
+    for (ptrdiff_t p = 0; p < w->pieces; p++)
+        for (ptrdiff_t o = first; o < first + band_outputs; o++, packed += s->wide * WIDTH) {
+            int is_there = from && o < w->outputs;
+            take(is_there ? from + (p * w->outputs + o) * w->weight_stride : 0, is_there ? columns : 0, packed, s->wide);
         }
-        for (ptrdiff_t o = 0; o < count; o += WIDTH) {
-            ptrdiff_t some = count - o < WIDTH ? count - o : WIDTH;
-            store_integers(list_of, places(w, starts + o, some, 1, (int)count));
-            for (ptrdiff_t lane = 0; lane < some; lane++) {
-                ptrdiff_t list = list_of[lane] + o, place = list * list_rows + out.counts[list]++;
-                out.rows[place] = (int32_t)(row * row_size);
-                out.gradients[place] = gradients[o + lane];
-            }
+}
+
+ISA static void give_weights(const slab *s, float *to, ptrdiff_t first, ptrdiff_t columns) {
+    const t2v_winners *w = s->winners;
+    const float *packed = s->tile;
+    for (ptrdiff_t p = 0; p < w->pieces; p++)
+        for (ptrdiff_t o = first; o < first + band_outputs; o++, packed += s->wide * WIDTH)
+            if (o < w->outputs) give(packed, to + (p * w->outputs + o) * w->weight_stride, columns, s->wide);
+}
+
+// All tiles of a slab whose inputs begin at `column` of each part: W's (`d_weights` NULL) or those of its gradient.
+ISA static void multiply_columns(slab *s, ptrdiff_t column, const float *weights, float *d_weights) {
+    const t2v_winners *w = s->winners;
+    ptrdiff_t parts = parts_of(w), blocks = (s->rows + list_rows - 1) / list_rows;
+    const float *both = d_weights ? d_weights : weights;
+    for (ptrdiff_t group = 0; group < s->groups; group += band_groups) {
+        ptrdiff_t groups = s->groups - group < band_groups ? s->groups - group : band_groups, first = group * group_outputs;
+        for (ptrdiff_t part = 0; part < parts; part++) {
+            ptrdiff_t columns = columns_of(s, column, part), at = part * w->row_stride + column;
+            if (columns <= 0) continue;
+            take_weights(s, !d_weights || s->row0 > 0 ? both + at : 0, first, columns);
+            ptrdiff_t next = part + 1 < parts ? first : first + band_outputs, from = part + 1 < parts ? at + w->row_stride : column;
+            ask_for_weights(w, both, next, band_outputs, from, columns, &s->ahead);
+            ahead_spread(&s->ahead, blocks * groups);
+            (d_weights ? collect_tile : spread_tile)[s->wide](s, group, groups, s->inputs + part * s->wide * WIDTH);
+            if (d_weights) give_weights(s, d_weights + at, first, columns);
         }
     }
 }
 
-ISA void NAMED(t2v_winners_weight_gradient)(const t2v_winners *w, const float *input, float *d_weights) {
-    float *pack = t2v_thread_scratch(winners_scratch(w));
-    ptrdiff_t group = w->pieces < lists ? lists / w->pieces : 1, room = w->pieces > lists ? w->pieces : lists;
-    winner_lists won = {pack + list_rows * most_vectors * WIDTH, 0, 0};
-    won.rows = (int32_t *)(won.gradients + room * list_rows);
-    won.counts = won.rows + room * list_rows;
-    ptrdiff_t vectors = (w->inputs + WIDTH - 1) / WIDTH, tiles = (vectors + most_vectors - 1) / most_vectors;
-    ptrdiff_t wide = (vectors + tiles - 1) / tiles;
-    for (ptrdiff_t first = 0; first < w->outputs; first += group) {
-        ptrdiff_t count = w->outputs - first < group ? w->outputs - first : group;
-        for (ptrdiff_t row0 = 0; row0 < w->rows; row0 += list_rows) {
-            ptrdiff_t rows = w->rows - row0 < list_rows ? w->rows - row0 : list_rows;
-            list_winners(w, first, count, row0, rows, wide * WIDTH, won);
-            for (ptrdiff_t vector = 0; vector < vectors; vector += wide) {
-                ptrdiff_t some = vectors - vector < wide ? vectors - vector : wide, column = vector * WIDTH;
-                part last = first_lanes(w->inputs - column - WIDTH * (some - 1));
-                for (ptrdiff_t row = 0; row < rows; row++) {
-                    const float *source = input + input_of(w, row0 + row) + column;
-                    if (row + 4 < rows) {
-                        const float *soon = input + input_of(w, row0 + row + 4) + column;
-                        for (ptrdiff_t v = 0; v < some * WIDTH; v += 16) __builtin_prefetch(soon + v);
-                    }
-                    for (ptrdiff_t v = 0; v < some; v++) store(pack + (row * wide + v) * WIDTH, LOAD(some, source + WIDTH * v));
-                }
-                for (ptrdiff_t p = 0, list = 0; p < w->pieces; p++) {
-                    for (ptrdiff_t o = 0; o < count; o++, list++) {
-                        if (won.counts[list] == 0 && row0 > 0) continue;
-                        float *target = d_weights + (p * w->outputs + first + o) * w->weight_stride + column;
-                        gather[some](won.counts[list], won.gradients + list * list_rows, won.rows + list * list_rows, pack, target, last,
-                                     row0 == 0);
-                    }
-                }
-            }
+ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights, const float *input, float *d_weights, float *d_input) {
+    slab s = {.winners = w, .groups = (w->outputs + group_outputs - 1) / group_outputs};
+    s.combinations = w->pieces * w->pieces * w->pieces;
+    ptrdiff_t columns = w->inputs < w->row_stride ? w->inputs : w->row_stride;
+    ptrdiff_t vectors = (columns + WIDTH - 1) / WIDTH, tiles = (vectors + most_vectors - 1) / most_vectors;
+    s.wide = (vectors + tiles - 1) / tiles;
+    for (s.row0 = 0; s.row0 < w->rows; s.row0 += slab_rows) {
+        s.rows = w->rows - s.row0 < slab_rows ? w->rows - s.row0 : slab_rows;
+        ptrdiff_t high = s.low = row_start(w, s.row0);
+        for (ptrdiff_t row = s.row0 + 1; row < s.row0 + s.rows; row++) {
+            ptrdiff_t start = row_start(w, row);
+            if (start < s.low) s.low = start;
+            if (start > high) high = start;
+        }
+        s.span = high - s.low + parts_of(w);
+        ptrdiff_t blocks = (s.rows + list_rows - 1) / list_rows, lines = w->pieces * band_outputs * (most_vectors * WIDTH / 16 + 1);
+        size_t sizes[] = {
+            sizeof(entry) * (size_t)(s.groups * slab_rows),
+            sizeof(float) * (size_t)(s.span * s.wide * WIDTH),
+            sizeof(float) * (size_t)(w->pieces * band_outputs * s.wide * WIDTH),
+            sizeof(float *) * (size_t)lines,
+            sizeof(int32_t) * (size_t)(blocks * s.groups * s.combinations),
+        };
+        char *scratch = t2v_thread_scratch(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
+        s.entries = (entry *)scratch;
+        s.inputs = (float *)(scratch += sizes[0]);
+        s.tile = (float *)(scratch += sizes[1]);
+        s.ahead = (t2v_ahead){(const float **)(scratch += sizes[2]), 0, 0, 0};
+        s.counts = (int32_t *)(scratch + sizes[3]);
+        for (ptrdiff_t block = 0; block < blocks; block++) sort_block(&s, block);
+        for (ptrdiff_t column = 0; column < columns; column += s.wide * WIDTH) {
+            pack_inputs(&s, take_all, (float *)input, column);
+            multiply_columns(&s, column, 0, d_weights);
+            pack_inputs(&s, take_all, d_input, column);
+            multiply_columns(&s, column, weights, 0);
+            pack_inputs(&s, give_all, d_input, column);
         }
     }
 }

@@ -151,6 +151,7 @@ AVX512_BF16 void t2v_winners_input_gradient_bf16(const t2v_winners *w, const flo
             ptrdiff_t length = tile_length(w, column), next = column + length < w->inputs ? column + length : 0;
             pack_pairs(w, weights + column, first, pairs, length, second, pack);
             ask_for_weights(w, weights, next ? first : first + count, count, next, tile_length(w, next), &ahead);
+            ahead_spread(&ahead, w->rows);
             add_rows[(length + 15) / 16](
                 w, pairs, length, (const uint32_t *)(gradients + first), stride / 2, at, pack, d_input + column, &ahead);
         }

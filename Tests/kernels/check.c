@@ -1,5 +1,6 @@
 // AVX-512's kernels, emulated, against AVX2's and against the definition of bf16: prints what differs, and how much was compared.
 #include "kernels.h"
+#include "winners.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,12 +89,20 @@ static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs,
     t2v_winners winners = {outputs, pieces, inputs, rows, gradients, inputs, starts, row_starts, stride};
     float *narrow = copy(start, space), *wide = copy(start, space), *halved = copy(start, space);
     float *narrow_weights = values(weights), *wide_weights = values(weights), *half_weights = values(weights);
-    t2v_winners_input_gradient_avx2(&winners, w, narrow);
-    t2v_winners_input_gradient_avx512(&winners, w, wide);
-    t2v_winners_weight_gradient_avx2(&winners, input, narrow_weights);
-    t2v_winners_weight_gradient_avx512(&winners, input, wide_weights);
+    t2v_winners_input_gradient_by_row_avx2(&winners, w, narrow);
+    t2v_winners_input_gradient_by_row_avx512(&winners, w, wide);
+    t2v_winners_weight_gradient_by_row_avx2(&winners, input, narrow_weights);
+    t2v_winners_weight_gradient_by_row_avx512(&winners, input, wide_weights);
     expect_same(what, wide, narrow, space);
     expect_same(what, wide_weights, narrow_weights, weights);
+    if (pieces <= T2V_SORTED_PIECES) {
+        memcpy(narrow, start, 4 * space);
+        memcpy(wide, start, 4 * space);
+        t2v_winners_gradients_avx2(&winners, w, input, narrow_weights, narrow);
+        t2v_winners_gradients_avx512(&winners, w, input, wide_weights, wide);
+        expect_same(what, wide, narrow, space);
+        expect_same(what, wide_weights, narrow_weights, weights);
+    }
     double *wanted = room(8 * space), *wanted_weights = room(8 * weights);
     for (ptrdiff_t i = 0; i < space; i++) wanted[i] = start[i];
     memset(wanted_weights, 0, 8 * weights);
@@ -117,6 +126,7 @@ int main(void) {
     static const int layers[][5] = {
         {96, 3, 288, 96, 70}, {17, 2, 51, 17, 77}, {33, 5, 203, 203, 50}, {5, 1, 96, 96, 40}, {7, 16, 9, 3, 33}, {16, 3, 104, 20, 99},
         {20, 3, 256, 256, 101}, {64, 3, 192, 64, 49}, {256, 3, 768, 256, 60}, {40, 3, 100, 50, 55}, {300, 3, 96, 96, 45},
+        {19, 4, 130, 65, 300}, {6, 3, 40, 40, 1100},
     };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         check_winners(layers[i][0], layers[i][1], layers[i][2], layers[i][3], layers[i][4]);

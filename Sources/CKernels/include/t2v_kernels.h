@@ -24,6 +24,9 @@ enum {
     T2V_B_PACKED = 16,
     /// Uses AVX2 even if the CPU has AVX-512. The bits are the same: for tests and measurements only.
     T2V_AVX2 = 32,
+    /// Products through winners go row by row, as in version 0.1: slower. d_weights: rows in order. d_input: outputs by 16, then columns by
+    /// 96 (by 8 and what is left at the end, where inputs of different rows can overlap), then rows.
+    T2V_BY_ROW = 64,
 };
 
 /// C (m, n) = A (m, k) B (k, n). Each element is one chain of fused multiply-adds over k in ascending order, so a row's bits depend on
@@ -53,10 +56,10 @@ typedef struct {
     ptrdiff_t row_stride;
 } t2v_winners;
 
-/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. Outputs go by 16, then columns by 96 (by 8 and what is left at the end,
-/// where inputs of different rows can overlap), then rows. `flags`: T2V_BF16 rounds weights and gradients, two outputs at a time; T2V_AVX2.
-void t2v_winners_input_gradient(int flags, const t2v_winners *winners, const float *weights, float *d_input);
-
-/// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k], rows in order; all P * O rows of d_weights are written if there
-/// is a row. `flags`: T2V_BF16 rounds gradients and inputs; T2V_AVX2.
-void t2v_winners_weight_gradient(int flags, const t2v_winners *winners, const float *input, float *d_weights);
+/// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k]; all P * O rows of d_weights are written if there is a row.
+/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k].
+///
+/// Rows go by 1,024, and (for d_input) outputs by 18, then columns by row_stride, rows by 256, outputs by 3, then rows by what won there.
+/// `flags`: T2V_BY_ROW, which is also the order if P > 4; T2V_BF16 rounds inputs, weights and gradients, and has an order of its own;
+/// T2V_AVX2.
+void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights, float *d_input);

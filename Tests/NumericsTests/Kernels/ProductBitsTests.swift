@@ -84,12 +84,15 @@ import Testing
         }
     }
 
-    /// Windows that overlap, rows that share an input, separate rows; whole and partial tiles.
-    @Test(arguments: [
-        (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 50), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33), (20, 3, 256, 256, 101),
-        (64, 3, 192, 64, 49), (40, 3, 100, 50, 55), (16, 3, 104, 20, 99),
-    ])
-    func winnersAddInOrder(outputs: Int, pieces: Int, inputs: Int, stride: Int, rows: Int) {
+    /// Windows that overlap, rows that share an input, separate rows; whole and partial tiles, bands, blocks and slabs.
+    @Test(
+        arguments: [T2V_BY_ROW, 0],
+        [
+            (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 50), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33), (20, 3, 256, 256, 101),
+            (64, 3, 192, 64, 49), (40, 3, 100, 50, 55), (16, 3, 104, 20, 99), (20, 4, 70, 40, 300), (5, 3, 33, 33, 1100),
+        ])
+    func winnersAddInOrder(flags: Int, shape: (Int, Int, Int, Int, Int)) {
+        let (outputs, pieces, inputs, stride, rows) = shape
         var random = SplitMix64(state: UInt64(outputs * inputs))
         func values(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
         let isShared = stride == inputs
@@ -99,28 +102,10 @@ import Testing
         let starts = (0..<rows * outputs).map { Int32((Int.random(in: 0..<pieces, using: &random) * outputs + $0 % outputs) * inputs) }
         let dInput = values(space)
 
-        var (expectedInput, expectedWeights) = (dInput, [Float](repeating: 0, count: weights.count))
-        for first in Swift.stride(from: 0, to: outputs, by: 16) {
-            var column = 0
-            while column < inputs {
-                let length = inputs - column >= 96 ? 96 : min(8, inputs - column)
-                for row in 0..<rows {
-                    for k in column..<column + length {
-                        for place in row * outputs + first..<row * outputs + min(first + 16, outputs) {
-                            expectedInput[Int(rowStarts[row]) * stride + k].addProduct(dMax[place], weights[Int(starts[place]) + k])
-                        }
-                    }
-                }
-                column += length
-            }
-        }
-        for row in 0..<rows {
-            for place in row * outputs..<(row + 1) * outputs {
-                for k in 0..<inputs {
-                    expectedWeights[Int(starts[place]) + k].addProduct(dMax[place], input[Int(rowStarts[row]) * stride + k])
-                }
-            }
-        }
+        var expected = WinnerSums(
+            outputs: outputs, pieces: pieces, inputs: inputs, stride: stride, rows: rows, rowStarts: rowStarts, dMax: dMax,
+            weights: weights, input: input, starts: starts, dInput: dInput)
+        if flags == T2V_BY_ROW || pieces > 4 { expected.addByRow() } else { expected.addSorted() }
 
         for width in Self.widths {
             // What was in dWeights is overwritten.
@@ -131,13 +116,83 @@ import Testing
                         var winners = t2v_winners(
                             outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax.baseAddress,
                             weight_stride: inputs, starts: starts.baseAddress, row_starts: rowStarts.baseAddress, row_stride: stride)
-                        t2v_winners_input_gradient(width, &winners, weights, &foundInput)
-                        t2v_winners_weight_gradient(width, &winners, input, &foundWeights)
+                        t2v_winners_gradients(width | Int32(flags), &winners, weights, input, &foundWeights, &foundInput)
                     }
                 }
             }
-            #expect(foundInput.map(\.bitPattern) == expectedInput.map(\.bitPattern))
-            #expect(foundWeights.map(\.bitPattern) == expectedWeights.map(\.bitPattern))
+            #expect(foundInput.map(\.bitPattern) == expected.dInput.map(\.bitPattern))
+            #expect(foundWeights.map(\.bitPattern) == expected.dWeights.map(\.bitPattern))
         }
+    }
+}
+
+/// The order of additions of products through winners, as t2v_kernels.h states it.
+private struct WinnerSums {
+    let outputs: Int
+    let pieces: Int
+    let inputs: Int
+    let stride: Int
+    let rows: Int
+    let rowStarts: [Int32]
+    let dMax: [Float]
+    let weights: [Float]
+    let input: [Float]
+    let starts: [Int32]
+    var dInput: [Float]
+    lazy var dWeights = [Float](repeating: 0, count: weights.count)
+
+    mutating func addByRow() {
+        for some in tiles(0..<outputs, by: 16) {
+            let wide = inputs / 96 * 96
+            for columns in tiles(0..<wide, by: 96) + tiles(wide..<inputs, by: 8) {
+                for row in 0..<rows { addInput(row: row, outputs: some, columns: columns) }
+            }
+        }
+        for row in 0..<rows { addWeights(row: row, outputs: 0..<outputs) }
+    }
+
+    mutating func addSorted() {
+        for slab in tiles(0..<rows, by: 1_024) {
+            for band in tiles(0..<outputs, by: 18) {
+                for columns in tiles(0..<inputs, by: stride) {
+                    for block in tiles(slab, by: 256) {
+                        for group in tiles(band, by: 3) {
+                            for row in sorted(block, by: group) { addInput(row: row, outputs: group, columns: columns) }
+                        }
+                    }
+                }
+            }
+            for block in tiles(slab, by: 256) {
+                for group in tiles(0..<outputs, by: 3) {
+                    for row in sorted(block, by: group) { addWeights(row: row, outputs: group) }
+                }
+            }
+        }
+    }
+
+    private mutating func addInput(row: Int, outputs some: Range<Int>, columns: Range<Int>) {
+        for k in columns {
+            for place in some.lowerBound + row * outputs..<some.upperBound + row * outputs {
+                dInput[Int(rowStarts[row]) * stride + k].addProduct(dMax[place], weights[Int(starts[place]) + k])
+            }
+        }
+    }
+
+    private mutating func addWeights(row: Int, outputs some: Range<Int>) {
+        for place in some.lowerBound + row * outputs..<some.upperBound + row * outputs {
+            for k in 0..<inputs { dWeights[Int(starts[place]) + k].addProduct(dMax[place], input[Int(rowStarts[row]) * stride + k]) }
+        }
+    }
+
+    /// By the pieces that won in a group's outputs, then by number.
+    private func sorted(_ block: Range<Int>, by group: Range<Int>) -> [Int] {
+        let winners = Dictionary(grouping: block) { row in
+            group.reduce(0) { $0 * pieces + Int(starts[row * outputs + $1]) / (outputs * inputs) }
+        }
+        return winners.sorted { $0.key < $1.key }.flatMap(\.value)
+    }
+
+    private func tiles(_ range: Range<Int>, by size: Int) -> [Range<Int>] {
+        Swift.stride(from: range.lowerBound, to: range.upperBound, by: size).map { $0..<min($0 + size, range.upperBound) }
     }
 }

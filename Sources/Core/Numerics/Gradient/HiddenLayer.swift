@@ -72,13 +72,11 @@ final class HiddenLayer {
         backwardRows(pass)
         let products = WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
-            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width, isHalf: pass.products.isHalf)
-        pass.multiply(.headBackward, m: outputs, n: width, k: rows) {
-            products.weightGradient(dWeights: gradient + offsets.weights, input: input)
-        }
-        pass.multiply(.headBackward, m: rows, n: width, k: outputs) {
+            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width, arithmetic: pass.products.arithmetic)
+        pass.multiply(.headBackward, products: 2, m: outputs, n: width, k: rows) {
             dInput.update(repeating: 0, count: rows * width)
-            products.inputGradient(weights: parameters + offsets.weights, dInput: dInput)
+            products.gradients(
+                weights: parameters + offsets.weights, input: input, dWeights: gradient + offsets.weights, dInput: dInput)
         }
         return sum
     }

@@ -62,14 +62,14 @@ extension Pass {
         account.measure(kernel, bytes: bytes(), body)
     }
 
-    /// The same for a product of an (m, k) and a (k, n) matrix.
+    /// The same for a product of an (m, k) and a (k, n) matrix, or for several of as many operations.
     @inline(__always)
-    func multiply(_ kernel: StepKernel, m: Int, n: Int, k: Int, _ body: () -> Void) {
+    func multiply(_ kernel: StepKernel, products: Int = 1, m: Int, n: Int, k: Int, _ body: () -> Void) {
         guard let account else { return body() }
         let start = KernelAccount.now()
         body()
         account.add(
-            kernel, seconds: KernelAccount.now() - start, operations: 2 * Double(m) * Double(n) * Double(k),
-            bytes: 4 * Double(m * k + k * n + m * n))
+            kernel, seconds: KernelAccount.now() - start, operations: Double(2 * products) * Double(m) * Double(n) * Double(k),
+            bytes: Double(4 * products * (m * k + k * n + m * n)))
     }
 }

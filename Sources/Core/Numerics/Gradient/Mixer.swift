@@ -196,13 +196,11 @@ final class Mixer {
             let products = WinnerProducts(
                 outputs: width, pieces: pieces, inputs: part.width, weightStride: columns, rows: unique, dMax: dEmbedded,
                 winnerStarts: pass.scratch.winnerStarts, rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width,
-                isHalf: pass.products.isHalf)
-            pass.multiply(.mixerBackward, m: width, n: part.width, k: unique) {
-                products.weightGradient(dWeights: pass.gradient + weights, input: buffer.output)
-            }
-            pass.multiply(.mixerBackward, m: unique, n: part.width, k: width) {
+                arithmetic: pass.products.arithmetic)
+            pass.multiply(.mixerBackward, products: 2, m: width, n: part.width, k: unique) {
                 buffer.dOutput.update(repeating: 0, count: buffer.count * part.width)
-                products.inputGradient(weights: pass.parameters + weights, dInput: buffer.dOutput)
+                products.gradients(
+                    weights: pass.parameters + weights, input: buffer.output, dWeights: pass.gradient + weights, dInput: buffer.dOutput)
             }
         }
     }

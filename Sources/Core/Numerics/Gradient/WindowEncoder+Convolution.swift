@@ -87,12 +87,12 @@ extension WindowEncoder {
         batch.levels[level].starts.withUnsafeBufferPointer { starts in
             let products = WinnerProducts(
                 outputs: width, pieces: layer.pieces, inputs: window, weightStride: window, rows: rows, dMax: dHidden,
-                winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width, isHalf: pass.products.isHalf)
-            pass.multiply(.convolutionBackward, m: width, n: window, k: rows) {
-                products.weightGradient(dWeights: gradient + layer.offsets.weights, input: hidden[level - 1])
-            }
-            pass.multiply(.convolutionBackward, m: rows, n: window, k: width) {
-                products.inputGradient(weights: pass.parameters + layer.offsets.weights, dInput: dBelow)
+                winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width,
+                arithmetic: pass.products.arithmetic)
+            pass.multiply(.convolutionBackward, products: 2, m: width, n: window, k: rows) {
+                products.gradients(
+                    weights: pass.parameters + layer.offsets.weights, input: hidden[level - 1],
+                    dWeights: gradient + layer.offsets.weights, dInput: dBelow)
             }
         }
     }

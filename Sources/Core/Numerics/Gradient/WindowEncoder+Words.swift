@@ -76,12 +76,12 @@ extension WindowEncoder {
             batch.windows[slot].withUnsafeBufferPointer { words in
                 let products = WinnerProducts(
                     outputs: width, pieces: layers[0].pieces, inputs: width, weightStride: width, rows: rows, dMax: dMax,
-                    winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width, isHalf: pass.products.isHalf)
-                pass.multiply(.firstConvolutionBackward, m: width, n: width, k: rows) {
-                    products.weightGradient(dWeights: gradient + offsets.weights + slot * block, input: embedded)
-                }
-                pass.multiply(.firstConvolutionBackward, m: rows, n: width, k: width) {
-                    products.inputGradient(weights: pass.parameters + offsets.weights + slot * block, dInput: dEmbedded)
+                    winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width,
+                    arithmetic: pass.products.arithmetic)
+                pass.multiply(.firstConvolutionBackward, products: 2, m: width, n: width, k: rows) {
+                    products.gradients(
+                        weights: pass.parameters + offsets.weights + slot * block, input: embedded,
+                        dWeights: gradient + offsets.weights + slot * block, dInput: dEmbedded)
                 }
             }
         }

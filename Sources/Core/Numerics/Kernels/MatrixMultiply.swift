@@ -19,15 +19,14 @@ extension Arithmetic {
 
 /// Products on one thread. With OpenBLAS a row's bits depend on the number of rows, so a product is never shared among lanes or threads.
 package struct MatrixMultiply: Sendable {
+    let arithmetic: Arithmetic
     /// Of t2v_gemm; nil: OpenBLAS.
     private let kernelFlags: Int32?
 
     package init(_ arithmetic: Arithmetic) {
+        self.arithmetic = arithmetic
         kernelFlags = arithmetic == .blas ? nil : arithmetic == .bf16 ? Int32(T2V_BF16) : 0
     }
-
-    /// Operands are rounded to bf16.
-    var isHalf: Bool { kernelFlags.map { $0 & Int32(T2V_BF16) != 0 } ?? false }
 
     /// Set once, before the first product: on a busy core two BLAS threads cost more than they gain, and they change bits.
     private static let ready: Void = openblas_set_num_threads(1)

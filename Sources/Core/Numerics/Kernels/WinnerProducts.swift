@@ -1,8 +1,8 @@
 // Backward products of a Maxout layer, through the winning pieces only. In: gradients of the maxima, winners. Out: dX and dW.
 //
 // Of the P pieces of an output, only one has a gradient. A dense product of the routed gradient multiplies P - 1 times as many zeros; the
-// kernels of CKernels/winners_float.h and winners_half.c skip them.
-
+// kernels of CKernels/winners_float.h, winners_by_row.h and winners_half.c skip them.
+import Base
 import CKernels
 
 /// Products with W (P * O, K), row-major, for rows whose input is any K consecutive floats.
@@ -21,29 +21,25 @@ struct WinnerProducts {
     /// Row r's input begins at rowStarts[r] * rowStride, or at r * rowStride if nil. Inputs of different rows may overlap.
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
-    /// Gradients, weights and inputs are rounded to bf16, sums stay float32.
-    var isHalf = false
+    /// `blas` means row by row, in the order of version 0.1.
+    let arithmetic: Arithmetic
 
-    /// dInput(row)[k] += sum over o of dMax * W(winner of o)[k]; rows in order.
-    func inputGradient(weights: Floats, dInput: MutableFloats) {
-        withWinners { t2v_winners_input_gradient(flags, $0, weights, dInput) }
-    }
-
-    /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k], rows in order; all P * O rows of dWeights are written.
-    func weightGradient(dWeights: MutableFloats, input: Floats) {
+    /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k]; all P * O rows of dWeights are written.
+    /// dInput(row)[k] += sum over o of dMax * W(winner of o)[k].
+    func gradients(weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats) {
         guard rows > 0 else {
             for row in 0..<pieces * outputs { (dWeights + row * weightStride).update(repeating: 0, count: inputs) }
             return
         }
-        withWinners { t2v_winners_weight_gradient(flags, $0, input, dWeights) }
-    }
-
-    private var flags: Int32 { isHalf ? Int32(T2V_BF16) : 0 }
-
-    private func withWinners(_ body: (UnsafePointer<t2v_winners>) -> Void) {
         var winners = t2v_winners(
             outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax,
             weight_stride: weightStride, starts: winnerStarts, row_starts: rowStarts, row_stride: rowStride)
-        body(&winners)
+        let flags =
+            switch arithmetic {
+            case .blas: Int32(T2V_BY_ROW)
+            case .native: Int32(0)
+            case .bf16: Int32(T2V_BF16)
+            }
+        t2v_winners_gradients(flags, &winners, weights, input, dWeights, dInput)
     }
 }
