@@ -30,11 +30,12 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
     else t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, c, ldc);
 }
 
-void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights, const float *input, float *d_weights, float *d_input) {
+void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights, const float *input, float *d_weights,
+                           float *d_input) {
     if (flags & T2V_BF16) {
         t2v_winners_weight_gradient_bf16(w, input, d_weights);
         t2v_winners_input_gradient_bf16(w, weights, d_input);
-    } else if (flags & T2V_BY_ROW || w->pieces > T2V_SORTED_PIECES) {
+    } else if (flags & T2V_BY_ROW || !is_worth_sorting(w)) {
         (is_wide(flags) ? t2v_winners_weight_gradient_by_row_avx512 : t2v_winners_weight_gradient_by_row_avx2)(w, input, d_weights);
         (is_wide(flags) ? t2v_winners_input_gradient_by_row_avx512 : t2v_winners_input_gradient_by_row_avx2)(w, weights, d_input);
     } else {

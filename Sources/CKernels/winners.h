@@ -26,8 +26,8 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
     }                                                                                                                                      \
     if (open.target) ONE
 
-// The most pieces of which rows are sorted by their winners. With more, most combinations have one row.
-#define T2V_SORTED_PIECES 4
+// Whether sorting rows by their winners pays. With more pieces or fewer rows, most combinations have a row or two.
+static inline int is_worth_sorting(const t2v_winners *w) { return w->pieces <= T2V_SORTED_PIECES && w->rows >= T2V_SORTED_ROWS; }
 
 // The weights of the next tile, to be prefetched: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.
 static inline void ask_for_weights(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column,

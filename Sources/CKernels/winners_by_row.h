@@ -1,6 +1,8 @@
-// Products through the winners of a Maxout layer row by row, for one width of vectors: for runs of spaCy 2 models, whose bits stay those of
-// version 0.1, and for layers of many pieces. The order of additions does not depend on the width: input gradients go by 16 outputs, then by 96 columns (8, then
-// fewer, at the end, where inputs overlap), then by row; weight gradients go by row.
+// Products through the winners of a Maxout layer row by row, for one width of vectors: for runs of spaCy 2 models, whose bits stay those
+// of version 0.1, and where sorting rows does not pay.
+//
+// The order of additions does not depend on the width: input gradients go by 16 outputs, then by 96 columns (8, then fewer, at the end,
+// where inputs overlap), then by row; weight gradients go by row.
 #include "vectors.h"
 #include "winners.h"
 #include <string.h>

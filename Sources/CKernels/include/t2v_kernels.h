@@ -56,10 +56,14 @@ typedef struct {
     ptrdiff_t row_stride;
 } t2v_winners;
 
+/// The most pieces and the fewest rows for which rows are sorted by their winners.
+enum { T2V_SORTED_PIECES = 4, T2V_SORTED_ROWS = 128 };
+
 /// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k]; all P * O rows of d_weights are written if there is a row.
 /// d_input(row)[k] += sum over o of gradient * W(winner of o)[k].
 ///
 /// Rows go by 1,024, and (for d_input) outputs by 18, then columns by row_stride, rows by 256, outputs by 3, then rows by what won there.
-/// `flags`: T2V_BY_ROW, which is also the order if P > 4; T2V_BF16 rounds inputs, weights and gradients, and has an order of its own;
-/// T2V_AVX2.
-void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights, float *d_input);
+/// `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES or R < T2V_SORTED_ROWS; T2V_BF16 rounds inputs, weights and
+/// gradients, and has an order of its own; T2V_AVX2.
+void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights,
+                           float *d_input);

@@ -89,7 +89,8 @@ import Testing
         arguments: [T2V_BY_ROW, 0],
         [
             (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 50), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33), (20, 3, 256, 256, 101),
-            (64, 3, 192, 64, 49), (40, 3, 100, 50, 55), (16, 3, 104, 20, 99), (20, 4, 70, 40, 300), (5, 3, 33, 33, 1100),
+            (64, 3, 192, 64, 49), (40, 3, 100, 50, 55), (16, 3, 104, 20, 99), (96, 3, 288, 96, 170), (17, 2, 51, 17, 128), (5, 1, 96, 96, 140), (20, 4, 70, 40, 300),
+            (5, 3, 33, 33, 1100),
         ])
     func winnersAddInOrder(flags: Int, shape: (Int, Int, Int, Int, Int)) {
         let (outputs, pieces, inputs, stride, rows) = shape
@@ -105,7 +106,7 @@ import Testing
         var expected = WinnerSums(
             outputs: outputs, pieces: pieces, inputs: inputs, stride: stride, rows: rows, rowStarts: rowStarts, dMax: dMax,
             weights: weights, input: input, starts: starts, dInput: dInput)
-        if flags == T2V_BY_ROW || pieces > 4 { expected.addByRow() } else { expected.addSorted() }
+        if flags == T2V_BY_ROW || pieces > T2V_SORTED_PIECES || rows < T2V_SORTED_ROWS { expected.addByRow() } else { expected.addSorted() }
 
         for width in Self.widths {
             // What was in dWeights is overwritten.

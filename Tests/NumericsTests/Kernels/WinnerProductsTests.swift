@@ -13,6 +13,7 @@ import Testing
         [
             (96, 3, 288, 96, 70), (17, 2, 51, 17, 77), (33, 5, 203, 203, 51), (5, 1, 96, 96, 40), (7, 16, 9, 3, 33),
             (20, 3, 100, 40, 1101), (1, 3, 33, 33, 1), (20, 4, 100, 100, 300), (19, 3, 203, 5, 300),
+            (17, 2, 51, 17, 130), (5, 1, 96, 96, 140),
         ])
     func equalPlainSums(arithmetic: Arithmetic, shape: (Int, Int, Int, Int, Int)) {
         let (outputs, pieces, inputs, stride, rows) = shape
