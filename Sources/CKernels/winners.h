@@ -6,7 +6,6 @@
 // Where a row's input, or the gradient of it, begins.
 static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (w->row_starts ? w->row_starts[row] : row) * w->row_stride; }
 
-
 // All rows of w, whose targets are `length` wide. TWO does rows `open` and `next` where these do not overlap, ONE does `open` alone. NEXT
 // makes the row with number `row`. Each row prefetches some lines of `ahead`.
 #define PAIR_ROWS(TYPE, NEXT, TWO, ONE)                                                                                                    \

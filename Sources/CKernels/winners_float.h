@@ -49,9 +49,10 @@ typedef struct {
 
 static ptrdiff_t row_start(const t2v_winners *w, ptrdiff_t row) { return w->row_starts ? w->row_starts[row] : row; }
 
-// Into how many pieces row_stride cuts an input.
+// Into how many parts row_stride cuts an input: 3 for a window of 3 words.
 static ptrdiff_t parts_of(const t2v_winners *w) { return (w->inputs + w->row_stride - 1) / w->row_stride; }
 
+// Fills the lists of `list_rows` rows: counts each combination, then puts every row in its place.
 ISA static void sort_block(slab *s, ptrdiff_t block) {
     const t2v_winners *w = s->winners;
     ptrdiff_t first_row = s->row0 + block * list_rows, end = s->row0 + s->rows;
@@ -202,7 +203,10 @@ static ptrdiff_t columns_of(const slab *s, ptrdiff_t column, ptrdiff_t part) {
 ISA static inline void take(const float *from, ptrdiff_t length, float *packed, ptrdiff_t wide) {
     ptrdiff_t v = 0;
     for (; v < wide && (v + 1) * WIDTH <= length; v++) store(packed + v * WIDTH, load_unaligned(from + v * WIDTH));
-    if (v < wide && v * WIDTH < length) store(packed + v * WIDTH, load_part(from + v * WIDTH, first_lanes(length - v * WIDTH))), v++;
+    if (v < wide && v * WIDTH < length) {
+        store(packed + v * WIDTH, load_part(from + v * WIDTH, first_lanes(length - v * WIDTH)));
+        v++;
+    }
     for (; v < wide; v++) store(packed + v * WIDTH, zeros());
 }
 
@@ -254,15 +258,15 @@ ISA static void give_weights(const slab *s, float *to, ptrdiff_t first, ptrdiff_
 ISA static void multiply_columns(slab *s, ptrdiff_t column, const float *weights, float *d_weights) {
     const t2v_winners *w = s->winners;
     ptrdiff_t parts = parts_of(w), blocks = (s->rows + list_rows - 1) / list_rows;
-    const float *both = d_weights ? d_weights : weights;
+    const float *matrix = d_weights ? d_weights : weights;
     for (ptrdiff_t group = 0; group < s->groups; group += band_groups) {
         ptrdiff_t groups = s->groups - group < band_groups ? s->groups - group : band_groups, first = group * group_outputs;
         for (ptrdiff_t part = 0; part < parts; part++) {
             ptrdiff_t columns = columns_of(s, column, part), at = part * w->row_stride + column;
             if (columns <= 0) continue;
-            take_weights(s, !d_weights || s->row0 > 0 ? both + at : 0, first, columns);
+            take_weights(s, !d_weights || s->row0 > 0 ? matrix + at : 0, first, columns);
             ptrdiff_t next = part + 1 < parts ? first : first + band_outputs, from = part + 1 < parts ? at + w->row_stride : column;
-            ask_for_weights(w, both, next, band_outputs, from, columns, &s->ahead);
+            ask_for_weights(w, matrix, next, band_outputs, from, columns, &s->ahead);
             ahead_spread(&s->ahead, blocks * groups);
             (d_weights ? collect_tile : spread_tile)[s->wide](s, group, groups, s->inputs + part * s->wide * WIDTH);
             if (d_weights) give_weights(s, d_weights + at, first, columns);
