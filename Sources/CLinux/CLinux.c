@@ -13,7 +13,7 @@ int t2v_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 10
 
 int t2v_close_on_exec(int descriptor) { return fcntl(descriptor, F_SETFD, FD_CLOEXEC); }
 
-int t2v_open_unnamed(const char *folder) { return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0644); }
+int t2v_open_unnamed(const char *folder) { return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }
 
 int t2v_link_unnamed(const char *descriptor_path, const char *target) {
     return linkat(AT_FDCWD, descriptor_path, AT_FDCWD, target, AT_SYMLINK_FOLLOW);

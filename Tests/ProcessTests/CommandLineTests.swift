@@ -66,6 +66,14 @@ import Testing
         #expect(Demo.results(two.folder) != (try Demo.reference(epochs: 1)))
     }
 
+    /// As `taskset`, Slurm and containers set it: cores of others are not used.
+    @Test func onlyTheCoresThatItMayUse() throws {
+        let (status, text) = try shell(
+            "core=$(taskset -pc $$ | sed 's/.*: //; s/[-,].*//'); "
+                + "taskset -c $core \"$C\" pretrain \"$T\" \"$V\" $(mktemp -d)/o -i 1 -cw 32 -cd 1 -er 100")
+        #expect(status == 0 && text.contains("using 1 of 1 core\n"), "\(text)")
+    }
+
     @Test func textsAndModelInEitherOrder() throws {
         let first = try shell("\"$C\" features \"$V\" \"$T\" | sha256sum")
         let second = try shell("\"$C\" features \"$T\" \"$V\" | sha256sum")

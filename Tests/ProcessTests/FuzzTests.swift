@@ -61,4 +61,15 @@ import Transport
         worker.signal(SIGTERM)
         #expect(worker.wait(seconds: 20) == 0)
     }
+
+    /// A plan that is sound in itself and not true of its shards: the place of a document is a quotient by its lane's words, here by 0.
+    @Test func aPlanWithoutALanesWordsKillsNoWorker() throws {
+        let coordinator = try HostileCoordinator(seed: StrangersTests.seed, forgetsWords: true)
+        let worker = try Program("t2v-worker", ["--connect", coordinator.endpoint, "--threads", "1", "--cache", Scratch.path("cache")])
+        #expect(!coordinator.getsWorkDone { worker.isRunning && coordinator.troubles == 0 }, "\(worker.output)")
+        #expect(worker.isRunning && coordinator.troubles > 0, "\(worker.output)")
+        #expect(worker.output.contains("different number of words"), "\(worker.output)")
+        worker.signal(SIGTERM)
+        #expect(worker.wait(seconds: 20) == 0)
+    }
 }

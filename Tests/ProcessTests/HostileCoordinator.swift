@@ -22,7 +22,8 @@ struct HonestRun {
     let shards: [[UInt8]]
     let keys: [CacheKey]
 
-    init() throws {
+    /// - Parameter forgetsWords: the plan says that the first lane has no words, though its shard has documents.
+    init(forgetsWords: Bool = false) throws {
         model = try VectorsModel(folder: Demo.vectors)
         guard let vectors = model.vectors else { throw InputError("no vectors", at: Demo.vectors, remedy: "") }
         self.vectors = vectors
@@ -54,6 +55,7 @@ struct HonestRun {
                     digest: bytes.withUnsafeBytes(PreparedCache.digest)))
         }
         let frequent = counts.mostFrequent(100)
+        if forgetsWords { words[0] = 0 }
         let updates = UpdatePlan(laneWords: words, batchSize: settings.batchSize)
         updatesPerEpoch = updates.updatesPerEpoch
         plan = try RunPlan(
@@ -107,13 +109,13 @@ final class HostileCoordinator {
     private var roster: UInt32 = 0
     private var sessions = 0
     /// What the worker said and did.
-    private(set) var hellos = 0, prepared = 0, lanesReady = 0, contributions = 0
+    private(set) var hellos = 0, prepared = 0, lanesReady = 0, contributions = 0, troubles = 0
 
-    init(seed: UInt64) throws {
+    init(seed: UInt64, forgetsWords: Bool = false) throws {
         context = try ZMQContext()
         socket = try RouterSocket(context, limits: SocketLimits(), security: .insecure)
         endpoint = try socket.bind("tcp://127.0.0.1:*")
-        honest = try HonestRun()
+        honest = try HonestRun(forgetsWords: forgetsWords)
         figures = Figures(random: SeededGenerator(state: seed))
     }
 
@@ -207,6 +209,7 @@ final class HostileCoordinator {
             case .prepared: prepared += 1
             case .laneReady: lanesReady += 1
             case .contribution: contributions += 1
+            case .trouble: troubles += 1
             default: break
             }
         }

@@ -63,6 +63,10 @@ import Testing
         let program = try Program("t2v-coordinator", arguments, environment: ["XDG_CACHE_HOME": "/proc/nowhere"])
         #expect(program.wait() == 0, "\(program.output)")
         #expect(FileManager.default.fileExists(atPath: "\(output)/t2v/cache/prepared"))
+        // Its name is known: what others can write there is not trusted.
+        chmod("\(output)/t2v/cache", 0o777)
+        let resumed = try Program("t2v-coordinator", ["resume", output, "-i", "2"], environment: ["XDG_CACHE_HOME": "/proc/nowhere"])
+        #expect(resumed.wait() == 2 && resumed.output.contains("other users can write the cache folder"), "\(resumed.output)")
     }
 
     @Test func filesOfTheUserStay() throws {
@@ -75,8 +79,10 @@ import Testing
         #expect(try pretrain(output, ["-i", "1"], texts: try brokenTexts()).status == 2)
         #expect(tree(output) == before)
         try "mine".write(toFile: "\(output)/model7.bin", atomically: true, encoding: .utf8)
-        for more in [[], ["--overwrite"]] {
-            let (status, text) = try pretrain(output, ["-i", "1"] + more)
+        // Whatever else is wrong: a run that fails must not take the user's weights for its own.
+        let broken = try brokenTexts()
+        for (texts, more) in [(Demo.texts, []), (Demo.texts, ["--overwrite"]), (broken, []), (broken, ["--overwrite"])] {
+            let (status, text) = try pretrain(output, ["-i", "1"] + more, texts: texts)
             #expect(status == 2 && text.contains("model7.bin"), "\(text)")
             #expect(FileManager.default.contents(atPath: "\(output)/model7.bin") == Data("mine".utf8))
         }
@@ -132,6 +138,14 @@ import Testing
         #expect(try run(["resume", "\(new)/out", "-i", "2"]).status == 2)
         let other = try run(["resume", "\(new)/out", "-i", "2", "--texts", try brokenTexts(), "--vectors-model", "\(new)/vectors"])
         #expect(other.status == 2 && other.output.contains("not those the run was started with"), "\(other.output)")
+        // Vectors are compared as well: another table of the same size would be trained on without a word.
+        let (vectors, changed) = ("\(new)/changed", "\(new)/changed/vocab/vectors")
+        try files.copyItem(atPath: "\(new)/vectors", toPath: vectors)
+        var table = try #require(files.contents(atPath: changed))
+        table[table.count - 2] ^= 1
+        try table.write(to: URL(fileURLWithPath: changed))
+        let another = try run(["resume", "\(new)/out", "-i", "2", "--texts", "\(new)/texts.jsonl", "--vectors-model", vectors])
+        #expect(another.status == 2 && another.output.contains("the vectors model is not the one"), "\(another.output)")
         let moved = ["resume", "\(new)/out", "-i", "2", "--texts", "\(new)/texts.jsonl", "--vectors-model", "\(new)/vectors"]
         let (status, text) = try run(moved)
         #expect(status == 0, "\(text)")
@@ -139,6 +153,29 @@ import Testing
         // It remembers where they are now.
         #expect(try run(["resume", "\(new)/out", "-i", "3"]).status == 0)
         #expect(Demo.results("\(new)/out") == (try Demo.reference(epochs: 3)))
+    }
+
+    /// A run can be resumed from any folder, however its paths were written; texts inside its folder move with it.
+    @Test func pathsThatWereRelative() throws {
+        let place = Scratch.path("place")
+        let files = FileManager.default
+        for folder in ["here/out", "elsewhere"] {
+            try files.createDirectory(atPath: "\(place)/\(folder)", withIntermediateDirectories: true)
+        }
+        try files.copyItem(atPath: Demo.texts, toPath: "\(place)/here/out/texts.jsonl")
+        try files.copyItem(atPath: Demo.vectors, toPath: "\(place)/vectors")
+        let coordinator = Program.folder.appending(path: "t2v-coordinator").path
+        func shell(_ command: String) throws {
+            let program = try Program("/bin/bash", ["-c", command], environment: ["C": coordinator, "P": place])
+            #expect(program.wait() == 0, "\(program.output)")
+        }
+        let small = Demo.small.joined(separator: " ")
+        try shell("cd \"$P/here\" && \"$C\" pretrain out/texts.jsonl ../vectors out -i 1 --workers 1 --cache ../cache \(small)")
+        try shell("cd \"$P/elsewhere\" && \"$C\" resume ../here/out -i 2")
+        #expect(Demo.results("\(place)/here/out") == (try Demo.reference(epochs: 2)))
+        try files.moveItem(atPath: "\(place)/here/out", toPath: "\(place)/moved")
+        try shell("cd \"$P\" && \"$C\" resume moved -i 3")
+        #expect(Demo.results("\(place)/moved") == (try Demo.reference(epochs: 3)))
     }
 
     @Test func nothingIsLeftOfTextsOnStandardInput() throws {

@@ -1,6 +1,11 @@
 // Workers that share only a TCP port with the coordinator. In: keys. Out: a refusal that both sides show, or a part in the run.
+import Base
+import CLinux
 import Foundation
+import Protocol
+import Run
 import Testing
+import Transport
 
 @Suite(.serialized) struct RemoteWorkersTests {
     let keys = Scratch.path("keys")
@@ -57,6 +62,61 @@ import Testing
             let secret = try #require(text.split(whereSeparator: \.isWhitespace).first { $0.count == 40 })
             #expect(!said.contains(secret))
         }
+    }
+
+    /// One of the coordinator's own that stood still may have been forgotten, and returns with any message: no list of keys applies to it,
+    /// before its hello or after. Nor does it matter which process it says that it is.
+    @Test func localOnesNeedNoKey() throws {
+        let options = ["--bind", "tcp://127.0.0.1:*", "--key", "\(keys)/coordinator.key", "--allow", "\(keys)/worker.pub"]
+        let program = try Demo.pretrain(Scratch.path("out"), ["--workers", "1", "-i", "100000"] + options)
+        program.waitFor("training:")
+        let pid = try #require(program.workers.first, "\(program.output)")
+        func words(_ file: String) -> [String] {
+            let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/\(file)") ?? Data()
+            return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        }
+        let line = words("cmdline")
+        let endpoint = try #require(line.firstIndex(of: "--connect").map { line[$0 + 1] })
+        let mark = "T2V_LOCAL_TOKEN="
+        let token = try #require(words("environ").first { $0.hasPrefix(mark) }.flatMap { UInt64($0.dropFirst(mark.count), radix: 16) })
+        let context = try ZMQContext()
+        let socket = try DealerSocket(context, limits: SocketLimits(), security: .open)
+        try socket.connect(endpoint)
+        func say(_ message: WorkerMessage) {
+            let deadline = Date(timeIntervalSinceNow: 20)
+            while socket.send(header: message.encoded()) != .sent, Date() < deadline { usleep(5_000) }
+        }
+        /// What comes until a message is the awaited one, and for `seconds` at most.
+        func hear(_ seconds: Double, until isLast: (CoordinatorMessage) -> Bool) throws -> [CoordinatorMessage] {
+            var heard: [CoordinatorMessage] = []
+            let deadline = Date(timeIntervalSinceNow: seconds)
+            while Date() < deadline {
+                usleep(1_000)
+                guard case .message(let header, _) = socket.receive() else { continue }
+                let message = try header.withUnsafeBytes { bytes throws(WireError) in try CoordinatorMessage(header: bytes) }
+                heard.append(message)
+                if case .lease(let lane, _) = message { say(.laneReady(lane)) }
+                if isLast(message) { break }
+            }
+            return heard
+        }
+        say(.alive)
+        // The list is compared ten times a second.
+        let first = try hear(1) { if case .refuse = $0 { true } else { false } }
+        #expect(first.contains { if case .sayHello = $0 { true } else { false } }, "\(first)")
+        #expect(!first.contains { if case .refuse = $0 { true } else { false } }, "\(first)")
+        let hello = Hello(
+            program: Version.current, host: "own", processID: .max, threads: 1, blas: "none", fingerprints: .some, localToken: token,
+            instance: 7)
+        say(.hello(hello))
+        let then = try hear(20) { if case .begin = $0 { true } else { false } }
+        #expect(then.contains { if case .begin = $0 { true } else { false } }, "it is given work: \(program.output)")
+        #expect(!then.contains { if case .refuse = $0 { true } else { false } }, "\(program.output)")
+        say(.leaving)
+        usleep(200_000)
+        #expect(program.isRunning, "\(program.output)")
+        program.signal(SIGTERM)
+        #expect(program.wait(seconds: 20) == 75, "\(program.output)")
     }
 
     @Test func comeBackWhenTheirKeyIsAllowedLater() throws {

@@ -1,5 +1,6 @@
 // Real processes, real faults, the same bytes. In: runs that are disturbed. Out: files equal to an undisturbed run's.
 import Foundation
+import Protocol
 import Testing
 
 @Suite(.serialized) struct SameBitsTests {
@@ -30,6 +31,27 @@ import Testing
         #expect(program.wait() == 0, "\(program.output)")
         for worker in workers { #expect(worker.wait(seconds: 20) == 0, "\(worker.output)") }
         #expect(Demo.results(output) == (try Demo.reference(epochs: 3)))
+    }
+
+    /// Parameters and gradients are longer than the longest frame, which ends a connection: they travel in pieces.
+    @Test func doNotDependOnWhereALargeModelIsComputed() throws {
+        let large = ["--cache", Demo.cache, "-cw", "96", "-cd", "1", "-er", "2000", "-bs", "4000", "-nw", "20", "-i", "1"]
+        func pretrain(_ output: String, _ more: [String]) throws -> Program {
+            try Program("t2v-coordinator", ["pretrain", Demo.texts, Demo.vectors, output] + large + more)
+        }
+        let (here, there) = (Scratch.path("out"), Scratch.path("out"))
+        let local = try pretrain(here, ["--workers", "1"])
+        #expect(local.wait() == 0, "\(local.output)")
+        let size = try FileManager.default.attributesOfItem(atPath: "\(here)/model0.bin")[.size] as? Int
+        #expect((size ?? 0) > 2 * WireLimits.frame)
+        // The number of lanes is that of the local run.
+        let lanes = try #require(local.output.firstMatch(of: /in (\d+) lanes/), "\(local.output)").1
+        let remote = try pretrain(there, ["--workers", "0", "--lanes", "\(lanes)", "--bind", "tcp://127.0.0.1:*", "--insecure"])
+        let worker = try Program(
+            "t2v-worker", ["--connect", try remote.endpoint(), "--threads", "2", "--cache", Scratch.path("worker-cache")])
+        #expect(remote.wait(seconds: 60) == 0, "\(remote.output)")
+        #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
+        #expect(Demo.results(here).count == 2 && Demo.results(there) == Demo.results(here))
     }
 
     /// Gradients are rounded wherever they are summed: the numbers differ from float32's, but are again the same for all. Two workers are

@@ -14,13 +14,13 @@ struct CoordinatorScript {
 
     /// Without unprepared shards the machine asks for the plan with its first event.
     init(
-        lanes: Int = 4, shards: Int = 0, minimumWorkers: Int = 1, strictBits: Bool = false, arithmetic: Arithmetic = .blas,
-        parameterBytes: UInt64 = 12, gradientBytes: UInt64 = 8
+        lanes: Int = 4, shards: Int = 0, textBytes: UInt64 = 1_000, minimumWorkers: Int = 1, strictBits: Bool = false,
+        arithmetic: Arithmetic = .blas, parameterBytes: UInt64 = 12, gradientBytes: UInt64 = 8
     ) {
         machine = Machine(
             .init(
                 run: Self.run, description: "{}", lanes: lanes, parameterBytes: parameterBytes, gradientBytes: gradientBytes,
-                shards: (0..<shards).map { _ in (textBytes: 1_000, key: CacheKey(repeating: 1)) }, minimumWorkers: minimumWorkers,
+                shards: (0..<shards).map { _ in (textBytes: textBytes, key: CacheKey(repeating: 1)) }, minimumWorkers: minimumWorkers,
                 program: "1", arithmetic: arithmetic, blas: "Haswell", fingerprint: 7, strictBits: strictBits))
     }
 

@@ -221,6 +221,23 @@ import Testing
         #expect(script.machine.peers[2]?.standing == .good)
     }
 
+    /// A chunk that could not be written leaves a hole: those after it must not complete the file.
+    @Test func aShardWithAHoleIsFetchedFromItsStart() {
+        var script = CoordinatorScript(shards: 1, textBytes: 2_000)
+        let size = UInt64(WireLimits.chunk) + 5
+        _ = script.join(1)
+        let announcement = WorkerMessage.prepared(shard: 0, size: size, digest: ShardDigest(9))
+        _ = script.hear(1, announcement)
+        let requests = ["1 <- fetch prepared(0) from 0", "1 <- fetch prepared(0) from \(WireLimits.chunk)"]
+        #expect(words(script.tell(.shardAbsent(0, 1))).suffix(2) == requests)
+        _ = script.hear(1, .chunk(Chunk(blob: .prepared(0), offset: 0, total: size)), bytes: WireLimits.chunk)
+        #expect(words(script.tell(.shardNotStored(0, 1))) == [])
+        let rest = Chunk(blob: .prepared(0), offset: UInt64(WireLimits.chunk), total: size)
+        #expect(words(script.hear(1, .chunk(rest), bytes: 5)) == ["release 2"])
+        _ = script.hear(1, announcement)
+        #expect(words(script.tell(.shardAbsent(0, 1))).suffix(2) == requests)
+    }
+
     @Test func aShardThatIsNotWhatWasAnnouncedIsNobodysFaultButItsSenders() {
         var script = CoordinatorScript(shards: 1)
         _ = script.join(1)

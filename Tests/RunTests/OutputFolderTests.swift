@@ -80,9 +80,10 @@ import Testing
         let first = try OutputFolder(path)
         let error = #expect(throws: InputError.self) { _ = try OutputFolder(path) }
         #expect(error?.what.contains("another coordinator") == true)
-        // A lock on a file that has since been removed is not a lock on its successor.
+        // It is the kernel's lock, which ends with the process, however that ends.
         let stranger = open("\(path)/t2v/lock", O_RDWR)
         defer { close(stranger) }
+        #expect(stranger >= 0 && flock(stranger, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK)
         withExtendedLifetime(first) {}
     }
 
@@ -296,5 +297,8 @@ import Testing
         try bytes("{}\n").withUnsafeBytes { try spool.append($0, place: "x") }
         try folder.begin(files: [], spool: spool)
         #expect(text(folder.spoolPath) == "{}\n")
+        // The texts may come from a file that nobody else may read.
+        var status = stat()
+        #expect(stat(folder.spoolPath, &status) == 0 && status.st_mode & 0o777 == 0o600)
     }
 }

@@ -45,6 +45,7 @@ import Testing
         #expect(try refused { $0.updates.laneWords = [150] })
         #expect(try refused { $0.updates.laneWords = [.max, .max] })
         #expect(try refused { $0.updates.laneWords = [0, 0] })
+        #expect(try refused { $0.updates = UpdatePlan(laneWords: [0, 0], batchSize: 100) }, "no update: epochs would be divided by zero")
         #expect(try refused { $0.updates.updatesPerEpoch = 0 })
         #expect(try refused { $0.updates.updatesPerEpoch = .max })
         #expect(try refused { $0.updates.updatesPerEpoch = 4 })
