@@ -177,6 +177,25 @@ final class SmallDisk {
         #expect(folders().isEmpty)
     }
 
+    /// A parent that ignores the end of children (some supervisors do) hands that on: the kernel then collects dead workers itself.
+    @Test func itsParentIgnoresTheEndOfChildren() throws {
+        let output = Scratch.path("out")
+        let coordinator = Program.folder.appending(path: "t2v-coordinator").path
+        let program = try Program(
+            "/usr/bin/env",
+            ["--ignore-signal=CHLD", coordinator, "pretrain", Demo.texts, Demo.vectors, output, "--cache", Demo.cache, "--workers", "2"]
+                + Demo.small + ["-i", "20"])
+        program.waitFor("training:")
+        let before = program.workers
+        #expect(before.count == 2)
+        if let worker = before.first { kill(worker, SIGKILL) }
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while program.workers.allSatisfy(before.contains), program.isRunning, Date() < deadline { usleep(5_000) }
+        #expect(!program.workers.allSatisfy(before.contains), "another takes its place: \(program.output)")
+        #expect(program.wait(seconds: 60) == 0, "\(program.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 20)))
+    }
+
     /// The reader of its output may go away.
     @Test func itsOutputIsAPipeThatCloses() throws {
         let output = Scratch.path("out")
