@@ -1,6 +1,5 @@
 // Chooses the kernels that fit this CPU.
 #include "kernels.h"
-#include "winners.h"
 
 int t2v_has_avx512(void) {
     __builtin_cpu_init();
@@ -29,6 +28,9 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
     else if (is_wide(flags)) t2v_gemm_avx512(flags, m, n, k, a, lda, b, ldb, c, ldc);
     else t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, c, ldc);
 }
+
+// Whether sorting rows by their winners pays. With more pieces or fewer rows, most combinations have a row or two.
+static int is_worth_sorting(const t2v_winners *w) { return w->pieces <= T2V_SORTED_PIECES && w->rows >= T2V_SORTED_ROWS; }
 
 void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights, const float *input, float *d_weights,
                            float *d_input) {

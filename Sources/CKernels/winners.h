@@ -1,7 +1,7 @@
 // What the products through winners share, in float32 and in bf16.
 #pragma once
-#include "common.h"
 #include "t2v_kernels.h"
+#include "vectors.h"
 
 // Where a row's input, or the gradient of it, begins.
 static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (w->row_starts ? w->row_starts[row] : row) * w->row_stride; }
@@ -25,8 +25,12 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
     }                                                                                                                                      \
     if (open.target) ONE
 
-// Whether sorting rows by their winners pays. With more pieces or fewer rows, most combinations have a row or two.
-static inline int is_worth_sorting(const t2v_winners *w) { return w->pieces <= T2V_SORTED_PIECES && w->rows >= T2V_SORTED_ROWS; }
+// For up to WIDTH outputs: lane * unit + winning piece * step.
+ISA static inline integers places(const t2v_winners *w, const int32_t *starts, ptrdiff_t count, int unit, int step) {
+    integers start = load_integers(starts, count), place = times(counting(), unit);
+    for (ptrdiff_t p = 1; p < w->pieces; p++) place = add_beyond(place, start, (int)(p * w->outputs * w->weight_stride), step);
+    return place;
+}
 
 // The weights of the next tile, to be prefetched: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.
 static inline void ask_for_weights(const t2v_winners *w, const float *weights, ptrdiff_t first, ptrdiff_t count, ptrdiff_t column,

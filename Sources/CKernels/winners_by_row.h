@@ -3,7 +3,6 @@
 //
 // The order of additions does not depend on the width: input gradients go by 16 outputs, then by 96 columns (8, then fewer, at the end,
 // where inputs overlap), then by row; weight gradients go by row.
-#include "vectors.h"
 #include "winners.h"
 #include <string.h>
 
@@ -15,13 +14,6 @@ enum {
     lists = 96,
     most_vectors = 12,
 };
-
-// For up to WIDTH outputs: lane * unit + winning piece * step.
-ISA static inline integers places(const t2v_winners *w, const int32_t *starts, ptrdiff_t count, int unit, int step) {
-    integers start = load_integers(starts, count), place = times(counting(), unit);
-    for (ptrdiff_t p = 1; p < w->pieces; p++) place = add_beyond(place, start, (int)(p * w->outputs * w->weight_stride), step);
-    return place;
-}
 
 // Vector v of V; the last one has the lanes of `last`.
 #define LOAD(V, from) (v == V - 1 ? load_part(from, last) : load_unaligned(from))

@@ -6,7 +6,6 @@
 //
 // The order of additions does not depend on the width: rows by 1024, then (input gradients) outputs by 18, then columns by row_stride,
 // rows by 256, outputs by 3, combinations of winners, rows.
-#include "vectors.h"
 #include "winners.h"
 #include <string.h>
 
@@ -35,7 +34,7 @@ typedef struct {
 // A slab's rows, sorted: of each group, block after block, and in a block by combination.
 typedef struct {
     const t2v_winners *winners;
-    ptrdiff_t row0, rows, groups, combinations;
+    ptrdiff_t row0, rows, blocks, groups, combinations;
     // (groups, slab_rows), (blocks, groups, combinations).
     entry *entries;
     int32_t *counts;
@@ -71,9 +70,7 @@ ISA static void sort_block(slab *s, ptrdiff_t block) {
             ptrdiff_t soon = row + 4 < rows ? 4 * w->outputs : 0;
             for (ptrdiff_t o = 0; o < outputs; o += 16) __builtin_prefetch(starts + soon + o);
             for (ptrdiff_t o = 0; o < groups * group_outputs; o += WIDTH) {
-                integers start = load_integers(starts + o, outputs - o > 0 ? outputs - o : 0), piece = times(start, 0);
-                for (ptrdiff_t p = 1; p < w->pieces; p++) piece = add_beyond(piece, start, (int)(p * w->outputs * w->weight_stride), 1);
-                store_integers(pieces + o, piece);
+                store_integers(pieces + o, places(w, starts + o, outputs - o > 0 ? outputs - o : 0, 0, 1));
             }
             for (ptrdiff_t group = 0; group < groups; group++) {
                 const int32_t *piece = pieces + group * group_outputs;
@@ -82,11 +79,11 @@ ISA static void sort_block(slab *s, ptrdiff_t block) {
                 counts[group * s->combinations + combination]++;
             }
         }
-        int32_t places[sorted_groups * most_combinations];
+        int32_t next[sorted_groups * most_combinations];
         for (ptrdiff_t group = 0; group < groups; group++) {
             int32_t place = (int32_t)((group0 + group) * slab_rows + block * list_rows);
             for (ptrdiff_t c = 0; c < s->combinations; c++) {
-                places[group * most_combinations + c] = place;
+                next[group * most_combinations + c] = place;
                 place += counts[group * s->combinations + c];
             }
         }
@@ -97,7 +94,7 @@ ISA static void sort_block(slab *s, ptrdiff_t block) {
             for (ptrdiff_t o = 0; o < outputs; o += 16) __builtin_prefetch(gradients + soon + o);
             for (ptrdiff_t group = 0; group < groups; group++) {
                 ptrdiff_t o = group * group_outputs;
-                entry *made = s->entries + places[group * most_combinations + combination_of[row * sorted_groups + group]]++;
+                entry *made = s->entries + next[group * most_combinations + combination_of[row * sorted_groups + group]]++;
                 *made = (entry){{gradients[o], o + 1 < outputs ? gradients[o + 1] : 0, o + 2 < outputs ? gradients[o + 2] : 0}, input};
             }
         }
@@ -112,15 +109,18 @@ typedef struct {
     float *inputs;
 } run;
 
+// V vectors of the three rows of a tile that a run needs.
+#define LOAD_ROWS(V)                                                                                                                       \
+    vector a[V], b[V], c[V];                                                                                                               \
+    UNROLL for (int v = 0; v < V; v++) {                                                                                                   \
+        a[v] = load(r.rows[0] + WIDTH * v);                                                                                                \
+        b[v] = load(r.rows[1] + WIDTH * v);                                                                                                \
+        c[v] = load(r.rows[2] + WIDTH * v);                                                                                                \
+    }
 // V vectors: gradients times weights, added to packed gradients of inputs.
 #define DEFINE_SPREAD(V)                                                                                                                   \
     ISA static inline void spread_##V(run r) {                                                                                             \
-        vector a[V], b[V], c[V];                                                                                                           \
-        UNROLL for (int v = 0; v < V; v++) {                                                                                               \
-            a[v] = load(r.rows[0] + WIDTH * v);                                                                                            \
-            b[v] = load(r.rows[1] + WIDTH * v);                                                                                            \
-            c[v] = load(r.rows[2] + WIDTH * v);                                                                                            \
-        }                                                                                                                                  \
+        LOAD_ROWS(V)                                                                                                                       \
         for (int32_t i = 0; i < r.count; i++) {                                                                                            \
             entry e = r.entries[i];                                                                                                        \
             float *target = r.inputs + e.place;                                                                                            \
@@ -134,12 +134,7 @@ typedef struct {
 // V vectors: gradients times packed inputs, added to gradients of weights.
 #define DEFINE_COLLECT(V)                                                                                                                  \
     ISA static inline void collect_##V(run r) {                                                                                            \
-        vector a[V], b[V], c[V];                                                                                                           \
-        UNROLL for (int v = 0; v < V; v++) {                                                                                               \
-            a[v] = load(r.rows[0] + WIDTH * v);                                                                                            \
-            b[v] = load(r.rows[1] + WIDTH * v);                                                                                            \
-            c[v] = load(r.rows[2] + WIDTH * v);                                                                                            \
-        }                                                                                                                                  \
+        LOAD_ROWS(V)                                                                                                                       \
         for (int32_t i = 0; i < r.count; i++) {                                                                                            \
             entry e = r.entries[i];                                                                                                        \
             const float *source = r.inputs + e.place;                                                                                      \
@@ -217,21 +212,36 @@ ISA static inline void give(const float *packed, float *to, ptrdiff_t length, pt
     if (v < wide && v * WIDTH < length) store_part(to + v * WIDTH, first_lanes(length - v * WIDTH), load(packed + v * WIDTH));
 }
 
-enum { take_all, give_all };
-
-// Copies between (span) rows of a matrix and the packed inputs; what no row of the slab has is packed as 0 and not written.
-ISA static void pack_inputs(const slab *s, int way, float *matrix, ptrdiff_t column) {
+// How many floats of a packed row, from `column` of row `row` of the span on, rows of the slab have.
+static ptrdiff_t input_length(const slab *s, ptrdiff_t row, ptrdiff_t column) {
     const t2v_winners *w = s->winners;
-    ptrdiff_t end = (s->span - parts_of(w)) * w->row_stride + w->inputs;
-    matrix += s->low * w->row_stride;
-    for (ptrdiff_t row = 0, at = column; row < s->span; row++, at += w->row_stride) {
-        ptrdiff_t length = w->row_stride - column;
-        if (end - at < length) length = end - at;
-        float *packed = s->inputs + row * s->wide * WIDTH;
-        if (row + 12 < s->span)
-            for (ptrdiff_t k = 0; k < s->wide * WIDTH; k += 16) __builtin_prefetch(matrix + at + 12 * w->row_stride + k);
-        if (way == take_all) take(matrix + at, length, packed, s->wide);
-        else give(packed, matrix + at, length, s->wide);
+    ptrdiff_t left = w->row_stride, end = (s->span - parts_of(w) - row) * w->row_stride + w->inputs;
+    return (end < left ? end : left) - column;
+}
+
+// Prefetches what is copied of a row of the span, if there is such a row.
+static inline void ask_for_row(const slab *s, ptrdiff_t row, const float *start) {
+    if (row >= s->span) return;
+    for (ptrdiff_t k = 0; k < s->wide * WIDTH; k += 16) __builtin_prefetch(start + k);
+}
+
+// Copies the span's rows of a matrix to the packed inputs, zeros where rows of the slab have nothing.
+ISA static void take_inputs(const slab *s, const float *from, ptrdiff_t column) {
+    ptrdiff_t stride = s->winners->row_stride, size = s->wide * WIDTH;
+    from += s->low * stride + column;
+    for (ptrdiff_t row = 0; row < s->span; row++, from += stride) {
+        ask_for_row(s, row + 12, from + 12 * stride);
+        take(from, input_length(s, row, column), s->inputs + row * size, s->wide);
+    }
+}
+
+// The other way round.
+ISA static void give_inputs(const slab *s, float *to, ptrdiff_t column) {
+    ptrdiff_t stride = s->winners->row_stride, size = s->wide * WIDTH;
+    to += s->low * stride + column;
+    for (ptrdiff_t row = 0; row < s->span; row++, to += stride) {
+        ask_for_row(s, row + 12, to + 12 * stride);
+        give(s->inputs + row * size, to, input_length(s, row, column), s->wide);
     }
 }
 
@@ -257,7 +267,7 @@ ISA static void give_weights(const slab *s, float *to, ptrdiff_t first, ptrdiff_
 // All tiles of a slab whose inputs begin at `column` of each part: W's (`d_weights` NULL) or those of its gradient.
 ISA static void multiply_columns(slab *s, ptrdiff_t column, const float *weights, float *d_weights) {
     const t2v_winners *w = s->winners;
-    ptrdiff_t parts = parts_of(w), blocks = (s->rows + list_rows - 1) / list_rows;
+    ptrdiff_t parts = parts_of(w);
     const float *matrix = d_weights ? d_weights : weights;
     for (ptrdiff_t group = 0; group < s->groups; group += band_groups) {
         ptrdiff_t groups = s->groups - group < band_groups ? s->groups - group : band_groups, first = group * group_outputs;
@@ -267,7 +277,7 @@ ISA static void multiply_columns(slab *s, ptrdiff_t column, const float *weights
             take_weights(s, !d_weights || s->row0 > 0 ? matrix + at : 0, first, columns);
             ptrdiff_t next = part + 1 < parts ? first : first + band_outputs, from = part + 1 < parts ? at + w->row_stride : column;
             ask_for_weights(w, matrix, next, band_outputs, from, columns, &s->ahead);
-            ahead_spread(&s->ahead, blocks * groups);
+            ahead_spread(&s->ahead, s->blocks * groups);
             (d_weights ? collect_tile : spread_tile)[s->wide](s, group, groups, s->inputs + part * s->wide * WIDTH);
             if (d_weights) give_weights(s, d_weights + at, first, columns);
         }
@@ -289,13 +299,14 @@ ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights
             if (start > high) high = start;
         }
         s.span = high - s.low + parts_of(w);
-        ptrdiff_t blocks = (s.rows + list_rows - 1) / list_rows, lines = w->pieces * band_outputs * (most_vectors * WIDTH / 16 + 1);
+        s.blocks = (s.rows + list_rows - 1) / list_rows;
+        ptrdiff_t lines = w->pieces * band_outputs * (most_vectors * WIDTH / 16 + 1);
         size_t sizes[] = {
             sizeof(entry) * (size_t)(s.groups * slab_rows),
             sizeof(float) * (size_t)(s.span * s.wide * WIDTH),
             sizeof(float) * (size_t)(w->pieces * band_outputs * s.wide * WIDTH),
             sizeof(float *) * (size_t)lines,
-            sizeof(int32_t) * (size_t)(blocks * s.groups * s.combinations),
+            sizeof(int32_t) * (size_t)(s.blocks * s.groups * s.combinations),
         };
         char *scratch = t2v_thread_scratch(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
         s.entries = (entry *)scratch;
@@ -303,13 +314,13 @@ ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights
         s.tile = (float *)(scratch += sizes[1]);
         s.ahead = (t2v_ahead){(const float **)(scratch += sizes[2]), 0, 0, 0};
         s.counts = (int32_t *)(scratch + sizes[3]);
-        for (ptrdiff_t block = 0; block < blocks; block++) sort_block(&s, block);
+        for (ptrdiff_t block = 0; block < s.blocks; block++) sort_block(&s, block);
         for (ptrdiff_t column = 0; column < columns; column += s.wide * WIDTH) {
-            pack_inputs(&s, take_all, (float *)input, column);
+            take_inputs(&s, input, column);
             multiply_columns(&s, column, 0, d_weights);
-            pack_inputs(&s, take_all, d_input, column);
+            take_inputs(&s, d_input, column);
             multiply_columns(&s, column, weights, 0);
-            pack_inputs(&s, give_all, d_input, column);
+            give_inputs(&s, d_input, column);
         }
     }
 }

@@ -1,6 +1,5 @@
 // AVX-512's kernels, emulated, against AVX2's and against the definition of bf16: prints what differs, and how much was compared.
 #include "kernels.h"
-#include "winners.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
