@@ -19,10 +19,11 @@ enum {
     list_rows = 256,
     // Rows whose sorted lists are kept at a time.
     slab_rows = 1024,
-    // Groups whose weights are packed at a time, vectors of a packed row.
+    // Groups whose weights are packed at a time.
     band_groups = 6,
     band_outputs = band_groups * group_outputs,
-    most_vectors = 4,
+    // Vectors of a packed row: 32 floats, of `list_rows` rows 32 KB.
+    most_vectors = 32 / WIDTH,
 };
 
 // What a row has in the list of a group: the gradients of the three outputs, 0 beyond the last, and where its packed inputs begin.

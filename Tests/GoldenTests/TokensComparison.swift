@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 
+@testable import Shards
 @testable import Text
 
 /// Compares t2v's features with the lines of reference/tokens_features.py.

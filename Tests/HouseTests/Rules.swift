@@ -18,6 +18,7 @@ struct Rule: Sendable {
     /// decide import nothing: their callers give them what they need. No folder imports Foundation: it brings 34 MB of locale data.
     static let allowedImports: [(folder: String, modules: Set<String>)] = [
         ("Sources/Core/Base/", ["CLinux", "CSodium", "FoundationEssentials", "Glibc", "Logging"]),
+        ("Sources/Core/Shards/", ["Glibc"]),
         ("Sources/Core/Text/Corpus/", ["CLinux", "FoundationEssentials", "Glibc", "Synchronization"]),
         ("Sources/Core/Text/Features/", ["FoundationEssentials", "Glibc"]),
         ("Sources/Core/Text/Tokens/", ["CLinux", "CPCRE2", "FoundationEssentials", "Glibc", "Synchronization"]),
@@ -38,7 +39,8 @@ struct Rule: Sendable {
 
     /// The package's own modules.
     static let ownModules: Set<String> = [
-        "Base", "Text", "Numerics", "Protocol", "Transport", "Run", "CoordinatorKit", "WorkerKit", "Coordinator", "Worker", "Launch",
+        "Base", "Shards", "Text", "Numerics", "Protocol", "Transport", "Run", "CoordinatorKit", "WorkerKit", "Coordinator", "Worker",
+        "Launch",
     ]
 
     /// Folders whose results must be the same on every run: no clock, files, threads, environment or unseeded randomness.

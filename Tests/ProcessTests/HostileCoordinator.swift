@@ -5,6 +5,7 @@ import Foundation
 import Numerics
 import Protocol
 import Run
+import Shards
 import Text
 import Transport
 

@@ -5,6 +5,7 @@ import Testing
 @testable import Base
 @testable import Numerics
 @testable import Run
+@testable import Shards
 @testable import Text
 
 @Suite("Plan builder") struct PlanBuilderTests {

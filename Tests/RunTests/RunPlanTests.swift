@@ -5,6 +5,7 @@ import Testing
 @testable import Base
 @testable import Numerics
 @testable import Run
+@testable import Shards
 @testable import Text
 
 /// A plan and a description that a coordinator sent: those that pass are safe to use.

@@ -1,4 +1,5 @@
 // Words of spaCy 2's schema, spelled out. In: ids by name. Out: columns.
+import Shards
 import Text
 
 extension WordFeatures {

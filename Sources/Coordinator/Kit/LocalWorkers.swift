@@ -98,7 +98,7 @@ final class LocalWorkers {
 
     /// What a poller must watch.
     var descriptors: [(index: Int, pidfd: Int32)] {
-        children.filter { $0.value.pidfd >= 0 }.map { ($0.key, $0.value.pidfd) }.sorted { $0.0 < $1.0 }
+        children.filter { $0.value.pidfd >= 0 }.map { ($0.key, $0.value.pidfd) }.ascending { $0.0 }
     }
 
     /// Collects children that have ended. - Returns: their process ids, and how they ended.

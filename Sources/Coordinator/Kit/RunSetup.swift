@@ -8,6 +8,7 @@ import Logging
 import Numerics
 import Protocol
 import Run
+import Shards
 import Text
 
 /// What is fixed before the first worker is greeted.

@@ -6,6 +6,7 @@ import Logging
 import Numerics
 import Protocol
 import Run
+import Shards
 import Text
 import Transport
 

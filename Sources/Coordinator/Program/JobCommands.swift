@@ -5,6 +5,7 @@ import CoordinatorKit
 import FoundationEssentials
 import Glibc
 import Run
+import Shards
 import Text
 
 struct AttributesCommand: ParsableCommand {

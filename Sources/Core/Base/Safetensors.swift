@@ -104,7 +104,7 @@ package enum Safetensors {
     /// Length and JSON, padded with spaces to `alignment`. Keys are sorted, so that equal content gives equal bytes.
     private static func header(_ parts: [Part], metadata: [String: String]) -> [UInt8] {
         var json = "{\"__metadata__\":{"
-        json += metadata.sorted { $0.key < $1.key }.map { "\(quoted($0.key)):\(quoted($0.value))" }.joined(separator: ",")
+        json += metadata.ascending(\.key).map { "\(quoted($0.key)):\(quoted($0.value))" }.joined(separator: ",")
         json += "}"
         var offset = 0
         for part in parts {

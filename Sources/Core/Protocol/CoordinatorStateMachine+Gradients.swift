@@ -51,7 +51,7 @@ extension CoordinatorStateMachine {
 
     /// Stops fetching everything that this peer is sending.
     mutating func stopFetching(from id: PeerID, _ out: inout [Effect]) {
-        for node in (open?.arriving[id] ?? [:]).keys.sorted() { stopFetching(node, from: id, &out) }
+        for node in (open?.arriving[id] ?? [:]).keys.ascending() { stopFetching(node, from: id, &out) }
         open?.arriving[id] = nil
     }
 

@@ -4,7 +4,7 @@ import Base
 extension CoordinatorStateMachine {
     /// Peers that may get work: those in good standing, or if there are none, all that are not in quarantine.
     func usable(_ now: Milliseconds) -> [(id: PeerID, peer: Peer)] {
-        let all = peers.sorted { $0.value.number < $1.value.number }.map { (id: $0.key, peer: $0.value) }
+        let all = peers.ascending(\.value.number).map { (id: $0.key, peer: $0.value) }
         let good = all.filter { $0.peer.standing.isGood(now) }
         return good.isEmpty ? all.filter { !$0.peer.standing.isQuarantined(now) } : good
     }
@@ -56,7 +56,7 @@ extension CoordinatorStateMachine {
             list.removeAll(where: movable.contains)
             owned[entry.id] = list
         }
-        for index in free.sorted() {
+        for index in free.ascending() {
             let room = usable.filter { (owned[$0.id]?.count ?? 0) < (targets[$0.id] ?? 0) }
             // Next to the lane before it, so that a worker's lanes share a node of the tree.
             guard let heir = room.first(where: { owned[$0.id]?.contains(index.advanced(by: -1)) == true }) ?? room.first else { continue }
@@ -140,7 +140,7 @@ extension CoordinatorStateMachine {
             stuck.insert(holder.peer)
         }
         guard !stuck.isEmpty else { return }
-        for id in stuck.sorted() {
+        for id in stuck.ascending() {
             let seconds = setup.times.opening / 1000
             out.append(
                 .log(
@@ -164,7 +164,7 @@ extension CoordinatorStateMachine {
                 out.append(.send(holder.peer, .lease(lane: index, planBytes: planBytes)))
             }
         }
-        for (id, order) in open?.orders.sorted(by: { $0.key < $1.key }) ?? [] {
+        for (id, order) in open?.orders.ascending(\.key) ?? [] {
             // The wait doubles: each reminder may make a worker send a gradient again, which a slow link must carry.
             guard now >= order.reminded + setup.times.reminder << min(4, order.reminders),
                 order.lanes.contains(where: { !isCovered($0) })

@@ -10,7 +10,7 @@ extension CoordinatorStateMachine {
             for request in peer.preparing where !unprepared.contains(request.key) { peers[id]?.preparing[request.key] = nil }
         }
         guard unprepared.count > 0 else { return }
-        var pool = unprepared.filter { since[$0].map { now >= $0 + setup.times.prepare } ?? true }.sorted()[...]
+        var pool = unprepared.filter { since[$0].map { now >= $0 + setup.times.prepare } ?? true }.ascending()[...]
         // Round robin, so that the workers start at the same time.
         let usable = usable(now).map(\.id)
         var found = true
@@ -37,9 +37,9 @@ extension CoordinatorStateMachine {
 
     /// Repeats requests that a worker may have missed; it answers, or continues if it is preparing the shard.
     private mutating func remindPreparing(_ now: Milliseconds, _ out: inout [Effect]) {
-        for (id, peer) in peers.sorted(by: { $0.key < $1.key }) where now >= peer.lastServed + setup.times.reminder {
+        for (id, peer) in peers.ascending(\.key) where now >= peer.lastServed + setup.times.reminder {
             peers[id]?.lastServed = now
-            for (shard, time) in peer.preparing.sorted(by: { $0.key < $1.key }) where now >= time + setup.times.reminder {
+            for (shard, time) in peer.preparing.ascending(\.key) where now >= time + setup.times.reminder {
                 out.append(.send(id, prepareMessage(shard)))
             }
         }

@@ -29,7 +29,7 @@ extension CoordinatorStateMachine {
                 .lanes.insert(index)
         }
         open = update
-        for id in update.orders.keys.sorted(by: { peers[$0]?.number ?? 0 < peers[$1]?.number ?? 0 }) {
+        for id in update.orders.keys.ascending({ peers[$0]?.number ?? 0 }) {
             sendOrder(id, withParameters: true, &out)
         }
     }
@@ -43,7 +43,7 @@ extension CoordinatorStateMachine {
                 Order(
                     run: setup.run, roster: roster, update: open.number, purpose: open.round.purpose,
                     epoch: UInt32(clamping: open.number / updatesPerEpoch), updateInEpoch: open.number % updatesPerEpoch,
-                    parameterHash: open.parameterHash, lanes: order.lanes.sorted(), leaves: order.leaves.sorted()),
+                    parameterHash: open.parameterHash, lanes: order.lanes.ascending(), leaves: order.leaves.ascending()),
                 withParameters: withParameters))
     }
 
@@ -135,7 +135,7 @@ extension CoordinatorStateMachine {
         }
         open?.received[node] = Received(node: node, contribution: contribution, buffer: payload?.buffer, peer: id)
         open?.covered.insert(tree.lanes(below: node))
-        for other in current.arriving.keys.sorted() { endFetch(of: node, from: other, &out) }
+        for other in current.arriving.keys.ascending() { endFetch(of: node, from: other, &out) }
         if let order = open?.orders[id], !order.isDone, order.lanes.allSatisfy({ isCovered($0) }) {
             open?.orders[id]?.isDone = true
             latencies[current.round.purpose] = (latencies[current.round.purpose, default: []] + [now - order.begun])
@@ -182,15 +182,15 @@ extension CoordinatorStateMachine {
     private mutating func finishUpdate(_ now: Milliseconds, _ out: inout [Effect]) {
         guard let current = open, let cover = tree.cover(tree.root, have: { current.received[$0] != nil }) else { return }
         let chosen = cover.compactMap { current.received[$0] }
-        let rest = current.received.keys.filter { !cover.contains($0) }.sorted()
+        let rest = current.received.keys.filter { !cover.contains($0) }.ascending()
         for node in rest { if let buffer = current.received[node]?.buffer { out.append(.release(buffer)) } }
         history[current.round] = (current.parameterHash, current.received.mapValues { ($0.contribution.evidence, $0.peer) })
         if current.number >= Self.historyLength {
             for purpose in [Purpose.train, .evaluate] { history[Round(current.number - Self.historyLength, purpose)] = nil }
         }
         decideRaces(current, chosen, now, &out)
-        for id in current.arriving.keys.sorted() {
-            for node in (current.arriving[id] ?? [:]).keys.sorted() { endFetch(of: node, from: id, &out) }
+        for id in current.arriving.keys.ascending() {
+            for node in (current.arriving[id] ?? [:]).keys.ascending() { endFetch(of: node, from: id, &out) }
         }
         open = nil
         switch current.round.purpose {
@@ -258,7 +258,7 @@ extension CoordinatorStateMachine {
         guard let known = latencies[purpose], !known.isEmpty else { return nil }
         // The lower median: with two workers, one that never answers must not determine the usual time. Held-out documents are spread
         // unevenly over the lanes, and many lanes may have none: there the longest time counts.
-        return purpose == .train ? known.sorted()[(known.count - 1) / 2] : known.max()
+        return purpose == .train ? known.ascending()[(known.count - 1) / 2] : known.max()
     }
 
     /// Leases a lane that is later than the others to a second worker.

@@ -275,7 +275,7 @@ package struct CoordinatorStateMachine: Sendable {
     package var workerCount: Int { peers.count }
     /// The current workers, as if they had joined one after the other.
     package var present: [Notice] {
-        peers.values.sorted { $0.number < $1.number }.enumerated().map { index, peer in
+        peers.values.ascending(\.number).enumerated().map { index, peer in
             .joined(worker: peer.number, host: peer.hello.host, threads: Int(peer.hello.threads), workers: index + 1)
         }
     }
@@ -283,7 +283,7 @@ package struct CoordinatorStateMachine: Sendable {
     package var unpreparedCount: Int { unprepared.count }
     /// The number of lanes that each greeted worker holds, in order of arrival: for the display.
     package var loads: [(name: String, lanes: Int)] {
-        peers.sorted { $0.value.number < $1.value.number }.map { id, peer in
+        peers.ascending(\.value.number).map { id, peer in
             (peer.name, lanes.filter { $0.active?.peer == id }.count)
         }
     }
@@ -327,10 +327,10 @@ package struct CoordinatorStateMachine: Sendable {
     mutating func finish(_ last: Effect, _ out: inout [Effect]) {
         guard phase != .ended else { return }
         phase = .ended
-        for received in open?.received.values.sorted(by: { $0.node < $1.node }) ?? [] {
+        for received in open?.received.values.ascending(\.node) ?? [] {
             if let buffer = received.buffer { out.append(.release(buffer)) }
         }
-        for id in (open?.arriving ?? [:]).keys.sorted() { stopFetching(from: id, &out) }
+        for id in (open?.arriving ?? [:]).keys.ascending() { stopFetching(from: id, &out) }
         open = nil
         out.append(last)
     }
@@ -357,7 +357,7 @@ package struct CoordinatorStateMachine: Sendable {
             return
         }
         excuseStall(now)
-        for (id, peer) in peers.sorted(by: { $0.key < $1.key }) {
+        for (id, peer) in peers.ascending(\.key) {
             if now >= peer.lastHeard + setup.times.silence {
                 lose(id, "it has been silent for \((now - peer.lastHeard) / 1000) s", now, &out)
                 out.append(.drop(id))

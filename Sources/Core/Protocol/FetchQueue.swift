@@ -72,7 +72,7 @@ package struct FetchQueue: Sendable, Equatable {
         var requests: [FetchRequest] = []
         var outstanding = items.reduce(0) { $0 + $1.underWay.count }
         for index in items.indices {
-            for (offset, asked) in items[index].underWay.sorted(by: { $0.key < $1.key }) where asked.isOverdue(now, retry) {
+            for (offset, asked) in items[index].underWay.ascending(\.key) where asked.isOverdue(now, retry) {
                 items[index].underWay[offset] = Request(time: now, repeats: asked.repeats + 1)
                 requests.append(request(items[index].wanted, offset))
             }

@@ -78,7 +78,7 @@ struct ParameterDelivery: Sendable, Equatable {
     /// - Parameter span: how long a window of pieces may take.
     mutating func serve(_ now: Milliseconds, span: Milliseconds) -> Progress {
         var progress = Progress()
-        let order = takers.keys.sorted { a, b in (takers[a]?.number ?? 0) < (takers[b]?.number ?? 0) }
+        let order = takers.keys.ascending { takers[$0]?.number ?? 0 }
         for id in order where takers[id]?.isLate(now, span) == true {
             takers[id]?.isOverdue = true
             progress.overdue.append(id)

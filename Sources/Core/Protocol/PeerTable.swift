@@ -78,17 +78,19 @@ package struct PeerTable<Item> {
     package func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
 
     /// Peers that have accepted nothing for too long, in order of arrival.
-    package var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.sorted() }
+    package var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.ascending() }
 
     // MARK: Policy
 
     /// Peers whose keys are no longer allowed. Local peers have no keys.
     package func revoked(isAllowed: (String) -> Bool) -> [PeerID] {
-        peers.filter { !$0.value.isLocal && !isAllowed($0.value.key) }.keys.sorted()
+        peers.filter { !$0.value.isLocal && !isAllowed($0.value.key) }.keys.ascending()
     }
 
     /// Local peers whose hello named this process.
-    package func local(processID: UInt32) -> [PeerID] { peers.filter { $0.value.isLocal && $0.value.processID == processID }.keys.sorted() }
+    package func local(processID: UInt32) -> [PeerID] {
+        peers.filter { $0.value.isLocal && $0.value.processID == processID }.keys.ascending()
+    }
 
     /// Whether a peer may introduce itself: over the local socket only with the token.
     package func mayIntroduce(_ id: PeerID, token: UInt64, expected: UInt64) -> Bool { peers[id]?.isLocal != true || token == expected }

@@ -149,7 +149,7 @@ package struct WorkerStateMachine: Sendable {
             planOpen = true
             self.updatesPerEpoch = updatesPerEpoch
             waiting[.plan] = nil
-            for lane in leased.sorted() where !open.contains(lane) { begin(.lane(lane), &out) }
+            for lane in leased.ascending() where !open.contains(lane) { begin(.lane(lane), &out) }
         case .laneOpened(let lane):
             waiting[.lane(lane)] = nil
             guard leased.contains(lane) else {
@@ -291,7 +291,7 @@ package struct WorkerStateMachine: Sendable {
     /// A blob with a hole is useless: no more of its chunks are accepted, and jobs that wait for it fail.
     private mutating func giveUp(_ blob: BlobID, _ what: String, _ out: inout [Effect]) {
         fetches.remove(blob)
-        for job in waiting.keys.sorted(by: Job.inOrder) where waiting[job]?.contains(blob) == true { fail(job, what, &out) }
+        for job in waiting.keys.ascending() where waiting[job]?.contains(blob) == true { fail(job, what, &out) }
     }
 
     private mutating func need(_ job: Job, _ wanted: [Wanted], _ now: Milliseconds, _ out: inout [Effect]) {
@@ -313,7 +313,7 @@ package struct WorkerStateMachine: Sendable {
         guard receipt != .unexpected else { return false }
         out.append(.store(chunk, payload.buffer))
         if receipt == .finished {
-            for job in waiting.keys.sorted(by: Job.inOrder) where waiting[job]?.remove(chunk.blob) != nil && waiting[job] == [] {
+            for job in waiting.keys.ascending() where waiting[job]?.remove(chunk.blob) != nil && waiting[job] == [] {
                 out.append(.perform(job))
             }
         }
@@ -434,7 +434,7 @@ package struct WorkerStateMachine: Sendable {
         guard let current = work, let tree = bounds?.tree else { return }
         let leaves = Set(current.order.leaves)
         let joined = current.order.lanes.filter { !leaves.contains($0) && $0.rawValue < tree.lanes }
-        let nodes = tree.maximalNodes(covering: joined) + leaves.sorted().map { TreeNode(lane: $0) }
+        let nodes = tree.maximalNodes(covering: joined) + leaves.ascending().map { TreeNode(lane: $0) }
         for node in nodes where tree.contains(node) && !current.sent.contains(node) {
             let results = tree.lanes(below: node).map { current.results[$0] }
             guard results.allSatisfy({ $0 != nil }) else { continue }
@@ -451,9 +451,9 @@ package struct WorkerStateMachine: Sendable {
     }
 }
 
-extension Job {
+extension Job: Comparable {
     /// A fixed order, so that effects do not depend on the order of a hash table.
-    static func inOrder(_ a: Job, _ b: Job) -> Bool {
+    package static func < (_ a: Job, _ b: Job) -> Bool {
         func rank(_ job: Job) -> (Int, Int) {
             switch job {
             case .plan: (0, 0)

@@ -120,7 +120,7 @@ package final class OutputFolder: @unchecked Sendable {
         let present = try folderNames(path)
         let inTheWay = present.filter { name in
             !own.contains(name) && (name == Name.log || names.contains(name) || Self.isWeights(name))
-        }.sorted()
+        }.ascending()
         guard inTheWay.isEmpty else {
             let more = inTheWay.count > 3 ? " and \(inTheWay.count - 3) more" : ""
             throw InputError(
@@ -267,7 +267,7 @@ package final class OutputFolder: @unchecked Sendable {
     /// them. Those of later epochs remain if the run has resumed before them, and are overwritten.
     package func removeModels(before epoch: Int, keep: Int) throws(InputError) {
         let names = manifest.withLock { $0.files }
-        let kept = names.compactMap { Name.epoch(ofModel: $0, temporary: false) }.filter { $0 <= epoch }.sorted().suffix(keep)
+        let kept = names.compactMap { Name.epoch(ofModel: $0, temporary: false) }.filter { $0 <= epoch }.ascending().suffix(keep)
         guard let first = kept.first else { return }
         let stale = names.filter { name in
             [false, true].contains { temporary in Name.epoch(ofModel: name, temporary: temporary).map { $0 < first } ?? false }

@@ -1,6 +1,7 @@
 // A run's plan from its prepared shards. In: shards, one after another. Out: words of each lane, updates, random words, the plan.
 import Base
 import Numerics
+import Shards
 import Text
 
 /// Collects prepared shards in the corpus's order. A value: the same shards give the same plan.

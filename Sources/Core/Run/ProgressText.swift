@@ -37,7 +37,7 @@ package struct ProgressFigures: Sendable, Equatable {
         if let heldOutLoss { parts.append(("held-out \(ProgressText.fixed(heldOutLoss, 4))", 4)) }
         parts.append((ProgressText.count(workers, "worker"), 5))
         while true {
-            let line = parts.sorted { $0.place < $1.place }.map(\.text).joined(separator: "  ")
+            let line = parts.ascending(\.place).map(\.text).joined(separator: "  ")
             if line.count <= width { return line }
             if parts.count == 1 { return String(line.prefix(max(0, width))) }
             parts.removeLast()
@@ -66,7 +66,7 @@ package struct ProgressFigures: Sendable, Equatable {
     private func line(_ cells: [String], _ width: Int) -> String {
         var kept = Self.importance.filter { $0 < 5 || holdsOut }
         while kept.count > 1, kept.reduce(-2, { $0 + Self.widths[$1] + 2 }) > width { kept.removeLast() }
-        return kept.sorted().map { ProgressText.right(cells[$0], Self.widths[$0]) }.joined(separator: "  ")
+        return kept.ascending().map { ProgressText.right(cells[$0], Self.widths[$0]) }.joined(separator: "  ")
     }
 
     /// - Parameter event: "progress" or "epoch".

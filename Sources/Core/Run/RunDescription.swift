@@ -3,6 +3,7 @@ import Base
 import FoundationEssentials
 import Numerics
 import Protocol
+import Shards
 import Text
 
 /// The run as described in the welcome: enough to prepare shards and to set up the model.

@@ -61,8 +61,8 @@ package final class AllowList: Sendable {
         let names = try AllowList.read(path)
         return state.withLock { state in
             let change = Change(
-                added: names.keys.filter { state.names[$0] == nil }.sorted().compactMap { PublicKey(z85: $0) },
-                removed: state.names.keys.filter { names[$0] == nil }.sorted().compactMap { PublicKey(z85: $0) })
+                added: names.keys.filter { state.names[$0] == nil }.ascending().compactMap { PublicKey(z85: $0) },
+                removed: state.names.keys.filter { names[$0] == nil }.ascending().compactMap { PublicKey(z85: $0) })
             state.names = names
             return change
         }

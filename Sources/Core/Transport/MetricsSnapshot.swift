@@ -57,7 +57,7 @@ package struct MetricsSnapshot: Sendable {
         metric("leases_moved_total", "counter", "Lanes leased to another or to a second worker.", one(Double(leasesMoved)))
         metric(
             "refusals_total", "counter", "Peers and messages that were refused.",
-            refusals.sorted { $0.key < $1.key }.map { (label("reason", $0.key), Double($0.value)) })
+            refusals.ascending(\.key).map { (label("reason", $0.key), Double($0.value)) })
         metric("received_bytes_total", "counter", "Bytes of messages from workers.", one(Double(bytesReceived)))
         metric("sent_bytes_total", "counter", "Bytes of messages to workers.", one(Double(bytesSent)))
         metric("last_update_timestamp_seconds", "gauge", "When the last update was applied.", one(lastUpdate?.timeIntervalSince1970))

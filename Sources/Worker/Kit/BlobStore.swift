@@ -28,7 +28,7 @@ final class BlobStore {
         var bytes: [UInt8]? {
             guard received == byteCount else { return nil }
             var whole: [UInt8] = []
-            for (offset, chunk) in chunks.sorted(by: { $0.key < $1.key }) {
+            for (offset, chunk) in chunks.ascending(\.key) {
                 guard offset == UInt64(whole.count) else { return nil }
                 whole += chunk
             }

@@ -2,6 +2,7 @@
 import Base
 import Numerics
 import Protocol
+import Shards
 import Synchronization
 import Text
 import Transport

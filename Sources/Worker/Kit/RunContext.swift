@@ -3,6 +3,7 @@ import Base
 import FoundationEssentials
 import Numerics
 import Run
+import Shards
 import Text
 
 /// A run that this worker has joined. Made again with every welcome; expensive parts are kept if the run is the same.

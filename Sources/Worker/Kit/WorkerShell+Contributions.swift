@@ -221,7 +221,7 @@ extension WorkerShell {
         guard !update.waiting.isEmpty else { return }
         let waiting = update.waiting
         update.waiting = [:]
-        for contribution in waiting.values.sorted(by: { $0.node < $1.node }) { contribute(contribution) }
+        for contribution in waiting.values.ascending(\.node) { contribute(contribution) }
     }
 
     private func encode(_ sum: GradientSum, _ contribution: Contribution, of update: OpenUpdate, _ run: RunContext) {

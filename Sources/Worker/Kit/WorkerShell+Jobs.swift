@@ -5,6 +5,7 @@ import Glibc
 import Numerics
 import Protocol
 import Run
+import Shards
 import Text
 
 extension ComputeThread {

@@ -4,6 +4,7 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 FEATURES = ROOT / "Sources" / "Core" / "Text" / "Features"
+SHARDS = ROOT / "Sources" / "Core" / "Shards"
 WIDTH = 136
 
 
@@ -33,7 +34,7 @@ def pairs(name, items, comment):
     return literal(name, words, "|", comment)
 
 
-def write(file, flow, type_name, doc, parts):
+def write(file, flow, type_name, doc, parts, folder=FEATURES):
     text = f"{flow}\n\n/// {doc}\nenum {type_name} {{\n" + "\n".join(parts) + "}\n"
-    (FEATURES / file).write_text(text, encoding="utf8")
+    (folder / file).write_text(text, encoding="utf8")
     print(f"{file}: {text.count(chr(10))} lines, {len(text.encode())} bytes")

@@ -8,6 +8,7 @@ import TestSupport
 
 @testable import Base
 @testable import Numerics
+@testable import Shards
 @testable import Text
 
 struct NaiveDocument {

@@ -42,7 +42,8 @@ import Testing
         var (normalized, out, dMax, dGain, dShift) = (values(width), values(width), values(width), values(width), values(width))
         let before = (dGain, dShift)
         var winners = [UInt32](repeating: .max, count: (pieces - 1) * words)
-        var routed = [Float](repeating: 0, count: pieces * width)
+        var routed = [Float](repeating: .nan, count: pieces * width)
+        var added = routed
         let naive = NaiveRow(
             z: z, bias: bias, gain: gain, shift: shift, residual: residual, factors: factors, pieces: pieces)
         withPointers(&bias, &gain, &shift) { bias, gain, shift in
@@ -56,17 +57,16 @@ import Testing
                 let inverse = kernel.forward(z: z, residual: residual, kept: kept, winners: winners, normalized: &normalized, out: &out)
                 kernel.backward(
                     dOut: dOut, kept: kept, normalized: normalized, inverse: inverse, dGain: &dGain, dShift: &dShift, dMax: &dMax)
-                routed.withUnsafeMutableBufferPointer { routed in
-                    kernel.route(dMax: dMax, winners: winners) { piece, start, length, value in
-                        for lane in 0..<length { routed[piece * width + start + lane] = value[lane] }
-                    }
-                }
+                kernel.route(dMax: dMax, winners: winners, to: &routed)
+                added = routed.map { $0 + 0.5 }
+                kernel.route(dMax: dMax, winners: winners, addedTo: &added)
             }
         }
         for o in 0..<width {
             #expect(abs(Double(out[o]) - naive.output[o]) < 1e-4)
             for p in 0..<pieces where p != naive.winner[o] { #expect(routed[p * width + o] == 0) }
             #expect(routed[naive.winner[o] * width + o] == dMax[o])
+            for p in 0..<pieces { #expect(added[p * width + o] == routed[p * width + o] + 0.5 + routed[p * width + o]) }
         }
         // Finite differences of the naive row: of sum(dOut * output) by z, gain and shift.
         func objective(_ z: [Float], _ gain: [Float], _ shift: [Float]) -> Double {

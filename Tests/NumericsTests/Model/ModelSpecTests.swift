@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import Numerics
+@testable import Shards
 @testable import Text
 
 @Suite struct ModelSpecTests {

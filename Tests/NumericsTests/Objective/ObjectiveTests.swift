@@ -3,6 +3,7 @@ import Testing
 
 @testable import Base
 @testable import Numerics
+@testable import Shards
 @testable import Text
 
 @Suite struct ObjectiveTests {

@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Shards
 @testable import Text
 
 /// Which documents are held out, and that they are not trained on.

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Shards
 @testable import Text
 
 /// A cached file is what was put there, or it is not used.
@@ -103,16 +104,6 @@ import Testing
         if geteuid() == 0 {
             chown(path, 65_534, 65_534)
             #expect(throws: InputError.self) { try PreparedCache.makePrivate(path) }
-        }
-    }
-
-    /// A document without tokens would end where the previous one does.
-    @Test func emptyDocumentsAreDamage() {
-        var builder = PreparedShardBuilder(schema: .spacy2)
-        builder.add(line: 0, words: [UInt32]())
-        let bytes = builder.finish()
-        #expect(throws: InputError.self) {
-            try bytes.withUnsafeBytes { try PreparedShard(bytes: $0, owner: NSObject(), schema: .spacy2, place: "test") }
         }
     }
 }

@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Shards
 @testable import Text
 
 @Suite struct WordCountsTests {

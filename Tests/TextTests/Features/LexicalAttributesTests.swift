@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 
+@testable import Shards
 @testable import Text
 
 /// Expected values were printed by spaCy 2.3.9 and Python 3.11.

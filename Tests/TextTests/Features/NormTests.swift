@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Base
+@testable import Shards
 @testable import Text
 
 /// Expected values were printed by the spaCy version that each line names.

@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Shards
 @testable import Text
 
 @Suite("Piece preparer") struct PiecePreparerTests {

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 
+@testable import Shards
 @testable import Text
 
 @Suite struct ShardPreparerTests {

@@ -34,7 +34,7 @@ package struct CheckpointStore: Sendable {
             guard let update = Int(name.dropFirst(Self.prefix.count).dropLast(Self.suffix.count)), update >= 0 else { return nil }
             // "+1" and "01" are numbers too, but this program writes no such names.
             return name == Self.name(update: update) ? update : nil
-        }.sorted()
+        }.ascending()
     }
 
     /// Writes `checkpoint`.

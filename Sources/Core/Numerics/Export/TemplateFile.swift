@@ -62,7 +62,7 @@ package struct TemplateFile: Sendable {
 
     /// All parameters, in the order of the nodes, names sorted.
     package var places: [(node: Int, parameter: String)] {
-        nodes.indices.flatMap { node in nodes[node].parameters.keys.sorted().map { (node, $0) } }
+        nodes.indices.flatMap { node in nodes[node].parameters.keys.ascending().map { (node, $0) } }
     }
 
     /// The values of a parameter; nil if there is none of that name.
@@ -119,7 +119,7 @@ package struct WeightsTemplate: Sendable {
                 throw refuse("tensor \(entry.tensor) has shape \(found.shape) in the file, the model wants \(shape)")
             }
         }
-        if let name = shapes.keys.sorted().first { throw refuse("no parameter of the file belongs to tensor \(name)") }
+        if let name = shapes.keys.ascending().first { throw refuse("no parameter of the file belongs to tensor \(name)") }
         if let left = file.places.first(where: { !taken.contains("\($0.node) \($0.parameter)") }) {
             throw refuse("parameter \(left.parameter) of node \(left.node) (\(file.nodes[left.node].name)) belongs to no tensor")
         }

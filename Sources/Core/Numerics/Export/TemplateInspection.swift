@@ -1,6 +1,6 @@
 // What is in a weights file of spaCy 3. In: its nodes. Out: the settings that made it, and the config lines that load it.
 import Base
-import Text
+import Shards
 
 /// The settings of a tok2vec, inferred from the file that spaCy 3 saved it in.
 struct TemplateSettings: Equatable {

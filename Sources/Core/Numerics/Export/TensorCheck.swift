@@ -15,7 +15,7 @@ struct TensorCheck {
     func check(_ found: [(name: String, shape: [Int])]) throws(InputError) {
         let shapes = Dictionary(found.map { ($0.name, $0.shape) }) { first, _ in first }
         guard shapes.count == found.count else {
-            let names = Dictionary(grouping: found.map(\.name)) { $0 }.filter { $1.count > 1 }.keys.sorted()
+            let names = Dictionary(grouping: found.map(\.name)) { $0 }.filter { $1.count > 1 }.keys.ascending()
             throw InputError("tensor \(names.first ?? "") is there twice", at: place, remedy: "write the file again")
         }
         let advice = advice(shapes)

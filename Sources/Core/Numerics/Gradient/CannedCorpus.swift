@@ -1,6 +1,6 @@
 // Made-up documents, the same everywhere. In: a number of words. Out: documents and vectors for fingerprint and profile.
 import Base
-import Text
+import Shards
 
 /// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000
 /// are unique.
@@ -80,10 +80,17 @@ package final class CannedCorpus: VectorRows {
     private static func word(_ rank: UInt64, _ schema: FeatureSchema) -> WordFeatures {
         let hash = Philox.mix(rank)
         let ids = [100_000 + rank, 200_000 + rank, 1 + hash % 40, 100 + hash / 64 % 700, 1 + hash / 65536 % 25]
+        let length = 2 + Int(rank % 7)
+        // With their types: the compiler needs a second and a half to find them.
+        let flag = { (column: Int) -> UInt64 in (hash >> UInt64(8 + column)) & 1 }
+        let letter = { (place: Int) -> UInt8 in
+            let bits: UInt64 = hash >> UInt64(4 * (place % 16))
+            return UInt8(97 + bits % 26)
+        }
         return WordFeatures(
-            ids: schema.columns.indices.map { $0 < ids.count ? ids[$0] : hash >> UInt64(8 + $0) & 1 },
+            ids: schema.columns.indices.map { $0 < ids.count ? ids[$0] : flag($0) },
             rows: rank % 16 == 15 || !schema.hasVectors ? [] : [UInt32(rank % UInt64(vectorRows))],
-            bytes: (0..<schema.byteCount).map { $0 < 2 + rank % 7 ? UInt8(97 + (hash >> UInt64(4 * ($0 % 16))) % 26) : 255 })
+            bytes: (0..<schema.byteCount).map { $0 < length ? letter($0) : 255 })
     }
 
     package let width: Int

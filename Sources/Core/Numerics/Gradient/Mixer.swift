@@ -228,9 +228,7 @@ final class Mixer {
                         kernel.locate(
                             dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
                             dBias: gradient + offsets.bias)
-                        kernel.route(dMax: dMax, winners: winners) { piece, start, length, values in
-                            store(values, row, piece &* width &+ start, length)
-                        }
+                        kernel.route(dMax: dMax, winners: winners, to: row)
                         for cursor in cursors where cursor.ofWord[word] >= 0 {
                             add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)
                         }

@@ -121,12 +121,8 @@ extension WindowEncoder {
                 residual.update(repeating: 0, count: width)
                 for index in Int(batch.occurrenceStarts[word])..<Int(batch.occurrenceStarts[word + 1]) {
                     let (row, slot) = (Int(occurrences[index] >> 2), Int(occurrences[index] & 3))
-                    let block = target + slot * wide
-                    kernel.route(dMax: dMax + row * width, winners: trace.winners + row * kernel.winnerWords) {
-                        piece, start, length, values in
-                        let place = piece &* width &+ start
-                        store(load(block, place, length) + values, block, place, length)
-                    }
+                    kernel.route(
+                        dMax: dMax + row * width, winners: trace.winners + row * kernel.winnerWords, addedTo: target + slot * wide)
                     if slot == 1 { add(dHidden + row * width, to: residual, count: width) }
                 }
                 // Every row is some word's current one, so these blocks sum up to the bias's gradient.

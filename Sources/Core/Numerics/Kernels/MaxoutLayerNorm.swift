@@ -31,14 +31,13 @@ struct MaxoutLayerNorm {
     ///   - winners: `winnerWords` words, written. The first piece wins a tie.
     ///   - normalized: (O), written: (max - mean) / deviation.
     /// - Returns: 1 / deviation.
-    @inline(__always)
+    @inline(never)
     func forward(
         z: Floats, residual: Floats?, kept: UnsafePointer<UInt32>?, winners: UnsafeMutablePointer<UInt32>, normalized: MutableFloats,
         out: MutableFloats
     ) -> Float {
         let sum: Float
         switch pieces {
-        case 1: sum = maxout(z, winners, normalized, pieces: 1)
         case 2: sum = maxout(z, winners, normalized, pieces: 2)
         case 3: sum = maxout(z, winners, normalized, pieces: 3)
         default: sum = maxout(z, winners, normalized, pieces: pieces)
@@ -48,7 +47,7 @@ struct MaxoutLayerNorm {
 
     /// out = residual + dropout(LayerNorm(normalized)), where `normalized` holds values whose sum is `sum`, and is normalized.
     /// - Returns: 1 / deviation.
-    @inline(__always)
+    @inline(never)
     func normalize(sum: Float, residual: Floats?, kept: UnsafePointer<UInt32>?, normalized: MutableFloats, out: MutableFloats) -> Float {
         let count = Float(outputs)
         let mean = Float8(repeating: sum / count)
@@ -137,7 +136,7 @@ struct MaxoutLayerNorm {
     ///   - dOut: (O); the caller handles its residual path.
     ///   - dGain, dShift: (O), added to.
     ///   - dMax: (O), written: gradient of the maxima, to be routed to the winning pieces. May be `dOut` itself.
-    @inline(__always)
+    @inline(never)
     func backward(
         dOut: Floats, kept: UnsafePointer<UInt32>?, normalized: Floats, inverse: Float, dGain: MutableFloats, dShift: MutableFloats,
         dMax: MutableFloats
@@ -180,19 +179,29 @@ struct MaxoutLayerNorm {
         return (sum, product)
     }
 
-    /// Routes the gradient of the maxima to the winning pieces: calls `body(piece, start, length, values)` for every chunk of every piece,
-    /// values being 0 where another piece won.
-    @inline(__always)
-    func route(dMax: Floats, winners: UnsafePointer<UInt32>, _ body: (_ piece: Int, _ start: Int, _ length: Int, _ values: Float8) -> Void)
-    {
-        routeMasks(winners) { piece, start, length, mask in body(piece, start, length, masked(load(dMax, start, length), mask)) }
+    /// Routes the gradient of the maxima to the winning pieces, 0 to the others.
+    /// - Parameter target: (P, O), written.
+    @inline(never)
+    func route(dMax: Floats, winners: UnsafePointer<UInt32>, to target: MutableFloats) {
+        routeMasks(winners) { piece, start, length, mask in
+            store(masked(load(dMax, start, length), mask), target, piece &* outputs &+ start, length)
+        }
+    }
+
+    /// Adds the gradient of the maxima to the winning pieces.
+    /// - Parameter target: (P, O), added to.
+    @inline(never)
+    func route(dMax: Floats, winners: UnsafePointer<UInt32>, addedTo target: MutableFloats) {
+        routeMasks(winners) { piece, start, length, mask in
+            let place = piece &* outputs &+ start
+            store(load(target, place, length) + masked(load(dMax, start, length), mask), target, place, length)
+        }
     }
 
     /// Calls `body(piece, start, length, mask)` for every chunk, last piece first; the mask is all ones where the piece won.
     @inline(__always)
     private func routeMasks(_ winners: UnsafePointer<UInt32>, _ body: (Int, Int, Int, UInt8Lanes) -> Void) {
         switch pieces {
-        case 1: routeMasks(winners, pieces: 1, body)
         case 2: routeMasks(winners, pieces: 2, body)
         case 3: routeMasks(winners, pieces: 3, body)
         default: routeMasks(winners, pieces: pieces, body)
@@ -235,7 +244,7 @@ struct MaxoutLayerNorm {
     /// - Parameters:
     ///   - starts: (O), written: (winning piece * O + o) * inputs.
     ///   - dBias: (P, O), added to.
-    @inline(__always)
+    @inline(never)
     func locate(dMax: Floats, winners: UnsafePointer<UInt32>, inputs: Int, starts: UnsafeMutablePointer<Int32>, dBias: MutableFloats) {
         let step = UInt32(truncatingIfNeeded: inputs)
         let lanes = UInt8Lanes(0, 1, 2, 3, 4, 5, 6, 7) &* UInt8Lanes(repeating: step)

@@ -30,7 +30,7 @@ struct MishLayerNorm {
     /// out = residual + dropout(LayerNorm(mish(z + bias))), mish(x) = x tanh(log(1 + e^x)), x from 20 on.
     /// - Parameter input: (O), written: z + bias.
     /// - Returns: 1 / deviation.
-    @inline(__always)
+    @inline(never)
     func forward(
         z: Floats, residual: Floats?, kept: UnsafePointer<UInt32>?, input: MutableFloats, normalized: MutableFloats, out: MutableFloats
     ) -> Float {
@@ -53,7 +53,7 @@ struct MishLayerNorm {
     /// - Parameters:
     ///   - dOut: (O); the caller handles its residual path.
     ///   - dInput: (O), written: gradient of z. May be `dOut` itself.
-    @inline(__always)
+    @inline(never)
     func backward(
         dOut: Floats, kept: UnsafePointer<UInt32>?, input: Floats, normalized: Floats, inverse: Float, dGain: MutableFloats,
         dShift: MutableFloats, dInput: MutableFloats

@@ -25,8 +25,14 @@ func load(_ pointer: Floats, _ start: Int, _ length: Int) -> Float8 {
     if length == 8 { return UnsafeRawPointer(pointer + start).loadUnaligned(as: Float8.self) }
     // The rest of spaCy's 300: lane by lane it costs as much as ten whole chunks.
     if length == 4 { return Float8(lowHalf: UnsafeRawPointer(pointer + start).loadUnaligned(as: SIMD4<Float>.self), highHalf: .zero) }
+    return loadPart(pointer + start, length)
+}
+
+/// Not inlined: every chunk of every kernel ends in it, few rows need it, and compiling it each time took a tenth of the build.
+@inline(never)
+private func loadPart(_ pointer: Floats, _ length: Int) -> Float8 {
     var value = Float8.zero
-    for lane in 0..<length { value[lane] = pointer[start &+ lane] }
+    for lane in 0..<length { value[lane] = pointer[lane] }
     return value
 }
 
@@ -41,8 +47,13 @@ func store(_ value: Float8, _ pointer: MutableFloats, _ start: Int, _ length: In
     } else if length == 4 {
         UnsafeMutableRawPointer(pointer + start).storeBytes(of: value.lowHalf, as: SIMD4<Float>.self)
     } else {
-        for lane in 0..<length { pointer[start &+ lane] = value[lane] }
+        storePart(value, pointer + start, length)
     }
+}
+
+@inline(never)
+private func storePart(_ value: Float8, _ pointer: MutableFloats, _ length: Int) {
+    for lane in 0..<length { pointer[lane] = value[lane] }
 }
 
 /// `value` with 0 in the lanes from `length` on.
@@ -50,6 +61,11 @@ func store(_ value: Float8, _ pointer: MutableFloats, _ start: Int, _ length: In
 func first(_ length: Int, of value: Float8) -> Float8 {
     if length == 8 { return value }
     if length == 4 { return Float8(lowHalf: value.lowHalf, highHalf: .zero) }
+    return firstPart(length, of: value)
+}
+
+@inline(never)
+private func firstPart(_ length: Int, of value: Float8) -> Float8 {
     var value = value
     for lane in length..<8 { value[lane] = 0 }
     return value

@@ -1,6 +1,6 @@
 // Splits the mixer's input into parts. In: a spec. Out: parts that are looked up, and multiplied with their own columns, once per distinct
 // id.
-import Text
+import Shards
 
 /// A range of columns of the mixer's input whose values depend on one id: a table's output, one byte of a characters input, or the static
 /// vectors. Parts are numbered: tables that travel by row, other tables, bytes, static vectors.

@@ -1,5 +1,5 @@
 // The columns that a model needs. In: a spec. Out: its schema.
-import Text
+import Shards
 
 extension ModelSpec {
     /// The columns that this model needs.

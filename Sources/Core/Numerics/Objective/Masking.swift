@@ -1,6 +1,6 @@
 // The masked language model's draws. In: seed, epoch, document key, token. Out: which tokens are selected and what replaces them.
 import Base
-import Text
+import Shards
 
 /// What the network sees in place of a selected token.
 package enum Replacement: Sendable, Equatable {

@@ -4,7 +4,7 @@
 // less than D, one row for the zeros outside. Level i holds the outputs of convolution i (level 0: the embeddings). S_i are the positions
 // of level i that a selected token's loss can reach: those at most D - i away from a selected token. Rows of a level are the positions of
 // its S_i, document by document, ascending; so the three rows that a convolution reads at p are adjacent in the level below.
-import Text
+import Shards
 
 /// Documents of one lane and one update, with everything that does not depend on parameters. Storage is kept and reused: nothing is
 /// allocated after the largest micro-batch.

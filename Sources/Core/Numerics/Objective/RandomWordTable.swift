@@ -1,5 +1,5 @@
 // Random replacement words. In: the corpus's most frequent words with their counts. Out: a word drawn by corpus frequency.
-import Text
+import Shards
 
 /// Words that replace selected ones, drawn by corpus frequency. Fixed for a run: every worker holds the same table.
 ///

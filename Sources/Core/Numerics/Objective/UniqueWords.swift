@@ -1,6 +1,6 @@
 // The distinct words of a micro-batch. In: words of shards and tables, token by token. Out: their numbers, in order of first occurrence.
 import Base
-import Text
+import Shards
 
 /// Where a word's columns are, without anything that is reference-counted.
 struct WordPointers {

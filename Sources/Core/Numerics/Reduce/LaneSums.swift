@@ -96,7 +96,7 @@ package final class LaneSums: @unchecked Sendable {
 
     /// The sum of a node, in the buffer of its first operand.
     private func merge(_ node: TreeNode, _ operands: [TreeNode: Value]) -> Value {
-        let buffers = operands.sorted { $0.key < $1.key }.compactMap { entry -> GradientBuffer? in
+        let buffers = operands.ascending(\.key).compactMap { entry -> GradientBuffer? in
             if case .sum(let buffer) = entry.value { buffer } else { nil }
         }
         guard let first = buffers.first else { return .absent }

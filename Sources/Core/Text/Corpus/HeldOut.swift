@@ -1,5 +1,6 @@
 // Which documents are scored and never trained on. In: prepared shards. Out: places of the documents whose content has the smallest hashes.
 import Base
+import Shards
 
 /// The places of held-out documents: by shard, the indices of documents, ascending. Shards without any are left out.
 package struct HeldOutDocuments: Codable, Equatable, Sendable {

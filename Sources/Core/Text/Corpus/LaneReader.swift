@@ -1,5 +1,6 @@
 // One lane's documents for any update. In: the lane's mapped shards, the plan. Out: the documents of (epoch, update), in order.
 import Base
+import Shards
 
 /// Reads a lane. The next update is found quickly; any other jump goes through the epoch's order from its start.
 public final class LaneReader {

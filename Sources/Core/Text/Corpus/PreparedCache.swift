@@ -3,6 +3,7 @@ import Base
 import CLinux
 import FoundationEssentials
 import Glibc
+import Shards
 import Synchronization
 
 /// A folder of prepared shards. Several processes may use it at once: a file appears by rename, when it is complete.

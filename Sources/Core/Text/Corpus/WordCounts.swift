@@ -1,5 +1,6 @@
 // How often each distinct word occurs in the corpus. In: prepared shards in their order. Out: the most frequent words.
 import Base
+import Shards
 
 /// Counts words over shards in bounded memory. Exact while the corpus has at most `limit` distinct words; beyond that the rarest half is
 /// dropped each time the limit is passed, always at the same point: the result depends on the shards' order only.

@@ -1,4 +1,5 @@
 // What the trainer sees of a document, as text. In: JSON lines of a corpus. Out: JSON lines of tokens and their attributes.
+import Shards
 
 /// Prints documents for `t2v-coordinator features`: all of them, in order, even those that the trainer would leave out for their length.
 /// Owned by one thread.

@@ -1,5 +1,6 @@
 // What the trainer sees of a job's texts. In: a shard's text. Out: JSON lines of tokens, spaces, columns and vector rows.
 import Base
+import Shards
 
 /// Prints documents for `t2v-coordinator features --job`: all of them, in order, whatever their length; empty ones are left out. Owned by
 /// one thread.

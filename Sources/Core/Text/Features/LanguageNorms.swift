@@ -1,4 +1,5 @@
 // NORM as the language's code gives it. In: a word. Out: its norm, before anything that a model stores.
+import Shards
 
 /// The norm getter of a language (spacy/lang/*/lex_attrs.py and, in 2.1, lang/*/norm_exceptions.py): the base norms, then the language's
 /// own, then lower case.
@@ -23,7 +24,7 @@ struct LanguageNorms: Sendable {
     ]
 
     init(language: String, version: SymbolVersion) {
-        let baseNorms = Self.pairs(SymbolTables.baseNorms)
+        let baseNorms = Self.pairs(BaseNorms.pairs)
         switch (language, version) {
         case ("hi", _):
             base = baseNorms

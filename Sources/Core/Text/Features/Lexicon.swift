@@ -1,4 +1,5 @@
 // What a model knows about words regardless of context. In: a word's bytes. Out: its norm, its attributes' ids, its vector's row.
+import Shards
 
 /// Attributes stored for one lexeme in a 2.1 model, where they differ from what the code computes (`vocab/lexemes.bin`).
 struct StoredLexeme: Sendable, Equatable {

@@ -1,4 +1,5 @@
 // The lexical attributes of one word of a spaCy 2 pipeline. In: what the lexicon computes. Out: the columns that a schema wants.
+import Shards
 
 /// ORTH, NORM, PREFIX, SUFFIX and SHAPE of a word as spaCy's string ids: MurmurHash64A with seed 1 of the UTF-8 bytes, 0 for the empty
 /// string, the symbol's number for a symbol name (spaCy 2.x `strings.pyx`).

@@ -8,7 +8,7 @@ struct CodePointSet: Equatable {
     static let empty = CodePointSet([])
 
     init(_ ranges: [ClosedRange<UInt32>]) {
-        for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+        for range in ranges.ascending(\.lowerBound) {
             if let previous = self.ranges.last, range.lowerBound <= previous.upperBound &+ 1 {
                 self.ranges[self.ranges.count - 1] = previous.lowerBound...max(previous.upperBound, range.upperBound)
             } else {

@@ -1,4 +1,5 @@
 // The columns of a word. In: what the lexicon knows about it. Out: ids, vector rows and bytes as a schema wants them.
+import Shards
 
 /// Computes what a schema asks of a word, for the models of spaCy 2 and of jobs. Immutable, so threads share it.
 struct ColumnMaker: Sendable {

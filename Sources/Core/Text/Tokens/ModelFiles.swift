@@ -1,6 +1,7 @@
 // The files of a vectors model's folder. In: a path. Out: their contents, checked. What they mean is VectorsModel's business.
 import Base
 import FoundationEssentials
+import Shards
 
 /// Reads the files of a spaCy vectors model. Everything in them is checked; nothing is trusted.
 struct ModelFiles {
@@ -70,7 +71,7 @@ struct ModelFiles {
     /// The folder itself, or the one model folder that an installed package holds (en_vectors_web_lg/en_vectors_web_lg-2.3.0).
     private static func modelFolder(_ given: String) throws(InputError) -> String {
         if isFile("\(given)/tokenizer"), isFile("\(given)/meta.json") { return given }
-        let children = ((try? FileManager.default.contentsOfDirectory(atPath: given)) ?? []).sorted().map { "\(given)/\($0)" }
+        let children = ((try? FileManager.default.contentsOfDirectory(atPath: given)) ?? []).ascending().map { "\(given)/\($0)" }
         let models = children.filter { isFile("\($0)/tokenizer") && isFile("\($0)/meta.json") }
         if models.count == 1 { return models[0] }
         if models.count > 1 {

@@ -1,5 +1,6 @@
 // A shard of pieces. In: documents that Python has tokenized. Out: the bytes of a `PreparedShard`.
 import Base
+import Shards
 
 /// Turns pieces into prepared shards: checks them, merges equal words, finds vector rows. One for each thread.
 final class PiecePreparer {

@@ -2,6 +2,7 @@
 import Base
 import CLinux
 import Glibc
+import Shards
 
 /// One measurement of `ShardPreparer` on one thread, to be compared with spaCy's tokenizer on the same core. JSON, features and the shard's
 /// bytes are included; opening the model is not.

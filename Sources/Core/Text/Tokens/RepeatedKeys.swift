@@ -34,7 +34,7 @@ enum RepeatedKeys {
         }
         guard isRepeated else { return nil }
         var object: [UInt8] = []
-        for (key, value) in last.sorted(by: { $0.key < $1.key }) {
+        for (key, value) in last.ascending(\.key) {
             object.append(object.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
             object += Array("\"\(keys[key])\":".utf8) + line[value]
         }

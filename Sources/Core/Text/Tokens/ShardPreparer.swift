@@ -1,6 +1,7 @@
 // A shard of a corpus, tokenized. In: JSON lines. Out: the bytes of a `PreparedShard`. One per thread.
 import Base
 import Glibc
+import Shards
 
 /// Tokenizes shards and computes their features. It keeps what it learns about words and chunks for the next shard, within bounds.
 package final class ShardPreparer {

@@ -1,6 +1,7 @@
 // The lexemes that a 2.1 model stores. In: vocab/lexemes.bin and vocab/strings.json. Out: those that differ from what the code computes.
 import Base
 import FoundationEssentials
+import Shards
 
 extension ModelFiles {
     /// Bytes of a record: eleven UInt64 (flags, lang, id, length, orth, lower, norm, shape, prefix, suffix, cluster) and two floats

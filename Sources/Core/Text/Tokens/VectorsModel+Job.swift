@@ -1,5 +1,6 @@
 // The text side of a job. In: its files. Out: a model that tokenizes and knows words, like a vectors model of spaCy 2.
 import Base
+import Shards
 
 /// Where the files of a job's text side are on this machine.
 package struct JobTextFiles: Codable, Sendable, Equatable {

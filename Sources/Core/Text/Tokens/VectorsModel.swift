@@ -1,5 +1,6 @@
 // A spaCy vectors model: vectors, tokenizer and lexical attributes. In: its folder. Out: what tokenizing, features and targets need.
 import Base
+import Shards
 import Synchronization
 
 /// A vectors model of spaCy 2.x or 3.x with a rule-based tokenizer. Immutable; threads and lanes share it.
