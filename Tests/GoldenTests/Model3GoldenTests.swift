@@ -6,7 +6,6 @@ import Testing
 @testable import Base
 @testable import Numerics
 @testable import Shards
-@testable import Text
 
 @Suite struct Model3GoldenTests {
     static let cases = [

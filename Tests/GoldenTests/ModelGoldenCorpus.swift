@@ -5,7 +5,6 @@ import TestSupport
 @testable import Base
 @testable import Numerics
 @testable import Shards
-@testable import Text
 
 struct GoldenCorpus {
     let settings: TrainingSettings

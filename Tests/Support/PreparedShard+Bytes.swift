@@ -1,6 +1,5 @@
 // Prepared shards in memory. In: bytes from a builder or a preparer. Out: shards.
 import Shards
-import Text
 
 /// Keeps the bytes, aligned like a mapped file.
 private final class ShardMemory {

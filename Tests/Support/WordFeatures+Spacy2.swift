@@ -1,6 +1,5 @@
 // Words of spaCy 2's schema, spelled out. In: ids by name. Out: columns.
 import Shards
-import Text
 
 extension WordFeatures {
     package init(orth: UInt64, norm: UInt64, prefix: UInt64, suffix: UInt64, shape: UInt64, row: Int32) {

@@ -1,4 +1,4 @@
-// A shard after tokenizing and feature extraction. In: words and documents. Out: one compact file that is mapped, not parsed.
+// A shard after tokenizing and feature extraction. In: one compact file that is mapped, not parsed. Out: words and documents.
 import Base
 
 /// Layout, all little-endian: header of 12 UInt64 (magic, format version, documents D, tokens N, distinct words W, empty, too short, too
@@ -126,7 +126,7 @@ public final class PreparedShard: @unchecked Sendable {
         UnsafeBufferPointer(start: words.rows, count: rowCount).allSatisfy { Int($0) < vectorRows }
     }
 
-    package static func aligned(_ offset: Int) -> Int { (offset + 7) & ~7 }
+    static func aligned(_ offset: Int) -> Int { (offset + 7) & ~7 }
 
     /// What decides a shard's length.
     struct Sizes {

@@ -3,7 +3,6 @@ import Testing
 
 @testable import Base
 @testable import Numerics
-@testable import Text
 
 /// Scores are losses without dropout, for the same words every time.
 @Suite struct EvaluatorTests {

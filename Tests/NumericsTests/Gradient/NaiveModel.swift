@@ -9,7 +9,6 @@ import TestSupport
 @testable import Base
 @testable import Numerics
 @testable import Shards
-@testable import Text
 
 struct NaiveDocument {
     var key: UInt64

@@ -5,7 +5,6 @@ import Testing
 
 @testable import Base
 @testable import Numerics
-@testable import Text
 
 @Suite struct SpecGradientTests {
     typealias Convolution = ModelSpec.Convolution

@@ -4,7 +4,6 @@ import Testing
 
 @testable import Numerics
 @testable import Shards
-@testable import Text
 
 @Suite struct ModelSpecTests {
     /// Every variant of every part, as in a job folder.

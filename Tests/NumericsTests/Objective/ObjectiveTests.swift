@@ -4,7 +4,6 @@ import Testing
 @testable import Base
 @testable import Numerics
 @testable import Shards
-@testable import Text
 
 @Suite struct ObjectiveTests {
     static func word(_ id: UInt64) -> WordFeatures {

@@ -2,7 +2,8 @@
 //
 // Legend: O outputs, P pieces; z (P, O) is piece-major. "Planes" are bits as `planeWords` lays them out.
 
-/// A Maxout followed by LayerNorm and dropout (thinc 7 `maxout.py`, `layernorm.py`), one row at a time.
+/// A Maxout followed by LayerNorm and dropout (thinc 7 `maxout.py`, `layernorm.py`), one row at a time. A row is a call: inlined into
+/// every layer, the code was slower in the head, and took a quarter of this target's build.
 struct MaxoutLayerNorm {
     /// O and P.
     let outputs: Int

@@ -51,6 +51,7 @@ func store(_ value: Float8, _ pointer: MutableFloats, _ start: Int, _ length: In
     }
 }
 
+/// Not inlined, like `loadPart`.
 @inline(never)
 private func storePart(_ value: Float8, _ pointer: MutableFloats, _ length: Int) {
     for lane in 0..<length { pointer[lane] = value[lane] }
@@ -64,6 +65,7 @@ func first(_ length: Int, of value: Float8) -> Float8 {
     return firstPart(length, of: value)
 }
 
+/// Not inlined, like `loadPart`.
 @inline(never)
 private func firstPart(_ length: Int, of value: Float8) -> Float8 {
     var value = value
