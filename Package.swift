@@ -13,8 +13,9 @@ let size: [SwiftSetting] = speed + [.unsafeFlags(["-Osize"])]
 
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
-/// The libraries that shells and command lines are built from.
-let all: [Target.Dependency] = ["Base", "Shards", "Text", "Numerics", "Protocol", "Transport", "Run"]
+/// The libraries that Run is built from, and with Run the shells and the command lines.
+let parts: [Target.Dependency] = ["Base", "Shards", "Model", "Weights", "Text", "Numerics", "Protocol", "Transport", "Output"]
+let all: [Target.Dependency] = parts + ["Run"]
 
 extension Target {
     /// A library of this package. It may import only `needs`.
@@ -53,11 +54,14 @@ let package = Package(
         .target(name: "CKernels"),
         .room("Base", path: "Core/Base", needs: ["CLinux", "CSodium", .product(name: "Logging", package: "swift-log")], settings: speed),
         .room("Shards", path: "Core/Shards", needs: ["Base"], settings: speed),
+        .room("Model", path: "Core/Model", needs: ["Base", "Shards"]),
+        .room("Weights", path: "Core/Weights", needs: ["Base", "Shards", "Model", "CLinux"]),
         .room("Text", path: "Core/Text", needs: ["Base", "Shards", "CLinux", "CPCRE2"], settings: speed),
-        .room("Numerics", path: "Core/Numerics", needs: ["Base", "Shards", "CKernels", "CLinux", "COpenBLAS"], settings: speed),
+        .room("Numerics", path: "Core/Numerics", needs: ["Base", "Shards", "Model", "CKernels", "CLinux", "COpenBLAS"], settings: speed),
         .room("Protocol", path: "Core/Protocol", needs: ["Base"]),
         .room("Transport", path: "Core/Transport", needs: ["Base", "CLinux", "CZMQ"]),
-        .room("Run", path: "Core/Run", needs: ["Base", "Shards", "Text", "Numerics", "Protocol", "Transport", "CLinux"]),
+        .room("Output", path: "Core/Output", needs: ["Base", "Model", "Weights", "Transport", "CLinux"]),
+        .room("Run", path: "Core/Run", needs: parts + ["CLinux"]),
         .room("CoordinatorKit", path: "Coordinator/Kit", needs: all + ["CLinux", "CZlib"]),
         .room("WorkerKit", path: "Worker/Kit", needs: all + ["CLinux"]),
         .room("Launch", path: "Launch", needs: ["Base", arguments]),
@@ -66,17 +70,20 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Base", "Shards"], path: "Tests/Support", swiftSettings: speed),
         .tests("Base"),
         .tests("Shards", needs: ["Base"]),
+        .tests("Model", needs: ["Base", "Shards"]),
+        .tests("Weights", needs: ["Base", "Shards", "Model", "CLinux"]),
         .tests("Text", needs: ["Base", "Shards", "CLinux"]),
-        .tests("Numerics", needs: ["Base", "Shards", "Transport", "CKernels", "CLinux"]),
+        .tests("Numerics", needs: ["Base", "Shards", "Model", "Weights", "Transport", "CKernels", "CLinux"]),
         .tests("Protocol", needs: ["Base"]),
         .tests("Transport", needs: ["Base", "CLinux", "CZMQ"]),
-        .tests("Run", needs: ["Base", "Shards", "Text", "Numerics", "Protocol", "Transport", "CLinux"]),
-        .tests("CoordinatorKit", needs: ["Base", "Run", "CLinux", "CZlib"]),
-        .tests("WorkerKit", needs: ["Base", "Text", "Protocol"]),
+        .tests("Output", needs: ["Base", "Model", "Weights", "CLinux"]),
+        .tests("Run", needs: parts + ["CLinux"]),
+        .tests("CoordinatorKit", needs: all + ["CLinux", "CZlib"]),
+        .tests("WorkerKit", needs: all),
         .testTarget(
-            name: "GoldenTests", dependencies: ["Base", "Shards", "Text", "Numerics", "Run", "CZlib", "TestSupport"],
+            name: "GoldenTests", dependencies: parts + ["Run", "CZlib", "TestSupport"],
             exclude: ["reference"], resources: [.copy("data")], swiftSettings: speed),
-        .testTarget(name: "SimulationTests", dependencies: ["Base", "Numerics", "Protocol", "TestSupport"], swiftSettings: speed),
+        .testTarget(name: "SimulationTests", dependencies: ["Base", "Model", "Numerics", "Protocol", "TestSupport"], swiftSettings: speed),
         .testTarget(name: "ProcessTests", dependencies: all + ["CLinux", "Coordinator", "Worker"], swiftSettings: speed),
         .testTarget(name: "HouseTests", swiftSettings: speed),
     ]

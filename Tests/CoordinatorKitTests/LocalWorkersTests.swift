@@ -3,7 +3,6 @@ import Foundation
 import Testing
 
 @testable import CoordinatorKit
-@testable import Run
 
 /// The end of a child is noticed, even if something else has collected it.
 @Suite(.serialized) struct LocalWorkersTests {

@@ -4,6 +4,7 @@ import Foundation
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 @testable import Shards
 

@@ -1,8 +1,8 @@
 // The documents, vectors and parameters of the golden cases. In: a dump. Out: micro-batches' documents and the injected selection.
-
 import TestSupport
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 @testable import Shards
 

@@ -3,6 +3,7 @@ import Foundation
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 
 @Suite struct ModelGoldenTests {

@@ -3,6 +3,7 @@ import Base
 import Foundation
 import Numerics
 import Testing
+import Weights
 
 @Suite("Template files")
 struct TemplateTests {

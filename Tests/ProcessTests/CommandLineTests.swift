@@ -4,6 +4,7 @@ import CLinux
 import Foundation
 import Numerics
 import Testing
+import Weights
 
 @Suite(.serialized) struct CommandLineTests {
     private func shell(_ command: String, seconds: Double = 120) throws -> (status: Int32, output: String) {

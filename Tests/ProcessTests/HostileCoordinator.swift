@@ -2,6 +2,7 @@
 import Base
 import CLinux
 import Foundation
+import Model
 import Numerics
 import Protocol
 import Run

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Base
-@testable import Numerics
+@testable import Output
 @testable import Run
 @testable import Shards
 @testable import Text

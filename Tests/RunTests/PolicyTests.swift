@@ -2,6 +2,7 @@
 import Testing
 
 @testable import Base
+@testable import Output
 @testable import Run
 
 @Suite("Policy of a run") struct PolicyTests {

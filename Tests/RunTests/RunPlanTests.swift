@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 @testable import Run
 @testable import Shards

@@ -4,6 +4,7 @@ import CLinux
 import FoundationEssentials
 import Glibc
 import Logging
+import Output
 import Run
 
 /// Shows preparation and training on standard output; warnings go to standard error. A reader that has gone does not stop the run.

@@ -5,11 +5,13 @@ import CLinux
 import FoundationEssentials
 import Glibc
 import Logging
-import Numerics
+import Model
+import Output
 import Protocol
 import Run
 import Shards
 import Text
+import Weights
 
 /// What is fixed before the first worker is greeted.
 package final class RunSetup {

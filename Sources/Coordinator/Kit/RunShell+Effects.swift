@@ -3,7 +3,7 @@ import Base
 import FoundationEssentials
 import Glibc
 import Logging
-import Numerics
+import Output
 import Protocol
 import Run
 import Shards

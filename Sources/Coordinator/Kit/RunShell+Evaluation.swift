@@ -1,10 +1,11 @@
 // The held-out documents of a run. In: the losses of an evaluation. Out: the best weights, files that waited, whether the run continues.
 import Base
 import FoundationEssentials
-import Numerics
+import Output
 import Protocol
 import Run
 import Text
+import Weights
 
 /// When the held-out documents are scored, and the scores so far.
 struct RunEvaluation {

@@ -1,6 +1,6 @@
 // The run's events (docs/events.md). In: what the shell does, notices of the state machine. Out: lines of OUT/t2v/events.jsonl.
 import Base
-import Numerics
+import Output
 import Protocol
 import Run
 import Text

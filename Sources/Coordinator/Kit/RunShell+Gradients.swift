@@ -1,6 +1,5 @@
 // Gradients as they arrive. In: contributions and their bytes. Out: where the bytes are, their hash, and what is wrong with them.
 import Base
-import Numerics
 import Protocol
 import Transport
 

@@ -1,7 +1,6 @@
 // Weights files and their lines in the log. In: the current version. Out: modelN.bin, modelN.temp.bin, model-last.bin, log.jsonl.
 import Base
-import Numerics
-import Run
+import Output
 
 extension RunShell {
     /// Whether the weights of an epoch that has ended are saved (spaCy 3.8 `training/pretrain.py`): every epoch, or with n_save_epoch = n

@@ -1,7 +1,7 @@
 // What follows an update. In: the nodes of the tree. Out: the next parameters, or an error; weights, checkpoints and rows that are due.
 import Base
 import FoundationEssentials
-import Numerics
+import Output
 import Protocol
 import Run
 import Text

@@ -4,7 +4,9 @@ import CLinux
 import FoundationEssentials
 import Glibc
 import Logging
+import Model
 import Numerics
+import Output
 import Protocol
 import Run
 import Synchronization

@@ -3,7 +3,7 @@ import Base
 import CLinux
 import CZlib
 import Glibc
-import Run
+import Output
 import Text
 
 /// Makes the corpus seekable: compressed texts and standard input are spooled into the output folder.

@@ -4,7 +4,6 @@ import Base
 import CoordinatorKit
 import Glibc
 import Launch
-import Numerics
 import Protocol
 import Run
 import Transport

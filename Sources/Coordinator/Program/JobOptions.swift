@@ -1,7 +1,7 @@
 // `pretrain --job`. In: a job folder and the command line. Out: a new run, or a resumed one.
 import Base
 import CoordinatorKit
-import Numerics
+import Output
 import Run
 
 extension PretrainCommand {

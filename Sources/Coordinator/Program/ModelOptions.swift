@@ -3,7 +3,7 @@ import ArgumentParser
 import Base
 import CoordinatorKit
 import Launch
-import Numerics
+import Model
 import Run
 import Text
 

@@ -4,9 +4,11 @@ import Base
 import CoordinatorKit
 import Glibc
 import Launch
+import Model
 import Numerics
 import Run
 import Text
+import Weights
 import Transport
 
 struct FeaturesCommand: ParsableCommand {

@@ -5,8 +5,10 @@ import CoordinatorKit
 import FoundationEssentials
 import Glibc
 import Launch
-import Numerics
+import Model
+import Output
 import Run
+import Weights
 
 struct PretrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

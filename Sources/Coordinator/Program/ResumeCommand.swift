@@ -5,8 +5,9 @@ import CoordinatorKit
 import FoundationEssentials
 import Glibc
 import Launch
-import Numerics
+import Output
 import Run
+import Weights
 
 struct ResumeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -3,8 +3,9 @@ import Base
 import CLinux
 import FoundationEssentials
 import Glibc
-import Numerics
+import Model
 import Text
+import Weights
 
 /// A job folder as the Python package writes it (docs/job.md): job.json, config.cfg, tok2vec.bin, head.safetensors, nlp.
 package struct CompiledJob: Sendable {

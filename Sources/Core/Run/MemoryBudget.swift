@@ -1,5 +1,6 @@
 // The memory that a model may take. In: the host's memory and the control group's limit. Out: yes, or an error that says how much.
 import Base
+import Output
 
 /// Checked before anything is allocated: a failed allocation ends a process without a helpful message.
 package struct MemoryBudget: Sendable, Equatable {

@@ -1,6 +1,7 @@
 // What a worker must know about a run. In: settings, model, plan. Out: JSON that travels in the welcome, and the plan that is fetched.
 import Base
 import FoundationEssentials
+import Model
 import Numerics
 import Protocol
 import Shards

@@ -1,7 +1,7 @@
 // Every option of a run. In: command line or config.json. Out: config.json, checkpoints, settings.
 import Base
 import FoundationEssentials
-import Numerics
+import Model
 
 /// All options of `pretrain`, as config.json records them. Keys are spaCy's where spaCy has the option (spaCy 2.3 `cli/pretrain.py`).
 package struct RunOptions: Codable, Sendable, Equatable {

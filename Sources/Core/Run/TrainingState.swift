@@ -4,9 +4,11 @@ import Base
 import Dispatch
 import FoundationEssentials
 import Glibc
+import Model
 import Numerics
 import Protocol
 import Transport
+import Weights
 
 /// Parameters, optimizer and accumulators. One thread uses it; `snapshot` gives others a copy.
 package final class TrainingState {

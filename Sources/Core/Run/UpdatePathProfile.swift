@@ -1,5 +1,6 @@
 // `make profile`: what an update costs besides its gradients. In: made-up documents. Out: milliseconds on both sides.
 import Base
+import Model
 import Numerics
 import Protocol
 import Transport

@@ -1,6 +1,7 @@
 // One run on this worker. In: the description, the plan. Out: model, layout, vectors, open lanes.
 import Base
 import FoundationEssentials
+import Model
 import Numerics
 import Run
 import Shards

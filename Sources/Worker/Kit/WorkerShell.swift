@@ -3,6 +3,7 @@ import Base
 import CLinux
 import Glibc
 import Logging
+import Model
 import Numerics
 import Protocol
 import Run

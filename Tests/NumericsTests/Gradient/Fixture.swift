@@ -1,8 +1,8 @@
 // Small random corpora, vectors and selections for tests. In: a seed. Out: the same documents for engine and naive model.
-
 import TestSupport
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 @testable import Shards
 

@@ -1,6 +1,7 @@
 import TestSupport
 import Testing
 
+@testable import Model
 @testable import Numerics
 
 @Suite struct GradientEngineTests {

@@ -2,11 +2,11 @@
 //
 // Written from the definition (spaCy 2.3 `_legacy_tok2vec.py`, `cli/pretrain.py`; 3.8 `ml/models`), sharing nothing with the kernels except
 // the Philox block and the keys of the draws: every row of every level, no unique words, no row lists, spaCy's order of axes.
-
 import Foundation
 import TestSupport
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 @testable import Shards
 

@@ -3,6 +3,7 @@ import Base
 import CKernels
 import Testing
 
+@testable import Model
 @testable import Numerics
 
 @Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct PackedWeightsTests {

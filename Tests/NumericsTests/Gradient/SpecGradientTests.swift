@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 
 @Suite struct SpecGradientTests {

@@ -2,6 +2,7 @@
 import TestSupport
 import Testing
 
+@testable import Model
 @testable import Numerics
 
 @Suite struct KernelTests {

@@ -4,8 +4,6 @@ import CKernels
 import TestSupport
 import Testing
 
-@testable import Numerics
-
 @Suite struct ProductBitsTests {
     /// What this CPU can use: the widest vectors that it has, and AVX2.
     private static let widths = t2v_has_avx512() == 1 ? [0, Int32(T2V_AVX2)] : [0]

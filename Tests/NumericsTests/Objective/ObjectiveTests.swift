@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 @testable import Shards
 

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Numerics
 
 @Suite struct BFloat16Tests {

@@ -1,5 +1,6 @@
 // Made-up documents, the same everywhere. In: a number of words. Out: documents and vectors for fingerprint and profile.
 import Base
+import Model
 import Shards
 
 /// Made-up documents and vectors that are the same everywhere. The statistics are roughly those of reviews: a third of the words of 3,000

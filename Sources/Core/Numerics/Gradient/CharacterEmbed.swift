@@ -1,5 +1,6 @@
 // spaCy 3's CharacterEmbed. In: one table of 256 rows for each byte of a word. Out: its row for every byte that occurs; backward,
 // gradients.
+import Model
 
 /// Byte j of a word picks row E[j, byte] (spaCy 3.8 `ml/_character_embed.py`). Each byte is a part of its own: a few dozen distinct values
 /// are multiplied with the mixer's columns, however many words there are. The gradient is the exact one: spaCy's NumPy indexing keeps only

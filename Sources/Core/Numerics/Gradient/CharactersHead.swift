@@ -1,4 +1,5 @@
 // The characters objective. In: rows of selected tokens, the bytes they aim at. Out: loss, the rows' gradients, the head's gradients.
+import Model
 
 /// Predicts bytes of the original word: 256 outputs for each (spaCy 3.8 `multi_task.py`, `build_cloze_characters_multi_task_model`).
 /// One-hot rows are never built: a target is the place where 1 is subtracted.

@@ -1,5 +1,6 @@
 // Scores documents. In: documents, parameters. Out: the loss of the words that their keys select; no gradient.
 import Base
+import Model
 import Shards
 
 /// Computes the loss without dropout. What is hidden depends only on the seed and the document's key: each evaluation predicts the same

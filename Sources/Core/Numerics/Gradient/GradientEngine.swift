@@ -2,6 +2,7 @@
 //
 // Exact, but limited to what a selected token's loss can reach: see MicroBatch. What repeats is multiplied once: the mixer's product by
 // part (many words share a suffix, say), and if possible the first convolution's by unique word.
+import Model
 import Shards
 
 /// Rows of the vectors table.

@@ -1,4 +1,5 @@
 // Hash embeddings, once per distinct id. In: a table, four of its rows per id. Out: their sums; backward, the table's gradient.
+import Model
 
 /// thinc's `hash_embed.py` (7) and `hashembed.py` (8) for one attribute.
 final class HashEmbed: InputLayer {

@@ -1,4 +1,5 @@
 // The head's hidden layer, for selected tokens only. In: rows of the last level. Out: Maxout + LayerNorm (+ dropout); backward, gradients.
+import Model
 
 /// Shared by the objectives: Maxout(H, P), LayerNorm, with some objectives dropout, then the objective's linear layer.
 final class HiddenLayer {

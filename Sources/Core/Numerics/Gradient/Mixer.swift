@@ -1,4 +1,5 @@
 // The mixer, once per unique word. In: the parts of its input. Out: one vector per unique word; backward, gradients.
+import Model
 
 /// Maxout and LayerNorm over the inputs side by side, then dropout if its masks belong to words. The product is split by part: what several
 /// words share, a suffix say, is multiplied once.

@@ -1,5 +1,6 @@
 // Do two hosts compute the same bits? In: nothing but this program and its BLAS. Out: a hash of whole gradients, with the BLAS's name.
 import Base
+import Model
 
 /// Hosts with equal fingerprints give byte-identical contributions.
 ///

@@ -3,6 +3,7 @@
 //
 // Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H
 // head width, O outputs of the head.
+import Model
 
 /// One gradient pass.
 struct Pass {

@@ -1,4 +1,5 @@
 // Static vectors as input. In: rows of the vectors table. Out: their projections; backward, the projection's gradient.
+import Model
 
 /// Vector times W^T, once per distinct vector (thinc's `static_vectors.py` 7, spaCy 3.8 `ml/staticvectors.py`). A word with many rows has
 /// their mean. The gradient is the exact one: a word without a vector gives none.

@@ -1,5 +1,6 @@
 // `make profile`: where a step's time goes. In: documents, or none for made-up ones. Out: a table by kernel, and the efficiency.
 import Base
+import Model
 import Shards
 
 /// Time by kernel of preparing and computing micro-batches, on one core.

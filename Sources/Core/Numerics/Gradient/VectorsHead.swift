@@ -1,4 +1,5 @@
 // The vectors objective. In: rows of selected tokens, the vectors they aim at. Out: loss, the rows' gradients, the head's gradients.
+import Model
 
 /// Predicts the original word's vector (spaCy 2.3 `cli/pretrain.py`; 3.8 `multi_task.py`, `build_cloze_multi_task_model`).
 final class VectorsHead: ObjectiveLayer {

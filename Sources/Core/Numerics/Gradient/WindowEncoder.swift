@@ -4,6 +4,7 @@
 // Computes only what a selected token's loss can reach (see MicroBatch). Level 0 has two forms. Where a word is the same in every position
 // (spaCy 2), the first convolution goes through the unique words (WindowEncoder+Words). Where the mixer's masks belong to tokens, or
 // padding is inserted after the mixer (spaCy 3), rows of level 0 are made from the words, and the first convolution is like the others.
+import Model
 
 /// spaCy's MaxoutWindowEncoder and MishWindowEncoder, window 1.
 final class WindowEncoder: EncoderLayer {

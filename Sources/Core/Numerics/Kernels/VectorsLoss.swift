@@ -1,4 +1,5 @@
 // The objective between predicted and true vectors. In: a prediction without bias, bias, target. Out: loss and gradient, row by row.
+import Model
 
 /// Losses of spaCy 2.x `pretrain` (2.3 `_ml.py` `get_cossim_loss`, `cli/pretrain.py` `get_vectors_loss`): sums over tokens, never divided.
 struct VectorsLoss {

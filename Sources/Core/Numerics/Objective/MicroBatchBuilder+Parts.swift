@@ -1,5 +1,6 @@
 // What the mixer's input reads. In: the unique words. Out: distinct ids of every part with their rows, masks, where words occur.
 import Base
+import Model
 import Shards
 
 extension MicroBatchAssembler {

@@ -1,5 +1,6 @@
 // From documents to a micro-batch. In: documents of one lane, epoch, update. Out: selection, unique words, row lists, masks.
 import Base
+import Model
 import Shards
 
 /// Prepares micro-batches; nothing here needs parameters, so a worker prepares the next one while parameters travel. Keeps its scratch

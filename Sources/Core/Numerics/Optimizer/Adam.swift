@@ -1,4 +1,5 @@
 // One optimizer step. In: the reduced gradient sum. Out: parameters, moments and averages of the next version.
+import Model
 
 /// thinc's Adam (7.0 and 7.4 `optimizers.pyx`, `ops.pyx`; 8 `optimizers.py`, Adam.v1), per block: the sum's scale, decay in the gradient or
 /// decoupled, clipping to a norm, Adam with the bias correction folded into the learn rate, running averages or none. Two passes over

@@ -1,5 +1,6 @@
 // Optimizer settings from the environment, as in spaCy. In: environment variables. Out: settings, or the variable that is wrong.
 import Base
+import Model
 
 extension OptimizerSettings {
     /// Reads learn_rate, optimizer_B1, optimizer_B2, optimizer_eps, L2_penalty, grad_norm_clip; SPACY_ with the name in capitals also

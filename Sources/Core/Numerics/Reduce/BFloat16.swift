@@ -1,4 +1,5 @@
 // Half of a float's bytes, for the wire. In: float32. Out: the nearest bfloat16, as 16 bits or as the float32 of the same value.
+import Model
 
 /// bfloat16: the upper half of a float32, so the same range and 8 significant bits. Rounding is to nearest, ties to even, as in IEEE 754; a
 /// NaN stays a NaN.

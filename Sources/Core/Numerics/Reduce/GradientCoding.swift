@@ -1,6 +1,7 @@
 // A gradient as the payload of a contribution: its shape and its check. `GradientSum` writes and reads the floats.
 // In: a flat gradient or a payload. Out: a view of its rows.
 import Base
+import Model
 
 /// Payload: a bitmap of the embedding tables' rows in layout order (bit i of byte i / 8, padded with zero bits to a multiple of 8 bytes),
 /// the rows whose bit is set (width float32 each), then every other float of the layout. Rows that are all +0.0 are left out: a small

@@ -1,5 +1,6 @@
 // The sum of gradients of one node. In: gradients, dense or as received. Out: the dense sum, or the payload of the node.
 import Base
+import Model
 
 /// A gradient without its zero table rows. It borrows memory that must outlive it.
 package struct GradientView {

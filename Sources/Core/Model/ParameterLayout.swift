@@ -93,7 +93,7 @@ package struct ParameterLayout: Sendable, Equatable {
     package var tables: [Tensor] { tensors.filter(\.isTable) }
 
     /// Offset of a tensor that this layout is known to have.
-    func offset(_ name: String) -> Int {
+    package func offset(_ name: String) -> Int {
         guard let index = indices[name] else { preconditionFailure("no tensor \(name)") }
         return tensors[index].offset
     }

@@ -4,7 +4,8 @@ import TestSupport
 import Testing
 
 @testable import Base
-@testable import Numerics
+@testable import Model
+@testable import Weights
 
 @Suite("Inspection")
 struct InspectionTests {

@@ -3,8 +3,8 @@ import Base
 import CLinux
 import FoundationEssentials
 import Glibc
-import Numerics
 import Synchronization
+import Weights
 
 /// OUTPUT_DIR. It holds weights and the log under the names that spaCy's users know; everything else is in OUTPUT_DIR/t2v.
 ///

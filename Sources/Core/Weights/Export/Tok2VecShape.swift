@@ -1,4 +1,5 @@
 // The settings that a set of tensors was made with. In: names and shapes from a file. Out: width, depth, pieces, rows, vectors or not.
+import Model
 
 /// What decides the shapes of a tok2vec's tensors. Files do not state it; it is inferred from their tensors.
 package struct Tok2VecShape: Equatable, Sendable {

@@ -134,7 +134,7 @@ package struct ModelSpec: Codable, Sendable, Equatable {
         }
 
         /// Linear maps of one output: Maxout's pieces, or one.
-        var maps: Int { pieces ?? 1 }
+        package var maps: Int { pieces ?? 1 }
     }
 
     package enum Objective: Sendable, Equatable {

@@ -2,7 +2,7 @@ import Base
 import Foundation
 import Testing
 
-@testable import Numerics
+@testable import Model
 @testable import Shards
 
 @Suite struct ModelSpecTests {

@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 
 @testable import Base
-@testable import Numerics
+@testable import Model
+@testable import Weights
 
 @Suite("Initial weights")
 struct InitialWeightsTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Numerics
+@testable import Model
 
 @Suite struct InitialParametersTests {
     @Test func boundsAndMoments() throws {

@@ -1,5 +1,6 @@
 // What is in a weights file. In: a path to a modelN.bin or to a checkpoint. Out: a text for people, with commands to paste.
 import Base
+import Model
 
 /// Describes a modelN.bin, spaCy's own included, or a checkpoint: settings, shapes, seeds, and how `spacy train` loads it.
 /// - Throws: `InputError` when it is neither, or damaged.

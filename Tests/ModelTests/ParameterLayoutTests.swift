@@ -1,7 +1,7 @@
 import Testing
 
 @testable import Base
-@testable import Numerics
+@testable import Model
 
 @Suite struct ParameterLayoutTests {
     static func settings(uv: Bool) -> TrainingSettings {

@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 @testable import Base
-@testable import Numerics
+@testable import Model
+@testable import Weights
 
 @Suite("Checkpoint")
 struct CheckpointTests {

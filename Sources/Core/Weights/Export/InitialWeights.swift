@@ -1,5 +1,6 @@
 // Weights to start from. In: a modelN.bin or a safetensors file, and the settings of the run. Out: tensors that fit them, and seeds.
 import Base
+import Model
 
 /// The weights that a run starts from instead of random ones.
 package struct InitialWeights: Equatable, Sendable {

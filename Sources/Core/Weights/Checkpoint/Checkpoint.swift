@@ -2,6 +2,7 @@
 import Base
 import FoundationEssentials
 import Glibc
+import Model
 
 /// The progress of a run: all but the tensors, the configuration and the model. One JSON object in the file's metadata, under "state".
 package struct CheckpointState: Codable, Equatable, Sendable {

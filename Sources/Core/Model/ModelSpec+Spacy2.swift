@@ -2,7 +2,7 @@
 
 extension ModelSpec {
     /// spaCy 2's tables, with the seeds of spaCy 2.3.3 and later.
-    static let spacy2Tables: [(attribute: String, seed: UInt32)] = [("NORM", 6), ("PREFIX", 7), ("SUFFIX", 8), ("SHAPE", 9)]
+    package static let spacy2Tables: [(attribute: String, seed: UInt32)] = [("NORM", 6), ("PREFIX", 7), ("SUFFIX", 8), ("SHAPE", 9)]
 
     /// The seeds of spaCy 2.3.3 and later.
     package static var spacy2Seeds: [UInt32] { spacy2Tables.map(\.seed) }

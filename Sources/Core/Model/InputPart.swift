@@ -4,9 +4,9 @@ import Shards
 
 /// A range of columns of the mixer's input whose values depend on one id: a table's output, one byte of a characters input, or the static
 /// vectors. Parts are numbered: tables that travel by row, other tables, bytes, static vectors.
-struct InputPart: Sendable, Equatable {
+package struct InputPart: Sendable, Equatable {
     /// The key by which a word is looked up.
-    enum Source: Sendable, Equatable {
+    package enum Source: Sendable, Equatable {
         /// An id column of the word.
         case column(Int)
         /// An attribute of the token: its bit in the key.
@@ -17,29 +17,29 @@ struct InputPart: Sendable, Equatable {
         case vectors
     }
 
-    let source: Source
+    package let source: Source
     /// The parameter that holds its values or weights, and where in it this part begins.
-    let tensor: String
-    let tensorStart: Int
+    package let tensor: String
+    package let tensorStart: Int
     /// Columns of the mixer's input.
-    let width: Int
+    package let width: Int
     /// The first of them.
-    let column: Int
+    package let column: Int
     /// One mask for the whole update.
-    let dropout: Bool
+    package let dropout: Bool
     /// Of a hash embedding.
-    let rows: Int
-    let seed: UInt32
+    package let rows: Int
+    package let seed: UInt32
     /// Its table's gradient travels by row.
-    let isSparse: Bool
+    package let isSparse: Bool
 
     /// Whether every word has a value here; not every word has a vector.
-    var isForEveryWord: Bool { source != .vectors }
+    package var isForEveryWord: Bool { source != .vectors }
 }
 
 extension FeatureSchema.TokenColumn {
     /// The bit of a unique word's key that holds it.
-    var keyBit: UInt64 { self == .spacy ? 1 : 2 }
+    package var keyBit: UInt64 { self == .spacy ? 1 : 2 }
 }
 
 extension ModelSpec {
@@ -47,7 +47,7 @@ extension ModelSpec {
     var sparseWidth: Int? { tables.first?.width }
 
     /// Columns of the mixer's input.
-    var mixerColumns: Int {
+    package var mixerColumns: Int {
         inputs.reduce(0) { sum, input in
             switch input {
             case .table(let table): sum + table.width
@@ -58,7 +58,7 @@ extension ModelSpec {
     }
 
     /// The parts in their order.
-    var parts: [InputPart] {
+    package var parts: [InputPart] {
         let (schema, sparse) = (schema, sparseWidth)
         var (tables, others, bytes, vectors): ([InputPart], [InputPart], [InputPart], [InputPart]) = ([], [], [], [])
         var column = 0
@@ -106,21 +106,21 @@ extension ModelSpec {
     }
 
     /// D.
-    var depth: Int { encoder.convolutions.count }
+    package var depth: Int { encoder.convolutions.count }
 
     /// Whether the first convolution goes through unique words: its input is the same wherever a word occurs.
-    var convolvesWords: Bool {
+    package var convolvesWords: Bool {
         encoder.padding.kind == .embeddedZeros && mixer.dropout != .token && encoder.convolutions.first?.activation == .maxout
     }
 
     /// Padding rows that are computed on each side of a document: no loss reaches more than one per convolution.
-    var paddingRows: Int { encoder.padding.kind == .none ? 0 : min(encoder.padding.rows, depth) }
+    package var paddingRows: Int { encoder.padding.kind == .none ? 0 : min(encoder.padding.rows, depth) }
 
     /// Rows beyond these, one on each side, that stand for the zeros outside a document.
-    var outsideRows: Int { paddingRows < depth ? 1 : 0 }
+    package var outsideRows: Int { paddingRows < depth ? 1 : 0 }
 
     /// Outputs of the head.
-    var outputCount: Int {
+    package var outputCount: Int {
         switch objective {
         case .characters(let characters): 256 * characters.bytes
         case .vectors(let vectors): vectors.width
@@ -128,7 +128,7 @@ extension ModelSpec {
     }
 
     /// Width and pieces of the head's hidden layer, and whether it has dropout.
-    var head: (hidden: Int, pieces: Int, dropout: Bool) {
+    package var head: (hidden: Int, pieces: Int, dropout: Bool) {
         switch objective {
         case .characters(let head): (head.hidden, head.pieces, head.headDropout)
         case .vectors(let head): (head.hidden, head.pieces, head.headDropout)
