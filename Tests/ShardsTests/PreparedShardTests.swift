@@ -4,6 +4,17 @@ import TestSupport
 import Testing
 
 @Suite struct PreparedShardTests {
+    @Test func bytesAreTakenFromBothEnds() {
+        func bytes(_ text: String, _ count: Int) -> [UInt8] {
+            Array(text.utf8).withUnsafeBufferPointer { WordFeatures.selectedBytes($0, count: count) }
+        }
+        #expect(bytes("jumping", 4) == Array("jgun".utf8))
+        #expect(bytes("naïve", 5) == Array("neav".utf8) + [0xC3])
+        #expect(bytes("ab", 4) == Array("ab".utf8) + [255, 255])
+        #expect(bytes("abc", 4) == Array("acb".utf8) + [255])
+        #expect(bytes("", 2) == [255, 255])
+    }
+
     @Test func givesBackWhatWasAdded() throws {
         let schema = FeatureSchema(attributes: ["NORM"], vectorsAttribute: "ORTH", byteCount: 2)
         let words = [
@@ -21,6 +32,7 @@ import Testing
         #expect((0..<3).map { shard.word($0).bytes } == words.map(\.bytes))
         #expect(Array(shard.lines) == [4, 7] && Array(shard.starts) == [0, 2, 3] && Array(shard.counts) == [2, 0, 1])
         #expect((0..<3).map { shard.word(ofToken: $0) } == [2, 0, 0] && shard.tooShortCount == 1)
+        #expect(shard.tokens.map { $0 & PreparedShard.spaceBit != 0 } == [false, true, false])
         #expect(shard.fits(vectorRows: 6) && !shard.fits(vectorRows: 5))
         #expect(DocumentView(key: 0, shard: shard, index: 1).tokens == 2..<3)
     }
@@ -32,6 +44,7 @@ import Testing
         #expect(throws: InputError.self) {
             try PreparedShard(bytes: builder.finish(), schema: FeatureSchema(attributes: [], vectorsAttribute: nil, byteCount: 0))
         }
+        #expect(throws: InputError.self) { try PreparedShard(bytes: builder.finish().dropLast(8), schema: .spacy2) }
     }
 
     /// A document without tokens would end where the previous one does.

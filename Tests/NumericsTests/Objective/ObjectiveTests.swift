@@ -11,6 +11,24 @@ import Testing
         WordFeatures(orth: id, norm: id, prefix: id, suffix: id, shape: id, row: Int32(id % 7))
     }
 
+    @Test func figuresBringWordsBack() throws {
+        let schema = FeatureSchema(attributes: ["LOWER", "SPACY"], vectorsAttribute: "ORTH", byteCount: 9)
+        #expect(schema.columns == ["ORTH", "LOWER"])
+        let words = [
+            WordFeatures(ids: [5, .max], rows: [3, 1, 3], bytes: [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            WordFeatures(ids: [6, 0], rows: [], bytes: [UInt8](repeating: 255, count: 9)),
+        ]
+        let table = RandomWordTable(words: words, counts: [2, 7])
+        let back = try #require(RandomWordTable(figures: table.figures, schema: schema))
+        #expect(back.counts == [7, 2])
+        #expect(back.words.map(\.ids) == [words[1].ids, words[0].ids])
+        #expect(back.words[1].rows == [3, 1, 3] && back.words[1].bytes == words[0].bytes)
+        for count in 1..<table.figures.count where count != table.figures.count - 10 {
+            let cut = RandomWordTable(figures: Array(table.figures.prefix(count)), schema: schema)
+            #expect((cut?.words.count ?? 0) < 2, "\(count)")
+        }
+    }
+
     @Test func randomWordsFollowTheirCounts() throws {
         let table = RandomWordTable(words: [1, 2, 3, 4].map(Self.word), counts: [10, 0, 60, 30])
         #expect(table.words.map(\.orth) == [3, 4, 1])
