@@ -6,7 +6,8 @@ import Testing
 enum Repository {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    static func swiftFiles() throws -> [SourceText] {
+    /// Read once: it takes seconds.
+    private static let read = Result {
         try ["Sources", "Tests"].flatMap { top -> [SourceText] in
             let folder = root.appending(path: top)
             guard let walk = FileManager.default.enumerator(atPath: folder.path) else { return [] }
@@ -15,6 +16,8 @@ enum Repository {
             }
         }
     }
+
+    static func swiftFiles() throws -> [SourceText] { try read.get() }
 }
 
 @Suite struct HouseTests {

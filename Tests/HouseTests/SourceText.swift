@@ -2,7 +2,7 @@
 import Foundation
 
 /// One source file.
-struct SourceText {
+struct SourceText: Sendable {
     /// Relative to the repository, with `/`.
     let path: String
     /// As written.

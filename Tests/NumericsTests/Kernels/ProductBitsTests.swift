@@ -103,7 +103,7 @@ import Testing
 
         var expected = WinnerSums(
             outputs: outputs, pieces: pieces, inputs: inputs, stride: stride, rows: rows, rowStarts: rowStarts, dMax: dMax,
-            weights: weights, input: input, starts: starts, dInput: dInput)
+            weights: weights, input: input, starts: starts, dInput: dInput, dWeights: [Float](repeating: 0, count: weights.count))
         if flags == T2V_BY_ROW || pieces > T2V_SORTED_PIECES || rows < T2V_SORTED_ROWS { expected.addByRow() } else { expected.addSorted() }
 
         for width in Self.widths {
@@ -138,7 +138,7 @@ private struct WinnerSums {
     let input: [Float]
     let starts: [Int32]
     var dInput: [Float]
-    lazy var dWeights = [Float](repeating: 0, count: weights.count)
+    var dWeights: [Float]
 
     mutating func addByRow() {
         for some in tiles(0..<outputs, by: 16) {
