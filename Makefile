@@ -10,7 +10,7 @@ STRICT := --explicit-target-dependency-import-check error
 # Nobody debugs these programs with a debugger; its data takes a fourteenth of the build.
 NO_DEBUG := -debug-info-format none
 # A target's help is the text behind "##".
-.PHONY: help setup build demo test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix wheel-root cluster format check ci clean
+.PHONY: help setup build demo test process-test other-test python-test golden simulate fuzz chaos bench profile quality dist wheel wheel-test wheel-matrix wheel-root cluster format check ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,8 +27,17 @@ demo: build ## pretrain on the texts in demo/french, and let the real spaCy say 
 test: setup ## run every test that can run here, the real spaCy included
 	@Tests/reference/setup-venvs.sh
 	swift build $(SWIFT_TEST) $(STRICT) --build-tests
-	swift test $(SWIFT_TEST) --skip-build --no-parallel
-	@$(MAKE) --no-print-directory python-test wheel-test
+	@$(MAKE) --no-print-directory -j2 process-test other-test
+	@$(MAKE) --no-print-directory wheel-test
+
+# Tests of whole programs mostly wait for each other's messages, so they run beside the rest. `swift test` would lock the build folder.
+RUN_TESTS := $(SCRATCH)/release/t2vPackageTests.xctest --testing-library swift-testing --no-parallel
+process-test:
+	$(RUN_TESTS) --filter ProcessTests
+
+other-test:
+	$(RUN_TESTS) --skip ProcessTests
+	@$(MAKE) --no-print-directory python-test
 
 python-test: ## run the tests of python/ with the real spaCy 3.8, and with the programs if they are built
 	@Tests/reference/setup-venvs.sh
