@@ -8,13 +8,16 @@ let speed: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
 ]
 
-/// For targets without inner loops: optimized for size, they build in five sixths of the time.
-let size: [SwiftSetting] = speed + [.unsafeFlags(["-Osize"])]
+/// For targets without inner loops: optimized for size, and not inlined into others, they build sooner.
+let size: [SwiftSetting] = speed + [.unsafeFlags(["-Osize", "-Xfrontend", "-disable-cmo"])]
+
+/// For command lines: what they do once need not be fast.
+let plain: [SwiftSetting] = speed + [.unsafeFlags(["-Onone"])]
 
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 /// The libraries that Run is built from, and with Run the shells and the command lines.
-let parts: [Target.Dependency] = ["Base", "Shards", "Model", "Weights", "Text", "Numerics", "Protocol", "Transport", "Output"]
+let parts: [Target.Dependency] = ["Base", "Shards", "Model", "Formats", "Text", "Numerics", "Protocol", "Transport", "Output"]
 let all: [Target.Dependency] = parts + ["Run"]
 
 extension Target {
@@ -30,7 +33,7 @@ extension Target {
 
     /// An executable: a command line, and a kit that does the work.
     static func program(_ name: String, needs: [Target.Dependency]) -> Target {
-        .executableTarget(name: name, dependencies: needs, path: "Sources/\(name)/Program", swiftSettings: size)
+        .executableTarget(name: name, dependencies: needs, path: "Sources/\(name)/Program", swiftSettings: plain)
     }
 }
 
@@ -55,12 +58,12 @@ let package = Package(
         .room("Base", path: "Core/Base", needs: ["CLinux", "CSodium", .product(name: "Logging", package: "swift-log")], settings: speed),
         .room("Shards", path: "Core/Shards", needs: ["Base"], settings: speed),
         .room("Model", path: "Core/Model", needs: ["Base", "Shards"]),
-        .room("Weights", path: "Core/Weights", needs: ["Base", "Shards", "Model", "CLinux"]),
+        .room("Formats", path: "Core/Formats", needs: ["Base", "Shards", "Model", "CLinux"]),
         .room("Text", path: "Core/Text", needs: ["Base", "Shards", "CLinux", "CPCRE2"], settings: speed),
         .room("Numerics", path: "Core/Numerics", needs: ["Base", "Shards", "Model", "CKernels", "CLinux", "COpenBLAS"], settings: speed),
         .room("Protocol", path: "Core/Protocol", needs: ["Base"]),
         .room("Transport", path: "Core/Transport", needs: ["Base", "CLinux", "CZMQ"]),
-        .room("Output", path: "Core/Output", needs: ["Base", "Model", "Weights", "Transport", "CLinux"]),
+        .room("Output", path: "Core/Output", needs: ["Base", "Model", "Formats", "Transport", "CLinux"]),
         .room("Run", path: "Core/Run", needs: parts + ["CLinux"]),
         .room("CoordinatorKit", path: "Coordinator/Kit", needs: all + ["CLinux", "CZlib"]),
         .room("WorkerKit", path: "Worker/Kit", needs: all + ["CLinux"]),
@@ -71,12 +74,12 @@ let package = Package(
         .tests("Base"),
         .tests("Shards", needs: ["Base"]),
         .tests("Model", needs: ["Base", "Shards"]),
-        .tests("Weights", needs: ["Base", "Shards", "Model", "CLinux"]),
+        .tests("Formats", needs: ["Base", "Shards", "Model", "CLinux"]),
         .tests("Text", needs: ["Base", "Shards", "CLinux"]),
-        .tests("Numerics", needs: ["Base", "Shards", "Model", "Weights", "Transport", "CKernels", "CLinux"]),
+        .tests("Numerics", needs: ["Base", "Shards", "Model", "Formats", "Transport", "CKernels", "CLinux"]),
         .tests("Protocol", needs: ["Base"]),
         .tests("Transport", needs: ["Base", "CLinux", "CZMQ"]),
-        .tests("Output", needs: ["Base", "Model", "Weights", "CLinux"]),
+        .tests("Output", needs: ["Base", "Model", "Formats", "CLinux"]),
         .tests("Run", needs: parts + ["CLinux"]),
         .tests("CoordinatorKit", needs: all + ["CLinux", "CZlib"]),
         .tests("WorkerKit", needs: all),

@@ -1,9 +1,9 @@
 // Weights files and safetensors against the real spaCy and the public safetensors package. In: dumps in data/, venvs. Out: equality.
 import Base
+import Formats
 import Foundation
 import Model
 import Testing
-import Weights
 
 /// Finds the Python of a venv and runs the scripts of reference/.
 enum ReferencePython {

@@ -1,9 +1,9 @@
 // Weights files of spaCy 3 as templates to fill in. In: files that the real spaCy 3.8 wrote. Out: equal bytes, and files that it loads.
 import Base
+import Formats
 import Foundation
 import Numerics
 import Testing
-import Weights
 
 @Suite("Template files")
 struct TemplateTests {

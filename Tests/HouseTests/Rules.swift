@@ -20,7 +20,7 @@ struct Rule: Sendable {
         ("Sources/Core/Base/", ["CLinux", "CSodium", "FoundationEssentials", "Glibc", "Logging"]),
         ("Sources/Core/Shards/", ["Glibc"]),
         ("Sources/Core/Model/", ["FoundationEssentials", "Glibc"]),
-        ("Sources/Core/Weights/", ["CLinux", "FoundationEssentials", "Glibc"]),
+        ("Sources/Core/Formats/", ["CLinux", "FoundationEssentials", "Glibc"]),
         ("Sources/Core/Text/Corpus/", ["CLinux", "FoundationEssentials", "Glibc", "Synchronization"]),
         ("Sources/Core/Text/Features/", ["FoundationEssentials", "Glibc"]),
         ("Sources/Core/Text/Tokens/", ["CLinux", "CPCRE2", "FoundationEssentials", "Glibc", "Synchronization"]),
@@ -40,7 +40,7 @@ struct Rule: Sendable {
 
     /// The package's own modules.
     static let ownModules: Set<String> = [
-        "Base", "Shards", "Model", "Weights", "Text", "Numerics", "Protocol", "Transport", "Output", "Run", "CoordinatorKit", "WorkerKit",
+        "Base", "Shards", "Model", "Formats", "Text", "Numerics", "Protocol", "Transport", "Output", "Run", "CoordinatorKit", "WorkerKit",
         "Coordinator", "Worker", "Launch",
     ]
 

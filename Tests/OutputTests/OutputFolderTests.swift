@@ -5,9 +5,9 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Formats
 @testable import Model
 @testable import Output
-@testable import Weights
 
 @Suite("Output folder") struct OutputFolderTests {
     private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }

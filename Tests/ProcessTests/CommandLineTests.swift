@@ -1,10 +1,10 @@
 // The command line, exit statuses and the display, with the real programs. In: arguments, environments, terminals. Out: what users see.
 import Base
 import CLinux
+import Formats
 import Foundation
 import Numerics
 import Testing
-import Weights
 
 @Suite(.serialized) struct CommandLineTests {
     private func shell(_ command: String, seconds: Double = 120) throws -> (status: Int32, output: String) {

@@ -4,11 +4,11 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Formats
 @testable import Model
 @testable import Output
 @testable import Run
 @testable import Text
-@testable import Weights
 
 @Suite("Evaluations") struct EvaluationTests {
     @Test("each epoch's end is scored, and within it updates at a fixed interval")

@@ -185,7 +185,7 @@ def newest_checkpoint(out: Path, folder: Path) -> Optional[JSON]:
 
 
 def checkpoint_state(path: Path) -> JSON:
-    """The state in a checkpoint's metadata (Sources/Core/Weights/Checkpoint/Checkpoint.swift).
+    """The state in a checkpoint's metadata (Sources/Core/Formats/Checkpoint/Checkpoint.swift).
 
     Raises: ValueError, and others, if the file is not an intact checkpoint.
     """

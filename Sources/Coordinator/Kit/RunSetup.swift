@@ -2,6 +2,7 @@
 // input.
 import Base
 import CLinux
+import Formats
 import FoundationEssentials
 import Glibc
 import Logging
@@ -11,7 +12,6 @@ import Protocol
 import Run
 import Shards
 import Text
-import Weights
 
 /// What is fixed before the first worker is greeted.
 package final class RunSetup {

@@ -1,11 +1,11 @@
 // The held-out documents of a run. In: the losses of an evaluation. Out: the best weights, files that waited, whether the run continues.
 import Base
+import Formats
 import FoundationEssentials
 import Output
 import Protocol
 import Run
 import Text
-import Weights
 
 /// When the held-out documents are scored, and the scores so far.
 struct RunEvaluation {

@@ -2,13 +2,13 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
+import Formats
 import Glibc
 import Launch
 import Model
 import Numerics
 import Run
 import Text
-import Weights
 import Transport
 
 struct FeaturesCommand: ParsableCommand {

@@ -2,13 +2,13 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
+import Formats
 import FoundationEssentials
 import Glibc
 import Launch
 import Model
 import Output
 import Run
-import Weights
 
 struct PretrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -2,12 +2,12 @@
 import ArgumentParser
 import Base
 import CoordinatorKit
+import Formats
 import FoundationEssentials
 import Glibc
 import Launch
 import Output
 import Run
-import Weights
 
 struct ResumeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,10 +1,10 @@
 // The output folder of a run. In: what a run writes. Out: files that are complete or absent; files of others are left alone.
 import Base
 import CLinux
+import Formats
 import FoundationEssentials
 import Glibc
 import Synchronization
-import Weights
 
 /// OUTPUT_DIR. It holds weights and the log under the names that spaCy's users know; everything else is in OUTPUT_DIR/t2v.
 ///

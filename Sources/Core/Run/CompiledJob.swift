@@ -1,11 +1,11 @@
 // A compiled spaCy 3 config. In: a job folder. Out: everything that a run needs to know, checked.
 import Base
 import CLinux
+import Formats
 import FoundationEssentials
 import Glibc
 import Model
 import Text
-import Weights
 
 /// A job folder as the Python package writes it (docs/job.md): job.json, config.cfg, tok2vec.bin, head.safetensors, nlp.
 package struct CompiledJob: Sendable {

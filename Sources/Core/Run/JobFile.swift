@@ -1,9 +1,9 @@
 // The contents of job.json. In: JSON from Python, or from anyone else. Out: typed values, or the key that is wrong.
 import Base
+import Formats
 import FoundationEssentials
 import Model
 import Text
-import Weights
 
 /// The JSON of a job folder, format 1 (docs/job.md).
 struct JobFile {

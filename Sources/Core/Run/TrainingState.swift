@@ -2,13 +2,13 @@
 // version.
 import Base
 import Dispatch
+import Formats
 import FoundationEssentials
 import Glibc
 import Model
 import Numerics
 import Protocol
 import Transport
-import Weights
 
 /// Parameters, optimizer and accumulators. One thread uses it; `snapshot` gives others a copy.
 package final class TrainingState {

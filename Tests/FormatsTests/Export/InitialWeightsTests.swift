@@ -3,11 +3,11 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Formats
 @testable import Model
-@testable import Weights
 
 @Suite("Initial weights")
-struct InitialWeightsTests {
+struct InitialFormatsTests {
     static func settings(_ shape: Tok2VecShape) -> TrainingSettings {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.pieces, settings.rows) = (shape.width, shape.depth, shape.pieces, shape.rows)

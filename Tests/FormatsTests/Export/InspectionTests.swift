@@ -4,8 +4,8 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Formats
 @testable import Model
-@testable import Weights
 
 @Suite("Inspection")
 struct InspectionTests {
@@ -60,7 +60,7 @@ struct InspectionTests {
     func checkpoint() throws {
         let folder = try TemporaryFolder()
         var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
-        checkpoint.parameters = InitialWeightsTests.parameters(InitialWeightsTests.shape)
+        checkpoint.parameters = InitialFormatsTests.parameters(InitialFormatsTests.shape)
         (checkpoint.state.update, checkpoint.state.epoch, checkpoint.state.epochUpdate) = (70, 2, 10)
         checkpoint.state.loss = 30
         checkpoint.state.selectedWords = 60

@@ -3,8 +3,8 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Formats
 @testable import Model
-@testable import Weights
 
 /// A tok2vec of small integers, all different.
 func sampleTok2Vec(_ shape: Tok2VecShape, seeds: [UInt32] = ModelSpec.spacy2Seeds) throws -> ThincTok2Vec {

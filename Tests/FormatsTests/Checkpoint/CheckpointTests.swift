@@ -5,8 +5,8 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Formats
 @testable import Model
-@testable import Weights
 
 @Suite("Checkpoint")
 struct CheckpointTests {
