@@ -41,7 +41,7 @@ for library in zmq sodium; do
     printf 'Name: lib%s\nDescription: static\nVersion: 0\nLibs: -L%s -l%s\n' "$library" "$links" "$library" > "$links/lib$library.pc"
 done
 
-flags=(-c release --static-swift-stdlib --scratch-path "$scratch" --pkg-config-path "$links"
+flags=(-c release -debug-info-format none --static-swift-stdlib --scratch-path "$scratch" --pkg-config-path "$links"
     -Xlinker "-L$links" -Xlinker --undefined=leftOutTables -Xlinker --undefined=__wrap___libc_start_main
     -Xlinker --wrap=__libc_start_main -Xswiftc -Xclang-linker -Xswiftc -static-libgcc)
 bin=$(swift build "${flags[@]}" --show-bin-path)
