@@ -7,7 +7,7 @@ import Testing
 @testable import Model
 
 @Suite("Initial weights")
-struct InitialFormatsTests {
+struct InitialWeightsTests {
     static func settings(_ shape: Tok2VecShape) -> TrainingSettings {
         var settings = TrainingSettings()
         (settings.width, settings.depth, settings.pieces, settings.rows) = (shape.width, shape.depth, shape.pieces, shape.rows)

@@ -60,7 +60,7 @@ struct InspectionTests {
     func checkpoint() throws {
         let folder = try TemporaryFolder()
         var checkpoint = Checkpoint(spec: .spacy2(TrainingSettings()))
-        checkpoint.parameters = InitialFormatsTests.parameters(InitialFormatsTests.shape)
+        checkpoint.parameters = InitialWeightsTests.parameters(InitialWeightsTests.shape)
         (checkpoint.state.update, checkpoint.state.epoch, checkpoint.state.epochUpdate) = (70, 2, 10)
         checkpoint.state.loss = 30
         checkpoint.state.selectedWords = 60

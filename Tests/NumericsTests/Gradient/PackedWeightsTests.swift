@@ -6,7 +6,7 @@ import Testing
 @testable import Model
 @testable import Numerics
 
-@Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct PackedFormatsTests {
+@Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct PackedWeightsTests {
     /// spaCy 2's convolution through unique words, and spaCy 3's by rows with the characters objective.
     private static func spec(_ arithmetic: Arithmetic, byRows: Bool) -> ModelSpec {
         var settings = TrainingSettings()
