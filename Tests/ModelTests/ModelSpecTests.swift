@@ -3,7 +3,6 @@ import Foundation
 import Testing
 
 @testable import Model
-@testable import Shards
 
 @Suite struct ModelSpecTests {
     /// Every variant of every part, as in a job folder.

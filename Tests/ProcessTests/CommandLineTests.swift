@@ -1,7 +1,6 @@
 // The command line, exit statuses and the display, with the real programs. In: arguments, environments, terminals. Out: what users see.
 import Base
 import CLinux
-import Formats
 import Foundation
 import Numerics
 import Testing
