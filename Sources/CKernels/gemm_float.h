@@ -50,20 +50,84 @@ void NAMED(t2v_pack)(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdif
     for (ptrdiff_t j = 0; j < n; j += panel_columns, packed += panel_floats(k)) make_panel(flags, n, k, j, b, ldb, packed);
 }
 
+// Rows of A^T and depth of k at a time: with the panel of B that passes they stay in a first-level cache of 32 KB.
+enum {
+    chunk_vectors = WIDTH == 16 ? 2 : 3,
+    chunk_stride = chunk_vectors * WIDTH,
+    chunk_rows = chunk_stride / block_rows * block_rows,
+    chunk_depth = WIDTH == 16 ? 112 : 192,
+};
+
+// C = A^T B. A row of A^T is a column of A, with lda floats between its elements: read in place, it would take a cache line for each, again
+// for every panel of B. So a chunk of A is copied, and all panels pass by it.
+ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b,
+                                    ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
+    int is_packed = (flags & T2V_B_PACKED) != 0, b_transposed = (flags & T2V_B_TRANSPOSED) != 0;
+    ptrdiff_t chunk_floats = chunk_stride * chunk_depth, room = is_packed ? 0 : rounded_up(n, panel_columns) * chunk_depth;
+    // From one column of a panel to the next.
+    ptrdiff_t step = is_packed ? panel_floats(k) / panel_columns : chunk_depth;
+    float *chunk = t2v_thread_scratch((size_t)(chunk_floats + room) * sizeof(float)), *made = chunk + chunk_floats;
+    for (ptrdiff_t p = 0; p < k; p += chunk_depth) {
+        ptrdiff_t depth = k - p < chunk_depth ? k - p : chunk_depth;
+        // A sum that continues from C has the bits of one that was never interrupted.
+        int accumulate = p > 0 || (flags & T2V_ACCUMULATE) != 0;
+        const float *panels = is_packed ? b + p * panel_columns : made;
+        for (ptrdiff_t j = 0; j < n && !is_packed; j += panel_columns)
+            make_panel(flags, n, depth, j, b + (b_transposed ? p : p * ldb), ldb, made + j * step);
+        for (ptrdiff_t i = 0; i < m; i += chunk_rows) {
+            ptrdiff_t rows = m - i < chunk_rows ? m - i : chunk_rows;
+            for (ptrdiff_t q = 0; q < depth; q++)
+                UNROLL for (int v = 0; v < chunk_vectors; v++) {
+                    vector some = load_part(a + (p + q) * lda + i + v * WIDTH, first_lanes(m - i - v * WIDTH));
+                    store(chunk + q * chunk_stride + v * WIDTH, some);
+                }
+            for (ptrdiff_t j = 0; j < n; j += panel_columns) {
+                part low = first_lanes(n - j), high = first_lanes(n - j - WIDTH);
+                for (ptrdiff_t r = 0; r < rows; r += block_rows) {
+                    ptrdiff_t height = rows - r < block_rows ? rows - r : block_rows;
+                    float *target = c + (i + r) * ldc + j;
+                    ask_for_block(target + panel_columns, ldc, 0, height);
+                    blocks[height](depth, chunk + r, 1, chunk_stride, panels + j * step, target, ldc, low, high, accumulate);
+                }
+            }
+        }
+    }
+}
+
+// Rows of A (tall, k) times one panel.
+ISA static void multiply_panel(ptrdiff_t tall, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *panel, const float *next_panel,
+                               float *c, ptrdiff_t ldc, part low, part high, int accumulate) {
+    // Each block of rows prefetches some of the next panel, which would otherwise come from the third-level cache when it is needed. Few
+    // blocks would have to ask for too much each.
+    const float *next = tall >= 8 * block_rows ? next_panel : 0, *end = next ? next + panel_floats(k) : 0;
+    ptrdiff_t each = rounded_up(panel_floats(k) * block_rows / tall + 1, 16);
+    for (ptrdiff_t i = 0; i < tall; i += block_rows) {
+        ptrdiff_t rows = tall - i < block_rows ? tall - i : block_rows;
+        ask_for_block(c, ldc, i + rows, tall);
+        for (ptrdiff_t line = 0; line < each && next < end; line += 16, next += 16) __builtin_prefetch(next, 0, 2);
+        blocks[rows](k, a + i * lda, lda, 1, panel, c + i * ldc, ldc, low, high, accumulate);
+    }
+}
+
 ISA void NAMED(t2v_gemm)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
                          float *c, ptrdiff_t ldc) {
-    int a_transposed = (flags & T2V_A_TRANSPOSED) != 0, accumulate = (flags & T2V_ACCUMULATE) != 0, is_packed = (flags & T2V_B_PACKED) != 0;
-    ptrdiff_t row_step = a_transposed ? 1 : lda, inner_step = a_transposed ? lda : 1;
-    float *room = is_packed ? 0 : t2v_thread_scratch((size_t)panel_floats(k) * sizeof(float));
-    const float *packed = b;
-    for (ptrdiff_t j = 0; j < n; j += panel_columns, packed += panel_floats(k)) {
-        if (!is_packed) make_panel(flags, n, k, j, b, ldb, room);
-        const float *panel = is_packed ? packed : room;
-        part low = first_lanes(n - j), high = first_lanes(n - j - WIDTH);
-        for (ptrdiff_t i = 0; i < m; i += block_rows) {
-            ptrdiff_t rows = m - i < block_rows ? m - i : block_rows;
-            ask_for_block(c + j, ldc, i + rows, m);
-            blocks[rows](k, a + i * row_step, row_step, inner_step, panel, c + i * ldc + j, ldc, low, high, accumulate);
+    if (flags & T2V_A_TRANSPOSED) {
+        multiply_transposed(flags, m, n, k, a, lda, b, ldb, c, ldc);
+        return;
+    }
+    int is_packed = (flags & T2V_B_PACKED) != 0, accumulate = (flags & T2V_ACCUMULATE) != 0;
+    float *made = is_packed ? 0 : t2v_thread_scratch((size_t)panel_floats(k) * sizeof(float));
+    // Rows of A that stay in the second-level cache (512 KB) while all panels pass by; a panel that must be made first passes only once.
+    ptrdiff_t fitting = is_packed ? rounded_up((1 << 17) / k, block_rows) : m, parts = (m + fitting - 1) / fitting;
+    ptrdiff_t tall = rounded_up((m + parts - 1) / parts, block_rows);
+    for (ptrdiff_t i = 0; i < m; i += tall) {
+        const float *panel = is_packed ? b : made;
+        for (ptrdiff_t j = 0; j < n; j += panel_columns) {
+            if (!is_packed) make_panel(flags, n, k, j, b, ldb, made);
+            const float *next = is_packed && j + panel_columns < n ? panel + panel_floats(k) : 0;
+            multiply_panel(m - i < tall ? m - i : tall, k, a + i * lda, lda, panel, next, c + i * ldc + j, ldc, first_lanes(n - j),
+                           first_lanes(n - j - WIDTH), accumulate);
+            if (is_packed) panel = next;
         }
     }
 }

@@ -40,7 +40,7 @@ package final class GradientEngine {
     private let products: MatrixMultiply
     /// First rows of the tables whose gradients travel by row.
     private let tableRows: [Int]
-    /// Tensors that are accumulated, except tables that travel by row.
+    /// Tensors that are accumulated, except tables that travel by row: all but weights, which products overwrite.
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
     private let packed = PackedWeights()
@@ -64,7 +64,7 @@ package final class GradientEngine {
             objective = VectorsHead(spec: spec, objective: target, layout: layout, vectors: vectors)
         }
         tableRows = layout.tables.map { $0.offset / max(1, $0.shape[1]) }
-        cleared = layout.tensors.filter { !$0.isTable && ($0.shape.count < 3 || $0.name.hasPrefix("embed.")) }
+        cleared = layout.tensors.filter { !$0.isTable && !$0.name.hasSuffix(".W") }
     }
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; parameters that
@@ -148,7 +148,7 @@ package final class GradientEngine {
         return made
     }
 
-    /// Zeroes what is accumulated, except tables that travel by row; products overwrite the rest.
+    /// Zeroes what is accumulated, except tables that travel by row.
     private func clear(_ gradient: MutableFloats) {
         account.measure(.clear, bytes: cleared.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in cleared { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }

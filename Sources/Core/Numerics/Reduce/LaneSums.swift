@@ -42,16 +42,13 @@ package final class LaneSums: @unchecked Sendable {
     private let lock = ThreadLock()
     private var values: [TreeNode: Value] = [:]
     private var targets: [TreeNode] = []
-    /// Levels of the tree that are added in one pass.
-    private let levels: UInt8
 
-    /// Gradients up to this size are added two by two: they are still in the cache. Larger ones go through memory, and a pass over eight
-    /// of them moves less than seven passes over two.
-    private static let cachedBytes = 8 << 20
+    /// Levels of the tree that are added in one pass: gradients go through memory, and a pass over eight of them moves less than seven
+    /// passes over two.
+    private static let levels: UInt8 = 3
 
     package init(tree: ReductionTree, pool: GradientPool) {
         (self.tree, self.pool) = (tree, pool)
-        levels = pool.coding.count * MemoryLayout<Float>.stride <= Self.cachedBytes ? 1 : 3
     }
 
     deinit { for case .sum(let buffer) in values.values { pool.give(buffer) } }
@@ -84,7 +81,7 @@ package final class LaneSums: @unchecked Sendable {
     /// Takes out the sums that cover the next higher node at which sums are made, if all its lanes are there and it is below a node that
     /// will be asked for.
     private func takeComplete(above node: TreeNode) -> (parent: TreeNode, operands: [TreeNode: Value])? {
-        let level = (node.level / levels + 1) * levels
+        let level = (node.level / Self.levels + 1) * Self.levels
         guard level < tree.root.level else { return nil }
         let parent = TreeNode(level: level, index: node.index >> (level - node.level))
         // A lane that is added a second time is already in that sum.
