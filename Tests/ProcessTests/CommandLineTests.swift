@@ -111,6 +111,14 @@ import Testing
         #expect(status == 75 && text.contains("local workers end as soon as they start") && text.contains("start it again"), "\(text)")
     }
 
+    /// Whoever ignores SIGCHLD passes that on to its children: the kernel would then collect the workers, and forget how they ended.
+    @Test func aParentThatIgnoresItsChildren() throws {
+        let (status, text) = try shell(
+            "d=$(mktemp -d) && cp \"$C\" $d/ && printf '#!/bin/sh\\nexit 7\\n' > $d/t2v-worker && chmod +x $d/t2v-worker && "
+                + "env --ignore-signal=CHLD $d/t2v-coordinator pretrain \"$T\" \"$V\" $d/out --cache $d/cache --workers 1 -i 1")
+        #expect(status == 75 && text.contains("exit status 7"), "\(text)")
+    }
+
     @Test func tooFewOpenFiles() throws {
         let (status, text) = try shell("ulimit -n 256; \"$C\" pretrain \"$T\" \"$V\" $(mktemp -d)/o --workers 64 --lanes 64 -i 1")
         #expect(status == 2 && text.contains("the limit is 256"), "\(text)")

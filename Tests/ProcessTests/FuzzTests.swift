@@ -39,6 +39,20 @@ import Transport
         return worker
     }
 
+    /// Whoever sends a gradient that does not decode is refused; the run neither uses it nor ends.
+    @Test func aGradientThatDoesNotDecode() throws {
+        let output = Scratch.path("out")
+        let program = try Demo.pretrain(output, ["--workers", "0", "--bind", "tcp://127.0.0.1:*", "--insecure", "-i", "2"])
+        let endpoint = try program.endpoint()
+        // Alone at first, so that it gets an order.
+        let isRefused = try HostileWorker(endpoint: endpoint, seed: 1).answerWithoutGradient()
+        #expect(isRefused && program.output.contains("a gradient that cannot be decoded"), "\(program.output.suffix(2_000))")
+        let worker = try Program("t2v-worker", ["--connect", endpoint, "--threads", "2", "--cache", Scratch.path("cache")])
+        #expect(program.wait(seconds: 300) == 0, "\(program.output.suffix(3_000))")
+        #expect(worker.wait(seconds: 20) == 0, "\(worker.output)")
+        #expect(Demo.results(output) == (try Demo.reference(epochs: 2)))
+    }
+
     /// A coordinator that lies to a worker with open lanes: the worker continues, and computes what it is honestly asked to.
     @Test func aLyingCoordinatorKillsNoWorker() throws {
         let coordinator = try HostileCoordinator(seed: StrangersTests.seed)

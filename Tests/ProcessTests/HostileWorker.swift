@@ -43,6 +43,25 @@ final class HostileWorker {
         return sent
     }
 
+    /// Behaves until it has an order, then answers it with bytes that are no gradient, under their right hash.
+    /// - Returns: whether it had an order, and was refused.
+    func answerWithoutGradient() -> Bool {
+        introduce()
+        for _ in 0..<20 where order == nil { behave() }
+        guard let order, let lane = order.lanes.first else { return false }
+        let payload = [UInt8](repeating: 0xA5, count: 3_000)
+        var answer = Contribution(
+            run: order.run, roster: order.roster, update: order.update, parameterHash: order.parameterHash, node: TreeNode(lane: lane),
+            selected: 1, words: 1, losses: [1], hash: 0)
+        answer.hash = payload.withUnsafeBytes { Digest64.hash(blocks: $0) }
+        _ = send(.contribution(answer), payload)
+        for _ in 0..<400 where refusals == 0 {
+            usleep(5_000)
+            listen(isHonest: true)
+        }
+        return refusals > 0
+    }
+
     private func behave() {
         if run == nil { introduce() }
         for _ in 0..<100 where order == nil {

@@ -1,4 +1,6 @@
 // Small decisions of a run: when a checkpoint is due, how many cores, workers and lanes, what is shown.
+import Foundation
+import TestSupport
 import Testing
 
 @testable import Base
@@ -39,6 +41,28 @@ import Testing
         #expect(ControlGroup.quota(cpuMax: "0 100000") == nil)
         #expect(ControlGroup.quota(cpuMax: "") == nil)
         #expect(CoreBudget.ofThisProcess().cores >= 1)
+    }
+
+    /// A container or a Slurm job is limited by a group above its own, as often as by its own.
+    @Test(
+        arguments: [
+            (["cpu.max": "max 100000"], nil), (["cpu.max": "max 100000", "job/cpu.max": "350000 100000"], 3.5),
+            (["job/cpu.max": "400000 100000", "job/step/cpu.max": "800000 100000"], 4), (["job/step/cpu.max": "50000 100000"], 0.5),
+            (["other/cpu.max": "100000 100000"], nil),
+        ] as [([String: String], Double?)]) func quotaOfAGroup(files: [String: String], quota: Double?) throws
+    {
+        let folder = try TemporaryFolder()
+        let root = folder.path
+        func write(_ text: String, _ path: String) throws {
+            let path = "\(root)/\(path)"
+            try FileManager.default.createDirectory(
+                atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+            try text.write(toFile: path, atomically: false, encoding: .utf8)
+        }
+        // A host may have groups of both versions: only 0:: is version 2.
+        try write("1:cpu:/other\n0::/job/step\n", "proc/self/cgroup")
+        for (path, text) in files { try write(text + "\n", "sys/fs/cgroup/" + path) }
+        #expect(ControlGroup.cpuQuota(root: root) == quota)
     }
 
     /// cores, workers, threads, lanes, fixed, words -> workers, threads, lanes, the last note.

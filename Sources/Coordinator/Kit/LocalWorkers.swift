@@ -30,6 +30,8 @@ final class LocalWorkers {
     private var children: [Int: Child] = [:]
     private var restartAt: [Int: Milliseconds] = [:]
     private var quickDeaths = 0
+    /// How the last child ended: "exit status 7", "signal 4".
+    private var lastEnd = ""
 
     /// - Parameters:
     ///   - endpoint: an ipc endpoint.
@@ -110,6 +112,7 @@ final class LocalWorkers {
             close(child.pipe)
             children[index] = nil
             ended.append((child.pid, how))
+            lastEnd = how
             let now = Startup.milliseconds()
             // A child that dies at once will probably die again: wait longer each time.
             let lived = now - child.started
@@ -119,8 +122,8 @@ final class LocalWorkers {
         return ended
     }
 
-    /// Whether workers keep dying as soon as they start.
-    var keepFailing: Bool { quickDeaths >= 4 * max(1, count) && children.isEmpty }
+    /// How workers end that keep ending as soon as they start; nil if they do not.
+    var failure: String? { quickDeaths >= 4 * max(1, count) && children.isEmpty ? lastEnd : nil }
 
     /// Restarts those that are due. - Returns: whether one was started.
     func restart() throws(InputError) -> Bool {

@@ -279,10 +279,10 @@ package final class RunShell {
                 drop(id)
             }
         }
-        if workers?.keepFailing == true {
+        if let failure = workers?.failure {
             throw StoppedEarly(
                 InputError(
-                    "local workers end as soon as they start", at: "t2v-worker",
+                    "local workers end as soon as they start (\(failure))", at: "t2v-worker",
                     remedy: "see their messages above, then \(goOn)"))
         }
         if machine.unpreparedCount > 0 {

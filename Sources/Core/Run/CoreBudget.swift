@@ -25,10 +25,11 @@ package struct CoreBudget: Sendable, Equatable {
 /// The limits of this process's control group (cgroup v2).
 package enum ControlGroup {
     /// CPU time in cores: the minimum over the group and its ancestors.
-    static func cpuQuota() -> Double? { values(of: "cpu.max").compactMap(quota(cpuMax:)).min() }
+    /// - Parameter root: the folder that holds proc and sys.
+    static func cpuQuota(root: String = "") -> Double? { values(of: "cpu.max", root).compactMap(quota(cpuMax:)).min() }
 
     /// Bytes: the minimum over the group and its ancestors.
-    package static func memoryLimit() -> UInt64? { values(of: "memory.max").compactMap { UInt64($0) }.min() }
+    package static func memoryLimit() -> UInt64? { values(of: "memory.max", "").compactMap { UInt64($0) }.min() }
 
     /// "max 100000" is no limit; "150000 100000" is one and a half cores.
     static func quota(cpuMax: String) -> Double? {
@@ -37,14 +38,15 @@ package enum ControlGroup {
         return time / period
     }
 
-    private static func values(of file: String) -> [String] {
-        guard let text = text("/proc/self/cgroup"), let line = text.split(separator: "\n").first(where: { $0.hasPrefix("0::/") }) else {
+    private static func values(of file: String, _ root: String) -> [String] {
+        guard let text = text("\(root)/proc/self/cgroup"), let line = text.split(separator: "\n").first(where: { $0.hasPrefix("0::/") })
+        else {
             return []
         }
         var group = String(line.dropFirst(4))
         var found: [String] = []
         while true {
-            if let value = self.text("/sys/fs/cgroup/\(group)/\(file)") { found.append(value) }
+            if let value = self.text("\(root)/sys/fs/cgroup/\(group)/\(file)") { found.append(value) }
             guard !group.isEmpty else { return found }
             group = group.lastIndex(of: "/").map { String(group[..<$0]) } ?? ""
         }
