@@ -10,6 +10,11 @@ int t2v_has_avx512(void);
 /// 1 if it has AVX512-BF16 as well.
 int t2v_has_avx512_bf16(void);
 
+/// Prefetches `bytes` bytes from `start` on.
+static inline void t2v_prefetch(const void *start, ptrdiff_t bytes) {
+    for (ptrdiff_t k = 0; k < bytes; k += 64) __builtin_prefetch((const char *)start + k);
+}
+
 /// How the operands of a product are stored, and what happens to C.
 enum {
     /// A is stored (k, m).

@@ -1,13 +1,24 @@
 // Rows of hash embeddings. In: a table and four of its rows per id. Out: their sum; backward, the table's gradient.
+import CKernels
 
 /// thinc 7 `hash_embed.py`: the sum of four rows, then a dropout mask of `width` units that the whole update shares.
 enum TableRows {
+    /// How many ids before it is needed a row is asked for: rows are far apart, and nothing else can tell where the next one is.
+    private static let ahead = 2
+
+    @inline(__always)
+    private static func prefetch(_ table: Floats, _ width: Int, _ rows: UnsafePointer<UInt32>, _ id: Int, _ count: Int) {
+        guard id < count else { return }
+        for key in 0..<4 { t2v_prefetch(table + Int(rows[4 * id + key]) * width, 4 * width) }
+    }
+
     /// output (count, width) = (sum of the four rows of each id) * factors.
     /// - Parameters:
     ///   - rows: four for each id.
     ///   - factors: (width), or nil without dropout.
     static func forward(table: Floats, width: Int, rows: UnsafePointer<UInt32>, count: Int, factors: Floats?, output: MutableFloats) {
         for id in 0..<count {
+            prefetch(table, width, rows, id + ahead, count)
             let keys = rows + 4 * id
             let a = table + Int(keys[0]) * width
             let b = table + Int(keys[1]) * width
@@ -26,6 +37,7 @@ enum TableRows {
         dOutput: Floats, width: Int, rows: UnsafePointer<UInt32>, count: Int, factors: Floats?, dTable: MutableFloats
     ) {
         for id in 0..<count {
+            prefetch(Floats(dTable), width, rows, id + ahead, count)
             let source = dOutput + id * width
             for key in 0..<4 {
                 let target = dTable + Int(rows[4 * id + key]) * width
