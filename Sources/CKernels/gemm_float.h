@@ -67,7 +67,8 @@ ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff
     // From one column of a panel to the next.
     ptrdiff_t step = is_packed ? panel_floats(k) / panel_columns : chunk_depth;
     float *chunk = t2v_thread_scratch((size_t)(chunk_floats + room) * sizeof(float)), *made = chunk + chunk_floats;
-    for (ptrdiff_t p = 0; p < k; p += chunk_depth) {
+    // Without any depth C becomes zero.
+    for (ptrdiff_t p = 0; p == 0 || p < k; p += chunk_depth) {
         ptrdiff_t depth = k - p < chunk_depth ? k - p : chunk_depth;
         // A sum that continues from C has the bits of one that was never interrupted.
         int accumulate = p > 0 || (flags & T2V_ACCUMULATE) != 0;
@@ -111,6 +112,7 @@ ISA static void multiply_panel(ptrdiff_t tall, ptrdiff_t k, const float *a, ptrd
 
 ISA void NAMED(t2v_gemm)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
                          float *c, ptrdiff_t ldc) {
+    if (m == 0) return;
     if (flags & T2V_A_TRANSPOSED) {
         multiply_transposed(flags, m, n, k, a, lda, b, ldb, c, ldc);
         return;
@@ -118,7 +120,7 @@ ISA void NAMED(t2v_gemm)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const
     int is_packed = (flags & T2V_B_PACKED) != 0, accumulate = (flags & T2V_ACCUMULATE) != 0;
     float *made = is_packed ? 0 : t2v_thread_scratch((size_t)panel_floats(k) * sizeof(float));
     // Rows of A that stay in the second-level cache (512 KB) while all panels pass by; a panel that must be made first passes only once.
-    ptrdiff_t fitting = is_packed ? rounded_up((1 << 17) / k, block_rows) : m, parts = (m + fitting - 1) / fitting;
+    ptrdiff_t fitting = is_packed ? rounded_up((1 << 17) / (k + 1) + 1, block_rows) : m, parts = (m + fitting - 1) / fitting;
     ptrdiff_t tall = rounded_up((m + parts - 1) / parts, block_rows);
     for (ptrdiff_t i = 0; i < m; i += tall) {
         const float *panel = is_packed ? b : made;

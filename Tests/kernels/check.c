@@ -59,6 +59,19 @@ static void check_product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, int flags) {
     t2v_gemm_avx512(flags | T2V_B_PACKED, m, n, k, a, lda, panels, 0, packed, n);
     expect_same(what, wide, narrow, m * n);
     expect_same(what, packed, narrow, m * n);
+    float *narrow_panels = room(t2v_packed_bytes_avx2(n, k)), *narrow_packed = copy(start, m * n);
+    t2v_pack_avx2(flags, n, k, b, ldb, narrow_panels);
+    t2v_gemm_avx2(flags | T2V_B_PACKED, m, n, k, a, lda, narrow_panels, 0, narrow_packed, n);
+    expect_same(what, narrow_packed, narrow, m * n);
+    // However a product is cut into parts: one sum over the whole depth, in its order.
+    float *sums = copy(start, m * n);
+    for (ptrdiff_t i = 0; i < m * n; i++) {
+        if (!(flags & T2V_ACCUMULATE)) sums[i] = 0;
+        for (ptrdiff_t p = 0; p < k; p++)
+            sums[i] = fmaf(a[flags & T2V_A_TRANSPOSED ? p * m + i / n : i / n * k + p],
+                           b[flags & T2V_B_TRANSPOSED ? i % n * k + p : p * n + i % n], sums[i]);
+    }
+    expect_same(what, narrow, sums, m * n);
     double *wanted = room(8 * m * n);
     for (ptrdiff_t i = 0; i < m * n; i++) {
         wanted[i] = flags & T2V_ACCUMULATE ? start[i] : 0;
@@ -119,7 +132,9 @@ static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs,
 }
 
 int main(void) {
-    static const int products[][3] = {{1, 1, 1}, {14, 32, 16}, {15, 33, 17}, {29, 70, 40}, {3, 200, 5}, {45, 96, 288}, {31, 45, 37}};
+    static const int products[][3] = {
+        {1, 1, 1}, {14, 32, 16}, {15, 33, 17}, {29, 70, 40}, {3, 200, 5}, {45, 96, 288}, {31, 45, 37}, {70, 40, 300}, {460, 40, 300},
+    };
     for (size_t i = 0; i < sizeof products / sizeof *products; i++)
         for (int flags = 0; flags < 8; flags++) check_product(products[i][0], products[i][1], products[i][2], flags);
     static const int layers[][5] = {
