@@ -9,10 +9,8 @@ package final class FolderLock: Sendable {
     private let descriptor: Int32
 
     /// - Throws: `InputError` when the file cannot be made, or another process holds the lock.
-    package convenience init(_ path: String) throws(InputError) { try self.init(path, whenOpen: {}) }
-
     /// - Parameter whenOpen: runs between opening and locking, for tests.
-    init(_ path: String, whenOpen: () -> Void) throws(InputError) {
+    package init(_ path: String, whenOpen: () -> Void = {}) throws(InputError) {
         while true {
             let descriptor = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o644)
             guard descriptor >= 0 else { throw AtomicFile.failure("cannot make the lock file", errno, at: path) }

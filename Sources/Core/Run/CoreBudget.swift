@@ -29,7 +29,7 @@ package enum ControlGroup {
     static func cpuQuota(root: String = "") -> Double? { values(of: "cpu.max", root).compactMap(quota(cpuMax:)).min() }
 
     /// Bytes: the minimum over the group and its ancestors.
-    package static func memoryLimit() -> UInt64? { values(of: "memory.max", "").compactMap { UInt64($0) }.min() }
+    package static func memoryLimit() -> UInt64? { values(of: "memory.max").compactMap { UInt64($0) }.min() }
 
     /// "max 100000" is no limit; "150000 100000" is one and a half cores.
     static func quota(cpuMax: String) -> Double? {
@@ -38,11 +38,9 @@ package enum ControlGroup {
         return time / period
     }
 
-    private static func values(of file: String, _ root: String) -> [String] {
+    private static func values(of file: String, _ root: String = "") -> [String] {
         guard let text = text("\(root)/proc/self/cgroup"), let line = text.split(separator: "\n").first(where: { $0.hasPrefix("0::/") })
-        else {
-            return []
-        }
+        else { return [] }
         var group = String(line.dropFirst(4))
         var found: [String] = []
         while true {
