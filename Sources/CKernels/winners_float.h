@@ -22,8 +22,9 @@ enum {
     // Groups whose weights are packed at a time.
     band_groups = 6,
     band_outputs = band_groups * group_outputs,
-    // Vectors of a packed row: 32 floats, of `list_rows` rows 32 KB.
-    most_vectors = 32 / WIDTH,
+    // Vectors of a packed row. `list_rows` rows are 32 KB with AVX2. With AVX-512 they are 64 KB and come from the L2 cache in part, but the
+    // gradients that are loaded for each row serve twice as many multiplications.
+    most_vectors = 4,
 };
 
 // What a row has in the list of a group: the gradients of the three outputs, 0 beyond the last, and where its packed inputs begin.
