@@ -20,6 +20,7 @@ ISA static inline vector load_unaligned(const float *from) { return _mm512_loadu
 ISA static inline vector load_part(const float *from, part part) { return _mm512_maskz_loadu_ps(part, from); }
 ISA static inline void store(float *to, vector value) { _mm512_store_ps(to, value); }
 ISA static inline void store_unaligned(float *to, vector value) { _mm512_storeu_ps(to, value); }
+ISA static inline void stream(float *to, vector value) { _mm512_stream_ps(to, value); }
 ISA static inline void store_part(float *to, part part, vector value) { _mm512_mask_storeu_ps(to, part, value); }
 ISA static inline vector multiply_add(vector a, vector b, vector c) { return _mm512_fmadd_ps(a, b, c); }
 #define unpack_low _mm512_unpacklo_ps
@@ -63,6 +64,7 @@ ISA static inline vector load_part(const float *from, part part) {
 }
 ISA static inline void store(float *to, vector value) { _mm256_store_ps(to, value); }
 ISA static inline void store_unaligned(float *to, vector value) { _mm256_storeu_ps(to, value); }
+ISA static inline void stream(float *to, vector value) { _mm256_stream_ps(to, value); }
 ISA static inline void store_part(float *to, part part, vector value) {
     if (part.is_whole) _mm256_storeu_ps(to, value);
     else _mm256_maskstore_ps(to, part.lanes, value);

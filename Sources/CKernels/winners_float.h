@@ -25,6 +25,9 @@ enum {
     // Vectors of a packed row. `list_rows` rows are 32 KB with AVX2. With AVX-512 they are 64 KB and come from the L2 cache in part, but the
     // gradients that are loaded for each row serve twice as many multiplications.
     most_vectors = 4,
+    // Bytes from which on a gradient of weights is written past the caches, which have no room for it until it is added to others: else
+    // each line would be loaded from memory before it is overwritten.
+    streamed_bytes = 1 << 20,
 };
 
 // What a row has in the list of a group: the gradients of the three outputs, 0 beyond the last, and where its packed inputs begin.
@@ -46,6 +49,8 @@ typedef struct {
     // (pieces, band_outputs, wide vectors), and the lines of memory that the next tile needs.
     float *tile;
     t2v_ahead ahead;
+    // Whether gradients of weights go past the caches.
+    int streams;
 } slab;
 
 static ptrdiff_t row_start(const t2v_winners *w, ptrdiff_t row) { return w->row_starts ? w->row_starts[row] : row; }
@@ -214,6 +219,11 @@ ISA static inline void give(const float *packed, float *to, ptrdiff_t length, pt
     if (v < wide && v * WIDTH < length) store_part(to + v * WIDTH, first_lanes(length - v * WIDTH), load(packed + v * WIDTH));
 }
 
+// The same past the caches: `wide` whole vectors, whole cache lines.
+ISA static inline void give_past(const float *packed, float *to, ptrdiff_t wide) {
+    for (ptrdiff_t v = 0; v < wide; v++) stream(to + v * WIDTH, load(packed + v * WIDTH));
+}
+
 // How many floats of a packed row, from `column` of row `row` of the span on, rows of the slab have.
 static ptrdiff_t input_length(const slab *s, ptrdiff_t row, ptrdiff_t column) {
     const t2v_winners *w = s->winners;
@@ -263,7 +273,11 @@ ISA static void give_weights(const slab *s, float *to, ptrdiff_t first, ptrdiff_
     const float *packed = s->tile;
     for (ptrdiff_t p = 0; p < w->pieces; p++)
         for (ptrdiff_t o = first; o < first + band_outputs; o++, packed += s->wide * WIDTH)
-            if (o < w->outputs) give(packed, to + (p * w->outputs + o) * w->weight_stride, columns, s->wide);
+            if (o < w->outputs) {
+                float *target = to + (p * w->outputs + o) * w->weight_stride;
+                if (s->streams && columns == s->wide * WIDTH && columns % 16 == 0 && (uintptr_t)target % 64 == 0) give_past(packed, target, s->wide);
+                else give(packed, target, columns, s->wide);
+            }
 }
 
 // All tiles of a slab whose inputs begin at `column` of each part: W's (`d_weights` NULL) or those of its gradient.
@@ -278,7 +292,7 @@ ISA static void multiply_columns(slab *s, ptrdiff_t column, const float *weights
             if (columns <= 0) continue;
             take_weights(s, !d_weights || s->row0 > 0 ? matrix + at : 0, first, columns);
             ptrdiff_t next = part + 1 < parts ? first : first + band_outputs, from = part + 1 < parts ? at + w->row_stride : column;
-            ask_for_weights(w, matrix, next, band_outputs, from, columns, &s->ahead);
+            ask_for_weights(w, matrix, next, d_weights && s->streams ? 0 : band_outputs, from, columns, &s->ahead);
             ahead_spread(&s->ahead, s->blocks * groups);
             (d_weights ? collect_tile : spread_tile)[s->wide](s, group, groups, s->inputs + part * s->wide * WIDTH);
             if (d_weights) give_weights(s, d_weights + at, first, columns);
@@ -292,6 +306,8 @@ ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights
     ptrdiff_t columns = w->inputs < w->row_stride ? w->inputs : w->row_stride;
     ptrdiff_t vectors = (columns + WIDTH - 1) / WIDTH, tiles = (vectors + most_vectors - 1) / most_vectors;
     s.wide = (vectors + tiles - 1) / tiles;
+    // With several slabs the next one would read the gradient again.
+    s.streams = w->rows <= slab_rows && w->pieces * w->outputs * w->inputs * (ptrdiff_t)sizeof(float) >= streamed_bytes;
     for (s.row0 = 0; s.row0 < w->rows; s.row0 += slab_rows) {
         s.rows = w->rows - s.row0 < slab_rows ? w->rows - s.row0 : slab_rows;
         ptrdiff_t high = s.low = row_start(w, s.row0);
@@ -325,4 +341,6 @@ ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights
             give_inputs(&s, d_input, column);
         }
     }
+    // Whoever gets the gradient next may be another thread.
+    if (s.streams) _mm_sfence();
 }

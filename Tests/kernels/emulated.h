@@ -141,6 +141,8 @@ EMULATED __m512 emulated_pairs(__m512 sum, __m512bh a, __m512bh b) {
 #define _mm512_maskz_loadu_epi32(m, p) emulated_load_ints(m, p)
 #undef _mm512_store_ps
 #define _mm512_store_ps(p, v) emulated_store(p, 0xffff, v)
+#undef _mm512_stream_ps
+#define _mm512_stream_ps(p, v) emulated_store(p, 0xffff, v)
 #undef _mm512_storeu_ps
 #define _mm512_storeu_ps(p, v) emulated_store(p, 0xffff, v)
 #undef _mm512_mask_storeu_ps
