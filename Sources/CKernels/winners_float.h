@@ -22,8 +22,8 @@ enum {
     // Groups whose weights are packed at a time.
     band_groups = 6,
     band_outputs = band_groups * group_outputs,
-    // Vectors of a packed row. `list_rows` rows are 32 KB with AVX2. With AVX-512 they are 64 KB and come from the L2 cache in part, but the
-    // gradients that are loaded for each row serve twice as many multiplications.
+    // Vectors of a packed row. `list_rows` rows are 32 KB with AVX2. With AVX-512 they are 64 KB and come from the L2 cache in part, but
+    // the gradients that are loaded for each row serve twice as many multiplications.
     most_vectors = 4,
     // Bytes from which on a gradient of weights is written past the caches, which have no room for it until it is added to others: else
     // each line would be loaded from memory before it is overwritten.
@@ -271,11 +271,12 @@ ISA static void take_weights(slab *s, const float *from, ptrdiff_t first, ptrdif
 ISA static void give_weights(const slab *s, float *to, ptrdiff_t first, ptrdiff_t columns) {
     const t2v_winners *w = s->winners;
     const float *packed = s->tile;
+    int is_whole = columns == s->wide * WIDTH && columns % 16 == 0;
     for (ptrdiff_t p = 0; p < w->pieces; p++)
         for (ptrdiff_t o = first; o < first + band_outputs; o++, packed += s->wide * WIDTH)
             if (o < w->outputs) {
                 float *target = to + (p * w->outputs + o) * w->weight_stride;
-                if (s->streams && columns == s->wide * WIDTH && columns % 16 == 0 && (uintptr_t)target % 64 == 0) give_past(packed, target, s->wide);
+                if (s->streams && is_whole && (uintptr_t)target % 64 == 0) give_past(packed, target, s->wide);
                 else give(packed, target, columns, s->wide);
             }
 }

@@ -64,6 +64,8 @@ import Testing
         #expect(two.status == 0 && two.output.contains("matrix products in bf16"), "\(two.output)")
         #expect(Demo.results(two.folder).count == 2 && Demo.results(one.folder) == Demo.results(two.folder))
         #expect(Demo.results(two.folder) != (try Demo.reference(epochs: 1)))
+        let warns = two.output.contains("precision bf16 is slower than float32 on this CPU")
+        #expect(warns == (Arithmetic.bf16.warning != nil), "\(two.output)")
     }
 
     /// As `taskset`, Slurm and containers set it: cores of others are not used.

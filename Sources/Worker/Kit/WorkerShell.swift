@@ -343,6 +343,8 @@ package final class WorkerShell {
                 let folder = options.localToken != 0 ? description.local?.cache : nil
                 let cache = try folder.map { folder throws(InputError) in try PreparedCache(folder: folder) } ?? ownCache()
                 run = RunContext(run: number, description: description, cache: cache, isLocal: options.localToken != 0)
+                // The coordinator says it of its own host.
+                if options.localToken == 0, let warning = description.spec.arithmetic.warning { say(.warning, warning) }
                 generation += 1
                 preparedKeys = [:]
                 pool = MessageBufferPool(byteCount: run?.coding.maximumBytes ?? 0)

@@ -1,4 +1,5 @@
-// Weights packed once for several micro-batches against weights packed for each. In: made-up documents. Out: the same bits.
+// What the micro-batches of an update share (packed weights, embeddings) against micro-batches alone. In: made-up documents. Out: the same
+// bits.
 import Base
 import CKernels
 import Testing
@@ -6,7 +7,9 @@ import Testing
 @testable import Model
 @testable import Numerics
 
-@Suite(.enabled(if: t2v_has_avx512_bf16() == 1, "this CPU has no AVX512-BF16")) struct PackedWeightsTests {
+@Suite struct PackedWeightsTests {
+    private static let possible = [Arithmetic.native, .bf16, .blas].filter(\.isPossibleHere)
+
     /// spaCy 2's convolution through unique words, and spaCy 3's by rows with the characters objective.
     private static func spec(_ arithmetic: Arithmetic, byRows: Bool) -> ModelSpec {
         var settings = TrainingSettings()
@@ -20,7 +23,7 @@ import Testing
         return spec
     }
 
-    @Test(arguments: [Arithmetic.native, .bf16, .blas], [false, true]) func giveTheSameBits(arithmetic: Arithmetic, byRows: Bool) throws {
+    @Test(arguments: possible, [false, true]) func giveTheSameBits(arithmetic: Arithmetic, byRows: Bool) throws {
         let spec = Self.spec(arithmetic, byRows: byRows)
         let canned = try CannedCorpus(words: 600, spec: spec)
         let layout = ParameterLayout(spec: canned.spec)
@@ -37,7 +40,8 @@ import Testing
         }
         var seen: Set<[UInt32]> = []
         for version in 1...3 {
-            for words in [375, 57] {
+            // Later ones have ids that are known, new ones, or all known.
+            for words in [57, 375, 600, 57] {
                 builder.build(canned.documents(words: words), epoch: 0, update: 0, into: batch, choose: CannedCorpus.choose)
                 let expected = gradient(nil)
                 seen.insert(expected)
@@ -48,6 +52,39 @@ import Testing
             // Other weights in the same memory are another version.
             for index in parameters.indices { parameters[index] *= 1.25 }
         }
-        #expect(seen.count == 6)
+        #expect(seen.count == 9)
+    }
+
+    @Test func eachIDIsEmbeddedOnce() {
+        let store = EmbeddingStore(width: 2, wide: 3)
+        func part(_ ids: [UInt32], factors: [Float] = []) -> MicroBatchContent.Part {
+            MicroBatchContent.Part(count: ids.count, rows: ids.flatMap { [$0, 7, 7, $0 + 1] }, factors: factors)
+        }
+        #expect(store.find(part([4, 5, 6]), version: 1) == 0)
+        #expect(store.fresh == [0, 1, 2] && store.places == [0, 1, 2])
+        for (index, value) in [10, 11, 20, 21, 30, 31].enumerated() { store.outputs[index] = Float(value) }
+        // Room for many more keeps what is there.
+        let many = [6, 9, 4] + (100..<600).map(UInt32.init)
+        #expect(store.find(part(many), version: 1) == 3)
+        #expect(store.fresh.first == 1 && store.fresh.count == 501 && store.places.prefix(3) == [2, 3, 0])
+        var copy = [Float](repeating: 0, count: 2 * many.count)
+        store.copyOutputs(to: &copy)
+        #expect(copy[0...1] == [30, 31] && copy[4...5] == [10, 11])
+        // Other parameters, and another mask, are other embeddings.
+        #expect(store.find(part([4]), version: 2) == 0 && store.fresh == [0])
+        #expect(store.find(part([4], factors: [0, 1.25]), version: 2) == 0 && store.fresh == [0])
+        #expect(store.find(part([4], factors: [0, 1.25]), version: 2) == 1 && store.fresh.isEmpty)
+        // More than are kept.
+        #expect(store.find(part((0..<5000).map(UInt32.init), factors: [0, 1.25]), version: 2) == 0 && store.fresh.count == 5000)
+        // Words with several vectors have lists that rows alone do not tell apart.
+        #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2, 3], starts: [0, 1, 3]), version: 3) == nil)
+    }
+
+    @Test func lanesOfAProfileHaveDocumentsOfTheirOwn() throws {
+        let spec = Self.spec(.native, byRows: true)
+        let canned = try CannedCorpus(words: 3 * 700 + 375, spec: spec, lane: 700)
+        let lanes = canned.lanes(3, words: 700)
+        #expect(lanes.map { $0.reduce(0) { $0 + $1.tokens.count } } == [700, 700, 700])
+        #expect(Set(lanes.flatMap { $0.map(\.key) }).count == 9)
     }
 }

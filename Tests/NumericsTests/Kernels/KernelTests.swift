@@ -1,4 +1,5 @@
 // Each kernel alone against a naive reference and finite differences, at widths with and without a partial vector.
+import Base
 import TestSupport
 import Testing
 
@@ -172,5 +173,10 @@ import Testing
         #expect(close(c))
         MatrixMultiply(.blas).times(m: m, n: n, k: 0, a, lda: 1, b, ldb: n, &c, ldc: n)
         #expect(c.allSatisfy { $0 == 0 })
+    }
+
+    @Test func slowPrecisionIsNamed() {
+        #expect(Arithmetic.warning(ratio: 0.5)?.contains("take 2.0 times as long; use float32") == true)
+        #expect(Arithmetic.warning(ratio: 1.8) == nil && Arithmetic.native.warning == nil && Arithmetic.blas.warning == nil)
     }
 }

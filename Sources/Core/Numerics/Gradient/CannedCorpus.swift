@@ -35,8 +35,12 @@ package final class CannedCorpus: VectorRows {
         deinit { start.deallocate() }
     }
 
+    /// Words of the first documents, which are short and long.
+    static let firstLengths = [1, 7, 49, 318]
+
     /// Documents of 1, 7, 49, 318 words and then of 270, the length of a review, until there are `words`.
-    package init(words total: Int, spec given: ModelSpec) throws(InputError) {
+    /// - Parameter lane: one of the later documents ends after so many words, and after each multiple.
+    package init(words total: Int, spec given: ModelSpec, lane: Int = .max) throws(InputError) {
         var spec = given
         if case .vectors(var objective) = spec.objective, objective.missing == .skip {
             objective.missing = .row0
@@ -50,7 +54,8 @@ package final class CannedCorpus: VectorRows {
         let philox = Philox(seed: 7, purpose: .shuffleDocuments)
         var (line, made) = (0, 0)
         while made < total {
-            let length = min([1, 7, 49, 318][safe: line] ?? 270, total - made)
+            let later = made - Self.firstLengths.reduce(0, +)
+            let length = min(Self.firstLengths[safe: line] ?? min(270, lane - later % lane), total - made)
             var tokens: [UInt32] = []
             for token in made..<made + length {
                 let rank = Self.rank(philox.bits(UInt64(token)))
@@ -100,6 +105,13 @@ package final class CannedCorpus: VectorRows {
 
     /// Every seventh token, so that the shortest document has one too.
     static func choose(document: Int, token: Int) -> Replacement? { token % 7 == 0 ? .mask : nil }
+
+    /// The documents of lanes of `words` words each, without the first four.
+    func lanes(_ count: Int, words: Int) -> [[DocumentView]] {
+        let documents = Array(documents(words: .max).dropFirst(Self.firstLengths.count))
+        let each = (words + 269) / 270
+        return (0..<count).map { Array(documents[$0 * each..<($0 + 1) * each]) }
+    }
 
     /// Whole documents from the start, `words` words in all.
     package func documents(words: Int) -> [DocumentView] {

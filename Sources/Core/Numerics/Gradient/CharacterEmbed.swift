@@ -22,10 +22,11 @@ final class CharacterEmbed: InputLayer {
 
     func forward(_ pass: Pass, _ buffers: [PartBuffers]) {
         for (index, part) in parts.enumerated() {
-            let (rows, output) = (pass.batch.parts[first + index].rows, buffers[first + index].output)
+            let (rows, wanted) = (pass.batch.parts[first + index].rows, buffers[first + index].wanted)
             let source = pass.parameters + table + part.tensorStart
-            for (id, row) in rows.enumerated() {
-                (output + id * part.width).update(from: source + Int(row) * part.width, count: part.width)
+            for place in 0..<wanted.count {
+                let row = rows[wanted.ids.map { Int($0[place]) } ?? place]
+                (wanted.output + place * part.width).update(from: source + Int(row) * part.width, count: part.width)
             }
         }
     }

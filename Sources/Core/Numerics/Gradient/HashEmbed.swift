@@ -16,14 +16,14 @@ final class HashEmbed: InputLayer {
     func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver) {}
 
     func forward(_ pass: Pass, _ parts: [PartBuffers]) {
-        let feature = pass.batch.parts[index]
-        pass.measure(.hashEmbed, bytes: feature.count * part.width * 4 * 5) {
+        let (feature, wanted) = (pass.batch.parts[index], parts[index].wanted)
+        pass.measure(.hashEmbed, bytes: wanted.count * part.width * 4 * 5) {
             feature.rows.withUnsafeBufferPointer { rows in
                 withFactors(feature.factors) { factors in
                     guard let rows = rows.baseAddress else { return }
                     TableRows.forward(
-                        table: pass.parameters + table, width: part.width, rows: rows, count: feature.count, factors: factors,
-                        output: parts[index].output)
+                        table: pass.parameters + table, width: part.width, rows: rows, ids: wanted.ids, count: wanted.count,
+                        factors: factors, output: wanted.output)
                 }
             }
         }

@@ -16,6 +16,10 @@ final class Mixer {
     private let masksWords: Bool
 
     private var buffers: [PartBuffers] = []
+    /// One for each part.
+    private let stores: [EmbeddingStore]
+    /// By part, then by unique word: its product among the wanted and earlier ones; -1: a word without a vector.
+    private var places: UnsafeMutablePointer<Int32>?
     private var trace: LayerTrace?
     /// (V, W): the output, and its gradient.
     private(set) var embedded: MutableFloats?
@@ -40,6 +44,8 @@ final class Mixer {
             }
         }
         self.layers = layers
+        let wide = spec.mixer.pieces * spec.width
+        stores = parts.map { EmbeddingStore(width: $0.width, wide: wide) }
     }
 
     func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
@@ -47,11 +53,13 @@ final class Mixer {
         buffers.removeAll(keepingCapacity: true)
         for (part, feature) in zip(parts, batch.parts) {
             let count = feature.count
+            let (output, product) = (carver.floats(count * part.width), carver.floats(count * wide))
             buffers.append(
                 PartBuffers(
-                    count: count, output: carver.floats(count * part.width), dOutput: carver.floats(count * part.width),
-                    product: carver.floats(count * wide), dProduct: carver.floats(count * wide)))
+                    count: count, output: output, dOutput: carver.floats(count * part.width), product: product,
+                    dProduct: carver.floats(count * wide), wanted: WantedIDs(ids: nil, count: count, output: output, product: product)))
         }
+        places = carver.take(parts.count * unique, Int32.self)
         for layer in layers { layer.carve(batch, &carver) }
         trace = LayerTrace(rows: unique, outputs: width, pieces: pieces, carver: &carver)
         embedded = carver.floats(unique * width)
@@ -63,16 +71,44 @@ final class Mixer {
     var partBuffers: [PartBuffers] { buffers }
 
     func forward(_ pass: Pass) {
+        for index in parts.indices { share(pass, index) }
         for layer in layers { layer.forward(pass, buffers) }
         let wide = pieces * width
         for (part, buffer) in zip(parts, buffers) {
-            pass.multiply(.mixerProduct, m: buffer.count, n: wide, k: part.width) {
+            let wanted = buffer.wanted
+            pass.multiply(.mixerProduct, m: wanted.count, n: wide, k: part.width) {
                 pass.weights.timesTransposed(
-                    m: buffer.count, n: wide, k: part.width, buffer.output, lda: part.width, offset: offsets.weights + part.column,
-                    ldb: columns, buffer.product, ldc: wide)
+                    m: wanted.count, n: wide, k: part.width, wanted.output, lda: part.width, offset: offsets.weights + part.column,
+                    ldb: columns, wanted.product, ldc: wide)
             }
         }
+        for (store, buffer) in zip(stores, buffers) where buffer.wanted.ids != nil { store.copyOutputs(to: buffer.output) }
         mixWords(pass)
+    }
+
+    /// Leaves out the ids of a part that an earlier micro-batch of the same parameters had. OpenBLAS's rows depend on each other.
+    private func share(_ pass: Pass, _ index: Int) {
+        guard let places else { return }
+        let (feature, store, unique) = (pass.batch.parts[index], stores[index], pass.batch.uniqueCount)
+        let words = index * unique..<(index + 1) * unique
+        guard let version = pass.weights.packed?.version, pass.products.arithmetic != .blas,
+            let first = store.find(feature, version: version)
+        else {
+            for word in words { places[word] = pass.batch.ofWord[word] }
+            return
+        }
+        for word in words {
+            let id = Int(pass.batch.ofWord[word])
+            places[word] = id < 0 ? -1 : store.places[id]
+        }
+        buffers[index].wanted = WantedIDs(
+            ids: store.fresh, count: store.fresh.count, output: store.outputs + first * parts[index].width,
+            product: store.products + first * pieces * width)
+    }
+
+    /// Where the product of place 0 of a part is.
+    private func products(_ index: Int) -> MutableFloats {
+        buffers[index].wanted.ids == nil ? buffers[index].product : stores[index].products
     }
 
     /// A part's products, and which of them belongs to each word.
@@ -82,33 +118,32 @@ final class Mixer {
     }
 
     /// Cursors of the parts in `wanted`.
+    /// - Parameter ofWord: by part, then by unique word.
     private func withCursors(
-        _ pass: Pass, _ products: (PartBuffers) -> MutableFloats, _ wanted: (Int) -> Bool, _ body: (UnsafeBufferPointer<Cursor>) -> Void
+        _ pass: Pass, _ products: (Int) -> MutableFloats, ofWord: UnsafePointer<Int32>, _ wanted: (Int) -> Bool,
+        _ body: (UnsafeBufferPointer<Cursor>) -> Void
     ) {
-        pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
-            guard let base = ofWord.baseAddress else { return }
-            withUnsafeTemporaryAllocation(of: Cursor.self, capacity: parts.count) { cursors in
-                var count = 0
-                for index in parts.indices where wanted(index) {
-                    cursors[count] = Cursor(products: products(buffers[index]), ofWord: base + index * pass.batch.uniqueCount)
-                    count += 1
-                }
-                body(UnsafeBufferPointer(rebasing: cursors[..<count]))
+        withUnsafeTemporaryAllocation(of: Cursor.self, capacity: parts.count) { cursors in
+            var count = 0
+            for index in parts.indices where wanted(index) {
+                cursors[count] = Cursor(products: products(index), ofWord: ofWord + index * pass.batch.uniqueCount)
+                count += 1
             }
+            body(UnsafeBufferPointer(rebasing: cursors[..<count]))
         }
     }
 
     /// Sums each unique word's products, then Maxout, LayerNorm, dropout.
     private func mixWords(_ pass: Pass) {
-        guard let trace, let embedded else { return }
+        guard let trace, let embedded, let places else { return }
         let (wide, unique) = (pieces * width, pass.batch.uniqueCount)
         let kernel = offsets.kernel(pass, outputs: width, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
         let keptWords = planeWords(width: width)
         let row = pass.scratch.row
         pass.measure(.mixerRows, bytes: unique * 4 * (parts.count * wide + 3 * width)) {
             withPlanes(masksWords ? pass.batch.levels[0].kept : []) { kept in
-                withCursors(pass, \.product, { parts[$0].isForEveryWord }) { cursors in
-                    withCursors(pass, \.product, { !parts[$0].isForEveryWord }) { vectors in
+                withCursors(pass, products, ofWord: places, { parts[$0].isForEveryWord }) { cursors in
+                    withCursors(pass, products, ofWord: places, { !parts[$0].isForEveryWord }) { vectors in
                         for word in 0..<unique {
                             sum(cursors, word, wide, row)
                             for cursor in vectors where cursor.ofWord[word] >= 0 {
@@ -219,19 +254,22 @@ final class Mixer {
                 buffer.dProduct.update(repeating: 0, count: buffer.count * wide)
             }
             withPlanes(masksWords ? batch.levels[0].kept : []) { kept in
-                withCursors(pass, \.dProduct, { !isMostlyDistinct($0, batch) }) { cursors in
-                    for word in 0..<batch.uniqueCount {
-                        let dMax = dEmbedded + word * width
-                        kernel.backward(
-                            dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: trace.normalized + word * width,
-                            inverse: trace.inverse[word], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
-                        let winners = trace.winners + word * kernel.winnerWords
-                        kernel.locate(
-                            dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
-                            dBias: gradient + offsets.bias)
-                        kernel.route(dMax: dMax, winners: winners, to: row)
-                        for cursor in cursors where cursor.ofWord[word] >= 0 {
-                            add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)
+                batch.ofWord.withUnsafeBufferPointer { ofWord in
+                    guard let ofWord = ofWord.baseAddress else { return }
+                    withCursors(pass, { buffers[$0].dProduct }, ofWord: ofWord, { !isMostlyDistinct($0, batch) }) { cursors in
+                        for word in 0..<batch.uniqueCount {
+                            let dMax = dEmbedded + word * width
+                            kernel.backward(
+                                dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: trace.normalized + word * width,
+                                inverse: trace.inverse[word], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
+                            let winners = trace.winners + word * kernel.winnerWords
+                            kernel.locate(
+                                dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
+                                dBias: gradient + offsets.bias)
+                            kernel.route(dMax: dMax, winners: winners, to: row)
+                            for cursor in cursors where cursor.ofWord[word] >= 0 {
+                                add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)
+                            }
                         }
                     }
                 }

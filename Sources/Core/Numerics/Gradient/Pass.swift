@@ -117,7 +117,7 @@ protocol ObjectiveLayer: AnyObject {
 /// A part of the mixer's input, or several. Called once per micro-batch.
 protocol InputLayer: AnyObject {
     func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver)
-    /// Writes the outputs of its parts.
+    /// Writes the outputs of its parts: those that are `wanted`.
     func forward(_ pass: Pass, _ parts: [PartBuffers])
     /// Adds gradients of its parameters; may overwrite the parts' `dOutput`.
     func backward(_ pass: Pass, _ parts: [PartBuffers])
@@ -132,6 +132,17 @@ struct PartBuffers {
     /// (U, P W): the output times its columns of the mixer's weights, and the gradient.
     var product: MutableFloats
     var dProduct: MutableFloats
+    /// What the forward pass computes: all ids into the buffers above, or new ones into an `EmbeddingStore`.
+    var wanted: WantedIDs
+}
+
+/// Ids of a part, and where their outputs and products go, one after another.
+struct WantedIDs {
+    /// Nil: all of them, in their order.
+    var ids: [Int32]?
+    var count: Int
+    var output: MutableFloats
+    var product: MutableFloats
 }
 
 /// The planes of kept units, or nil without dropout.

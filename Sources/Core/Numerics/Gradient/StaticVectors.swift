@@ -8,30 +8,38 @@ final class StaticVectors: InputLayer {
     private let index: Int
     private let weights: Int
     private let table: any VectorRows
-    /// (U, M): the vectors.
+    /// (U, M): the vectors, and room for those whose outputs are wanted if these are not all.
     private var rows: MutableFloats?
+    private var chosen: MutableFloats?
 
     init(_ part: InputPart, index: Int, layout: ParameterLayout, vectors: any VectorRows) {
         (self.part, self.index, table) = (part, index, vectors)
         weights = layout.offset(part.tensor)
     }
 
-    func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver) { rows = carver.floats(batch.parts[index].count * table.width) }
+    func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver) {
+        rows = carver.floats(batch.parts[index].count * table.width)
+        chosen = carver.floats(batch.parts[index].count * table.width)
+    }
 
     func forward(_ pass: Pass, _ parts: [PartBuffers]) {
-        guard let rows else { return }
-        let (feature, buffer, size) = (pass.batch.parts[index], parts[index], table.width)
-        pass.measure(.gather, bytes: 8 * buffer.count * size) {
+        guard let rows, let chosen else { return }
+        let (feature, wanted, size) = (pass.batch.parts[index], parts[index].wanted, table.width)
+        pass.measure(.gather, bytes: 8 * (feature.count + wanted.count) * size) {
             for word in 0..<feature.count {
                 let (start, end) = (Int(feature.starts[word]), Int(feature.starts[word + 1]))
                 table.mean(feature.rows[start..<end], into: rows + word * size)
             }
+            for (place, id) in (wanted.ids ?? []).enumerated() {
+                (chosen + place * size).update(from: rows + Int(id) * size, count: size)
+            }
         }
-        pass.multiply(.vectorsProduct, m: buffer.count, n: part.width, k: size) {
+        pass.multiply(.vectorsProduct, m: wanted.count, n: part.width, k: size) {
             pass.weights.timesTransposed(
-                m: buffer.count, n: part.width, k: size, rows, lda: size, offset: weights, ldb: size, buffer.output, ldc: part.width)
+                m: wanted.count, n: part.width, k: size, wanted.ids == nil ? rows : chosen, lda: size, offset: weights, ldb: size,
+                wanted.output, ldc: part.width)
         }
-        mask(buffer.output, rows: buffer.count, factors: feature.factors)
+        mask(wanted.output, rows: wanted.count, factors: feature.factors)
     }
 
     func backward(_ pass: Pass, _ parts: [PartBuffers]) {

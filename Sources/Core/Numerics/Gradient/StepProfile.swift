@@ -40,13 +40,10 @@ package struct StepProfile: Sendable {
     package static func measure(
         spec: ModelSpec, lanes: Int, wordsPerLane: Int, updates: Int
     ) throws(InputError) -> StepProfile {
-        let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
-        let lane = Array(canned.documents(words: wordsPerLane + 375).dropFirst(4))
-        let batches = [[DocumentView]](repeating: lane, count: lanes)
+        let canned = try CannedCorpus(words: lanes * wordsPerLane + 375, spec: spec, lane: wordsPerLane)
         return measure(
-            lanes: batches, spec: canned.spec, seed: 0, vectors: canned, vectorRows: CannedCorpus.vectorRows,
-            randomWords: canned.randomWords,
-            maskWord: canned.maskWord, updates: updates)
+            lanes: canned.lanes(lanes, words: wordsPerLane), spec: canned.spec, seed: 0, vectors: canned,
+            vectorRows: CannedCorpus.vectorRows, randomWords: canned.randomWords, maskWord: canned.maskWord, updates: updates)
     }
 
     /// Profiles updates whose lanes hold the given documents.

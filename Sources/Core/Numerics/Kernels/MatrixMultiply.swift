@@ -17,6 +17,21 @@ extension Arithmetic {
     }
 }
 
+extension Arithmetic {
+    /// What to tell the user if this CPU multiplies more slowly in this arithmetic than in float32; nil: it does not. Takes a few
+    /// milliseconds. Intel's CPUs have bf16's instruction at half the rate of float32's.
+    package var warning: String? {
+        guard self == .bf16 else { return nil }
+        return Self.warning(ratio: MatrixMultiply(.native).seconds() / MatrixMultiply(self).seconds())
+    }
+
+    /// - Parameter ratio: products a second, against float32.
+    static func warning(ratio: Double) -> String? {
+        guard ratio < 1 else { return nil }
+        return "precision bf16 is slower than float32 on this CPU: its products take \((1 / ratio).fixed(1)) times as long; use float32"
+    }
+}
+
 /// Products on one thread. With OpenBLAS a row's bits depend on the number of rows, so a product is never shared among lanes or threads.
 package struct MatrixMultiply: Sendable {
     let arithmetic: Arithmetic
@@ -76,6 +91,19 @@ package struct MatrixMultiply: Sendable {
     /// What t2v_pack needs to know about B; nil with OpenBLAS, which does its own packing.
     func flags(ofTransposed isTransposed: Bool) -> Int32? {
         kernelFlags.map { $0 | Int32(isTransposed ? T2V_B_TRANSPOSED : 0) }
+    }
+
+    /// CPU time of a product of (252, 256) and (256, 256): the shortest of a few.
+    fileprivate func seconds() -> Double {
+        let (m, n) = (252, 256)
+        let a = [Float](repeating: 0.5, count: m * n)
+        let b = [Float](repeating: 0.25, count: n * n)
+        var c = [Float](repeating: 0, count: m * n)
+        return (0..<8).map { _ in
+            let start = ThreadClock.seconds()
+            timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n)
+            return ThreadClock.seconds() - start
+        }.min() ?? 0
     }
 
     private func product(

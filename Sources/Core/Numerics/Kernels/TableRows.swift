@@ -7,19 +7,21 @@ enum TableRows {
     private static let ahead = 2
 
     @inline(__always)
-    private static func prefetch(_ table: Floats, _ width: Int, _ rows: UnsafePointer<UInt32>, _ id: Int, _ count: Int) {
-        guard id < count else { return }
+    private static func prefetch(_ table: Floats, _ width: Int, _ rows: UnsafePointer<UInt32>, _ id: Int) {
         for key in 0..<4 { t2v_prefetch(table + Int(rows[4 * id + key]) * width, 4 * width) }
     }
 
     /// output (count, width) = (sum of the four rows of each id) * factors.
     /// - Parameters:
     ///   - rows: four for each id.
+    ///   - ids: `count` ids; nil: the first ones.
     ///   - factors: (width), or nil without dropout.
-    static func forward(table: Floats, width: Int, rows: UnsafePointer<UInt32>, count: Int, factors: Floats?, output: MutableFloats) {
+    static func forward(
+        table: Floats, width: Int, rows: UnsafePointer<UInt32>, ids: [Int32]? = nil, count: Int, factors: Floats?, output: MutableFloats
+    ) {
         for id in 0..<count {
-            prefetch(table, width, rows, id + ahead, count)
-            let keys = rows + 4 * id
+            if id + ahead < count { prefetch(table, width, rows, ids.map { Int($0[id + ahead]) } ?? id + ahead) }
+            let keys = rows + 4 * (ids.map { Int($0[id]) } ?? id)
             let a = table + Int(keys[0]) * width
             let b = table + Int(keys[1]) * width
             let c = table + Int(keys[2]) * width
@@ -37,7 +39,7 @@ enum TableRows {
         dOutput: Floats, width: Int, rows: UnsafePointer<UInt32>, count: Int, factors: Floats?, dTable: MutableFloats
     ) {
         for id in 0..<count {
-            prefetch(Floats(dTable), width, rows, id + ahead, count)
+            if id + ahead < count { prefetch(Floats(dTable), width, rows, id + ahead) }
             let source = dOutput + id * width
             for key in 0..<4 {
                 let target = dTable + Int(rows[4 * id + key]) * width
