@@ -76,8 +76,10 @@ import Testing
         #expect(store.find(part([4], factors: [0, 1.25]), version: 2) == 1 && store.fresh.isEmpty)
         // More than are kept.
         #expect(store.find(part((0..<5000).map(UInt32.init), factors: [0, 1.25]), version: 2) == 0 && store.fresh.count == 5000)
-        // Words with several vectors have lists that rows alone do not tell apart.
+        // Words with one vector, and with several, even if these are four on average.
+        #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2], starts: [0, 1, 2]), version: 3) == 0)
         #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2, 3], starts: [0, 1, 3]), version: 3) == nil)
+        #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2, 3, 4, 5, 6, 7, 8], starts: [0, 3, 8]), version: 3) == nil)
     }
 
     @Test func lanesOfAProfileHaveDocumentsOfTheirOwn() throws {

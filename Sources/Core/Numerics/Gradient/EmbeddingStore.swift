@@ -40,14 +40,15 @@ final class EmbeddingStore {
     }
 
     /// Finds the ids of a micro-batch, and makes places for those that are new.
-    /// - Returns: the first new place; nil if ids of this part cannot be told from their rows.
+    /// - Returns: the first new place; nil if some id has several vectors.
     func find(_ part: MicroBatchContent.Part, version: UInt64) -> Int? {
-        guard part.rows.count == part.count || part.rows.count == 4 * part.count else { return nil }
+        // A vector's rows are a list of any length.
+        guard part.starts.isEmpty || part.rows.count == part.count else { return nil }
         if self.version != version || factors != part.factors || table.count + part.count > Self.most {
             table.clear()
             (self.version, factors) = (version, part.factors)
         }
-        let (first, four) = (table.count, part.rows.count == 4 * part.count)
+        let (first, four) = (table.count, part.rows.count > part.count)
         fresh.removeAll(keepingCapacity: true)
         places.removeAll(keepingCapacity: true)
         part.rows.withUnsafeBufferPointer { rows in
