@@ -74,8 +74,9 @@ import Testing
         #expect(store.find(part([4]), version: 2) == 0 && store.fresh == [0])
         #expect(store.find(part([4], factors: [0, 1.25]), version: 2) == 0 && store.fresh == [0])
         #expect(store.find(part([4], factors: [0, 1.25]), version: 2) == 1 && store.fresh.isEmpty)
-        // More than are kept.
-        #expect(store.find(part((0..<5000).map(UInt32.init), factors: [0, 1.25]), version: 2) == 0 && store.fresh.count == 5000)
+        // As many as are kept, and more.
+        #expect(store.find(part((0..<4096).map(UInt32.init), factors: [0, 1.25]), version: 2) == 0 && store.fresh.count == 4096)
+        #expect(store.find(part((0..<4097).map(UInt32.init), factors: [0, 1.25]), version: 2) == nil)
         // Words with one vector, and with several, even if these are four on average.
         #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2], starts: [0, 1, 2]), version: 3) == 0)
         #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2, 3], starts: [0, 1, 3]), version: 3) == nil)

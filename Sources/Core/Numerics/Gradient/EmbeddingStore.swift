@@ -22,7 +22,7 @@ final class EmbeddingStore {
     /// Where each id of the current micro-batch is.
     private(set) var places: [Int32] = []
 
-    /// More ids than this are not kept for the next micro-batch: at 256 wide they would take 16 MB.
+    /// The most ids that are kept: at 256 wide they take 16 MB.
     private static let most = 4096
 
     /// - Parameters:
@@ -40,10 +40,10 @@ final class EmbeddingStore {
     }
 
     /// Finds the ids of a micro-batch, and makes places for those that are new.
-    /// - Returns: the first new place; nil if some id has several vectors.
+    /// - Returns: the first new place; nil if there are too many ids, or if one has several vectors.
     func find(_ part: MicroBatchContent.Part, version: UInt64) -> Int? {
         // A vector's rows are a list of any length.
-        guard part.starts.isEmpty || part.rows.count == part.count else { return nil }
+        guard part.count <= Self.most, part.starts.isEmpty || part.rows.count == part.count else { return nil }
         if self.version != version || factors != part.factors || table.count + part.count > Self.most {
             table.clear()
             (self.version, factors) = (version, part.factors)
