@@ -74,7 +74,7 @@ final class EmbeddingStore {
 
     private func reserve(_ count: Int, keeping kept: Int) {
         guard count > capacity else { return }
-        capacity = max(count, 2 * capacity)
+        capacity = min(Self.most, max(count, 2 * capacity))
         outputs = Self.grown(outputs, keeping: kept * width, capacity: capacity * width)
         products = Self.grown(products, keeping: kept * wide, capacity: capacity * wide)
     }
