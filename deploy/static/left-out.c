@@ -34,19 +34,28 @@ NOT_CALLED(gss_import_name) NOT_CALLED(gss_init_sec_context) NOT_CALLED(gss_rele
 NOT_CALLED(gss_release_name) NOT_CALLED(gss_unwrap) NOT_CALLED(gss_wrap)
 
 // OpenBLAS has kernels for 20 kinds of CPU in tables named gotoblas_KIND, and chooses one by the CPU or by OPENBLAS_CORETYPE. Both programs ask
-// for x86-64-v3, so only Haswell, Zen, SkylakeX and Cooperlake stay. OpenBLAS calls one function of the chosen table and continues with
-// `gotoblas`. In these stand-ins every function makes it choose again, this time Haswell's, which any x86-64-v3 CPU can run. The stand-ins
-// may overlap: OpenBLAS tells them apart by their addresses.
+// for x86-64-v3, so only Haswell, Zen, SkylakeX and Cooperlake stay. For a CPU that is newer than itself OpenBLAS takes the oldest. It calls
+// one function of the chosen table and continues with `gotoblas`. In these stand-ins every function makes it choose again, this time
+// SkylakeX's if the CPU has AVX-512, else Haswell's, which any x86-64-v3 CPU can run. The stand-ins may overlap: OpenBLAS tells them apart
+// by their addresses.
 struct table;
 extern struct table *gotoblas;
 extern void gotoblas_dynamic_init(void);
-static void takeHaswell(void) {
+extern char **environ;
+static void chooseAgain(void) {
+    static char haswell[] = "OPENBLAS_CORETYPE=Haswell", skylake[] = "OPENBLAS_CORETYPE=SkylakeX";
+    __builtin_cpu_init();
+    int isWide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512vl");
+    // Not setenv: it moves the environment, and Swift's runtime, which has not started yet, finds the program's arguments before it.
+    char *wanted[] = {isWide ? skylake : haswell, NULL}, **real = environ;
+    environ = wanted;
     gotoblas = NULL;
-    setenv("OPENBLAS_CORETYPE", "Haswell", 1);
     gotoblas_dynamic_init();
+    environ = real;
 }
 enum { functions = 1024 };  // more than any table has
-void (*const leftOutTables[functions])(void) = {[0 ... functions - 1] = takeHaswell};
+void (*const leftOutTables[functions])(void) = {[0 ... functions - 1] = chooseAgain};
 #define LEFT_OUT(kind, place) __asm__(".globl gotoblas_" #kind "\n.set gotoblas_" #kind ", leftOutTables + 8 * " #place);
 LEFT_OUT(PRESCOTT, 0)
 LEFT_OUT(CORE2, 1)

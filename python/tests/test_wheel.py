@@ -80,6 +80,14 @@ def test_programs_start(run: Run, program: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, package.stdout, "")
 
 
+@pytest.mark.parametrize("program", ["t2v-coordinator", "t2v-worker"])
+def test_programs_start_where_openblas_takes_kernels_that_are_left_out(environment: Path, program: str) -> None:
+    """As it does on CPUs that are newer than itself."""
+    clean = {"PATH": "", "OPENBLAS_CORETYPE": "Prescott"}
+    done = subprocess.run([environment / "bin" / program, "--version"], env=clean, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and re.fullmatch(r"\d+\.\d+\.\d+\S*\n", done.stdout), done.stdout + done.stderr
+
+
 def test_commands_are_there(run: Run) -> None:
     assert "pretrain" in run("t2v", "--help").stdout
     assert re.search(r"^.*\bt2v\b", run("python", "-m", "spacy", "--help").stdout, re.M)

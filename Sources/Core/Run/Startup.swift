@@ -7,8 +7,8 @@ import Numerics
 
 /// What must hold before any arithmetic.
 package enum Startup {
-    /// Checks the CPU, and restarts the program once if OpenBLAS would not run with one thread or with the wanted core: it reads both from
-    /// the environment before main.
+    /// Checks the CPU, and restarts the program once if OpenBLAS would not run with one thread, or with the wanted core or one that fits
+    /// the CPU: it reads both from the environment before main.
     /// - Parameter blasCore: value of `--blas-core`, a name that OPENBLAS_CORETYPE takes ("Haswell", "SkylakeX", "Zen").
     /// - Throws: `InputError` when the CPU lacks AVX2, FMA or BMI2.
     package static func prepare(blasCore: String?) throws(InputError) {
@@ -28,6 +28,9 @@ package enum Startup {
         var wanted = ["OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"]
         if let blasCore { wanted["OPENBLAS_CORETYPE"] = blasCore }
         let environment = ProcessInfo.processInfo.environment
+        if environment["OPENBLAS_CORETYPE"] == nil, blasCore == nil, let core = MatrixMultiply.betterCore {
+            wanted["OPENBLAS_CORETYPE"] = core
+        }
         guard wanted.contains(where: { environment[$0.key] != $0.value }) else { return try check(blasCore) }
         guard environment["T2V_RESTARTED"] == nil else {
             throw InputError(

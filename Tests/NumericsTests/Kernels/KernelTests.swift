@@ -175,6 +175,15 @@ import Testing
         #expect(c.allSatisfy { $0 == 0 })
     }
 
+    /// OpenBLAS takes Prescott's kernels for CPUs that are newer than itself.
+    @Test func kernelsOfOldCPUsAreNotForNewOnes() {
+        #expect(MatrixMultiply.betterCore(than: "Prescott", hasAVX512: true) == "SkylakeX")
+        #expect(MatrixMultiply.betterCore(than: "Sandybridge", hasAVX512: false) == "Haswell")
+        for core in ["Haswell", "Zen", "SkylakeX", "Cooperlake", "Sapphirerapids", "a later one"] {
+            #expect(MatrixMultiply.betterCore(than: core, hasAVX512: true) == nil)
+        }
+    }
+
     @Test func slowPrecisionIsNamed() {
         #expect(Arithmetic.warning(ratio: 0.5)?.contains("take 2.0 times as long; use float32") == true)
         #expect(Arithmetic.warning(ratio: 1.8) == nil && Arithmetic.native.warning == nil && Arithmetic.blas.warning == nil)

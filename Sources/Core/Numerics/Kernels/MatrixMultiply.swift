@@ -52,6 +52,20 @@ package struct MatrixMultiply: Sendable {
         return String(cString: name)
     }
 
+    /// A kernel family that fits this CPU better than the one that OpenBLAS has chosen; nil: it has chosen well. OpenBLAS takes its oldest
+    /// for a CPU that is newer than itself (0.3.21, Emerald Rapids: Prescott's, a fifth as fast).
+    /// - Precondition: the CPU is an x86-64-v3 one.
+    package static var betterCore: String? { betterCore(than: coreName, hasAVX512: t2v_has_avx512() == 1) }
+
+    static func betterCore(than chosen: String, hasAVX512: Bool) -> String? {
+        withoutAVX2.contains(chosen.lowercased()) ? (hasAVX512 ? "SkylakeX" : "Haswell") : nil
+    }
+
+    private static let withoutAVX2: Set = [
+        "katmai", "coppermine", "northwood", "prescott", "banias", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "atom", "nano",
+        "athlon", "opteron", "opteron_sse3", "barcelona", "bobcat", "bulldozer", "piledriver", "steamroller",
+    ]
+
     /// OpenBLAS's version and build options in one line.
     package static var configuration: String {
         guard let text = openblas_get_config() else { return "unknown" }
