@@ -62,8 +62,8 @@ package struct MatrixMultiply: Sendable {
     }
 
     private static let withoutAVX2: Set = [
-        "katmai", "coppermine", "northwood", "prescott", "banias", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "atom", "nano",
-        "athlon", "opteron", "opteron_sse3", "barcelona", "bobcat", "bulldozer", "piledriver", "steamroller",
+        "katmai", "coppermine", "northwood", "prescott", "banias", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "atom",
+        "nano", "athlon", "opteron", "opteron_sse3", "barcelona", "bobcat", "bulldozer", "piledriver", "steamroller",
     ]
 
     /// OpenBLAS's version and build options in one line.
