@@ -19,7 +19,7 @@ extension Arithmetic {
 
 extension Arithmetic {
     /// What to tell the user if this CPU multiplies more slowly in this arithmetic than in float32; nil: it does not. Takes a few
-    /// milliseconds. Intel's CPUs have bf16's instruction at half the rate of float32's.
+    /// milliseconds. On Emerald Rapids products have half the rate of float32's.
     package var warning: String? {
         guard self == .bf16 else { return nil }
         return Self.warning(ratio: MatrixMultiply(.native).seconds() / MatrixMultiply(self).seconds())
