@@ -1,7 +1,6 @@
 // Parts that are left out of the statically linked programs. In: names that libzmq and OpenBLAS refer to. Out: stand-ins, so that the
 // linker does not include the parts themselves. Linked into both programs by build.sh.
 #include <stddef.h>
-#include <stdlib.h>
 
 // libzmq: multicast (OpenPGM, NORM) and Kerberos. t2v opens tcp, ipc and inproc endpoints only (Endpoint.swift) and never asks for GSSAPI, so
 // none of these is called, except that every context starts and stops OpenPGM.
@@ -42,13 +41,11 @@ struct table;
 extern struct table *gotoblas;
 extern void gotoblas_dynamic_init(void);
 extern char **environ;
+extern int t2v_has_avx512(void);  // CKernels/dispatch.c
 static void chooseAgain(void) {
     static char haswell[] = "OPENBLAS_CORETYPE=Haswell", skylake[] = "OPENBLAS_CORETYPE=SkylakeX";
-    __builtin_cpu_init();
-    int isWide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                 __builtin_cpu_supports("avx512vl");
     // Not setenv: it moves the environment, and Swift's runtime, which has not started yet, finds the program's arguments before it.
-    char *wanted[] = {isWide ? skylake : haswell, NULL}, **real = environ;
+    char *wanted[] = {t2v_has_avx512() ? skylake : haswell, NULL}, **real = environ;
     environ = wanted;
     gotoblas = NULL;
     gotoblas_dynamic_init();

@@ -17,9 +17,10 @@ package struct UpdatePathProfile: Sendable {
 
     /// Medians of the given number of updates, in CPU time of all threads.
     package static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
-        let canned = try CannedCorpus(words: wordsPerLane + 375, spec: spec)
+        let count = max(2, lanes)
+        let canned = try CannedCorpus(lanes: count, words: wordsPerLane, spec: spec)
         let settings = {
-            var settings = TrainingSettings(); settings.lanes = max(2, lanes); return settings
+            var settings = TrainingSettings(); settings.lanes = count; return settings
         }()
         let training = TrainingState(settings: settings, spec: canned.spec, sharesMemory: true)
         let coding = training.coding
@@ -32,9 +33,9 @@ package struct UpdatePathProfile: Sendable {
         let pool = GradientPool(coding: coding)
         let sums = LaneSums(tree: tree, pool: pool)
         sums.expect([left, right].compactMap { $0 })
-        for lane in 0..<settings.lanes {
+        for (lane, documents) in canned.lanes(count, words: wordsPerLane).enumerated() {
             let gradient = pool.take()
-            builder.build(Array(canned.documents(words: wordsPerLane + 375).dropFirst(4)), epoch: UInt64(lane), update: 0, into: batch)
+            builder.build(documents, epoch: 0, update: 0, into: batch)
             _ = engine.gradient(of: batch, parameters: training.buffers.parameters, into: gradient)
             sums.add(lane: LaneID(lane), gradient, isAbsent: batch.selectedCount == 0)
         }

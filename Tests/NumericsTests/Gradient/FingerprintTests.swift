@@ -15,6 +15,14 @@ import Testing
         #expect(first?.coreName.isEmpty == false)
     }
 
+    @Test func lanesOfAProfileHaveDocumentsOfTheirOwn() throws {
+        let spec = ModelSpec.spacy2(TrainingSettings())
+        let canned = try CannedCorpus(lanes: 3, words: 700, spec: spec)
+        let lanes = canned.lanes(3, words: 700)
+        #expect(lanes.map { $0.reduce(0) { $0 + $1.tokens.count } } == [700, 700, 700])
+        #expect(Set(lanes.flatMap { $0.map(\.key) }).count == 9)
+    }
+
     @Test func theCannedMicroBatchesHaveTheWordsTheyShould() throws {
         let canned = try CannedCorpus(words: 3000, spec: .spacy2(TrainingSettings()))
         for words in [1, 8, 57, 375, 3000] {

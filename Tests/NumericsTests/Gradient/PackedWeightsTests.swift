@@ -1,7 +1,6 @@
 // What the micro-batches of an update share (packed weights, embeddings) against micro-batches alone. In: made-up documents. Out: the same
 // bits.
 import Base
-import CKernels
 import Testing
 
 @testable import Model
@@ -81,13 +80,5 @@ import Testing
         #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2], starts: [0, 1, 2]), version: 3) == 0)
         #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2, 3], starts: [0, 1, 3]), version: 3) == nil)
         #expect(store.find(MicroBatchContent.Part(count: 2, rows: [1, 2, 3, 4, 5, 6, 7, 8], starts: [0, 3, 8]), version: 3) == nil)
-    }
-
-    @Test func lanesOfAProfileHaveDocumentsOfTheirOwn() throws {
-        let spec = Self.spec(.native, byRows: true)
-        let canned = try CannedCorpus(words: 3 * 700 + 375, spec: spec, lane: 700)
-        let lanes = canned.lanes(3, words: 700)
-        #expect(lanes.map { $0.reduce(0) { $0 + $1.tokens.count } } == [700, 700, 700])
-        #expect(Set(lanes.flatMap { $0.map(\.key) }).count == 9)
     }
 }

@@ -35,10 +35,15 @@ package final class CannedCorpus: VectorRows {
         deinit { start.deallocate() }
     }
 
-    /// Words of the first documents, which are short and long.
-    static let firstLengths = [1, 7, 49, 318]
+    /// Words of the first documents, which are short and long, and of each later one: the length of a review.
+    private static let (firstLengths, laterLength) = ([1, 7, 49, 318], 270)
 
-    /// Documents of 1, 7, 49, 318 words and then of 270, the length of a review, until there are `words`.
+    /// What a profile needs: `lanes`.
+    package convenience init(lanes count: Int, words: Int, spec: ModelSpec) throws(InputError) {
+        try self.init(words: count * words + Self.firstLengths.reduce(0, +), spec: spec, lane: words)
+    }
+
+    /// Documents of 1, 7, 49, 318 words and then of 270, until there are `words`.
     /// - Parameter lane: one of the later documents ends after so many words, and after each multiple.
     package init(words total: Int, spec given: ModelSpec, lane: Int = .max) throws(InputError) {
         var spec = given
@@ -55,7 +60,7 @@ package final class CannedCorpus: VectorRows {
         var (line, made) = (0, 0)
         while made < total {
             let later = made - Self.firstLengths.reduce(0, +)
-            let length = min(Self.firstLengths[safe: line] ?? min(270, lane - later % lane), total - made)
+            let length = min(Self.firstLengths[safe: line] ?? min(Self.laterLength, lane - later % lane), total - made)
             var tokens: [UInt32] = []
             for token in made..<made + length {
                 let rank = Self.rank(philox.bits(UInt64(token)))
@@ -106,10 +111,10 @@ package final class CannedCorpus: VectorRows {
     /// Every seventh token, so that the shortest document has one too.
     static func choose(document: Int, token: Int) -> Replacement? { token % 7 == 0 ? .mask : nil }
 
-    /// The documents of lanes of `words` words each, without the first four.
-    func lanes(_ count: Int, words: Int) -> [[DocumentView]] {
+    /// The documents of `count` lanes of `words` words each, without the first four.
+    package func lanes(_ count: Int, words: Int) -> [[DocumentView]] {
         let documents = Array(documents(words: .max).dropFirst(Self.firstLengths.count))
-        let each = (words + 269) / 270
+        let each = (words + Self.laterLength - 1) / Self.laterLength
         return (0..<count).map { Array(documents[$0 * each..<($0 + 1) * each]) }
     }
 

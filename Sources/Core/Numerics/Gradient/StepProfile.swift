@@ -40,7 +40,7 @@ package struct StepProfile: Sendable {
     package static func measure(
         spec: ModelSpec, lanes: Int, wordsPerLane: Int, updates: Int
     ) throws(InputError) -> StepProfile {
-        let canned = try CannedCorpus(words: lanes * wordsPerLane + 375, spec: spec, lane: wordsPerLane)
+        let canned = try CannedCorpus(lanes: lanes, words: wordsPerLane, spec: spec)
         return measure(
             lanes: canned.lanes(lanes, words: wordsPerLane), spec: canned.spec, seed: 0, vectors: canned,
             vectorRows: CannedCorpus.vectorRows, randomWords: canned.randomWords, maskWord: canned.maskWord, updates: updates)
@@ -77,7 +77,8 @@ package struct StepProfile: Sendable {
         }
         _ = run(update: 0)
         // First without an account: the clock itself costs time.
-        let rate = productRate(spec.arithmetic)
+        let products = MatrixMultiply(spec.arithmetic)
+        let rate = products.operationsPerSecond()
         let start = KernelAccount.now()
         var (words, needed) = (0, 0.0)
         for update in 1...updates {
@@ -101,21 +102,7 @@ package struct StepProfile: Sendable {
         }
         return StepProfile(
             rows: rows, words: words / updates, seconds: seconds / count, neededOperations: needed / count,
-            operationsPerSecond: (rate + productRate(spec.arithmetic)) / 2)
-    }
-
-    /// Operations a second of (750, 288) = (750, 288) (288, 288)^T, the shape of the default convolutions.
-    private static func productRate(_ arithmetic: Arithmetic) -> Double {
-        let products = MatrixMultiply(arithmetic)
-        let (m, n) = (750, 288)
-        let a = [Float](repeating: 0.5, count: m * n)
-        let b = [Float](repeating: 0.25, count: n * n)
-        var c = [Float](repeating: 0, count: m * n)
-        func once() { products.timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n) }
-        for _ in 0..<10 { once() }
-        let start = KernelAccount.now()
-        for _ in 0..<60 { once() }
-        return 60 * 2 * Double(m * n * n) / (KernelAccount.now() - start)
+            operationsPerSecond: (rate + products.operationsPerSecond()) / 2)
     }
 
     /// The table, one line per kernel.

@@ -15,14 +15,13 @@ extension Arithmetic {
                 remedy: "use such a host, or float32")
         }
     }
-}
 
-extension Arithmetic {
-    /// What to tell the user if this CPU multiplies more slowly in this arithmetic than in float32; nil: it does not. Takes a few
+    /// What to tell the user if this CPU multiplies more slowly in this arithmetic than in float32; nil: it does not. Takes some 40
     /// milliseconds. On Emerald Rapids products have half the rate of float32's.
     package var warning: String? {
         guard self == .bf16 else { return nil }
-        return Self.warning(ratio: MatrixMultiply(.native).seconds() / MatrixMultiply(self).seconds())
+        return Self.warning(
+            ratio: MatrixMultiply(self).operationsPerSecond(products: 10) / MatrixMultiply(.native).operationsPerSecond(products: 10))
     }
 
     /// - Parameter ratio: products a second, against float32.
@@ -107,17 +106,17 @@ package struct MatrixMultiply: Sendable {
         kernelFlags.map { $0 | Int32(isTransposed ? T2V_B_TRANSPOSED : 0) }
     }
 
-    /// CPU time of a product of (252, 256) and (256, 256): the shortest of a few.
-    fileprivate func seconds() -> Double {
-        let (m, n) = (252, 256)
+    /// Operations a second of (750, 288) = (750, 288) (288, 288)^T, the shape of the default convolutions.
+    func operationsPerSecond(products: Int = 60) -> Double {
+        let (m, n) = (750, 288)
         let a = [Float](repeating: 0.5, count: m * n)
         let b = [Float](repeating: 0.25, count: n * n)
         var c = [Float](repeating: 0, count: m * n)
-        return (0..<8).map { _ in
-            let start = ThreadClock.seconds()
-            timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n)
-            return ThreadClock.seconds() - start
-        }.min() ?? 0
+        func once() { timesTransposed(m: m, n: n, k: n, a, lda: n, b, ldb: n, &c, ldc: n) }
+        for _ in 0..<10 { once() }
+        let start = ThreadClock.seconds()
+        for _ in 0..<products { once() }
+        return Double(products * 2 * m * n * n) / (ThreadClock.seconds() - start)
     }
 
     private func product(
