@@ -70,6 +70,27 @@ package struct ReductionTree: Sendable, Equatable {
         return partial(left, held) + (right.map { partial($0, held) } ?? [])
     }
 
+    /// How some lanes below a node are added one after another: how often the two last sums are added after each lane's own.
+    /// - Parameter present: ascending; the others are skipped.
+    package func merges(of present: [LaneID], below node: TreeNode) -> [Int32] {
+        var counts: [Int32] = []
+        _ = addMerges(node, Set(present), &counts)
+        return counts
+    }
+
+    private func addMerges(_ node: TreeNode, _ present: Set<LaneID>, _ counts: inout [Int32]) -> Bool {
+        guard node.level > 0 else {
+            let isPresent = lanes(below: node).contains(where: present.contains)
+            if isPresent { counts.append(0) }
+            return isPresent
+        }
+        let (left, right) = children(of: node)
+        let isLeft = addMerges(left, present, &counts)
+        guard let right, addMerges(right, present, &counts) else { return isLeft }
+        if isLeft { counts[counts.count - 1] += 1 }
+        return true
+    }
+
     /// Nodes that `have` accepts and that cover each lane below `node` exactly once, in tree order; nil when some lane is missing.
     /// A node nearer the root is preferred: it stands for the same sum.
     package func cover(_ node: TreeNode, have: (TreeNode) -> Bool) -> [TreeNode]? {

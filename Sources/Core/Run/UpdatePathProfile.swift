@@ -37,7 +37,7 @@ package struct UpdatePathProfile: Sendable {
             let gradient = pool.take()
             builder.build(documents, epoch: 0, update: 0, into: batch)
             _ = engine.gradient(of: batch, parameters: training.buffers.parameters, into: gradient)
-            sums.add(lane: LaneID(lane), gradient, isAbsent: batch.selectedCount == 0)
+            sums.add(TreeNode(lane: LaneID(lane)), gradient, isAbsent: batch.selectedCount == 0)
         }
         var nodes: [(node: TreeNode, contribution: Contribution, payload: (any PayloadBytes)?)] = []
         var contributionTimes: [Double] = []

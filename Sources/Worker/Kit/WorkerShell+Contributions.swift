@@ -146,7 +146,7 @@ extension WorkerShell {
             guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient) else {
                 return pool.give(gradient)
             }
-            update.sums.add(lane: lane, gradient, isAbsent: result.selected == 0)
+            update.sums.add(TreeNode(lane: lane), gradient, isAbsent: result.selected == 0)
             post {
                 update.unfinished.remove(lane)
                 // A lane that was closed in the meantime does not count; if it is opened again, it is ordered again.

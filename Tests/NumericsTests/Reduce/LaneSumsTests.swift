@@ -66,7 +66,7 @@ import Testing
             sums.expect([tree.root])
             let random = Philox(seed: seed, purpose: .select)
             for lane in (0..<lanes).sorted(by: { random.bits(UInt64($0)) < random.bits(UInt64($1)) }) {
-                sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: seed), isAbsent: Self.isAbsent(lane))
+                sums.add(TreeNode(lane: LaneID(lane)), Self.gradient(pool, lane: lane, seed: seed), isAbsent: Self.isAbsent(lane))
             }
             #expect(Self.payload(of: tree.root, sums, pool.coding, parts: 1 + Int(seed)) == expected)
         }
@@ -81,7 +81,7 @@ import Testing
             let sums = LaneSums(tree: tree, pool: pool)
             sums.expect([tree.root])
             DispatchQueue.concurrentPerform(iterations: 32) { lane in
-                sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 5), isAbsent: Self.isAbsent(lane))
+                sums.add(TreeNode(lane: LaneID(lane)), Self.gradient(pool, lane: lane, seed: 5), isAbsent: Self.isAbsent(lane))
             }
             #expect(Self.payload(of: tree.root, sums, pool.coding, parts: 2) == expected)
         }
@@ -97,7 +97,7 @@ import Testing
         for lane in 0..<64 {
             let gradient = Self.gradient(pool, lane: lane, seed: 1)
             buffers.insert(ObjectIdentifier(gradient))
-            sums.add(lane: LaneID(lane), gradient, isAbsent: false)
+            sums.add(TreeNode(lane: LaneID(lane)), gradient, isAbsent: false)
         }
         #expect(buffers.count == 15)
     }
@@ -108,16 +108,16 @@ import Testing
         let tree = ReductionTree(lanes: 11)
         let sums = LaneSums(tree: tree, pool: pool)
         sums.expect([TreeNode(level: 1, index: 0), TreeNode(lane: 2)])
-        for lane in 0..<3 { sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 2), isAbsent: false) }
+        for lane in 0..<3 { sums.add(TreeNode(lane: LaneID(lane)), Self.gradient(pool, lane: lane, seed: 2), isAbsent: false) }
         #expect(Self.payload(of: TreeNode(lane: 2), sums, pool.coding, parts: 1) == Self.expected(tree, TreeNode(lane: 2), pool, seed: 2))
         guard case .missing(let missing) = sums.sum(of: tree.root) else { return #expect(Bool(false), "lane 3 was never added") }
         #expect(missing == (3..<11).map { LaneID($0) })
 
         sums.expect([tree.root])
-        for lane in 3..<8 { sums.add(lane: LaneID(lane), Self.gradient(pool, lane: lane, seed: 2), isAbsent: false) }
+        for lane in 3..<8 { sums.add(TreeNode(lane: LaneID(lane)), Self.gradient(pool, lane: lane, seed: 2), isAbsent: false) }
         guard case .missing(let gone) = sums.sum(of: TreeNode(lane: 2)) else { return #expect(Bool(false), "lane 2 is part of a sum") }
         #expect(gone == [2])
-        sums.add(lane: 2, Self.gradient(pool, lane: 2, seed: 2), isAbsent: false)
+        sums.add(TreeNode(lane: 2), Self.gradient(pool, lane: 2, seed: 2), isAbsent: false)
         #expect(Self.payload(of: TreeNode(lane: 2), sums, pool.coding, parts: 1) == Self.expected(tree, TreeNode(lane: 2), pool, seed: 2))
     }
 

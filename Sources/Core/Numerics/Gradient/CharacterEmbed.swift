@@ -33,9 +33,11 @@ final class CharacterEmbed: InputLayer {
 
     func backward(_ pass: Pass, _ buffers: [PartBuffers]) {
         for (index, part) in parts.enumerated() {
-            let (rows, dOutput) = (pass.batch.parts[first + index].rows, buffers[first + index].dOutput)
-            let target = pass.gradient + table + part.tensorStart
-            for (id, row) in rows.enumerated() { add(dOutput + id * part.width, to: target + Int(row) * part.width, count: part.width) }
+            let (content, dOutput) = (pass.batch.parts[first + index], buffers[first + index].dOutput)
+            pass.forLanes(content.laneStarts) { ids, gradient in
+                let target = gradient + table + part.tensorStart
+                for id in ids { add(dOutput + id * part.width, to: target + Int(content.rows[id]) * part.width, count: part.width) }
+            }
         }
     }
 }

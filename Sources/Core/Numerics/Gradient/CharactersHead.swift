@@ -21,21 +21,23 @@ final class CharactersHead: ObjectiveLayer {
 
     func loss(_ pass: Pass, input: Floats) -> Double {
         guard let unused, let prediction = hidden.predict(pass, input: input) else { return 0 }
-        return turn(pass, prediction, dBias: unused)
+        return turn(pass, prediction, rows: 0..<pass.batch.selectedCount, dBias: unused)
     }
 
-    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double {
-        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0, dBias: pass.gradient + hidden.outputBias) }
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> [Double] {
+        hidden.run(pass, input: input, dInput: dInput) { prediction, rows, gradient in
+            turn(pass, prediction, rows: rows, dBias: gradient + hidden.outputBias)
+        }
     }
 
     /// loss = sum (p - y)^2, gradient = p - y; p is the prediction, or its softmax over the 256 values of each byte.
-    private func turn(_ pass: Pass, _ prediction: MutableFloats, dBias: MutableFloats) -> Double {
+    private func turn(_ pass: Pass, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats) -> Double {
         let (batch, bytes) = (pass.batch, objective.bytes)
         let bias = pass.parameters + hidden.outputBias
         let isSoftmax = objective.loss == .softmax
         var sum = 0.0
-        pass.measure(.loss, bytes: batch.selectedCount * bytes * 256 * 4 * 5) {
-            for row in 0..<batch.selectedCount {
+        pass.measure(.loss, bytes: rows.count * bytes * 256 * 4 * 5) {
+            for row in rows {
                 for byte in 0..<bytes {
                     let p = prediction + (row * bytes + byte) * 256
                     let target = Int(batch.targetBytes[row * bytes + byte])

@@ -2,6 +2,7 @@
 //
 // Exact, but limited to what a selected token's loss can reach: see MicroBatch. What repeats is multiplied once: the mixer's product by
 // part (many words share a suffix, say), and if possible the first convolution's by unique word.
+import Base
 import Model
 import Shards
 
@@ -44,6 +45,11 @@ package final class GradientEngine {
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
     private let packed = PackedWeights()
+    private let sums = LaneMatrixSum()
+    private let coding: GradientCoding
+    /// Several lanes in one, and gradients of all but the first.
+    private var joined = MicroBatchContent()
+    private var laneBuffers: [GradientBuffer] = []
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
@@ -65,6 +71,7 @@ package final class GradientEngine {
         }
         tableRows = layout.tables.map { $0.offset / max(1, $0.shape[1]) }
         cleared = layout.tensors.filter { !$0.isTable && !$0.name.hasSuffix(".W") }
+        coding = GradientCoding(layout: layout)
     }
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; parameters that
@@ -82,7 +89,7 @@ package final class GradientEngine {
         account.measure(.clear, bytes: layout.tables.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in layout.tables { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
-        return run(batch, parameters, version, gradient)
+        return statistics(of: batch, run(batch.content, parameters, version, [gradient])[0])
     }
 
     /// The same, into a buffer that this engine or another has filled before: only rows that were touched are zeroed. Without a selected
@@ -91,6 +98,55 @@ package final class GradientEngine {
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil, into buffer: GradientBuffer
     ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
+        clearRows(of: buffer, for: batch)
+        return statistics(of: batch, run(batch.content, parameters, version, [buffer.floats])[0])
+    }
+
+    /// Whether lanes can be computed together. OpenBLAS's rows depend on each other, and unique words belong to one lane.
+    package var joinsLanes: Bool { products.arithmetic != .blas && !spec.convolvesWords }
+
+    /// Overwrites `buffer` with the sum of the gradients of the lanes below a node of the tree. The same bits as those of the lanes, one by
+    /// one, added along the tree: what lanes have in common costs less here, and few gradients go through memory.
+    /// - Precondition: `joinsLanes`. Gradients travel in float32.
+    /// - Parameters:
+    ///   - batches: of the lanes below `node`, in their order; at least one of them has a selected token, or the buffer stays as it is.
+    ///   - version: of the parameters.
+    /// - Returns: each lane's statistics.
+    package func gradient(
+        of batches: [MicroBatch], node: TreeNode, tree: ReductionTree, parameters: UnsafePointer<Float>, version: UInt64,
+        into buffer: GradientBuffer
+    ) -> [ContributionStatistics] {
+        precondition(joinsLanes && batches.count == tree.lanes(below: node).count)
+        let present = batches.indices.filter { batches[$0].selectedCount > 0 }
+        guard present.count > 1 else {
+            return batches.map { gradient(of: $0, parameters: parameters, version: version, into: buffer) }
+        }
+        while laneBuffers.count < present.count - 1 { laneBuffers.append(GradientBuffer(coding: coding)) }
+        let buffers = [buffer] + laneBuffers[..<(present.count - 1)]
+        for (buffer, index) in zip(buffers, present) { clearRows(of: buffer, for: batches[index]) }
+        let first = tree.lanes(below: node).lowerBound.rawValue
+        let lanes = present.map { LaneID(first + $0) }
+        joined.join(present.map { batches[$0] }, merges: tree.merges(of: lanes, below: node))
+        let losses = run(joined, parameters, version, buffers.map(\.floats))
+        account.measure(.laneSums, bytes: 0) { add(buffers, of: lanes, node, tree) }
+        var next = losses.makeIterator()
+        return batches.map { statistics(of: $0, $0.selectedCount > 0 ? next.next() ?? 0 : 0) }
+    }
+
+    private func statistics(of batch: borrowing MicroBatch, _ loss: Double) -> ContributionStatistics {
+        ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
+    }
+
+    /// Adds what each lane has of its own: all but weights.
+    private func add(_ buffers: [GradientBuffer], of lanes: [LaneID], _ node: TreeNode, _ tree: ReductionTree) {
+        let sum = GradientSum(coding, tree, node) { node in
+            guard node.level == 0 else { return .children }
+            return lanes.firstIndex { TreeNode(lane: $0) == node }.map { .value(buffers[$0].view) } ?? .absent
+        }
+        sum?.write(overFirst: buffers[0], rest: cleared.map(\.range))
+    }
+
+    private func clearRows(of buffer: GradientBuffer, for batch: borrowing MicroBatch) {
         let parts = batch.content.parts
         account.measure(.clear, bytes: tableRows.indices.reduce(0) { $0 + 4 * spec.width * parts[$1].touched.count }) {
             buffer.clearRows()
@@ -98,7 +154,6 @@ package final class GradientEngine {
                 for row in parts[index].touched { buffer.touch(row: first + Int(row)) }
             }
         }
-        return run(batch, parameters, version, buffer.floats)
     }
 
     /// The loss of the micro-batch's selected tokens, forward only. The same bits as `gradient` gives for the same batch.
@@ -108,31 +163,32 @@ package final class GradientEngine {
         let scratch = carve(content)
         // The forward pass writes no gradient; packed weights are for training.
         let pass = Pass(
-            batch: content, parameters: parameters, gradient: scratch.row, scratch: scratch, products: products,
+            batch: content, parameters: parameters, gradients: [scratch.row], sums: sums, scratch: scratch, products: products,
             weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
         mixer.forward(pass)
         guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
         let loss = objective.loss(pass, input: encoder.forward(pass, embedded: embedded))
-        return ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
+        return statistics(of: batch, loss)
     }
 
     /// Untouched rows of the tables are zero.
-    private func run(_ batch: borrowing MicroBatch, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats)
-        -> ContributionStatistics
-    {
-        let content = batch.content
+    /// - Parameter gradients: one for each lane; the first one gets all weights.
+    /// - Returns: each lane's loss.
+    private func run(
+        _ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradients: [MutableFloats]
+    ) -> [Double] {
         let weights = WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) })
         let pass = Pass(
-            batch: content, parameters: parameters, gradient: gradient, scratch: carve(content), products: products, weights: weights,
-            account: account)
-        clear(gradient)
+            batch: content, parameters: parameters, gradients: gradients, sums: sums, scratch: carve(content), products: products,
+            weights: weights, account: account)
+        for gradient in gradients { clear(gradient) }
         mixer.forward(pass)
         guard let embedded = mixer.embedded, let dEmbedded = mixer.dEmbedded else { preconditionFailure("the mixer has no memory") }
         let rows = encoder.forward(pass, embedded: embedded)
-        let loss = objective.run(pass, input: rows, dInput: encoder.dOutput)
+        let losses = objective.run(pass, input: rows, dInput: encoder.dOutput)
         encoder.backward(pass, embedded: embedded, dEmbedded: dEmbedded)
         mixer.backward(pass)
-        return ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
+        return losses
     }
 
     private func carve(_ batch: MicroBatchContent) -> Scratch {

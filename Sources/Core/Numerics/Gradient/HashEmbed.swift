@@ -35,9 +35,11 @@ final class HashEmbed: InputLayer {
             feature.rows.withUnsafeBufferPointer { rows in
                 withFactors(feature.factors) { factors in
                     guard let rows = rows.baseAddress else { return }
-                    TableRows.backward(
-                        dOutput: parts[index].dOutput, width: part.width, rows: rows, count: feature.count, factors: factors,
-                        dTable: pass.gradient + table)
+                    pass.forLanes(feature.laneStarts) { ids, gradient in
+                        TableRows.backward(
+                            dOutput: parts[index].dOutput + ids.lowerBound * part.width, width: part.width, rows: rows + 4 * ids.lowerBound,
+                            count: ids.count, factors: factors, dTable: gradient + table)
+                    }
                 }
             }
         }

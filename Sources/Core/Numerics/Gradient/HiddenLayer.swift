@@ -55,15 +55,20 @@ final class HiddenLayer {
         return prediction
     }
 
-    /// Writes the predictions, lets `loss` turn them into their gradients, and runs the backward pass.
-    func run(_ pass: Pass, input: Floats, dInput: MutableFloats, loss: (_ prediction: MutableFloats) -> Double) -> Double {
-        guard let prediction = predict(pass, input: input), let output, let dOutput else { return 0 }
-        let (gradient, parameters, rows) = (pass.gradient, pass.parameters, pass.batch.selectedCount)
-        let sum = loss(prediction)
+    /// Writes the predictions, lets `loss` turn those of each lane into their gradients, and runs the backward pass.
+    /// - Returns: what `loss` returned.
+    func run(
+        _ pass: Pass, input: Floats, dInput: MutableFloats,
+        loss: (_ prediction: MutableFloats, _ rows: Range<Int>, _ gradient: MutableFloats) -> Double
+    ) -> [Double] {
+        guard let prediction = predict(pass, input: input), let output, let dOutput else { return [] }
+        let (parameters, rows, starts) = (pass.parameters, pass.batch.selectedCount, pass.batch.selectedStarts)
+        var losses: [Double] = []
+        pass.forLanes(starts) { losses.append(loss(prediction, $0, $1)) }
         pass.multiply(.head, m: outputCount, n: outputs, k: rows) {
-            pass.products.transposedTimes(
-                m: outputCount, n: outputs, k: rows, prediction, lda: outputCount, output, ldb: outputs, gradient + outputWeights,
-                ldc: outputs)
+            pass.transposedTimes(
+                m: outputCount, n: outputs, starts: starts, prediction, lda: outputCount, output, ldb: outputs, offset: outputWeights,
+                stride: outputs)
         }
         pass.multiply(.head, m: rows, n: outputs, k: outputCount) {
             pass.weights.times(
@@ -77,9 +82,10 @@ final class HiddenLayer {
         pass.multiply(.headBackward, products: 2, m: outputs, n: width, k: rows) {
             dInput.update(repeating: 0, count: rows * width)
             products.gradients(
-                weights: parameters + offsets.weights, input: input, dWeights: gradient + offsets.weights, dInput: dInput)
+                pass, starts, weights: parameters + offsets.weights, input: input, dWeights: pass.gradient + offsets.weights,
+                dInput: dInput)
         }
-        return sum
+        return losses
     }
 
     private func forwardRows(_ pass: Pass) {
@@ -101,19 +107,20 @@ final class HiddenLayer {
 
     private func backwardRows(_ pass: Pass) {
         guard let trace, let dOutput else { return }
-        let gradient = pass.gradient
         let kernel = offsets.kernel(pass, outputs: outputs, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
         let keptWords = planeWords(width: outputs)
         pass.measure(.headRows, bytes: pass.batch.selectedCount * 4 * 6 * outputs) {
             withPlanes(pass.batch.headKept) { kept in
-                for row in 0..<pass.batch.selectedCount {
-                    let dMax = dOutput + row * outputs
-                    kernel.backward(
-                        dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * outputs,
-                        inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
-                    kernel.locate(
-                        dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: width,
-                        starts: pass.scratch.winnerStarts + row * outputs, dBias: gradient + offsets.bias)
+                pass.forLanes(pass.batch.selectedStarts) { rows, gradient in
+                    for row in rows {
+                        let dMax = dOutput + row * outputs
+                        kernel.backward(
+                            dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * outputs,
+                            inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
+                        kernel.locate(
+                            dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: width,
+                            starts: pass.scratch.winnerStarts + row * outputs, dBias: gradient + offsets.bias)
+                    }
                 }
             }
         }

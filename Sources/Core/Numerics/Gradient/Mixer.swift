@@ -20,6 +20,8 @@ final class Mixer {
     private let stores: [EmbeddingStore]
     /// By part, then by unique word: its product among the wanted and earlier ones; -1: a word without a vector.
     private var places: UnsafeMutablePointer<Int32>?
+    /// By part: whether its backward products go through the winners of the words; nil: those of some lanes do.
+    private var isByWord: [Bool?] = []
     private var trace: LayerTrace?
     /// (V, W): the output, and its gradient.
     private(set) var embedded: MutableFloats?
@@ -194,22 +196,12 @@ final class Mixer {
     /// - Parameter dEmbedded is read, and overwritten.
     func backward(_ pass: Pass) {
         mixWordsBackward(pass)
-        let wide = pieces * width
-        for (index, (part, buffer)) in zip(parts, buffers).enumerated() {
+        for (index, part) in parts.enumerated() {
             let weights = offsets.weights + part.column
-            if isMostlyDistinct(index, pass.batch) {
-                backwardByWord(pass, index, weights: weights)
-                continue
-            }
-            pass.multiply(.mixerBackward, m: wide, n: part.width, k: buffer.count) {
-                pass.products.transposedTimes(
-                    m: wide, n: part.width, k: buffer.count, buffer.dProduct, lda: wide, buffer.output, ldb: part.width,
-                    pass.gradient + weights, ldc: columns)
-            }
-            pass.multiply(.mixerBackward, m: buffer.count, n: part.width, k: wide) {
-                pass.weights.times(
-                    m: buffer.count, n: part.width, k: wide, buffer.dProduct, lda: wide, offset: weights, ldb: columns, buffer.dOutput,
-                    ldc: part.width)
+            switch isByWord[index] {
+            case true: backwardByWord(pass, index, weights: weights)
+            case false: backwardByID(pass, index, weights: weights)
+            case nil: backwardMixed(pass, index, weights: weights)
             }
         }
         // Vectors before tables: the order of the profile; nothing depends on it.
@@ -217,63 +209,128 @@ final class Mixer {
     }
 
     /// Whether a part differs so much from word to word that products through each word's winners cost less than dense products of its ids.
-    private func isMostlyDistinct(_ index: Int, _ batch: MicroBatchContent) -> Bool {
-        parts[index].isForEveryWord && Self.mostlyDistinct.of * batch.parts[index].count > Self.mostlyDistinct.share * batch.uniqueCount
+    private func isMostlyDistinct(_ index: Int, _ batch: MicroBatchContent, lane: Int) -> Bool {
+        let ids = batch.parts[index].laneStarts[lane + 1] - batch.parts[index].laneStarts[lane]
+        let words = batch.uniqueStarts[lane + 1] - batch.uniqueStarts[lane]
+        return parts[index].isForEveryWord && Self.mostlyDistinct.of * ids > Self.mostlyDistinct.share * words
     }
 
     /// Measured: from 11 distinct ids for 20 unique words on.
     private static let mostlyDistinct = (share: 11, of: 20)
 
+    /// A part's columns of the mixer, by its ids.
+    private func backwardByID(_ pass: Pass, _ index: Int, weights: Int) {
+        let (part, buffer, wide) = (parts[index], buffers[index], pieces * width)
+        pass.multiply(.mixerBackward, m: wide, n: part.width, k: buffer.count) {
+            pass.transposedTimes(
+                m: wide, n: part.width, starts: pass.batch.parts[index].laneStarts, buffer.dProduct, lda: wide, buffer.output,
+                ldb: part.width, offset: weights, stride: columns)
+        }
+        pass.multiply(.mixerBackward, m: buffer.count, n: part.width, k: wide) {
+            pass.weights.times(
+                m: buffer.count, n: part.width, k: wide, buffer.dProduct, lda: wide, offset: weights, ldb: columns, buffer.dOutput,
+                ldc: part.width)
+        }
+    }
+
     /// A part's columns of the mixer, through the winners of every unique word.
     private func backwardByWord(_ pass: Pass, _ index: Int, weights: Int) {
-        guard let dEmbedded else { return }
-        let (part, buffer, unique) = (parts[index], buffers[index], pass.batch.uniqueCount)
-        pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
-            let products = WinnerProducts(
-                outputs: width, pieces: pieces, inputs: part.width, weightStride: columns, rows: unique, dMax: dEmbedded,
-                winnerStarts: pass.scratch.winnerStarts, rowStarts: ofWord.baseAddress.map { $0 + index * unique }, rowStride: part.width,
-                arithmetic: pass.products.arithmetic)
-            pass.multiply(.mixerBackward, products: 2, m: width, n: part.width, k: unique) {
-                buffer.dOutput.update(repeating: 0, count: buffer.count * part.width)
+        let (part, buffer) = (parts[index], buffers[index])
+        pass.multiply(.mixerBackward, products: 2, m: width, n: part.width, k: pass.batch.uniqueCount) {
+            buffer.dOutput.update(repeating: 0, count: buffer.count * part.width)
+            withProducts(pass, index, words: 0..<pass.batch.uniqueCount) { products in
                 products.gradients(
-                    weights: pass.parameters + weights, input: buffer.output, dWeights: pass.gradient + weights, dInput: buffer.dOutput)
+                    pass, pass.batch.uniqueStarts, weights: pass.parameters + weights, input: buffer.output,
+                    dWeights: pass.gradient + weights, dInput: buffer.dOutput)
             }
+        }
+    }
+
+    /// Some lanes one way, others the other way.
+    private func backwardMixed(_ pass: Pass, _ index: Int, weights: Int) {
+        let (part, buffer, wide, batch) = (parts[index], buffers[index], pieces * width, pass.batch)
+        pass.multiply(.mixerBackward, products: 2, m: width, n: part.width, k: batch.uniqueCount) {
+            buffer.dOutput.update(repeating: 0, count: buffer.count * part.width)
+            pass.sums.add(
+                rows: wide, columns: part.width, stride: columns, merges: batch.merges, into: pass.gradient + weights
+            ) { lane, target in
+                guard !isMostlyDistinct(index, batch, lane: lane) else {
+                    return withProducts(pass, index, words: batch.uniqueStarts[lane]..<batch.uniqueStarts[lane + 1]) { products in
+                        products.gradients(
+                            weights: pass.parameters + weights, input: buffer.output, dWeights: target, dInput: buffer.dOutput)
+                    }
+                }
+                let (first, count) = (batch.parts[index].laneStarts[lane], batch.parts[index].laneStarts[lane + 1])
+                pass.products.transposedTimes(
+                    m: wide, n: part.width, k: count - first, buffer.dProduct + first * wide, lda: wide, buffer.output + first * part.width,
+                    ldb: part.width, target, ldc: columns)
+                pass.weights.times(
+                    m: count - first, n: part.width, k: wide, buffer.dProduct + first * wide, lda: wide, offset: weights, ldb: columns,
+                    buffer.dOutput + first * part.width, ldc: part.width)
+            }
+        }
+    }
+
+    /// Products of a part's columns with unique words.
+    private func withProducts(_ pass: Pass, _ index: Int, words: Range<Int>, _ body: (WinnerProducts) -> Void) {
+        guard let dEmbedded else { return }
+        let first = words.lowerBound
+        pass.batch.ofWord.withUnsafeBufferPointer { ofWord in
+            body(
+                WinnerProducts(
+                    outputs: width, pieces: pieces, inputs: parts[index].width, weightStride: columns, rows: words.count,
+                    dMax: dEmbedded + first * width, winnerStarts: pass.scratch.winnerStarts + first * width,
+                    rowStarts: ofWord.baseAddress.map { $0 + index * pass.batch.uniqueCount + first }, rowStride: parts[index].width,
+                    arithmetic: pass.products.arithmetic))
         }
     }
 
     /// Back through LayerNorm; adds each word's routed gradient to the products of the parts that it shares with others.
     private func mixWordsBackward(_ pass: Pass) {
         guard let trace, let dEmbedded else { return }
-        let (batch, gradient, wide) = (pass.batch, pass.gradient, pieces * width)
+        let (batch, wide) = (pass.batch, pieces * width)
         let kernel = offsets.kernel(pass, outputs: width, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
         let keptWords = planeWords(width: width)
         let row = pass.scratch.row
-        let shared = parts.indices.count { !isMostlyDistinct($0, batch) }
+        chooseProducts(batch)
+        let shared = isByWord.count { $0 != true }
         pass.measure(.mixerRows, bytes: batch.uniqueCount * 4 * (2 * shared * wide + 5 * width)) {
-            for (index, buffer) in buffers.enumerated() where !isMostlyDistinct(index, batch) {
+            for (index, buffer) in buffers.enumerated() where isByWord[index] != true {
                 buffer.dProduct.update(repeating: 0, count: buffer.count * wide)
             }
             withPlanes(masksWords ? batch.levels[0].kept : []) { kept in
                 batch.ofWord.withUnsafeBufferPointer { ofWord in
                     guard let ofWord = ofWord.baseAddress else { return }
-                    withCursors(pass, { buffers[$0].dProduct }, ofWord: ofWord, { !isMostlyDistinct($0, batch) }) { cursors in
-                        for word in 0..<batch.uniqueCount {
-                            let dMax = dEmbedded + word * width
-                            kernel.backward(
-                                dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: trace.normalized + word * width,
-                                inverse: trace.inverse[word], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
-                            let winners = trace.winners + word * kernel.winnerWords
-                            kernel.locate(
-                                dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
-                                dBias: gradient + offsets.bias)
-                            kernel.route(dMax: dMax, winners: winners, to: row)
-                            for cursor in cursors where cursor.ofWord[word] >= 0 {
-                                add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)
+                    withCursors(pass, { buffers[$0].dProduct }, ofWord: ofWord, { isByWord[$0] != true }) { cursors in
+                        pass.forLanes(batch.uniqueStarts) { words, gradient in
+                            for word in words {
+                                let dMax = dEmbedded + word * width
+                                kernel.backward(
+                                    dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: trace.normalized + word * width,
+                                    inverse: trace.inverse[word], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift,
+                                    dMax: dMax)
+                                let winners = trace.winners + word * kernel.winnerWords
+                                kernel.locate(
+                                    dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
+                                    dBias: gradient + offsets.bias)
+                                kernel.route(dMax: dMax, winners: winners, to: row)
+                                for cursor in cursors where cursor.ofWord[word] >= 0 {
+                                    add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)
+                                }
                             }
                         }
                     }
                 }
             }
+        }
+    }
+
+    private func chooseProducts(_ batch: MicroBatchContent) {
+        isByWord.removeAll(keepingCapacity: true)
+        for index in parts.indices {
+            let first = isMostlyDistinct(index, batch, lane: 0)
+            let isUniform = (1..<batch.laneCount).allSatisfy { isMostlyDistinct(index, batch, lane: $0) == first }
+            isByWord.append(isUniform ? first : nil)
         }
     }
 

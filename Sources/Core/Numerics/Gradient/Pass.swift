@@ -1,6 +1,9 @@
 // What the layers share in one gradient pass. In: micro-batch, parameters, destination of the gradient. Out: memory for intermediates,
 // clocks.
 //
+// A pass may have several lanes. Products make the sum of their weights' gradients; what is added row by row, gradients of tables and of
+// vectors, is made for each lane by itself.
+//
 // Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H
 // head width, O outputs of the head.
 import Model
@@ -9,12 +12,34 @@ import Model
 struct Pass {
     let batch: MicroBatchContent
     let parameters: Floats
-    let gradient: MutableFloats
+    /// Of each lane. The first one's weights are the sum of all lanes' weights; the others have none.
+    let gradients: [MutableFloats]
+    let sums: LaneMatrixSum
     let scratch: Scratch
     let products: MatrixMultiply
     /// Products with the parameters.
     let weights: WeightProducts
     let account: KernelAccount?
+
+    /// Where products write.
+    var gradient: MutableFloats { gradients[0] }
+
+    /// Calls `body` with each lane's rows and gradient.
+    /// - Parameter starts: where each lane's rows begin, and the end.
+    @inline(__always)
+    func forLanes(_ starts: [Int], _ body: (Range<Int>, MutableFloats) -> Void) {
+        for lane in gradients.indices { body(starts[lane]..<starts[lane + 1], gradients[lane]) }
+    }
+
+    /// gradient[offset...] (m, n), rows of `stride` floats = A(k, m)^T B(k, n), summed over the rows of each lane, then over the lanes.
+    /// - Parameter starts: where each lane's rows begin, and the end.
+    func transposedTimes(m: Int, n: Int, starts: [Int], _ a: Floats, lda: Int, _ b: Floats, ldb: Int, offset: Int, stride: Int) {
+        sums.add(rows: m, columns: n, stride: stride, merges: batch.merges, into: gradient + offset) { lane, target in
+            let first = starts[lane]
+            products.transposedTimes(
+                m: m, n: n, k: starts[lane + 1] - first, a + first * lda, lda: lda, b + first * ldb, ldb: ldb, target, ldc: stride)
+        }
+    }
 }
 
 /// Memory that the layers use in turn.
@@ -105,9 +130,9 @@ protocol ObjectiveLayer: AnyObject {
     /// - Parameters:
     ///   - input: (T, W).
     ///   - dInput: (T, W), written.
-    /// - Returns: the sum of the losses.
-    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double
-    /// Forward only; writes no gradient.
+    /// - Returns: the sum of the losses, of each lane.
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> [Double]
+    /// Forward only, of one lane; writes no gradient.
     /// - Parameter input: (T, W).
     /// - Returns: the sum of the losses.
     func loss(_ pass: Pass, input: Floats) -> Double

@@ -47,9 +47,9 @@ final class StaticVectors: InputLayer {
         let (buffer, size) = (parts[index], table.width)
         mask(buffer.dOutput, rows: buffer.count, factors: pass.batch.parts[index].factors)
         pass.multiply(.vectorsProduct, m: part.width, n: size, k: buffer.count) {
-            pass.products.transposedTimes(
-                m: part.width, n: size, k: buffer.count, buffer.dOutput, lda: part.width, rows, ldb: size, pass.gradient + weights,
-                ldc: size)
+            pass.transposedTimes(
+                m: part.width, n: size, starts: pass.batch.parts[index].laneStarts, buffer.dOutput, lda: part.width, rows, ldb: size,
+                offset: weights, stride: size)
         }
     }
 

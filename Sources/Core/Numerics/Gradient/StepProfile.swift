@@ -56,22 +56,38 @@ package struct StepProfile: Sendable {
         layout.initialize(state.parameters, seed: seed)
         let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors)
         let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
-        let batch = MicroBatch()
         let pool = GradientPool(coding: GradientCoding(layout: layout))
         let tree = ReductionTree(lanes: lanes.count)
+        let wordsPerLane = lanes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.tokens.count } } / lanes.count
+        let level = engine.joinsLanes ? LaneGroups.level(lanes: lanes.count, threads: 1, wordsPerLane: wordsPerLane) : 0
+        let batches = (0..<1 << Int(level)).map { _ in MicroBatch() }
         func run(update: Int) -> (words: Int, needed: Double) {
             var (words, needed) = (0, 0.0)
-            let sums = LaneSums(tree: tree, pool: pool)
+            let sums = LaneSums(tree: tree, pool: pool, groupLevel: level)
             sums.expect([tree.root])
-            for (lane, documents) in lanes.enumerated() {
-                engine.account.measure(.prepare, bytes: 0) {
-                    builder.build(documents, epoch: UInt64(update), update: UInt64(update), into: batch)
+            for first in stride(from: 0, to: lanes.count, by: 1 << Int(level)) {
+                let node = TreeNode(level: level, index: UInt16(first >> Int(level)))
+                let group = tree.lanes(below: node)
+                for (lane, batch) in zip(group, batches) {
+                    engine.account.measure(.prepare, bytes: 0) {
+                        builder.build(lanes[lane.rawValue], epoch: UInt64(update), update: UInt64(update), into: batch)
+                    }
+                    needed += engine.neededOperations(batch.content)
                 }
-                let version = lanes.count > 1 ? UInt64(update) : nil
                 let gradient = pool.take()
-                words += engine.gradient(of: batch, parameters: state.parameters, version: version, into: gradient).wordCount
-                needed += engine.neededOperations(batch.content)
-                engine.account.measure(.laneSums, bytes: 0) { sums.add(lane: LaneID(lane), gradient, isAbsent: batch.selectedCount == 0) }
+                let statistics =
+                    level > 0
+                    ? engine.gradient(
+                        of: Array(batches[..<group.count]), node: node, tree: tree, parameters: state.parameters, version: UInt64(update),
+                        into: gradient)
+                    : [
+                        engine.gradient(
+                            of: batches[0], parameters: state.parameters, version: lanes.count > 1 ? UInt64(update) : nil, into: gradient)
+                    ]
+                words += statistics.reduce(0) { $0 + $1.wordCount }
+                engine.account.measure(.laneSums, bytes: 0) {
+                    sums.add(node, gradient, isAbsent: statistics.allSatisfy { $0.selectedCount == 0 })
+                }
             }
             return (words, needed)
         }

@@ -25,21 +25,23 @@ final class VectorsHead: ObjectiveLayer {
 
     func loss(_ pass: Pass, input: Floats) -> Double {
         guard let unused, let prediction = hidden.predict(pass, input: input) else { return 0 }
-        return turn(pass, prediction, dBias: unused)
+        return turn(pass, prediction, rows: 0..<pass.batch.selectedCount, dBias: unused)
     }
 
-    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> Double {
-        hidden.run(pass, input: input, dInput: dInput) { turn(pass, $0, dBias: pass.gradient + hidden.outputBias) }
+    func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> [Double] {
+        hidden.run(pass, input: input, dInput: dInput) { prediction, rows, gradient in
+            turn(pass, prediction, rows: rows, dBias: gradient + hidden.outputBias)
+        }
     }
 
     /// Turns predictions into their gradients and sums the output's bias gradient.
-    private func turn(_ pass: Pass, _ prediction: MutableFloats, dBias: MutableFloats) -> Double {
+    private func turn(_ pass: Pass, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats) -> Double {
         guard let target else { return 0 }
         let (batch, size) = (pass.batch, loss.width)
         let bias = pass.parameters + hidden.outputBias
         var sum = 0.0
-        pass.measure(.loss, bytes: batch.selectedCount * size * 4 * 6) {
-            for row in 0..<batch.selectedCount {
+        pass.measure(.loss, bytes: rows.count * size * 4 * 6) {
+            for row in rows {
                 let start = Int(batch.targetStarts[row])
                 let end = row + 1 < batch.selectedCount ? Int(batch.targetStarts[row + 1]) : batch.targetRows.count
                 let wanted: Floats

@@ -56,7 +56,7 @@ extension WindowEncoder {
     }
 
     func convolutionBackward(_ pass: Pass, level: Int) {
-        let (batch, gradient) = (pass.batch, pass.gradient)
+        let batch = pass.batch
         let layer = layers[level - 1]
         let rows = batch.rowCount(level: level)
         let window = 3 * width
@@ -65,7 +65,7 @@ extension WindowEncoder {
         // The residual path first: the pass below overwrites dHidden.
         pass.measure(.gather, bytes: 4 * width * (batch.rowCount(level: level - 1) + 2 * rows)) {
             dBelow.update(repeating: 0, count: batch.rowCount(level: level - 1) * width)
-            if batch.levels[level].outside.isEmpty {
+            if !hasOutside {
                 for (row, start) in batch.levels[level].starts.enumerated() {
                     (dBelow + (Int(start) + 1) * width).update(from: dHidden + row * width, count: width)
                 }
@@ -91,42 +91,47 @@ extension WindowEncoder {
                 arithmetic: pass.products.arithmetic)
             pass.multiply(.convolutionBackward, products: 2, m: width, n: window, k: rows) {
                 products.gradients(
-                    weights: pass.parameters + layer.offsets.weights, input: hidden[level - 1],
-                    dWeights: gradient + layer.offsets.weights, dInput: dBelow)
+                    pass, batch.levels[level].laneStarts, weights: pass.parameters + layer.offsets.weights, input: hidden[level - 1],
+                    dWeights: pass.gradient + layer.offsets.weights, dInput: dBelow)
             }
         }
     }
 
     private func maxoutRowsBackward(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
-        let (layer, trace, gradient, dHidden) = (layers[level - 1], traces[level - 1], pass.gradient, dHidden(level: level))
+        let (layer, trace, dHidden) = (layers[level - 1], traces[level - 1], dHidden(level: level))
         let (offsets, keptWords) = (layer.offsets, planeWords(width: width))
         let kernel = offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
-        for row in 0..<pass.batch.rowCount(level: level) {
-            let dMax = dHidden + row * width
-            kernel.backward(
-                dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * width,
-                inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
-            kernel.locate(
-                dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: 3 * width,
-                starts: pass.scratch.winnerStarts + row * width, dBias: gradient + offsets.bias)
+        pass.forLanes(pass.batch.levels[level].laneStarts) { rows, gradient in
+            for row in rows {
+                let dMax = dHidden + row * width
+                kernel.backward(
+                    dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * width,
+                    inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
+                kernel.locate(
+                    dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: 3 * width,
+                    starts: pass.scratch.winnerStarts + row * width, dBias: gradient + offsets.bias)
+            }
         }
     }
 
     /// Mish has one map for each output: it always wins.
     private func mishRowsBackward(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
         guard let input = inputs[level - 1] else { return }
-        let (layer, trace, gradient, dHidden) = (layers[level - 1], traces[level - 1], pass.gradient, dHidden(level: level))
+        let (layer, trace, dHidden) = (layers[level - 1], traces[level - 1], dHidden(level: level))
         let (offsets, keptWords) = (layer.offsets, planeWords(width: width))
         let norm = offsets.kernel(pass, outputs: width, pieces: 1, epsilon: epsilon, keepScale: keepScale)
         let kernel = MishLayerNorm(norm: norm)
-        for row in 0..<pass.batch.rowCount(level: level) {
-            let d = dHidden + row * width
-            kernel.backward(
-                dOut: d, kept: kept.map { $0 + row * keptWords }, input: input + row * width, normalized: trace.normalized + row * width,
-                inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dInput: d)
-            norm.locate(
-                dMax: d, winners: trace.winners, inputs: 3 * width, starts: pass.scratch.winnerStarts + row * width,
-                dBias: gradient + offsets.bias)
+        pass.forLanes(pass.batch.levels[level].laneStarts) { rows, gradient in
+            for row in rows {
+                let d = dHidden + row * width
+                kernel.backward(
+                    dOut: d, kept: kept.map { $0 + row * keptWords }, input: input + row * width,
+                    normalized: trace.normalized + row * width, inverse: trace.inverse[row], dGain: gradient + offsets.gain,
+                    dShift: gradient + offsets.shift, dInput: d)
+                norm.locate(
+                    dMax: d, winners: trace.winners, inputs: 3 * width, starts: pass.scratch.winnerStarts + row * width,
+                    dBias: gradient + offsets.bias)
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ final class WindowEncoder: EncoderLayer {
     let convolvesWords: Bool
     /// Level 0's masks belong to its rows.
     private let masksTokens: Bool
+    /// Some documents may have rows that stand for the zeros outside.
+    let hasOutside: Bool
     var depth: Int { layers.count }
 
     /// By level 1...D (index 0 is the first convolution).
@@ -40,7 +42,7 @@ final class WindowEncoder: EncoderLayer {
     init(spec: ModelSpec, layout: ParameterLayout) {
         (width, epsilon, keepScale) = (spec.width, spec.layerNormEpsilon, Dropout(rate: spec.dropout).scale)
         convolvesWords = spec.convolvesWords
-        masksTokens = spec.mixer.dropout == .token
+        (masksTokens, hasOutside) = (spec.mixer.dropout == .token, spec.outsideRows > 0)
         layers = spec.encoder.convolutions.enumerated().map { index, convolution in
             Layer(
                 offsets: NormedOffsets(layout, "encode.\(index)"), activation: convolution.activation, pieces: convolution.maps)

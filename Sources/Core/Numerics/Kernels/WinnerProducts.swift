@@ -24,6 +24,28 @@ struct WinnerProducts {
     /// `blas` means row by row, in the order of version 0.1.
     let arithmetic: Arithmetic
 
+    /// The same for the rows of each lane; dWeights is the sum over the lanes.
+    /// - Parameter lanes: where each lane's rows begin, and the end.
+    func gradients(_ pass: Pass, _ lanes: [Int], weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats) {
+        guard lanes.count > 2 else { return gradients(weights: weights, input: input, dWeights: dWeights, dInput: dInput) }
+        pass.sums.add(
+            rows: pieces * outputs, columns: inputs, stride: weightStride, merges: pass.batch.merges, into: dWeights
+        ) { lane, target in
+            let rows = lanes[lane]..<lanes[lane + 1]
+            let start = rowStarts == nil ? rows.lowerBound * rowStride : 0
+            self[rows].gradients(weights: weights, input: input + start, dWeights: target, dInput: dInput + start)
+        }
+    }
+
+    /// Some of the rows. Without `rowStarts` the inputs begin at the first of them.
+    private subscript(rows: Range<Int>) -> WinnerProducts {
+        let first = rows.lowerBound
+        return WinnerProducts(
+            outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows.count, dMax: dMax + first * outputs,
+            winnerStarts: winnerStarts + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride,
+            arithmetic: arithmetic)
+    }
+
     /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k]; all P * O rows of dWeights are written.
     /// dInput(row)[k] += sum over o of dMax * W(winner of o)[k].
     func gradients(weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats) {

@@ -42,6 +42,8 @@ struct MicroBatchContent {
         var kept: [UInt32] = []
         /// Rows that stand for the zeros outside a document.
         var outside: [Int32] = []
+        /// Where each lane's rows begin, and the end.
+        var laneStarts: [Int] = []
     }
 
     /// Distinct ids of one part of the mixer's input: it is looked up, and multiplied, once for each.
@@ -55,10 +57,15 @@ struct MicroBatchContent {
         var touched: [UInt32] = []
         /// Dropout on the output: `width` factors, 0 or scale; empty without dropout.
         var factors: [Float] = []
+        /// Where each lane's ids begin, and the end.
+        var laneStarts: [Int] = []
     }
 
     var epoch: UInt64 = 0
     var update: UInt64 = 0
+    /// The order in which lanes are added: after each lane's own sum, how often the last two sums are added. One number for each lane.
+    var merges: [Int32] = [0]
+    var laneCount: Int { merges.count }
     /// Documents and all their tokens, selected or not.
     var documentCount = 0
     var wordCount = 0
@@ -69,6 +76,8 @@ struct MicroBatchContent {
     var parts: [Part] = []
     /// Distinct input words that are reached; embedded padding is one of them.
     var uniqueCount = 0
+    /// Where each lane's words begin among these, and the end: the same word in two lanes is two.
+    var uniqueStarts: [Int] = []
     /// By part, then by unique word: its index among the part's distinct ids; -1: a word without a vector.
     var ofWord: [Int32] = []
 
@@ -96,11 +105,16 @@ struct MicroBatchContent {
     /// winners' products of every row if a word occurs in about two rows or more.
     var sumsByWord: Bool { 2 * uniqueCount < windows[1].count }
 
+    /// Where each lane's selected tokens begin, which are the rows of the last level, and the end.
+    var selectedStarts: [Int] { levels[levels.count - 1].laneStarts }
+
     /// Rows of level i.
     func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
 
     mutating func clear(depth: Int, parts count: Int) {
         (documentCount, wordCount, uniqueCount, selectedCount) = (0, 0, 0, 0)
+        merges.removeAll(keepingCapacity: true)
+        uniqueStarts.removeAll(keepingCapacity: true)
         if parts.count != count { parts = [Part](repeating: Part(), count: count) }
         for index in parts.indices {
             parts[index].count = 0
@@ -108,12 +122,14 @@ struct MicroBatchContent {
             parts[index].starts.removeAll(keepingCapacity: true)
             parts[index].touched.removeAll(keepingCapacity: true)
             parts[index].factors.removeAll(keepingCapacity: true)
+            parts[index].laneStarts.removeAll(keepingCapacity: true)
         }
         if levels.count != depth + 1 { levels = [Level](repeating: Level(), count: depth + 1) }
         for index in levels.indices {
             levels[index].starts.removeAll(keepingCapacity: true)
             levels[index].kept.removeAll(keepingCapacity: true)
             levels[index].outside.removeAll(keepingCapacity: true)
+            levels[index].laneStarts.removeAll(keepingCapacity: true)
         }
         for slot in 0..<3 { windows[slot].removeAll(keepingCapacity: true) }
         ofWord.removeAll(keepingCapacity: true)

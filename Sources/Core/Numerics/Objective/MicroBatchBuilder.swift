@@ -125,6 +125,8 @@ struct MicroBatchAssembler {
         drawWordMasks(mixer, into: &batch)
         if spec.convolvesWords { listOccurrences(into: &batch) }
         drawEmbeddingMasks(into: &batch)
+        batch.beginLanes()
+        batch.endLane(merges: 0)
     }
 
     /// Finds targets of selected tokens and every position's distance to the nearest of them.

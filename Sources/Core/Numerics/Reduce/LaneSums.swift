@@ -42,13 +42,16 @@ package final class LaneSums: @unchecked Sendable {
     private let lock = ThreadLock()
     private var values: [TreeNode: Value] = [:]
     private var targets: [TreeNode] = []
+    /// Level of the nodes that are computed at once: the passes below begin there.
+    private let groupLevel: UInt8
 
     /// Levels of the tree that are added in one pass: gradients go through memory, and a pass over eight of them moves less than seven
     /// passes over two.
     private static let levels: UInt8 = 3
 
-    package init(tree: ReductionTree, pool: GradientPool) {
-        (self.tree, self.pool) = (tree, pool)
+    /// - Parameter groupLevel: of the nodes whose lanes are computed together (`LaneGroups`).
+    package init(tree: ReductionTree, pool: GradientPool, groupLevel: UInt8 = 0) {
+        (self.tree, self.pool, self.groupLevel) = (tree, pool, groupLevel)
     }
 
     deinit { for case .sum(let buffer) in values.values { pool.give(buffer) } }
@@ -57,14 +60,30 @@ package final class LaneSums: @unchecked Sendable {
     /// write the payload at the same time.
     package func expect(_ nodes: [TreeNode]) { lock.withLock { targets = nodes } }
 
-    /// Takes a finished lane's gradient, and computes the sums that it completes.
-    /// - Parameters:
-    ///   - gradient: from the pool, which gets it back when it is no longer needed.
-    ///   - isAbsent: the lane selected no token: there is no gradient in the buffer.
-    package func add(lane: LaneID, _ gradient: GradientBuffer, isAbsent: Bool) {
+    /// The largest node around a lane that may be computed at once: one that will be asked for, or below one.
+    /// - Parameter isWanted: whether a lane can be part of it.
+    package func group(around lane: LaneID, isWanted: (LaneID) -> Bool) -> TreeNode {
         lock.lock()
         defer { lock.unlock() }
-        var node = TreeNode(lane: lane)
+        for level in stride(from: groupLevel, to: 0, by: -1) {
+            let node = TreeNode(level: level, index: UInt16(lane.rawValue >> Int(level)))
+            if targets.contains(where: { isAt(node, orBelow: $0) }), tree.lanes(below: node).allSatisfy(isWanted) { return node }
+        }
+        return TreeNode(lane: lane)
+    }
+
+    private func isAt(_ node: TreeNode, orBelow other: TreeNode) -> Bool {
+        other.level >= node.level && node.index >> (other.level - node.level) == other.index
+    }
+
+    /// Takes the finished gradient of a lane or of a node, and computes the sums that it completes.
+    /// - Parameters:
+    ///   - gradient: from the pool, which gets it back when it is no longer needed.
+    ///   - isAbsent: the lanes selected no token: there is no gradient in the buffer.
+    package func add(_ finished: TreeNode, _ gradient: GradientBuffer, isAbsent: Bool) {
+        lock.lock()
+        defer { lock.unlock() }
+        var node = finished
         let isKnown = values[node] != nil
         if isAbsent || isKnown { pool.give(gradient) }
         guard !isKnown else { return }
@@ -81,11 +100,11 @@ package final class LaneSums: @unchecked Sendable {
     /// Takes out the sums that cover the next higher node at which sums are made, if all its lanes are there and it is below a node that
     /// will be asked for.
     private func takeComplete(above node: TreeNode) -> (parent: TreeNode, operands: [TreeNode: Value])? {
-        let level = (node.level / Self.levels + 1) * Self.levels
+        let level = node.level < groupLevel ? groupLevel : groupLevel + ((node.level - groupLevel) / Self.levels + 1) * Self.levels
         guard level < tree.root.level else { return nil }
         let parent = TreeNode(level: level, index: node.index >> (level - node.level))
         // A lane that is added a second time is already in that sum.
-        guard values[parent] == nil, targets.contains(where: { $0.level > level && parent.index >> ($0.level - level) == $0.index }),
+        guard values[parent] == nil, targets.contains(where: { $0.level > level && isAt(parent, orBelow: $0) }),
             let nodes = tree.cover(parent, have: { values[$0] != nil })
         else { return nil }
         return (parent, Dictionary(uniqueKeysWithValues: nodes.compactMap { node in values.removeValue(forKey: node).map { (node, $0) } }))

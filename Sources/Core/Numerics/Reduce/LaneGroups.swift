@@ -1,0 +1,19 @@
+// How many lanes a thread computes at once. In: lanes, threads, words. Out: a level of the tree.
+
+/// Lanes with few words are computed together, as far as all threads have enough to do.
+package enum LaneGroups {
+    /// Words that are computed as fast as more of them: products of about 750 rows lack nothing.
+    private static let words = 1024
+    /// Groups for each thread, so that all of them finish at about the same time.
+    private static let perThread = 4
+
+    /// The level of the nodes that are computed at once; 0: lanes are computed one by one.
+    /// - Parameters:
+    ///   - lanes: that this worker computes in an update.
+    ///   - wordsPerLane: on average.
+    package static func level(lanes: Int, threads: Int, wordsPerLane: Int) -> UInt8 {
+        var level: UInt8 = 0
+        while wordsPerLane << Int(level + 1) <= words, lanes >> Int(level + 1) >= perThread * threads { level += 1 }
+        return level
+    }
+}

@@ -1,0 +1,85 @@
+// Lanes that are computed together against lanes one by one. In: random documents. Out: the same bits.
+import TestSupport
+import Testing
+
+@testable import Base
+@testable import Model
+@testable import Numerics
+
+@Suite struct LaneGroupTests {
+    /// The sum of the lanes below a node: each lane's gradient by itself, added along the tree, and all at once.
+    private static func check(_ fixture: Fixture, _ lanes: [[Int]], node: TreeNode, tree: ReductionTree, _ comment: Comment) {
+        let coding = GradientCoding(layout: fixture.layout)
+        let (engine, builder) = (fixture.engine(), fixture.builder())
+        let pool = GradientPool(coding: coding)
+        for update in [11, 12] as [UInt64] {
+            let batches = lanes.map { documents in
+                let batch = MicroBatch()
+                builder.build(documents.map { fixture.documents[$0] }, epoch: 3, update: update, into: batch)
+                return batch
+            }
+            let sums = LaneSums(tree: tree, pool: pool)
+            sums.expect([node])
+            var expected: [ContributionStatistics] = []
+            for (lane, batch) in zip(tree.lanes(below: node), batches) {
+                let buffer = pool.take()
+                expected.append(engine.gradient(of: batch, parameters: fixture.parameters, version: update, into: buffer))
+                sums.add(TreeNode(lane: lane), buffer, isAbsent: batch.selectedCount == 0)
+            }
+            let buffer = pool.take()
+            let found = engine.gradient(
+                of: batches, node: node, tree: tree, parameters: fixture.parameters, version: update, into: buffer)
+            #expect(found == expected, comment)
+            guard case .sum(let sum) = sums.sum(of: node) else {
+                Issue.record("no lane has a selected token: \(comment)")
+                continue
+            }
+            let together = LaneSums(tree: tree, pool: pool)
+            together.expect([node])
+            together.add(node, buffer, isAbsent: false)
+            guard case .sum(let same) = together.sum(of: node) else { return }
+            #expect(payload(same, coding) == payload(sum, coding), comment)
+        }
+    }
+
+    private static func payload(_ sum: GradientSum, _ coding: GradientCoding) -> [UInt8] {
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: coding.maximumBytes, alignment: 64)
+        defer { bytes.deallocate() }
+        return Array(bytes[..<sum.encode(into: bytes)])
+    }
+
+    private static let joined = SpecGradientTests.cases.filter { !$0.spec.convolvesWords }
+
+    /// Six of seven lanes in two nodes; the second lane has no document.
+    @Test(arguments: joined) func equalLanesOneByOne(_ item: SpecGradientTests.Case) throws {
+        var spec = item.spec
+        spec.arithmetic = .native
+        let fixture = try Fixture(
+            spec: spec, lengths: [9, 1, 14, 2, 30, 5, 8], vocabulary: 25, seed: 9, isFloret: item.isFloret)
+        let tree = ReductionTree(lanes: 7)
+        Self.check(fixture, [[0, 1], [], [2], [3, 4]], node: TreeNode(level: 2, index: 0), tree: tree, "four lanes")
+        Self.check(fixture, [[5, 0], [6], [4, 2, 3]], node: TreeNode(level: 2, index: 1), tree: tree, "three lanes")
+        Self.check(fixture, [[0], [1], [2], [3], [4], [5], [6]], node: tree.root, tree: tree, "seven lanes")
+    }
+
+    /// So many rows that some or all lanes are sorted by their winners, in some lanes in several blocks and slabs.
+    @Test(arguments: [
+        [300, 200, 250, 180], [150, 140, 130, 120, 160, 110, 155, 145], [1300, 40, 500], [30, 30, 30, 30, 30, 30, 31],
+    ])
+    func equalLanesOfManyRows(lengths: [Int]) throws {
+        var spec = SpecGradientTests.cases[6].spec
+        (spec.arithmetic, spec.maskProbability, spec.width) = (.native, 0.15, 33)
+        spec.encoder.convolutions = .init(repeating: .init(activation: .maxout, pieces: 3, dropout: true), count: 3)
+        let fixture = try Fixture(spec: spec, lengths: lengths, vocabulary: 170, seed: 4)
+        let tree = ReductionTree(lanes: lengths.count)
+        Self.check(fixture, lengths.indices.map { [$0] }, node: tree.root, tree: tree, "\(lengths)")
+    }
+
+    @Test func groupsLeaveEnoughForEachThread() {
+        func level(_ lanes: Int, _ threads: Int, _ words: Int) -> UInt8 {
+            LaneGroups.level(lanes: lanes, threads: threads, wordsPerLane: words)
+        }
+        #expect(level(64, 1, 188) == 2 && level(64, 1, 47) == 4 && level(64, 8, 47) == 1 && level(128, 64, 94) == 0)
+        #expect(level(4, 1, 3000) == 0 && level(64, 2, 600) == 0 && level(1, 1, 1) == 0)
+    }
+}
