@@ -29,15 +29,27 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
     else t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, c, ldc);
 }
 
-// Whether sorting rows by their winners pays. With more pieces or fewer rows, most combinations have a row or two.
-static int is_worth_sorting(const t2v_winners *w) { return w->pieces <= T2V_SORTED_PIECES && w->rows >= T2V_SORTED_ROWS; }
+void t2v_gemm_lanes(int flags, ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,
+                    ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
+    (is_wide(flags) ? t2v_gemm_lanes_avx512 : t2v_gemm_lanes_avx2)(m, n, lanes, a, lda, b, ldb, c, ldc);
+}
+
+// With more pieces most combinations have a row or two.
+static int goes_by_row(int flags, const t2v_winners *w) { return flags & T2V_BY_ROW || w->pieces > T2V_SORTED_PIECES; }
+
+int t2v_winners_join(int flags, const t2v_winners *w) {
+    if (flags & T2V_BF16) return 0;
+    for (ptrdiff_t lane = 0; lane < w->lanes->count && !goes_by_row(flags, w); lane++)
+        if (w->lanes->starts[lane + 1] - w->lanes->starts[lane] > T2V_SLAB_ROWS) return 0;
+    return 1;
+}
 
 void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights, const float *input, float *d_weights,
                            float *d_input) {
     if (flags & T2V_BF16) {
         t2v_winners_weight_gradient_bf16(w, input, d_weights);
         t2v_winners_input_gradient_bf16(w, weights, d_input);
-    } else if (flags & T2V_BY_ROW || !is_worth_sorting(w)) {
+    } else if (goes_by_row(flags, w)) {
         (is_wide(flags) ? t2v_winners_weight_gradient_by_row_avx512 : t2v_winners_weight_gradient_by_row_avx2)(w, input, d_weights);
         (is_wide(flags) ? t2v_winners_input_gradient_by_row_avx512 : t2v_winners_input_gradient_by_row_avx2)(w, weights, d_input);
     } else {

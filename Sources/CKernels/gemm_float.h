@@ -1,6 +1,7 @@
 // Matrix products in float32, for one width of vectors.
 //
 // B is packed into panels, zero-padded; a block of rows of A is read in place, and its sums stay in registers over the whole of k.
+#include "lanes.h"
 #include "panels.h"
 
 // R rows of A (element (i, p) at a[i * row_step + p * inner_step]) times a panel (k, panel_columns).
@@ -58,6 +59,15 @@ enum {
     chunk_depth = WIDTH == 16 ? 112 : 192,
 };
 
+// Rows of A^T from `i` on, `depth` deep.
+ISA static void copy_chunk(ptrdiff_t m, ptrdiff_t i, ptrdiff_t depth, const float *a, ptrdiff_t lda, float *chunk) {
+    for (ptrdiff_t q = 0; q < depth; q++)
+        UNROLL for (int v = 0; v < chunk_vectors; v++) {
+            vector some = load_part(a + q * lda + i + v * WIDTH, first_lanes(m - i - v * WIDTH));
+            store(chunk + q * chunk_stride + v * WIDTH, some);
+        }
+}
+
 // C = A^T B. A row of A^T is a column of A, with lda floats between its elements: read in place, it would take a cache line for each, again
 // for every panel of B. So a chunk of A is copied, and all panels pass by it.
 ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b,
@@ -77,11 +87,7 @@ ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff
             make_panel(flags, n, depth, j, b + (b_transposed ? p : p * ldb), ldb, made + j * step);
         for (ptrdiff_t i = 0; i < m; i += chunk_rows) {
             ptrdiff_t rows = m - i < chunk_rows ? m - i : chunk_rows;
-            for (ptrdiff_t q = 0; q < depth; q++)
-                UNROLL for (int v = 0; v < chunk_vectors; v++) {
-                    vector some = load_part(a + (p + q) * lda + i + v * WIDTH, first_lanes(m - i - v * WIDTH));
-                    store(chunk + q * chunk_stride + v * WIDTH, some);
-                }
+            copy_chunk(m, i, depth, a + p * lda, lda, chunk);
             for (ptrdiff_t j = 0; j < n; j += panel_columns) {
                 part low = first_lanes(n - j), high = first_lanes(n - j - WIDTH);
                 for (ptrdiff_t r = 0; r < rows; r += block_rows) {
@@ -89,6 +95,42 @@ ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff
                     float *target = c + (i + r) * ldc + j;
                     ask_for_block(target + panel_columns, ldc, 0, height);
                     blocks[height](depth, chunk + r, 1, chunk_stride, panels + j * step, target, ldc, low, high, accumulate);
+                }
+            }
+        }
+    }
+}
+
+// C = A^T B, summed by lane: the sums of a block of C stay in the nearest cache until all lanes are added.
+ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
+                           float *c, ptrdiff_t ldc) {
+    enum { block = block_rows * panel_columns };
+    ptrdiff_t k = lanes->starts[lanes->count], places = lane_places(lanes);
+    ptrdiff_t panels = (n + panel_columns - 1) / panel_columns, size = panel_floats(k);
+    float *chunk = t2v_thread_scratch((size_t)(chunk_stride * k + panels * size + places * block) * sizeof(float));
+    float *made = chunk + chunk_stride * k, *sums = made + panels * size;
+    part all = first_lanes(WIDTH);
+    for (ptrdiff_t j = 0; j < panels; j++) make_panel(0, n, k, j * panel_columns, b, ldb, made + j * size);
+    for (ptrdiff_t i = 0; i < m; i += chunk_rows) {
+        ptrdiff_t rows = m - i < chunk_rows ? m - i : chunk_rows;
+        copy_chunk(m, i, k, a, lda, chunk);
+        for (ptrdiff_t j = 0; j < n; j += panel_columns) {
+            const float *panel = made + j / panel_columns * size;
+            part low = first_lanes(n - j), high = first_lanes(n - j - WIDTH);
+            for (ptrdiff_t r = 0; r < rows; r += block_rows) {
+                ptrdiff_t height = rows - r < block_rows ? rows - r : block_rows;
+                float *target = c + (i + r) * ldc + j, *last = sums - block;
+                ask_for_block(target, ldc, 0, height);
+                for (ptrdiff_t lane = 0; lane < lanes->count; lane++) {
+                    ptrdiff_t first = lanes->starts[lane], depth = lanes->starts[lane + 1] - first;
+                    last += block;
+                    blocks[height](depth, chunk + first * chunk_stride + r, 1, chunk_stride, panel + first * panel_columns, last,
+                                   panel_columns, all, all, 0);
+                    last = merge_lanes(last, block, lanes->merges[lane]);
+                }
+                for (ptrdiff_t row = 0; row < height; row++) {
+                    store_part(target + row * ldc, low, load(last + row * panel_columns));
+                    store_part(target + row * ldc + WIDTH, high, load(last + row * panel_columns + WIDTH));
                 }
             }
         }

@@ -7,6 +7,8 @@
     void t2v_pack_##isa(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, float *packed);                                \
     void t2v_gemm_##isa(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,    \
                         float *c, ptrdiff_t ldc);                                                                                          \
+    void t2v_gemm_lanes_##isa(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,             \
+                              ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                                     \
     void t2v_winners_gradients_##isa(const t2v_winners *winners, const float *weights, const float *input, float *d_weights,               \
                                      float *d_input);                                                                                      \
     void t2v_winners_input_gradient_by_row_##isa(const t2v_winners *winners, const float *weights, float *d_input);                        \

@@ -3,6 +3,7 @@
 //
 // The order of additions does not depend on the width: input gradients go by 16 outputs, then by 96 columns (8, then fewer, at the end,
 // where inputs overlap), then by row; weight gradients go by row.
+#include "lanes.h"
 #include "winners.h"
 #include <string.h>
 
@@ -77,7 +78,7 @@ static size_t winners_scratch(const t2v_winners *w) {
                     (size_t)(w->pieces * tile_outputs * tile_columns / 16) * sizeof(float *);
     size_t weights = (size_t)(list_rows * most_vectors * WIDTH) * sizeof(float) + (size_t)(room * list_rows) * 8 +
                      (size_t)room * sizeof(int32_t);
-    return inputs > weights ? inputs : weights;
+    return (size_t)rounded_up((ptrdiff_t)(inputs > weights ? inputs : weights), 64);
 }
 
 // Weights of a tile, all pieces of its outputs, side by side: (P * 16, 96), zeros beyond `length` columns.
@@ -196,39 +197,79 @@ ISA static void list_winners(const t2v_winners *w, ptrdiff_t first, ptrdiff_t co
     }
 }
 
-ISA void NAMED(t2v_winners_weight_gradient_by_row)(const t2v_winners *w, const float *input, float *d_weights) {
-    float *pack = t2v_thread_scratch(winners_scratch(w));
-    ptrdiff_t group = w->pieces < lists ? lists / w->pieces : 1, room = w->pieces > lists ? w->pieces : lists;
-    winner_lists won = {pack + list_rows * most_vectors * WIDTH, 0, 0};
-    won.rows = (int32_t *)(won.gradients + room * list_rows);
-    won.counts = won.rows + room * list_rows;
+// Gradients of some outputs: of piece p of output o at start[p * piece + o * row].
+typedef struct {
+    float *start;
+    ptrdiff_t piece, row;
+} gathered;
+
+// Vectors of a row of W that are gathered at a time.
+static ptrdiff_t gathered_vectors(const t2v_winners *w) {
     ptrdiff_t vectors = (w->inputs + WIDTH - 1) / WIDTH, tiles = (vectors + most_vectors - 1) / most_vectors;
-    ptrdiff_t wide = (vectors + tiles - 1) / tiles;
-    for (ptrdiff_t first = 0; first < w->outputs; first += group) {
-        ptrdiff_t count = w->outputs - first < group ? w->outputs - first : group;
-        for (ptrdiff_t row0 = 0; row0 < w->rows; row0 += list_rows) {
-            ptrdiff_t rows = w->rows - row0 < list_rows ? w->rows - row0 : list_rows;
-            list_winners(w, first, count, row0, rows, wide * WIDTH, won);
-            for (ptrdiff_t vector = 0; vector < vectors; vector += wide) {
-                ptrdiff_t some = vectors - vector < wide ? vectors - vector : wide, column = vector * WIDTH;
-                part last = first_lanes(w->inputs - column - WIDTH * (some - 1));
-                for (ptrdiff_t row = 0; row < rows; row++) {
-                    const float *source = input + input_of(w, row0 + row) + column;
-                    if (row + 4 < rows) {
-                        const float *soon = input + input_of(w, row0 + row + 4) + column;
-                        for (ptrdiff_t v = 0; v < some * WIDTH; v += 16) __builtin_prefetch(soon + v);
-                    }
-                    for (ptrdiff_t v = 0; v < some; v++) store(pack + (row * wide + v) * WIDTH, LOAD(some, source + WIDTH * v));
+    return (vectors + tiles - 1) / tiles;
+}
+
+// Sums rows `begin` to `end` into gradients of `count` outputs from `first` on.
+ISA static void gather_rows(const t2v_winners *w, const float *input, ptrdiff_t first, ptrdiff_t count, ptrdiff_t begin, ptrdiff_t end,
+                            float *pack, winner_lists won, gathered out) {
+    ptrdiff_t vectors = (w->inputs + WIDTH - 1) / WIDTH, wide = gathered_vectors(w);
+    for (ptrdiff_t row0 = begin; row0 < end; row0 += list_rows) {
+        ptrdiff_t rows = end - row0 < list_rows ? end - row0 : list_rows;
+        list_winners(w, first, count, row0, rows, wide * WIDTH, won);
+        for (ptrdiff_t vector = 0; vector < vectors; vector += wide) {
+            ptrdiff_t some = vectors - vector < wide ? vectors - vector : wide, column = vector * WIDTH;
+            part last = first_lanes(w->inputs - column - WIDTH * (some - 1));
+            for (ptrdiff_t row = 0; row < rows; row++) {
+                const float *source = input + input_of(w, row0 + row) + column;
+                if (row + 4 < rows) {
+                    const float *soon = input + input_of(w, row0 + row + 4) + column;
+                    for (ptrdiff_t v = 0; v < some * WIDTH; v += 16) __builtin_prefetch(soon + v);
                 }
-                for (ptrdiff_t p = 0, list = 0; p < w->pieces; p++) {
-                    for (ptrdiff_t o = 0; o < count; o++, list++) {
-                        if (won.counts[list] == 0 && row0 > 0) continue;
-                        float *target = d_weights + (p * w->outputs + first + o) * w->weight_stride + column;
-                        gather[some](won.counts[list], won.gradients + list * list_rows, won.rows + list * list_rows, pack, target, last,
-                                     row0 == 0);
-                    }
+                for (ptrdiff_t v = 0; v < some; v++) store(pack + (row * wide + v) * WIDTH, LOAD(some, source + WIDTH * v));
+            }
+            for (ptrdiff_t p = 0, list = 0; p < w->pieces; p++) {
+                for (ptrdiff_t o = 0; o < count; o++, list++) {
+                    if (won.counts[list] == 0 && row0 > begin) continue;
+                    gather[some](won.counts[list], won.gradients + list * list_rows, won.rows + list * list_rows, pack,
+                                 out.start + p * out.piece + o * out.row + column, last, row0 == begin);
                 }
             }
         }
+    }
+}
+
+// The same for every lane in turn. `sums` has room for `places` sums of `count` outputs.
+ISA static void gather_lanes(const t2v_winners *w, const float *input, ptrdiff_t first, ptrdiff_t count, float *pack, winner_lists won,
+                             float *sums, ptrdiff_t places, gathered out) {
+    const t2v_lanes *lanes = w->lanes;
+    ptrdiff_t row = rounded_up(w->inputs, WIDTH), size = w->pieces * count * row;
+    // Beyond the last column nothing is written, but added.
+    if (row > w->inputs) memset(sums, 0, sizeof(float) * (size_t)(places * size));
+    float *last = sums - size;
+    for (ptrdiff_t lane = 0; lane < lanes->count; lane++) {
+        last += size;
+        gather_rows(w, input, first, count, lanes->starts[lane], lanes->starts[lane + 1], pack, won, (gathered){last, count * row, row});
+        last = merge_lanes(last, size, lanes->merges[lane]);
+    }
+    part end = first_lanes(w->inputs - row + WIDTH);
+    for (ptrdiff_t p = 0; p < w->pieces; p++)
+        for (ptrdiff_t o = 0; o < count; o++, last += row)
+            for (ptrdiff_t k = 0; k < row; k += WIDTH)
+                store_part(out.start + p * out.piece + o * out.row + k, k + WIDTH < row ? first_lanes(WIDTH) : end, load(last + k));
+}
+
+ISA void NAMED(t2v_winners_weight_gradient_by_row)(const t2v_winners *w, const float *input, float *d_weights) {
+    ptrdiff_t group = w->pieces < lists ? lists / w->pieces : 1, room = w->pieces > lists ? w->pieces : lists;
+    ptrdiff_t places = w->lanes ? lane_places(w->lanes) : 0;
+    size_t pack_bytes = winners_scratch(w);
+    float *pack = t2v_thread_scratch(pack_bytes + sizeof(float) * (size_t)(places * room * rounded_up(w->inputs, WIDTH)));
+    winner_lists won = {pack + list_rows * most_vectors * WIDTH, 0, 0};
+    won.rows = (int32_t *)(won.gradients + room * list_rows);
+    won.counts = won.rows + room * list_rows;
+    for (ptrdiff_t first = 0; first < w->outputs; first += group) {
+        ptrdiff_t count = w->outputs - first < group ? w->outputs - first : group;
+        gathered out = {d_weights + first * w->weight_stride, w->outputs * w->weight_stride, w->weight_stride};
+        if (w->lanes) gather_lanes(w, input, first, count, pack, won, (float *)((char *)pack + pack_bytes), places, out);
+        else gather_rows(w, input, first, count, 0, w->rows, pack, won, out);
     }
 }

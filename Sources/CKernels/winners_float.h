@@ -6,6 +6,7 @@
 //
 // The order of additions does not depend on the width: rows by 1024, then (input gradients) outputs by 18, then columns by row_stride,
 // rows by 256, outputs by 3, combinations of winners, rows.
+#include "lanes.h"
 #include "winners.h"
 #include <string.h>
 
@@ -17,8 +18,6 @@ enum {
     sorted_groups = 16,
     // Rows sorted among themselves: a tile of their inputs stays in the L1 cache.
     list_rows = 256,
-    // Rows whose sorted lists are kept at a time.
-    slab_rows = 1024,
     // Groups whose weights are packed at a time.
     band_groups = 6,
     band_outputs = band_groups * group_outputs,
@@ -36,17 +35,26 @@ typedef struct {
     int32_t place;
 } entry;
 
-// A slab's rows, sorted: of each group, block after block, and in a block by combination.
+// Rows that are sorted among themselves.
+typedef struct {
+    // In the slab.
+    ptrdiff_t first, rows;
+    // If a lane ends here, how often sums are then merged; else -1.
+    int32_t merges;
+} row_block;
+
+// A slab's rows, sorted: of each group, block after block, and in a block by combination. It has all lanes, or rows of one lane.
 typedef struct {
     const t2v_winners *winners;
-    ptrdiff_t row0, rows, blocks, groups, combinations;
-    // (groups, slab_rows), (blocks, groups, combinations).
+    ptrdiff_t row0, rows, block_count, groups, combinations;
+    row_block *blocks;
+    // (groups, rows), (blocks, groups, combinations).
     entry *entries;
     int32_t *counts;
     // Packed inputs: from row `low` of row_stride floats, `span` of them, `wide` vectors each.
     ptrdiff_t low, span, wide;
     float *inputs;
-    // (pieces, band_outputs, wide vectors), and the lines of memory that the next tile needs.
+    // (pieces, band_outputs, wide vectors), of gradients one for each sum of lanes; and the lines of memory that the next tile needs.
     float *tile;
     t2v_ahead ahead;
     // Whether gradients of weights go past the caches.
@@ -58,11 +66,10 @@ static ptrdiff_t row_start(const t2v_winners *w, ptrdiff_t row) { return w->row_
 // Into how many parts row_stride cuts an input: 3 for a window of 3 words.
 static ptrdiff_t parts_of(const t2v_winners *w) { return (w->inputs + w->row_stride - 1) / w->row_stride; }
 
-// Fills the lists of `list_rows` rows: counts each combination, then puts every row in its place.
+// Fills the lists of a block: counts each combination, then puts every row in its place.
 ISA static void sort_block(slab *s, ptrdiff_t block) {
     const t2v_winners *w = s->winners;
-    ptrdiff_t first_row = s->row0 + block * list_rows, end = s->row0 + s->rows;
-    ptrdiff_t rows = end - first_row < list_rows ? end - first_row : list_rows;
+    ptrdiff_t first_row = s->row0 + s->blocks[block].first, rows = s->blocks[block].rows;
     int factors[group_outputs] = {(int)(w->pieces * w->pieces), (int)w->pieces, 1};
     for (ptrdiff_t group0 = 0; group0 < s->groups; group0 += sorted_groups) {
         ptrdiff_t groups = s->groups - group0 < sorted_groups ? s->groups - group0 : sorted_groups;
@@ -88,7 +95,7 @@ ISA static void sort_block(slab *s, ptrdiff_t block) {
         }
         int32_t next[sorted_groups * most_combinations];
         for (ptrdiff_t group = 0; group < groups; group++) {
-            int32_t place = (int32_t)((group0 + group) * slab_rows + block * list_rows);
+            int32_t place = (int32_t)((group0 + group) * s->rows + s->blocks[block].first);
             for (ptrdiff_t c = 0; c < s->combinations; c++) {
                 next[group * most_combinations + c] = place;
                 place += counts[group * s->combinations + c];
@@ -159,14 +166,26 @@ typedef struct {
             store(r.rows[2] + WIDTH * v, c[v]);                                                                                            \
         }                                                                                                                                  \
     }
+static ptrdiff_t tile_floats(const slab *s) { return s->winners->pieces * band_outputs * s->wide * WIDTH; }
+
+// After a block: nothing, or, where a lane ends, its sums are added to others and those of the next lane begin.
+static inline void spread_end(slab *s, ptrdiff_t block) { (void)s, (void)block; }
+ISA static inline void collect_end(slab *s, ptrdiff_t block) {
+    if (s->blocks[block].merges < 0) return;
+    s->tile = merge_lanes(s->tile, tile_floats(s), s->blocks[block].merges);
+    if (block + 1 == s->block_count) return;
+    s->tile += tile_floats(s);
+    memset(s->tile, 0, sizeof(float) * (size_t)tile_floats(s));
+}
+
 // All rows of a slab in one tile: `groups` groups from group0 on. `inputs`: of the slab, from the tile's part on.
 #define DEFINE_TILE(KIND, V)                                                                                                               \
     ISA static void KIND##_tile_##V(slab *s, ptrdiff_t group0, ptrdiff_t groups, float *inputs) {                                          \
         ptrdiff_t pieces = s->winners->pieces;                                                                                             \
-        for (ptrdiff_t row = 0, block = 0; row < s->rows; row += list_rows, block++) {                                                    \
+        for (ptrdiff_t block = 0; block < s->block_count; block++) {                                                                       \
             for (ptrdiff_t group = 0; group < groups; group++) {                                                                           \
                 const int32_t *count = s->counts + (block * s->groups + group0 + group) * s->combinations;                                 \
-                run r = {s->entries + (group0 + group) * slab_rows + row, 0, {0}, inputs};                                                 \
+                run r = {s->entries + (group0 + group) * s->rows + s->blocks[block].first, 0, {0}, inputs};                                \
                 float *first = s->tile + group * group_outputs * V * WIDTH;                                                                \
                 ahead_ask(&s->ahead);                                                                                                      \
                 for (ptrdiff_t p = 0; p < pieces; p++) {                                                                                   \
@@ -183,6 +202,7 @@ typedef struct {
                     }                                                                                                                      \
                 }                                                                                                                          \
             }                                                                                                                              \
+            KIND##_end(s, block);                                                                                                          \
         }                                                                                                                                  \
     }
 #define FOR_VECTORS(X) X(1) X(2) X(3) X(4)
@@ -294,10 +314,31 @@ ISA static void multiply_columns(slab *s, ptrdiff_t column, const float *weights
             take_weights(s, !d_weights || s->row0 > 0 ? matrix + at : 0, first, columns);
             ptrdiff_t next = part + 1 < parts ? first : first + band_outputs, from = part + 1 < parts ? at + w->row_stride : column;
             ask_for_weights(w, matrix, next, d_weights && s->streams ? 0 : band_outputs, from, columns, &s->ahead);
-            ahead_spread(&s->ahead, s->blocks * groups);
+            ahead_spread(&s->ahead, s->block_count * groups);
             (d_weights ? collect_tile : spread_tile)[s->wide](s, group, groups, s->inputs + part * s->wide * WIDTH);
             if (d_weights) give_weights(s, d_weights + at, first, columns);
         }
+    }
+}
+
+// The blocks of one lane whose rows begin at `first`. Returns how many there are.
+static ptrdiff_t cut(ptrdiff_t first, ptrdiff_t rows, int32_t merges, row_block *blocks) {
+    ptrdiff_t count = 0;
+    for (ptrdiff_t row = 0; row < rows; row += list_rows, count++)
+        blocks[count] = (row_block){first + row, rows - row < list_rows ? rows - row : list_rows, row + list_rows < rows ? -1 : merges};
+    return count;
+}
+
+static void cut_slab(slab *s) {
+    const t2v_lanes *lanes = s->winners->lanes;
+    if (!lanes) {
+        s->block_count = cut(0, s->rows, -1, s->blocks);
+        return;
+    }
+    s->block_count = 0;
+    for (ptrdiff_t lane = 0; lane < lanes->count; lane++) {
+        ptrdiff_t first = lanes->starts[lane], rows = lanes->starts[lane + 1] - first;
+        s->block_count += cut(first, rows, lanes->merges[lane], s->blocks + s->block_count);
     }
 }
 
@@ -307,6 +348,7 @@ ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights
     ptrdiff_t columns = w->inputs < w->row_stride ? w->inputs : w->row_stride;
     ptrdiff_t vectors = (columns + WIDTH - 1) / WIDTH, tiles = (vectors + most_vectors - 1) / most_vectors;
     s.wide = (vectors + tiles - 1) / tiles;
+    ptrdiff_t slab_rows = w->lanes ? w->rows : T2V_SLAB_ROWS, most_blocks = slab_rows / list_rows + (w->lanes ? w->lanes->count : 1);
     // With several slabs the next one would read the gradient again.
     s.streams = w->rows <= slab_rows && w->pieces * w->outputs * w->inputs * (ptrdiff_t)sizeof(float) >= streamed_bytes;
     for (s.row0 = 0; s.row0 < w->rows; s.row0 += slab_rows) {
@@ -318,22 +360,25 @@ ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights
             if (start > high) high = start;
         }
         s.span = high - s.low + parts_of(w);
-        s.blocks = (s.rows + list_rows - 1) / list_rows;
         ptrdiff_t lines = w->pieces * band_outputs * (most_vectors * WIDTH / 16 + 1);
         size_t sizes[] = {
-            sizeof(entry) * (size_t)(s.groups * slab_rows),
+            // Whole cache lines.
+            (size_t)rounded_up(s.groups * s.rows * (ptrdiff_t)sizeof(entry), 64),
             sizeof(float) * (size_t)(s.span * s.wide * WIDTH),
-            sizeof(float) * (size_t)(w->pieces * band_outputs * s.wide * WIDTH),
+            sizeof(float) * (size_t)(tile_floats(&s) * (w->lanes ? lane_places(w->lanes) : 1)),
             sizeof(float *) * (size_t)lines,
-            sizeof(int32_t) * (size_t)(s.blocks * s.groups * s.combinations),
+            sizeof(row_block) * (size_t)most_blocks,
+            sizeof(int32_t) * (size_t)(most_blocks * s.groups * s.combinations),
         };
-        char *scratch = t2v_thread_scratch(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
+        char *scratch = t2v_thread_scratch(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5]);
         s.entries = (entry *)scratch;
         s.inputs = (float *)(scratch += sizes[0]);
         s.tile = (float *)(scratch += sizes[1]);
         s.ahead = (t2v_ahead){(const float **)(scratch += sizes[2]), 0, 0, 0};
-        s.counts = (int32_t *)(scratch + sizes[3]);
-        for (ptrdiff_t block = 0; block < s.blocks; block++) sort_block(&s, block);
+        s.blocks = (row_block *)(scratch += sizes[3]);
+        s.counts = (int32_t *)(scratch + sizes[4]);
+        cut_slab(&s);
+        for (ptrdiff_t block = 0; block < s.block_count; block++) sort_block(&s, block);
         for (ptrdiff_t column = 0; column < columns; column += s.wide * WIDTH) {
             take_inputs(&s, input, column);
             multiply_columns(&s, column, 0, d_weights);

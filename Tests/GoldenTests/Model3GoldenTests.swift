@@ -34,7 +34,7 @@ import Testing
         let layout = ParameterLayout(spec: spec)
         let state = OptimizerState(count: layout.count)
         try layout.load(Self.parameters(layout, salt: Int(try dump.array("\(title)/salt", Int32.self)[0])), into: state.parameters)
-        let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors)
+        let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: 1000)
         let schema = spec.schema
         let noWord = WordFeatures(
             ids: schema.columns.map { _ in 0 }, bytes: [UInt8](repeating: 255, count: schema.byteCount))

@@ -63,7 +63,7 @@ import Testing
         let state = OptimizerState(count: layout.count)
         let salt = try #require(dump.array(item.prefix + "salt", Int32.self).first)
         try layout.load(GoldenCorpus.parameters(layout, salt: Int(salt)), into: state.parameters)
-        let engine = GradientEngine(spec: spec, layout: layout, vectors: corpus.vectors)
+        let engine = GradientEngine(spec: spec, layout: layout, vectors: corpus.vectors, wordsPerLane: 1000)
         let builder = MicroBatchBuilder(
             spec: spec, seed: 0, randomWords: RandomWordTable(words: [], counts: []), maskWord: GoldenCorpus.noWord,
             vectorRows: corpus.settings.vectorRows)

@@ -29,7 +29,7 @@ enum {
     T2V_B_PACKED = 16,
     /// Uses AVX2 even if the CPU has AVX-512. The bits are the same: for tests and measurements only.
     T2V_AVX2 = 32,
-    /// Products through winners go row by row, as in version 0.1: slower. d_weights: rows in order. d_input: outputs by 16, then columns by
+    /// Products through winners go row by row, as in version 0.1: slower, unless there are few rows. d_weights: rows in order. d_input: outputs by 16, then columns by
     /// 96 (by 8 and what is left at the end, where inputs of different rows can overlap), then rows.
     T2V_BY_ROW = 64,
 };
@@ -38,6 +38,21 @@ enum {
 /// that row and B alone.
 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
               ptrdiff_t ldc);
+
+/// Rows of lanes. A gradient of weights is summed over the rows of each lane, then over the lanes: after each lane's own sum, the two last
+/// sums are added as often as `merges` says.
+typedef struct {
+    ptrdiff_t count;
+    /// (count + 1): where each lane's rows begin, and the end. No lane is empty.
+    const ptrdiff_t *starts;
+    /// (count).
+    const int32_t *merges;
+} t2v_lanes;
+
+/// C (m, n) = A (k, m)^T B (k, n), where the k rows of A and of B are those of lanes: for each, the bits of t2v_gemm. `flags`: 0 or
+/// T2V_AVX2.
+void t2v_gemm_lanes(int flags, ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,
+                    ptrdiff_t ldb, float *c, ptrdiff_t ldc);
 
 /// Bytes that t2v_pack writes. `flags`: T2V_BF16 and T2V_AVX2 if the product has them.
 size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k);
@@ -59,16 +74,21 @@ typedef struct {
     /// Row r's input begins at row_starts[r] * row_stride, or at r * row_stride if NULL. Inputs of different rows may overlap.
     const int32_t *row_starts;
     ptrdiff_t row_stride;
+    /// Of the rows; NULL: they are one lane. See t2v_winners_join.
+    const t2v_lanes *lanes;
 } t2v_winners;
 
-/// The most pieces and the fewest rows for which rows are sorted by their winners.
-enum { T2V_SORTED_PIECES = 4, T2V_SORTED_ROWS = 128 };
+/// The most pieces for which rows are sorted by their winners, and how many rows are sorted at a time.
+enum { T2V_SORTED_PIECES = 4, T2V_SLAB_ROWS = 1024 };
 
 /// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k]; all P * O rows of d_weights are written if there is a row.
 /// d_input(row)[k] += sum over o of gradient * W(winner of o)[k].
 ///
 /// Rows go by 1,024, and (for d_input) outputs by 18, then columns by row_stride, rows by 256, outputs by 3, then rows by what won there.
-/// `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES or R < T2V_SORTED_ROWS; T2V_BF16 rounds inputs, weights and
-/// gradients, and has an order of its own; T2V_AVX2.
+/// `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES; T2V_BF16 rounds inputs, weights and
+/// gradients, and has an order of its own; T2V_AVX2. With lanes, rows are counted from the first one of their lane.
 void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights,
                            float *d_input);
+
+/// 1 if t2v_winners_gradients can compute these lanes together: they go row by row, or all of them have 1,024 rows at most.
+int t2v_winners_join(int flags, const t2v_winners *winners);

@@ -41,6 +41,8 @@ package struct TrainingSettings: Codable, Sendable, Equatable {
     package var seed: UInt64 = 0
     /// Number of lanes L: virtual workers, fixed for a run.
     package var lanes = 4
+    /// Words of a lane in an update, on average.
+    package var wordsPerLane: Int { max(1, batchSize / lanes) }
     /// Probability that a token is selected; 0: nothing is hidden and every token counts.
     package var maskProbability: Float = 0.15
     package var outOfVocabularyTargets = OutOfVocabularyTargets.skip

@@ -24,7 +24,7 @@ package struct UpdatePathProfile: Sendable {
         }()
         let training = TrainingState(settings: settings, spec: canned.spec, sharesMemory: true)
         let coding = training.coding
-        let engine = GradientEngine(spec: canned.spec, layout: training.layout, vectors: canned)
+        let engine = GradientEngine(spec: canned.spec, layout: training.layout, vectors: canned, wordsPerLane: wordsPerLane)
         let builder = MicroBatchBuilder(
             spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord, vectorRows: CannedCorpus.vectorRows)
         let batch = MicroBatch()

@@ -43,13 +43,16 @@ final class ReceivedParameters: @unchecked Sendable {
     }
 }
 
+/// What a lane's job gave.
+typealias LaneResult = WorkerStateMachine.LaneResult
+
 /// An open lane. One job at a time holds it.
 final class LaneWork: @unchecked Sendable {
     let lane: LaneID
-    private let lock = ThreadLock()
+    fileprivate let lock = ThreadLock()
     private let reader: LaneReader
     private let heldOut: [DocumentView]
-    private let batch = MicroBatch()
+    fileprivate let batch = MicroBatch()
     /// (epoch, update in it) of what `batch` holds.
     private var batchIs: (epoch: UInt64, update: UInt64)?
     private let words = Atomic<Int>(0)
@@ -63,8 +66,8 @@ final class LaneWork: @unchecked Sendable {
     /// Words of the micro-batch that was built last: the cost of the next gradient, if that was built ahead.
     var wordCount: Int { words.load(ordering: .relaxed) }
 
-    /// Builds the micro-batch of an update, which does not depend on parameters.
-    private func build(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
+    /// Builds the micro-batch of an update, which does not depend on parameters. The caller holds the lock.
+    fileprivate func build(epoch: UInt64, updateInEpoch: UInt64, update: UInt64, with builder: MicroBatchBuilder) {
         if let batchIs, batchIs == (epoch, updateInEpoch) { return }
         let documents = reader.documents(epoch: epoch, update: updateInEpoch)
         builder.build(documents, epoch: epoch, update: update, into: batch)
@@ -76,27 +79,23 @@ final class LaneWork: @unchecked Sendable {
     /// - Parameters:
     ///   - sharesWeights: the calling thread computes other lanes of this update, too.
     ///   - gradient: is written if some token was selected.
-    func compute(
+    fileprivate func compute(
         _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,
         into gradient: GradientBuffer
-    ) -> WorkerStateMachine.LaneResult? {
+    ) -> LaneResult? {
         lock.lock()
         defer { lock.unlock() }
         build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
         let statistics = engine.gradient(
             of: batch, parameters: parameters.floats, version: sharesWeights ? order.update : nil, into: gradient)
         gradient.round()
-        guard parameters.areWhole else { return nil }
-        return .init(
-            selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
+        return parameters.areWhole ? LaneResult(statistics) : nil
     }
 
     /// Scores the lane's held-out documents. The lane's gradient and micro-batch are not touched.
-    func score(_ parameters: ReceivedParameters, _ evaluator: Evaluator) -> WorkerStateMachine.LaneResult? {
+    func score(_ parameters: ReceivedParameters, _ evaluator: Evaluator) -> LaneResult? {
         let statistics = evaluator.score(heldOut, parameters: parameters.floats)
-        guard parameters.areWhole else { return nil }
-        return .init(
-            selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
+        return parameters.areWhole ? LaneResult(statistics) : nil
     }
 
     /// Builds the next update's micro-batch while parameters travel.
@@ -104,5 +103,41 @@ final class LaneWork: @unchecked Sendable {
         guard lock.tryLock() else { return }
         defer { lock.unlock() }
         build(epoch: epoch, updateInEpoch: updateInEpoch, update: update, with: builder)
+    }
+}
+
+/// Lanes that one thread computes at once: all those below a node, or a single one.
+struct LaneGroup {
+    let node: TreeNode
+    let tree: ReductionTree
+    /// In their order.
+    let lanes: [LaneWork]
+
+    /// Computes the sum of the lanes' gradients on the calling thread; nil when the parameters are gone.
+    /// - Parameters:
+    ///   - sharesWeights: the calling thread computes other lanes of this update, too.
+    ///   - gradient: is written if some token was selected.
+    func compute(
+        _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,
+        into gradient: GradientBuffer
+    ) -> [LaneResult]? {
+        if lanes.count == 1 {
+            return lanes[0].compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient).map { [$0] }
+        }
+        for lane in lanes { lane.lock.lock() }
+        defer { for lane in lanes { lane.lock.unlock() } }
+        for lane in lanes {
+            lane.build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
+        }
+        let statistics = engine.gradient(
+            of: lanes.map(\.batch), node: node, tree: tree, parameters: parameters.floats, version: order.update, into: gradient)
+        return parameters.areWhole ? statistics.map(LaneResult.init) : nil
+    }
+}
+
+extension WorkerStateMachine.LaneResult {
+    init(_ statistics: ContributionStatistics) {
+        self.init(
+            selected: UInt64(statistics.selectedCount), words: UInt64(statistics.wordCount), loss: statistics.lossSum)
     }
 }

@@ -20,10 +20,24 @@ final class OpenUpdate: @unchecked Sendable {
     var underWay: Set<TreeNode> = []
     /// Contributions whose lanes are being computed a second time.
     var waiting: [TreeNode: Contribution] = [:]
+    private let lock = ThreadLock()
+    /// Lanes that no thread has taken yet, and whether each must be computed by itself.
+    private var queued: [LaneID: (work: LaneWork, isAlone: Bool)] = [:]
 
-    init(_ round: Round, tree: ReductionTree, pool: GradientPool) {
+    init(_ round: Round, tree: ReductionTree, pool: GradientPool, groupLevel: UInt8) {
         (self.round, self.tree) = (round, tree)
-        sums = LaneSums(tree: tree, pool: pool)
+        sums = LaneSums(tree: tree, pool: pool, groupLevel: groupLevel)
+    }
+
+    func queue(_ work: LaneWork, isAlone: Bool) { lock.withLock { queued[work.lane] = (work, isAlone) } }
+
+    /// Takes a lane, with its neighbours if lanes are computed together; nil: another thread has taken it.
+    func take(_ lane: LaneID) -> LaneGroup? {
+        lock.lock()
+        defer { lock.unlock() }
+        guard let own = queued[lane] else { return nil }
+        let node = own.isAlone ? TreeNode(lane: lane) : sums.group(around: lane) { queued[$0].map { !$0.isAlone } ?? false }
+        return LaneGroup(node: node, tree: tree, lanes: tree.lanes(below: node).compactMap { queued.removeValue(forKey: $0)?.work })
     }
 
     /// Lanes that are sent as one sum can be added early: all those that no other worker holds.
@@ -130,36 +144,40 @@ extension WorkerShell {
         return nil
     }
 
-    func compute(_ order: Order, _ lane: LaneID) {
+    /// - Parameter isAlone: its own gradient is needed.
+    func compute(_ order: Order, _ lane: LaneID, isAlone: Bool = false) {
         guard let work = lanes[lane], let parameters, parameters.round == order.round, let run, let plan = run.plan else { return }
         if order.purpose == .evaluate { return score(order.round, lane, work, parameters, run, plan) }
         let update = begin(order, run)
         update.unfinished.insert(lane)
+        update.queue(work, isAlone: isAlone)
         let (generation, post, queue, pool) = (generation, poster(), queue, run.gradients)
         let sharesWeights = lanes.count > threads.count
         // The longest first, so that the threads finish at about the same time. With many lanes they do so anyway, and neighbours should
-        // be finished together, since they are added.
+        // be finished together, since they are added or even computed together.
         let cost = threads.count > 1 && order.lanes.count <= 8 * threads.count ? work.wordCount : 0
         queue.add(.gradient, cost: cost) { [weak self] thread in
-            guard let (engine, builder) = thread.ready(for: run, plan, generation) else { return }
+            guard let (engine, builder) = thread.ready(for: run, plan, generation), let group = update.take(lane) else { return }
             let gradient = pool.take()
-            guard let result = work.compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient) else {
+            guard let results = group.compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient) else {
                 return pool.give(gradient)
             }
-            update.sums.add(TreeNode(lane: lane), gradient, isAbsent: result.selected == 0)
-            post {
-                update.unfinished.remove(lane)
-                // A lane that was closed in the meantime does not count; if it is opened again, it is ordered again.
-                guard let self, self.lanes[lane] === work else { return nil }
-                self.retry(update)
-                return .computed(order.round, lane: lane, result)
-            }
+            update.sums.add(group.node, gradient, isAbsent: results.allSatisfy { $0.selected == 0 })
             let next = order.updateInEpoch + 1
             let wraps = next >= plan.updates.updatesPerEpoch
-            queue.add(.ahead) { thread in
-                guard let (_, builder) = thread.ready(for: run, plan, generation) else { return }
-                work.buildAhead(
-                    epoch: UInt64(order.epoch) + (wraps ? 1 : 0), updateInEpoch: wraps ? 0 : next, update: order.update + 1, builder)
+            for (work, result) in zip(group.lanes, results) {
+                post {
+                    update.unfinished.remove(work.lane)
+                    // A lane that was closed in the meantime does not count; if it is opened again, it is ordered again.
+                    guard let self, self.lanes[work.lane] === work else { return nil }
+                    self.retry(update)
+                    return .computed(order.round, lane: work.lane, result)
+                }
+                queue.add(.ahead) { thread in
+                    guard let (_, builder) = thread.ready(for: run, plan, generation) else { return }
+                    work.buildAhead(
+                        epoch: UInt64(order.epoch) + (wraps ? 1 : 0), updateInEpoch: wraps ? 0 : next, update: order.update + 1, builder)
+                }
             }
         }
     }
@@ -172,7 +190,11 @@ extension WorkerShell {
         }
         // Once an update is over, only lanes that are still being computed can be needed.
         lateUpdate = update.flatMap { $0.unfinished.isEmpty ? nil : $0 }
-        let made = OpenUpdate(order.round, tree: ReductionTree(lanes: run.description.settings.lanes), pool: run.gradients)
+        let settings = run.description.settings
+        let level = LaneGroups.level(
+            lanes: order.lanes.count, threads: threads.count, wordsPerLane: settings.wordsPerLane, spec: run.description.spec,
+            precision: run.coding.precision)
+        let made = OpenUpdate(order.round, tree: ReductionTree(lanes: settings.lanes), pool: run.gradients, groupLevel: level)
         made.expect(order)
         update = made
         return made
@@ -213,7 +235,9 @@ extension WorkerShell {
     private func computeAgain(_ missing: [LaneID], _ contribution: Contribution, _ update: OpenUpdate) {
         guard let order = update.order, update === self.update else { return }
         update.waiting[contribution.node] = contribution
-        for lane in missing where lanes[lane] != nil && !update.unfinished.contains(lane) { compute(order, lane) }
+        for lane in missing where lanes[lane] != nil && !update.unfinished.contains(lane) {
+            compute(order, lane, isAlone: true)
+        }
     }
 
     /// A lane was added: contributions that waited for it may be complete.

@@ -24,7 +24,7 @@ extension ComputeThread {
         // As many words at a time as a micro-batch of training has.
         let made = Evaluator(
             engine: engine, spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
-            vectorRows: settings.vectorRows, wordsAtATime: max(1, settings.batchSize / settings.lanes))
+            vectorRows: settings.vectorRows, wordsAtATime: settings.wordsPerLane)
         evaluator = made
         return made
     }
@@ -36,7 +36,8 @@ extension ComputeThread {
         if let engine, let builder { return (engine, builder) }
         let settings = run.description.settings
         let made = (
-            GradientEngine(spec: run.description.spec, layout: run.layout, vectors: run.vectors),
+            GradientEngine(
+                spec: run.description.spec, layout: run.layout, vectors: run.vectors, wordsPerLane: settings.wordsPerLane),
             MicroBatchBuilder(
                 spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
                 vectorRows: settings.vectorRows)

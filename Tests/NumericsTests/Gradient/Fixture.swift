@@ -110,7 +110,10 @@ struct Fixture {
         return batch
     }
 
-    func engine() -> GradientEngine { GradientEngine(spec: spec, layout: layout, vectors: vectors) }
+    /// - Parameter wordsPerLane: with few, products add row by row.
+    func engine(wordsPerLane: Int = 1000) -> GradientEngine {
+        GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: wordsPerLane)
+    }
 
     func gradient(_ batch: MicroBatch, engine: GradientEngine? = nil) -> (values: [Float], statistics: ContributionStatistics) {
         let engine = engine ?? self.engine()

@@ -8,9 +8,11 @@ import Testing
 
 @Suite struct LaneGroupTests {
     /// The sum of the lanes below a node: each lane's gradient by itself, added along the tree, and all at once.
-    private static func check(_ fixture: Fixture, _ lanes: [[Int]], node: TreeNode, tree: ReductionTree, _ comment: Comment) {
+    private static func check(
+        _ fixture: Fixture, _ lanes: [[Int]], wordsPerLane: Int = 1000, node: TreeNode, tree: ReductionTree, _ comment: Comment
+    ) {
         let coding = GradientCoding(layout: fixture.layout)
-        let (engine, builder) = (fixture.engine(), fixture.builder())
+        let (engine, builder) = (fixture.engine(wordsPerLane: wordsPerLane), fixture.builder())
         let pool = GradientPool(coding: coding)
         for update in [11, 12] as [UInt64] {
             let batches = lanes.map { documents in
@@ -62,24 +64,29 @@ import Testing
         Self.check(fixture, [[0], [1], [2], [3], [4], [5], [6]], node: tree.root, tree: tree, "seven lanes")
     }
 
-    /// So many rows that some or all lanes are sorted by their winners, in some lanes in several blocks and slabs.
+    /// Rows in several blocks and slabs; all sorted by their winners, some of a level, or none.
     @Test(arguments: [
         [300, 200, 250, 180], [150, 140, 130, 120, 160, 110, 155, 145], [1300, 40, 500], [30, 30, 30, 30, 30, 30, 31],
-    ])
-    func equalLanesOfManyRows(lengths: [Int]) throws {
+    ], [1000, 200, 20])
+    func equalLanesOfManyRows(lengths: [Int], wordsPerLane: Int) throws {
         var spec = SpecGradientTests.cases[6].spec
         (spec.arithmetic, spec.maskProbability, spec.width) = (.native, 0.15, 33)
         spec.encoder.convolutions = .init(repeating: .init(activation: .maxout, pieces: 3, dropout: true), count: 3)
         let fixture = try Fixture(spec: spec, lengths: lengths, vocabulary: 170, seed: 4)
         let tree = ReductionTree(lanes: lengths.count)
-        Self.check(fixture, lengths.indices.map { [$0] }, node: tree.root, tree: tree, "\(lengths)")
+        Self.check(
+            fixture, lengths.indices.map { [$0] }, wordsPerLane: wordsPerLane, node: tree.root, tree: tree, "\(lengths), \(wordsPerLane)")
     }
 
     @Test func groupsLeaveEnoughForEachThread() {
+        var spec = Self.joined[0].spec
+        spec.arithmetic = .native
         func level(_ lanes: Int, _ threads: Int, _ words: Int) -> UInt8 {
-            LaneGroups.level(lanes: lanes, threads: threads, wordsPerLane: words)
+            LaneGroups.level(lanes: lanes, threads: threads, wordsPerLane: words, spec: spec, precision: .float32)
         }
-        #expect(level(64, 1, 188) == 2 && level(64, 1, 47) == 4 && level(64, 8, 47) == 1 && level(128, 64, 94) == 0)
-        #expect(level(4, 1, 3000) == 0 && level(64, 2, 600) == 0 && level(1, 1, 1) == 0)
+        #expect(level(64, 1, 188) == 3 && level(64, 1, 47) == 4 && level(64, 8, 47) == 1 && level(128, 64, 94) == 0)
+        #expect(level(4, 1, 3000) == 0 && level(64, 2, 600) == 1 && level(64, 2, 1100) == 0 && level(1, 1, 1) == 0)
+        #expect(LaneGroups.level(lanes: 64, threads: 1, wordsPerLane: 47, spec: spec, precision: .bf16) == 0)
+        #expect(LaneGroups.level(lanes: 64, threads: 1, wordsPerLane: 47, spec: Self.joined[0].spec, precision: .float32) == 0)
     }
 }

@@ -26,7 +26,7 @@ import Testing
         let spec = Self.spec(arithmetic, byRows: byRows)
         let canned = try CannedCorpus(words: 600, spec: spec)
         let layout = ParameterLayout(spec: canned.spec)
-        let engine = GradientEngine(spec: canned.spec, layout: layout, vectors: canned)
+        let engine = GradientEngine(spec: canned.spec, layout: layout, vectors: canned, wordsPerLane: 1000)
         let builder = MicroBatchBuilder(
             spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord, vectorRows: CannedCorpus.vectorRows)
         let batch = MicroBatch()

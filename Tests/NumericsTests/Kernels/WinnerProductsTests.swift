@@ -44,7 +44,8 @@ import Testing
                     guard let dMax = dMax.baseAddress, let starts = starts.baseAddress else { return }
                     let products = WinnerProducts(
                         outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows, dMax: dMax,
-                        winnerStarts: starts, rowStarts: rowStarts.baseAddress, rowStride: stride, arithmetic: arithmetic)
+                        winnerStarts: starts, rowStarts: rowStarts.baseAddress, rowStride: stride,
+                        order: WinnerOrder(arithmetic, expectedRows: rows))
                     products.gradients(weights: weights, input: input, dWeights: &dWeights, dInput: &dInput)
                 }
             }

@@ -46,6 +46,7 @@ package final class GradientEngine {
     private let arena = Arena()
     private let packed = PackedWeights()
     private let sums = LaneMatrixSum()
+    private let expected: ExpectedRows
     private let coding: GradientCoding
     /// Several lanes in one, and gradients of all but the first.
     private var joined = MicroBatchContent()
@@ -53,8 +54,10 @@ package final class GradientEngine {
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
-    /// - Parameter vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil if the spec needs none.
-    package init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
+    /// - Parameters:
+    ///   - vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil if the spec needs none.
+    ///   - wordsPerLane: words of a lane in an update, on average. The order of additions depends on it.
+    package init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?, wordsPerLane: Int) {
         precondition(
             spec.vectorWidth == nil || vectors?.width == spec.vectorWidth,
             "vectors of width \(vectors?.width ?? 0), the spec says \(spec.vectorWidth ?? 0)")
@@ -72,6 +75,7 @@ package final class GradientEngine {
         tableRows = layout.tables.map { $0.offset / max(1, $0.shape[1]) }
         cleared = layout.tensors.filter { !$0.isTable && !$0.name.hasSuffix(".W") }
         coding = GradientCoding(layout: layout)
+        expected = ExpectedRows(words: wordsPerLane, spec: spec)
     }
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; parameters that
@@ -103,7 +107,7 @@ package final class GradientEngine {
     }
 
     /// Whether lanes can be computed together. OpenBLAS's rows depend on each other, and unique words belong to one lane.
-    package var joinsLanes: Bool { products.arithmetic != .blas && !spec.convolvesWords }
+    static func joinsLanes(_ spec: ModelSpec) -> Bool { spec.arithmetic != .blas && !spec.convolvesWords }
 
     /// Overwrites `buffer` with the sum of the gradients of the lanes below a node of the tree. The same bits as those of the lanes, one by
     /// one, added along the tree: what lanes have in common costs less here, and few gradients go through memory.
@@ -116,7 +120,7 @@ package final class GradientEngine {
         of batches: [MicroBatch], node: TreeNode, tree: ReductionTree, parameters: UnsafePointer<Float>, version: UInt64,
         into buffer: GradientBuffer
     ) -> [ContributionStatistics] {
-        precondition(joinsLanes && batches.count == tree.lanes(below: node).count)
+        precondition(Self.joinsLanes(spec) && batches.count == tree.lanes(below: node).count)
         let present = batches.indices.filter { batches[$0].selectedCount > 0 }
         guard present.count > 1 else {
             return batches.map { gradient(of: $0, parameters: parameters, version: version, into: buffer) }
@@ -163,7 +167,7 @@ package final class GradientEngine {
         let scratch = carve(content)
         // The forward pass writes no gradient; packed weights are for training.
         let pass = Pass(
-            batch: content, parameters: parameters, gradients: [scratch.row], sums: sums, scratch: scratch, products: products,
+            batch: content, parameters: parameters, gradients: [scratch.row], sums: sums, expected: expected, scratch: scratch, products: products,
             weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
         mixer.forward(pass)
         guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
@@ -179,7 +183,7 @@ package final class GradientEngine {
     ) -> [Double] {
         let weights = WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) })
         let pass = Pass(
-            batch: content, parameters: parameters, gradients: gradients, sums: sums, scratch: carve(content), products: products,
+            batch: content, parameters: parameters, gradients: gradients, sums: sums, expected: expected, scratch: carve(content), products: products,
             weights: weights, account: account)
         for gradient in gradients { clear(gradient) }
         mixer.forward(pass)

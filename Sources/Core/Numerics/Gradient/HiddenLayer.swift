@@ -78,7 +78,8 @@ final class HiddenLayer {
         backwardRows(pass)
         let products = WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
-            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width, arithmetic: pass.products.arithmetic)
+            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width,
+            order: pass.order(expectedRows: pass.expected.rows(distance: 0)))
         pass.multiply(.headBackward, products: 2, m: outputs, n: width, k: rows) {
             dInput.update(repeating: 0, count: rows * width)
             products.gradients(

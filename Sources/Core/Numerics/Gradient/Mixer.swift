@@ -281,7 +281,7 @@ final class Mixer {
                     outputs: width, pieces: pieces, inputs: parts[index].width, weightStride: columns, rows: words.count,
                     dMax: dEmbedded + first * width, winnerStarts: pass.scratch.winnerStarts + first * width,
                     rowStarts: ofWord.baseAddress.map { $0 + index * pass.batch.uniqueCount + first }, rowStride: parts[index].width,
-                    arithmetic: pass.products.arithmetic))
+                    order: pass.order(expectedRows: pass.expected.uniqueWords)))
         }
     }
 

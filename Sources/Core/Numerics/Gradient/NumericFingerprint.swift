@@ -33,7 +33,7 @@ package struct NumericFingerprint: Sendable, Equatable {
         var hash: UInt64 = 1
         if let canned = try? CannedCorpus(words: 3000, spec: spec) {
             let layout = ParameterLayout(spec: canned.spec)
-            let engine = GradientEngine(spec: canned.spec, layout: layout, vectors: canned)
+            let engine = GradientEngine(spec: canned.spec, layout: layout, vectors: canned, wordsPerLane: 3000)
             let builder = MicroBatchBuilder(
                 spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord,
                 vectorRows: CannedCorpus.vectorRows)

@@ -54,12 +54,13 @@ package struct StepProfile: Sendable {
         let layout = ParameterLayout(spec: spec)
         let state = OptimizerState(count: layout.count)
         layout.initialize(state.parameters, seed: seed)
-        let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors)
+        let wordsPerLane = lanes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.tokens.count } } / lanes.count
+        let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: wordsPerLane)
         let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
         let pool = GradientPool(coding: GradientCoding(layout: layout))
         let tree = ReductionTree(lanes: lanes.count)
-        let wordsPerLane = lanes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.tokens.count } } / lanes.count
-        let level = engine.joinsLanes ? LaneGroups.level(lanes: lanes.count, threads: 1, wordsPerLane: wordsPerLane) : 0
+        let level = LaneGroups.level(
+            lanes: lanes.count, threads: 1, wordsPerLane: wordsPerLane, spec: spec, precision: .float32)
         let batches = (0..<1 << Int(level)).map { _ in MicroBatch() }
         func run(update: Int) -> (words: Int, needed: Double) {
             var (words, needed) = (0, 0.0)

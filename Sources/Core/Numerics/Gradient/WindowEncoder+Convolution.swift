@@ -88,7 +88,7 @@ extension WindowEncoder {
             let products = WinnerProducts(
                 outputs: width, pieces: layer.pieces, inputs: window, weightStride: window, rows: rows, dMax: dHidden,
                 winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width,
-                arithmetic: pass.products.arithmetic)
+                order: pass.order(expectedRows: pass.expected.rows(distance: depth - level)))
             pass.multiply(.convolutionBackward, products: 2, m: width, n: window, k: rows) {
                 products.gradients(
                     pass, batch.levels[level].laneStarts, weights: pass.parameters + layer.offsets.weights, input: hidden[level - 1],

@@ -77,7 +77,7 @@ extension WindowEncoder {
                 let products = WinnerProducts(
                     outputs: width, pieces: layers[0].pieces, inputs: width, weightStride: width, rows: rows, dMax: dMax,
                     winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width,
-                    arithmetic: pass.products.arithmetic)
+                    order: pass.order(expectedRows: pass.expected.rows(distance: depth - 1)))
                 pass.multiply(.firstConvolutionBackward, products: 2, m: width, n: width, k: rows) {
                     products.gradients(
                         weights: pass.parameters + offsets.weights + slot * block, input: embedded,

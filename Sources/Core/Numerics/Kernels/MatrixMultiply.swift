@@ -93,6 +93,16 @@ package struct MatrixMultiply: Sendable {
         product(CblasTrans, CblasNoTrans, m, n, k, a, lda, b, ldb, c, ldc, accumulate)
     }
 
+    /// C (m, n) = A(k, m)^T B(k, n), summed over the rows of each lane, then over the lanes.
+    /// - Returns: false if this arithmetic has no such product: nothing was written.
+    func transposedTimes(
+        m: Int, n: Int, lanes: inout t2v_lanes, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int
+    ) -> Bool {
+        guard arithmetic == .native else { return false }
+        t2v_gemm_lanes(0, m, n, &lanes, a, lda, b, ldb, c, ldc)
+        return true
+    }
+
     /// C (m, n) = A (m, k) B, where B (k, n) was packed with `flags(ofTransposed:)`. The same bits as without packing.
     func timesPacked(
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, _ panels: UnsafeRawPointer, _ c: MutableFloats, ldc: Int, accumulate: Bool = false

@@ -4,6 +4,48 @@
 // kernels of CKernels/winners_float.h, winners_by_row.h and winners_half.c skip them.
 import Base
 import CKernels
+import Model
+
+/// The order of additions in products through winners.
+struct WinnerOrder {
+    /// Of t2v_winners_gradients.
+    let flags: Int32
+
+    /// Sorting rows by their winners pays from so many on.
+    private static let fewest = 96
+
+    /// - Parameter expectedRows: of a lane. Not their true number: with it, lanes of a run would differ and could not be computed together.
+    init(_ arithmetic: Arithmetic, expectedRows: Int) {
+        switch arithmetic {
+        // Row by row, in the order of version 0.1.
+        case .blas: flags = Int32(T2V_BY_ROW)
+        case .native: flags = expectedRows < Self.fewest ? Int32(T2V_BY_ROW) : 0
+        case .bf16: flags = Int32(T2V_BF16)
+        }
+    }
+}
+
+/// How many rows a lane has on average.
+struct ExpectedRows {
+    /// Words of a lane in an update.
+    let words: Int
+    /// That a word is selected.
+    let probability: Double
+
+    init(words: Int, spec: ModelSpec) {
+        self.words = words
+        probability = spec.maskProbability > 0 ? Double(spec.maskProbability) : 1
+    }
+
+    /// Rows of a level that is `distance` convolutions below the last one.
+    func rows(distance: Int) -> Int {
+        let missed = (0...2 * distance).reduce(1.0) { missed, _ in missed * (1 - probability) }
+        return Int(Double(words) * (1 - missed))
+    }
+
+    /// About half of the words of a few hundred are distinct.
+    var uniqueWords: Int { words / 2 }
+}
 
 /// Products with W (P * O, K), row-major, for rows whose input is any K consecutive floats.
 struct WinnerProducts {
@@ -21,13 +63,21 @@ struct WinnerProducts {
     /// Row r's input begins at rowStarts[r] * rowStride, or at r * rowStride if nil. Inputs of different rows may overlap.
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
-    /// `blas` means row by row, in the order of version 0.1.
-    let arithmetic: Arithmetic
+    let order: WinnerOrder
 
     /// The same for the rows of each lane; dWeights is the sum over the lanes.
     /// - Parameter lanes: where each lane's rows begin, and the end.
     func gradients(_ pass: Pass, _ lanes: [Int], weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats) {
         guard lanes.count > 2 else { return gradients(weights: weights, input: input, dWeights: dWeights, dInput: dInput) }
+        let isDone = pass.withLanes(lanes) { lanes in
+            withUnsafePointer(to: &lanes) { lanes in
+                var winners = winners(lanes)
+                guard t2v_winners_join(order.flags, &winners) == 1 else { return false }
+                t2v_winners_gradients(order.flags, &winners, weights, input, dWeights, dInput)
+                return true
+            }
+        }
+        if isDone { return }
         pass.sums.add(
             rows: pieces * outputs, columns: inputs, stride: weightStride, merges: pass.batch.merges, into: dWeights
         ) { lane, target in
@@ -42,8 +92,7 @@ struct WinnerProducts {
         let first = rows.lowerBound
         return WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows.count, dMax: dMax + first * outputs,
-            winnerStarts: winnerStarts + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride,
-            arithmetic: arithmetic)
+            winnerStarts: winnerStarts + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride, order: order)
     }
 
     /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k]; all P * O rows of dWeights are written.
@@ -53,15 +102,13 @@ struct WinnerProducts {
             for row in 0..<pieces * outputs { (dWeights + row * weightStride).update(repeating: 0, count: inputs) }
             return
         }
-        var winners = t2v_winners(
-            outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax,
-            weight_stride: weightStride, starts: winnerStarts, row_starts: rowStarts, row_stride: rowStride)
-        let flags =
-            switch arithmetic {
-            case .blas: Int32(T2V_BY_ROW)
-            case .native: Int32(0)
-            case .bf16: Int32(T2V_BF16)
-            }
-        t2v_winners_gradients(flags, &winners, weights, input, dWeights, dInput)
+        var winners = winners(nil)
+        t2v_winners_gradients(order.flags, &winners, weights, input, dWeights, dInput)
+    }
+
+    private func winners(_ lanes: UnsafePointer<t2v_lanes>?) -> t2v_winners {
+        t2v_winners(
+            outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax, weight_stride: weightStride,
+            starts: winnerStarts, row_starts: rowStarts, row_stride: rowStride, lanes: lanes)
     }
 }

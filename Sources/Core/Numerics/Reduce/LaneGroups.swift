@@ -1,9 +1,11 @@
 // How many lanes a thread computes at once. In: lanes, threads, words. Out: a level of the tree.
 
+import Model
+
 /// Lanes with few words are computed together, as far as all threads have enough to do.
 package enum LaneGroups {
     /// Words that are computed as fast as more of them: products of about 750 rows lack nothing.
-    private static let words = 1024
+    private static let words = 2048
     /// Groups for each thread, so that all of them finish at about the same time.
     private static let perThread = 4
 
@@ -11,7 +13,9 @@ package enum LaneGroups {
     /// - Parameters:
     ///   - lanes: that this worker computes in an update.
     ///   - wordsPerLane: on average.
-    package static func level(lanes: Int, threads: Int, wordsPerLane: Int) -> UInt8 {
+    ///   - precision: of the gradients that are added.
+    package static func level(lanes: Int, threads: Int, wordsPerLane: Int, spec: ModelSpec, precision: WirePrecision) -> UInt8 {
+        guard GradientEngine.joinsLanes(spec), precision == .float32 else { return 0 }
         var level: UInt8 = 0
         while wordsPerLane << Int(level + 1) <= words, lanes >> Int(level + 1) >= perThread * threads { level += 1 }
         return level
