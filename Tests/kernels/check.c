@@ -131,6 +131,82 @@ static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs,
     expect_near(what, half_weights, wanted_weights, weights);
 }
 
+// Sums of lanes against lanes one by one, which are then added: (0 + 1) + ((2 + 3) + 4).
+enum { lane_count = 5 };
+static const int32_t merges[lane_count] = {0, 1, 0, 1, 2};
+
+static void add(float *to, const float *from, size_t count) {
+    for (size_t i = 0; i < count; i++) to[i] += from[i];
+}
+
+static float *sum_of_lanes(float *lanes[lane_count], size_t count) {
+    add(lanes[0], lanes[1], count);
+    add(lanes[2], lanes[3], count);
+    add(lanes[2], lanes[4], count);
+    add(lanes[0], lanes[2], count);
+    return lanes[0];
+}
+
+static void check_product_of_lanes(ptrdiff_t m, ptrdiff_t n, const ptrdiff_t *starts) {
+    char what[80];
+    snprintf(what, sizeof what, "product of lanes %td x %td", m, n);
+    t2v_lanes lanes = {lane_count, starts, merges};
+    float *a = values(starts[lane_count] * m), *b = values(starts[lane_count] * n), *one_by_one[lane_count];
+    float *narrow = values(m * n), *wide = values(m * n);
+    for (int lane = 0; lane < lane_count; lane++) {
+        one_by_one[lane] = values(m * n);
+        t2v_gemm_avx2(T2V_A_TRANSPOSED, m, n, starts[lane + 1] - starts[lane], a + starts[lane] * m, m, b + starts[lane] * n, n,
+                      one_by_one[lane], n);
+    }
+    t2v_gemm_lanes_avx2(m, n, &lanes, a, m, b, n, narrow, n);
+    t2v_gemm_lanes_avx512(m, n, &lanes, a, m, b, n, wide, n);
+    float *sum = sum_of_lanes(one_by_one, m * n);
+    expect_same(what, narrow, sum, m * n);
+    expect_same(what, wide, sum, m * n);
+}
+
+static void check_winners_of_lanes(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs, ptrdiff_t stride, const ptrdiff_t *rows) {
+    char what[80];
+    snprintf(what, sizeof what, "winners of lanes, %td x %td, %td inputs", pieces, outputs, inputs);
+    ptrdiff_t all = rows[lane_count], space = (all + 2 * lane_count) * stride + inputs, weights = pieces * outputs * inputs;
+    float *gradients = values(all * outputs), *w = values(weights), *input = values(space), *start = values(space);
+    int32_t *starts = room(4 * all * outputs), *row_starts = room(4 * all);
+    for (ptrdiff_t r = 0, lane = 0; r < all; r++) {
+        while (r >= rows[lane + 1]) lane++;
+        // Lanes have inputs of their own.
+        row_starts[r] = (int32_t)(stride == inputs ? rows[lane] + rand() % (rows[lane + 1] - rows[lane]) : r + 2 * lane);
+        for (ptrdiff_t o = 0; o < outputs; o++) starts[r * outputs + o] = (int32_t)((rand() % pieces * outputs + o) * inputs);
+    }
+    t2v_lanes lanes = {lane_count, rows, merges};
+    t2v_winners joined = {outputs, pieces, inputs, all, gradients, inputs, starts, row_starts, stride, &lanes};
+    for (int by_row = pieces > T2V_SORTED_PIECES; by_row < 2; by_row++) {
+        float *wanted = copy(start, space), *one_by_one[lane_count];
+        for (int lane = 0; lane < lane_count; lane++) {
+            t2v_winners own = {outputs, pieces, inputs, rows[lane + 1] - rows[lane], gradients + rows[lane] * outputs, inputs,
+                               starts + rows[lane] * outputs, row_starts + rows[lane], stride, 0};
+            one_by_one[lane] = values(weights);
+            if (by_row) {
+                t2v_winners_weight_gradient_by_row_avx2(&own, input, one_by_one[lane]);
+                t2v_winners_input_gradient_by_row_avx2(&own, w, wanted);
+            } else {
+                t2v_winners_gradients_avx2(&own, w, input, one_by_one[lane], wanted);
+            }
+        }
+        float *sum = sum_of_lanes(one_by_one, weights);
+        for (int is_wide = 0; is_wide < 2; is_wide++) {
+            float *d_input = copy(start, space), *d_weights = values(weights);
+            if (by_row) {
+                (is_wide ? t2v_winners_weight_gradient_by_row_avx512 : t2v_winners_weight_gradient_by_row_avx2)(&joined, input, d_weights);
+                (is_wide ? t2v_winners_input_gradient_by_row_avx512 : t2v_winners_input_gradient_by_row_avx2)(&joined, w, d_input);
+            } else {
+                (is_wide ? t2v_winners_gradients_avx512 : t2v_winners_gradients_avx2)(&joined, w, input, d_weights, d_input);
+            }
+            expect_same(what, d_input, wanted, space);
+            expect_same(what, d_weights, sum, weights);
+        }
+    }
+}
+
 int main(void) {
     static const int products[][3] = {
         {1, 1, 1}, {14, 32, 16}, {15, 33, 17}, {29, 70, 40}, {3, 200, 5}, {45, 96, 288}, {31, 45, 37}, {70, 40, 300}, {460, 40, 300},
@@ -144,6 +220,15 @@ int main(void) {
     };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         check_winners(layers[i][0], layers[i][1], layers[i][2], layers[i][3], layers[i][4]);
+    static const ptrdiff_t few[] = {0, 3, 4, 20, 29, 70}, many[] = {0, 300, 310, 823, 900, 1100};
+    check_product_of_lanes(14, 32, few);
+    check_product_of_lanes(47, 71, few);
+    check_product_of_lanes(5, 33, many);
+    static const int joined[][4] = {{17, 2, 51, 17}, {33, 5, 203, 203}, {40, 3, 100, 50}, {64, 3, 192, 64}, {19, 4, 130, 65}};
+    for (size_t i = 0; i < sizeof joined / sizeof *joined; i++) {
+        check_winners_of_lanes(joined[i][0], joined[i][1], joined[i][2], joined[i][3], few);
+        check_winners_of_lanes(joined[i][0], joined[i][1], joined[i][2], joined[i][3], many);
+    }
     printf("%d compared, %d wrong\n", compared, wrong);
     return wrong != 0;
 }

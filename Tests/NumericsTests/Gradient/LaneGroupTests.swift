@@ -65,9 +65,10 @@ import Testing
     }
 
     /// Rows in several blocks and slabs; all sorted by their winners, some of a level, or none.
-    @Test(arguments: [
-        [300, 200, 250, 180], [150, 140, 130, 120, 160, 110, 155, 145], [1300, 40, 500], [30, 30, 30, 30, 30, 30, 31],
-    ], [1000, 200, 20])
+    @Test(
+        arguments: [
+            [300, 200, 250, 180], [150, 140, 130, 120, 160, 110, 155, 145], [1300, 40, 500], [30, 30, 30, 30, 30, 30, 31],
+        ], [1000, 200, 20])
     func equalLanesOfManyRows(lengths: [Int], wordsPerLane: Int) throws {
         var spec = SpecGradientTests.cases[6].spec
         (spec.arithmetic, spec.maskProbability, spec.width) = (.native, 0.15, 33)

@@ -114,7 +114,8 @@ import Testing
                     rowStarts.withUnsafeBufferPointer { rowStarts in
                         var winners = t2v_winners(
                             outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax.baseAddress,
-                            weight_stride: inputs, starts: starts.baseAddress, row_starts: rowStarts.baseAddress, row_stride: stride, lanes: nil)
+                            weight_stride: inputs, starts: starts.baseAddress, row_starts: rowStarts.baseAddress, row_stride: stride,
+                            lanes: nil)
                         t2v_winners_gradients(width | Int32(flags), &winners, weights, input, &foundWeights, &foundInput)
                     }
                 }

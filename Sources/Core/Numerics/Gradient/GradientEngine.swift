@@ -50,7 +50,7 @@ package final class GradientEngine {
     private let coding: GradientCoding
     /// Several lanes in one, and gradients of all but the first.
     private var joined = MicroBatchContent()
-    private var laneBuffers: [GradientBuffer] = []
+    private var others: [LaneGradient] = []
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
@@ -125,14 +125,17 @@ package final class GradientEngine {
         guard present.count > 1 else {
             return batches.map { gradient(of: $0, parameters: parameters, version: version, into: buffer) }
         }
-        while laneBuffers.count < present.count - 1 { laneBuffers.append(GradientBuffer(coding: coding)) }
-        let buffers = [buffer] + laneBuffers[..<(present.count - 1)]
-        for (buffer, index) in zip(buffers, present) { clearRows(of: buffer, for: batches[index]) }
+        while others.count < present.count - 1 { others.append(LaneGradient(coding: coding)) }
+        let others = Array(others[..<(present.count - 1)])
+        clearRows(of: buffer, for: batches[present[0]])
+        account.measure(.clear, bytes: 0) {
+            for (other, index) in zip(others, present.dropFirst()) { other.clear(for: batches[index].content, first: tableRows) }
+        }
         let first = tree.lanes(below: node).lowerBound.rawValue
         let lanes = present.map { LaneID(first + $0) }
         joined.join(present.map { batches[$0] }, merges: tree.merges(of: lanes, below: node))
-        let losses = run(joined, parameters, version, buffers.map(\.floats))
-        account.measure(.laneSums, bytes: 0) { add(buffers, of: lanes, node, tree) }
+        let losses = run(joined, parameters, version, [buffer.floats] + others.map(\.floats), others)
+        account.measure(.laneSums, bytes: 0) { add(others, to: buffer, of: lanes, node, tree) }
         var next = losses.makeIterator()
         return batches.map { statistics(of: $0, $0.selectedCount > 0 ? next.next() ?? 0 : 0) }
     }
@@ -142,12 +145,13 @@ package final class GradientEngine {
     }
 
     /// Adds what each lane has of its own: all but weights.
-    private func add(_ buffers: [GradientBuffer], of lanes: [LaneID], _ node: TreeNode, _ tree: ReductionTree) {
+    private func add(_ others: [LaneGradient], to buffer: GradientBuffer, of lanes: [LaneID], _ node: TreeNode, _ tree: ReductionTree) {
+        let views = [buffer.view] + others.map(\.view)
         let sum = GradientSum(coding, tree, node) { node in
             guard node.level == 0 else { return .children }
-            return lanes.firstIndex { TreeNode(lane: $0) == node }.map { .value(buffers[$0].view) } ?? .absent
+            return lanes.firstIndex { TreeNode(lane: $0) == node }.map { .value(views[$0]) } ?? .absent
         }
-        sum?.write(overFirst: buffers[0], rest: cleared.map(\.range))
+        sum?.write(overFirst: buffer, rest: cleared.map(\.range))
     }
 
     private func clearRows(of buffer: GradientBuffer, for batch: borrowing MicroBatch) {
@@ -167,7 +171,8 @@ package final class GradientEngine {
         let scratch = carve(content)
         // The forward pass writes no gradient; packed weights are for training.
         let pass = Pass(
-            batch: content, parameters: parameters, gradients: [scratch.row], sums: sums, expected: expected, scratch: scratch, products: products,
+            batch: content, parameters: parameters, gradients: [scratch.row], others: [], sums: sums, expected: expected, scratch: scratch,
+            products: products,
             weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
         mixer.forward(pass)
         guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
@@ -179,11 +184,13 @@ package final class GradientEngine {
     /// - Parameter gradients: one for each lane; the first one gets all weights.
     /// - Returns: each lane's loss.
     private func run(
-        _ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradients: [MutableFloats]
+        _ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradients: [MutableFloats],
+        _ others: [LaneGradient] = []
     ) -> [Double] {
         let weights = WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) })
         let pass = Pass(
-            batch: content, parameters: parameters, gradients: gradients, sums: sums, expected: expected, scratch: carve(content), products: products,
+            batch: content, parameters: parameters, gradients: gradients, others: others, sums: sums, expected: expected,
+            scratch: carve(content), products: products,
             weights: weights, account: account)
         for gradient in gradients { clear(gradient) }
         mixer.forward(pass)

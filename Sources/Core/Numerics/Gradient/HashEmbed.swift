@@ -35,12 +35,22 @@ final class HashEmbed: InputLayer {
             feature.rows.withUnsafeBufferPointer { rows in
                 withFactors(feature.factors) { factors in
                     guard let rows = rows.baseAddress else { return }
-                    pass.forLanes(feature.laneStarts) { ids, gradient in
-                        TableRows.backward(
-                            dOutput: parts[index].dOutput + ids.lowerBound * part.width, width: part.width, rows: rows + 4 * ids.lowerBound,
-                            count: ids.count, factors: factors, dTable: gradient + table)
-                    }
+                    add(pass, parts[index].dOutput, rows, factors)
                 }
+            }
+        }
+    }
+
+    private func add(_ pass: Pass, _ dOutput: Floats, _ rows: UnsafePointer<UInt32>, _ factors: Floats?) {
+        let feature = pass.batch.parts[index]
+        feature.places.withUnsafeBufferPointer { places in
+            for lane in pass.gradients.indices {
+                let (first, end) = (feature.laneStarts[lane], feature.laneStarts[lane + 1])
+                let isPacked = lane > 0 && part.isSparse
+                TableRows.backward(
+                    dOutput: dOutput + first * part.width, width: part.width,
+                    rows: (isPacked ? places.baseAddress ?? rows : rows) + 4 * first, count: end - first, factors: factors,
+                    dTable: isPacked ? pass.others[lane - 1].rows(table: index) : pass.gradients[lane] + table)
             }
         }
     }

@@ -83,8 +83,8 @@ final class HiddenLayer {
         pass.multiply(.headBackward, products: 2, m: outputs, n: width, k: rows) {
             dInput.update(repeating: 0, count: rows * width)
             products.gradients(
-                pass, starts, weights: parameters + offsets.weights, input: input, dWeights: pass.gradient + offsets.weights,
-                dInput: dInput)
+                pass.lanes(starts), weights: parameters + offsets.weights, input: input, dWeights: pass.gradient + offsets.weights,
+                dInput: dInput, pass.sums)
         }
         return losses
     }

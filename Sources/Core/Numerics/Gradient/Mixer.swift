@@ -240,8 +240,8 @@ final class Mixer {
             buffer.dOutput.update(repeating: 0, count: buffer.count * part.width)
             withProducts(pass, index, words: 0..<pass.batch.uniqueCount) { products in
                 products.gradients(
-                    pass, pass.batch.uniqueStarts, weights: pass.parameters + weights, input: buffer.output,
-                    dWeights: pass.gradient + weights, dInput: buffer.dOutput)
+                    pass.lanes(pass.batch.uniqueStarts), weights: pass.parameters + weights, input: buffer.output,
+                    dWeights: pass.gradient + weights, dInput: buffer.dOutput, pass.sums)
             }
         }
     }

@@ -6,7 +6,6 @@
 //
 // Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H
 // head width, O outputs of the head.
-import CKernels
 import Model
 
 /// One gradient pass.
@@ -15,6 +14,8 @@ struct Pass {
     let parameters: Floats
     /// Of each lane. The first one's weights are the sum of all lanes' weights; the others have none.
     let gradients: [MutableFloats]
+    /// Of all lanes but the first one, whose table rows are in their places.
+    let others: [LaneGradient]
     let sums: LaneMatrixSum
     let expected: ExpectedRows
     let scratch: Scratch
@@ -36,30 +37,13 @@ struct Pass {
         for lane in gradients.indices { body(starts[lane]..<starts[lane + 1], gradients[lane]) }
     }
 
-    /// Calls `body` with the lanes as kernels need them.
-    /// - Returns: what `body` returns; false if there is only one lane, or if one has no row.
-    func withLanes(_ starts: [Int], _ body: (inout t2v_lanes) -> Bool) -> Bool {
-        guard gradients.count > 1, gradients.indices.allSatisfy({ starts[$0 + 1] > starts[$0] }) else { return false }
-        return starts.withUnsafeBufferPointer { starts in
-            batch.merges.withUnsafeBufferPointer { merges in
-                var lanes = t2v_lanes(count: gradients.count, starts: starts.baseAddress, merges: merges.baseAddress)
-                return body(&lanes)
-            }
-        }
-    }
+    /// - Parameter starts: where each lane's rows begin, and the end.
+    func lanes(_ starts: [Int]) -> LaneRows { LaneRows(starts: starts, merges: batch.merges) }
 
     /// gradient[offset...] (m, n), rows of `stride` floats = A(k, m)^T B(k, n), summed over the rows of each lane, then over the lanes.
     /// - Parameter starts: where each lane's rows begin, and the end.
     func transposedTimes(m: Int, n: Int, starts: [Int], _ a: Floats, lda: Int, _ b: Floats, ldb: Int, offset: Int, stride: Int) {
-        let isDone = withLanes(starts) {
-            products.transposedTimes(m: m, n: n, lanes: &$0, a, lda: lda, b, ldb: ldb, gradient + offset, ldc: stride)
-        }
-        if isDone { return }
-        sums.add(rows: m, columns: n, stride: stride, merges: batch.merges, into: gradient + offset) { lane, target in
-            let first = starts[lane]
-            products.transposedTimes(
-                m: m, n: n, k: starts[lane + 1] - first, a + first * lda, lda: lda, b + first * ldb, ldb: ldb, target, ldc: stride)
-        }
+        products.transposedTimes(m: m, n: n, lanes: lanes(starts), a, lda: lda, b, ldb: ldb, gradient + offset, ldc: stride, sums)
     }
 }
 

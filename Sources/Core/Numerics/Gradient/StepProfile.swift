@@ -58,39 +58,11 @@ package struct StepProfile: Sendable {
         let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: wordsPerLane)
         let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
         let pool = GradientPool(coding: GradientCoding(layout: layout))
-        let tree = ReductionTree(lanes: lanes.count)
         let level = LaneGroups.level(
             lanes: lanes.count, threads: 1, wordsPerLane: wordsPerLane, spec: spec, precision: .float32)
         let batches = (0..<1 << Int(level)).map { _ in MicroBatch() }
         func run(update: Int) -> (words: Int, needed: Double) {
-            var (words, needed) = (0, 0.0)
-            let sums = LaneSums(tree: tree, pool: pool, groupLevel: level)
-            sums.expect([tree.root])
-            for first in stride(from: 0, to: lanes.count, by: 1 << Int(level)) {
-                let node = TreeNode(level: level, index: UInt16(first >> Int(level)))
-                let group = tree.lanes(below: node)
-                for (lane, batch) in zip(group, batches) {
-                    engine.account.measure(.prepare, bytes: 0) {
-                        builder.build(lanes[lane.rawValue], epoch: UInt64(update), update: UInt64(update), into: batch)
-                    }
-                    needed += engine.neededOperations(batch.content)
-                }
-                let gradient = pool.take()
-                let statistics =
-                    level > 0
-                    ? engine.gradient(
-                        of: Array(batches[..<group.count]), node: node, tree: tree, parameters: state.parameters, version: UInt64(update),
-                        into: gradient)
-                    : [
-                        engine.gradient(
-                            of: batches[0], parameters: state.parameters, version: lanes.count > 1 ? UInt64(update) : nil, into: gradient)
-                    ]
-                words += statistics.reduce(0) { $0 + $1.wordCount }
-                engine.account.measure(.laneSums, bytes: 0) {
-                    sums.add(node, gradient, isAbsent: statistics.allSatisfy { $0.selectedCount == 0 })
-                }
-            }
-            return (words, needed)
+            Self.run(engine, builder, lanes, batches, pool, groupLevel: level, state.parameters, update: UInt64(update))
         }
         _ = run(update: 0)
         // First without an account: the clock itself costs time.
@@ -120,6 +92,37 @@ package struct StepProfile: Sendable {
         return StepProfile(
             rows: rows, words: words / updates, seconds: seconds / count, neededOperations: needed / count,
             operationsPerSecond: (rate + products.operationsPerSecond()) / 2)
+    }
+
+    /// One update as a worker with one thread computes it: its words, and the operations that it needs.
+    private static func run(
+        _ engine: GradientEngine, _ builder: MicroBatchBuilder, _ lanes: [[DocumentView]], _ batches: [MicroBatch], _ pool: GradientPool,
+        groupLevel level: UInt8, _ parameters: UnsafePointer<Float>, update: UInt64
+    ) -> (words: Int, needed: Double) {
+        var (words, needed) = (0, 0.0)
+        let tree = ReductionTree(lanes: lanes.count)
+        let sums = LaneSums(tree: tree, pool: pool, groupLevel: level)
+        sums.expect([tree.root])
+        for first in stride(from: 0, to: lanes.count, by: 1 << Int(level)) {
+            let node = TreeNode(level: level, index: UInt16(first >> Int(level)))
+            let group = tree.lanes(below: node)
+            for (lane, batch) in zip(group, batches) {
+                engine.account.measure(.prepare, bytes: 0) {
+                    builder.build(lanes[lane.rawValue], epoch: update, update: update, into: batch)
+                }
+                needed += engine.neededOperations(batch.content)
+            }
+            let (gradient, batches) = (pool.take(), Array(batches[..<group.count]))
+            let statistics =
+                level > 0
+                ? engine.gradient(of: batches, node: node, tree: tree, parameters: parameters, version: update, into: gradient)
+                : [engine.gradient(of: batches[0], parameters: parameters, version: lanes.count > 1 ? update : nil, into: gradient)]
+            words += statistics.reduce(0) { $0 + $1.wordCount }
+            engine.account.measure(.laneSums, bytes: 0) {
+                sums.add(node, gradient, isAbsent: statistics.allSatisfy { $0.selectedCount == 0 })
+            }
+        }
+        return (words, needed)
     }
 
     /// The table, one line per kernel.

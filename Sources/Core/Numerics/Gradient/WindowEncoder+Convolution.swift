@@ -91,8 +91,8 @@ extension WindowEncoder {
                 order: pass.order(expectedRows: pass.expected.rows(distance: depth - level)))
             pass.multiply(.convolutionBackward, products: 2, m: width, n: window, k: rows) {
                 products.gradients(
-                    pass, batch.levels[level].laneStarts, weights: pass.parameters + layer.offsets.weights, input: hidden[level - 1],
-                    dWeights: pass.gradient + layer.offsets.weights, dInput: dBelow)
+                    pass.lanes(batch.levels[level].laneStarts), weights: pass.parameters + layer.offsets.weights,
+                    input: hidden[level - 1], dWeights: pass.gradient + layer.offsets.weights, dInput: dBelow, pass.sums)
             }
         }
     }

@@ -94,13 +94,20 @@ package struct MatrixMultiply: Sendable {
     }
 
     /// C (m, n) = A(k, m)^T B(k, n), summed over the rows of each lane, then over the lanes.
-    /// - Returns: false if this arithmetic has no such product: nothing was written.
     func transposedTimes(
-        m: Int, n: Int, lanes: inout t2v_lanes, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int
-    ) -> Bool {
-        guard arithmetic == .native else { return false }
-        t2v_gemm_lanes(0, m, n, &lanes, a, lda, b, ldb, c, ldc)
-        return true
+        m: Int, n: Int, lanes: LaneRows, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, _ sums: LaneMatrixSum
+    ) {
+        let isDone = lanes.withKernelLanes { lanes in
+            guard arithmetic == .native else { return false }
+            t2v_gemm_lanes(0, m, n, lanes, a, lda, b, ldb, c, ldc)
+            return true
+        }
+        if isDone { return }
+        sums.add(rows: m, columns: n, stride: ldc, merges: lanes.merges, into: c) { lane, target in
+            let rows = lanes[lane]
+            let (a, b) = (a + rows.lowerBound * lda, b + rows.lowerBound * ldb)
+            transposedTimes(m: m, n: n, k: rows.count, a, lda: lda, b, ldb: ldb, target, ldc: ldc)
+        }
     }
 
     /// C (m, n) = A (m, k) B, where B (k, n) was packed with `flags(ofTransposed:)`. The same bits as without packing.

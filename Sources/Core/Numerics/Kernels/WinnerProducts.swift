@@ -12,7 +12,7 @@ struct WinnerOrder {
     let flags: Int32
 
     /// Sorting rows by their winners pays from so many on.
-    private static let fewest = 96
+    private static let fewest = 140
 
     /// - Parameter expectedRows: of a lane. Not their true number: with it, lanes of a run would differ and could not be computed together.
     init(_ arithmetic: Arithmetic, expectedRows: Int) {
@@ -66,24 +66,21 @@ struct WinnerProducts {
     let order: WinnerOrder
 
     /// The same for the rows of each lane; dWeights is the sum over the lanes.
-    /// - Parameter lanes: where each lane's rows begin, and the end.
-    func gradients(_ pass: Pass, _ lanes: [Int], weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats) {
-        guard lanes.count > 2 else { return gradients(weights: weights, input: input, dWeights: dWeights, dInput: dInput) }
-        let isDone = pass.withLanes(lanes) { lanes in
-            withUnsafePointer(to: &lanes) { lanes in
-                var winners = winners(lanes)
-                guard t2v_winners_join(order.flags, &winners) == 1 else { return false }
-                t2v_winners_gradients(order.flags, &winners, weights, input, dWeights, dInput)
-                return true
-            }
+    func gradients(
+        _ lanes: LaneRows, weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats, _ sums: LaneMatrixSum
+    ) {
+        let isDone = lanes.withKernelLanes { lanes in
+            var winners = winners(lanes)
+            guard t2v_winners_join(order.flags, &winners) == 1 else { return false }
+            t2v_winners_gradients(order.flags, &winners, weights, input, dWeights, dInput)
+            return true
         }
         if isDone { return }
-        pass.sums.add(
-            rows: pieces * outputs, columns: inputs, stride: weightStride, merges: pass.batch.merges, into: dWeights
+        sums.add(
+            rows: pieces * outputs, columns: inputs, stride: weightStride, merges: lanes.merges, into: dWeights
         ) { lane, target in
-            let rows = lanes[lane]..<lanes[lane + 1]
-            let start = rowStarts == nil ? rows.lowerBound * rowStride : 0
-            self[rows].gradients(weights: weights, input: input + start, dWeights: target, dInput: dInput + start)
+            let start = rowStarts == nil ? lanes[lane].lowerBound * rowStride : 0
+            self[lanes[lane]].gradients(weights: weights, input: input + start, dWeights: target, dInput: dInput + start)
         }
     }
 

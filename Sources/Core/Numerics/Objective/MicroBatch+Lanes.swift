@@ -67,5 +67,9 @@ extension MicroBatchContent {
         }
         parts[index].rows.append(contentsOf: part.rows)
         parts[index].count += part.count
+        guard let last = part.touched.last else { return }
+        while placeOfRow.count <= Int(last) { placeOfRow.append(0) }
+        for (place, row) in part.touched.enumerated() { placeOfRow[Int(row)] = UInt32(place) }
+        for row in part.rows { parts[index].places.append(placeOfRow[Int(row)]) }
     }
 }

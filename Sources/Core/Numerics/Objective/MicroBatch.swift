@@ -59,6 +59,8 @@ struct MicroBatchContent {
         var factors: [Float] = []
         /// Where each lane's ids begin, and the end.
         var laneStarts: [Int] = []
+        /// With several lanes, of a table whose gradient travels by row: for each of `rows` its place among those that its lane touches.
+        var places: [UInt32] = []
     }
 
     var epoch: UInt64 = 0
@@ -78,6 +80,8 @@ struct MicroBatchContent {
     var uniqueCount = 0
     /// Where each lane's words begin among these, and the end: the same word in two lanes is two.
     var uniqueStarts: [Int] = []
+    /// Room of `join`.
+    var placeOfRow: [UInt32] = []
     /// By part, then by unique word: its index among the part's distinct ids; -1: a word without a vector.
     var ofWord: [Int32] = []
 
@@ -123,6 +127,7 @@ struct MicroBatchContent {
             parts[index].touched.removeAll(keepingCapacity: true)
             parts[index].factors.removeAll(keepingCapacity: true)
             parts[index].laneStarts.removeAll(keepingCapacity: true)
+            parts[index].places.removeAll(keepingCapacity: true)
         }
         if levels.count != depth + 1 { levels = [Level](repeating: Level(), count: depth + 1) }
         for index in levels.indices {

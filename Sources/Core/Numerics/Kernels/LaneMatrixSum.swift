@@ -1,5 +1,28 @@
 // Lanes' gradients of one matrix of weights. In: each lane's product. Out: their sum, in the tree's order.
 import Base
+import CKernels
+
+/// Rows of several lanes, one lane after another.
+struct LaneRows {
+    /// Where each lane's rows begin, and the end.
+    let starts: [Int]
+    /// How often the two last sums are added after each lane's own.
+    let merges: [Int32]
+
+    subscript(lane: Int) -> Range<Int> { starts[lane]..<starts[lane + 1] }
+
+    /// Calls `body` with the lanes as kernels need them, unless there is only one or one has no row.
+    /// - Returns: what `body` returns, or false.
+    func withKernelLanes(_ body: (UnsafePointer<t2v_lanes>) -> Bool) -> Bool {
+        guard merges.count > 1, merges.indices.allSatisfy({ !self[$0].isEmpty }) else { return false }
+        return starts.withUnsafeBufferPointer { starts in
+            merges.withUnsafeBufferPointer { merges in
+                var lanes = t2v_lanes(count: merges.count, starts: starts.baseAddress, merges: merges.baseAddress)
+                return body(&lanes)
+            }
+        }
+    }
+}
 
 /// Adds matrices as lanes follow each other, with a few of them in memory. Owned by one thread; the memory is kept.
 final class LaneMatrixSum {
@@ -11,7 +34,7 @@ final class LaneMatrixSum {
     /// Writes the sum to `target` (rows, columns).
     /// - Parameters:
     ///   - stride: floats from row to row.
-    ///   - merges: how often the two last sums are added after each lane.
+    ///   - merges: see `LaneRows`.
     ///   - product: writes lane `lane`'s matrix, with the same stride, to `target`.
     func add(
         rows: Int, columns: Int, stride: Int, merges: [Int32], into target: MutableFloats,
