@@ -61,6 +61,14 @@ def updates(lengths, words, lanes):
     return rows
 
 
+def group_size(lanes, threads, words):
+    """How many lanes a thread computes together (Sources/Core/Numerics/Reduce/LaneGroups.swift)."""
+    size = 1
+    while words // lanes * size * 2 <= 2048 and lanes // (size * 2) >= 4 * threads:
+        size *= 2
+    return size
+
+
 def makespan(costs, threads, dealt):
     """When the last thread is done: with lanes assigned in advance, or taken by free threads, the longest first."""
     if dealt:
@@ -83,18 +91,25 @@ def main():
     lengths = document_lengths(options.texts)
     for job in options.jobs:
         few, many = profile(job, 4, 12000, options.core), profile(job, 64, 12000, options.core)
-        a_lane = max(0.0, (many[0] - few[0]) / 60)
+        apart = profile(job, 64, 12000, options.core, "--threads", 64)
+        a_lane = max(0.0, (apart[0] - few[0]) / 60)
+        groups = 64 // group_size(64, 1, 12000)
+        a_neighbour = max(0.0, (many[0] - few[0] - (groups - 4) * a_lane) / (64 - groups))
         a_word = (few[0] - 4 * a_lane) / 12000
-        few[1], many[1] = 2 * few[1], 2 * many[1]
+        for costs in few, many, apart:
+            costs[1] *= 2
         last, step = few[1:]
-        print(f"\n{job.name}: {a_word * 1e3:.1f} us a word, {a_lane:.2f} ms a lane, last sums {last:.1f} ms, step {step:.1f} ms; 64 lanes "
-              f"take {sum(many) / sum(few):.2f} times the CPU time of 4 at 12,000 words an update\n")
+        print(f"\n{job.name}: {a_word * 1e3:.1f} us a word, {a_lane:.2f} ms a lane, {a_neighbour:.2f} ms a lane that is computed together with "
+              f"another, last sums {last:.1f} ms, step {step:.1f} ms; 64 lanes take {sum(many) / sum(few):.2f} times the CPU time of 4 at "
+              f"12,000 words an update, one by one {sum(apart) / sum(few):.2f} times\n")
         print("| words an update | cores | a worker a core, a lane each | one worker, a lane a thread | 2 lanes a thread | 4 | 8 |")
         print("|---|---|---|---|---|---|---|")
         for words in options.words:
             def mean(lanes, threads, dealt):
-                return statistics.mean(
-                    makespan([count * a_word + a_lane for count in row], threads, dealt) for row in updates(lengths, words, lanes))
+                size = 1 if dealt else group_size(lanes, threads, words)
+                def costs(row):
+                    return [sum(row[i:i + size]) * a_word + a_lane + (size - 1) * a_neighbour for i in range(0, lanes, size)]
+                return statistics.mean(makespan(costs(row), threads, dealt) for row in updates(lengths, words, lanes))
 
             alone = mean(4, 1, True) + last + step + TURN
             for cores in (2, 4, 8, 16, 32, 64):

@@ -94,21 +94,21 @@ def train(options, run):
     print(f"{run.name}: {curve(folder)[-1][0]:,} words, held-out loss {curve(folder)[-1][1]:.4f}", flush=True)
 
 
-def cost(options, run, lanes):
+def cost(options, run, lanes, threads):
     """CPU milliseconds of an update on one core in `lanes` lanes: (its lanes, a worker's sum of them, the coordinator's step). Kept in FOLDER."""
     path = options.folder / "costs.json"
     costs = json.loads(path.read_text()) if path.exists() else {}
-    name = f"{run.model} {run.batch} {run.precision} {lanes}"
+    name = f"{run.model} {run.batch} {run.precision} {lanes} {threads}"
     if name not in costs:
         updates = max(2, 96_000 // run.batch if run.model == SMALL else 24_000 // run.batch)
-        costs[name] = profile(options.folder / run.name / "t2v/job", lanes, run.batch, options.core, "--updates", updates)
+        costs[name] = profile(options.folder / run.name / "t2v/job", lanes, run.batch, options.core, "--updates", updates, "--threads", threads)
         path.write_text(json.dumps(costs, indent=1))
     return costs[name]
 
 
 def rate(options, run, cores):
     """Words/s of a host with this many cores: lanes in parallel, then a worker's sum and the step."""
-    lanes, adding, step = cost(options, run, max(4, cores))
+    lanes, adding, step = cost(options, run, max(4, cores), cores)
     return run.batch / (lanes / cores + adding / cores + step) * 1000
 
 

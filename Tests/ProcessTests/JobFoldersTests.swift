@@ -73,13 +73,13 @@ import Testing
         #expect(first != files)
     }
 
-    @Test("killed workers and killed coordinators change no byte")
-    func kills() throws {
+    @Test("killed workers and killed coordinators change no byte", arguments: ["4", "40"])
+    func kills(lanes: String) throws {
         let job = try TestJob.compile(["--pretraining.max_epochs", "25", "--pretraining.n_save_epoch", "10"])
-        let files = try results(job, [], ["--lanes", "4"])
+        let files = try results(job, [], ["--lanes", lanes])
 
         let robbed = Scratch.path("out")
-        let program = try TestJob.pretrain(job, robbed, ["--workers", "3", "--lanes", "4"])
+        let program = try TestJob.pretrain(job, robbed, ["--workers", "3", "--lanes", lanes])
         program.waitFor("training: epochs")
         var killed = 0
         while program.isRunning && killed < 4 {
@@ -94,7 +94,7 @@ import Testing
         #expect(Demo.results(robbed) == files)
 
         let output = Scratch.path("out")
-        let options = ["--lanes", "4", "--resume", "auto", "--checkpoint-every", "1"]
+        let options = ["--lanes", lanes, "--resume", "auto", "--checkpoint-every", "1"]
         for workers in ["2", "1", "3"] {
             let program = try TestJob.pretrain(job, output, options + ["--workers", workers])
             program.waitFor("training: epochs")

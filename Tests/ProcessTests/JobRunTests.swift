@@ -43,22 +43,23 @@ enum TestJob {
 
     private func finish(_ program: Program) { #expect(program.wait() == 0, "\(program.output)") }
 
-    @Test("the bytes depend neither on the workers nor on a stop, and the real spaCy loads every file")
-    func sameBits() throws {
+    /// With many lanes for each thread, several are computed at once; how many depends on the workers and their threads.
+    @Test("the bytes depend neither on the workers nor on a stop, and the real spaCy loads every file", arguments: ["4", "40"])
+    func sameBits(lanes: String) throws {
         let job = try TestJob.compile()
         let whole = Scratch.path("out")
-        finish(try TestJob.pretrain(job, whole, ["--workers", "1", "--lanes", "4"]))
+        finish(try TestJob.pretrain(job, whole, ["--workers", "1", "--threads", lanes, "--lanes", lanes]))
         let files = Demo.results(whole)
         #expect(Set(files.keys) == ["log.jsonl", "model0.bin", "model1.bin", "model2.bin", "model-last.bin"])
         #expect(files["model-last.bin"] == files["model2.bin"])
         #expect(bytes("\(whole)/config.cfg") == bytes("\(job)/config.cfg"))
 
         let several = Scratch.path("out")
-        finish(try TestJob.pretrain(job, several, ["--workers", "3", "--lanes", "4"]))
+        finish(try TestJob.pretrain(job, several, ["--workers", "3", "--lanes", lanes]))
         #expect(Demo.results(several) == files)
 
         let stopped = Scratch.path("out")
-        let program = try TestJob.pretrain(job, stopped, ["--workers", "2", "--lanes", "4"])
+        let program = try TestJob.pretrain(job, stopped, ["--workers", "2", "--lanes", lanes])
         program.waitFor("training: epochs")
         usleep(300_000)
         program.signal(SIGTERM)

@@ -75,18 +75,21 @@ struct ProfileCommand: ParsableCommand {
     @Option(help: "A compiled job whose model is measured (default: spaCy 2's, 96 wide and 4 deep).") var job: String?
     @Option(help: "Words of one update.") var batchSize = 3000
     @Option(help: "Lanes of one update.") var lanes = 4
+    @Option(help: "Threads that share the lanes: with more of them, fewer lanes are computed together.") var threads = 1
     @Option(help: "Updates to measure.") var updates = 40
     @Option(help: "Also time tokenizing and features of these texts (.jsonl) on one core; needs --vectors-model.") var texts: String?
     @Option(help: "The vectors model whose tokenizer --texts is for.") var vectorsModel: String?
 
     func run() throws {
-        guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates) else {
+        guard (1...1_000_000).contains(batchSize), (1...ReductionTree.maximumLanes).contains(lanes), (1...100_000).contains(updates),
+            (1...lanes).contains(threads)
+        else {
             throw InputError("an option is out of range", at: "profile", remedy: "see --help")
         }
         let spec = try job.map { try CompiledJob(folder: $0).spec } ?? ModelSpec.spacy2(TrainingSettings())
         try spec.arithmetic.checkHost()
         let profile = try StepProfile.measure(
-            spec: spec, lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates)
+            spec: spec, lanes: lanes, threads: threads, wordsPerLane: max(1, batchSize / lanes), updates: updates)
         try StandardOutput.write(profile.description + "\n")
         let path = try UpdatePathProfile.measure(lanes: lanes, wordsPerLane: max(1, batchSize / lanes), updates: updates, spec: spec)
         try StandardOutput.write(path.description + "\n")

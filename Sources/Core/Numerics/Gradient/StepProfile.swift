@@ -38,17 +38,19 @@ package struct StepProfile: Sendable {
 
     /// Profiles made-up documents with the statistics of reviews: `lanes` micro-batches of `wordsPerLane` words each.
     package static func measure(
-        spec: ModelSpec, lanes: Int, wordsPerLane: Int, updates: Int
+        spec: ModelSpec, lanes: Int, threads: Int = 1, wordsPerLane: Int, updates: Int
     ) throws(InputError) -> StepProfile {
         let canned = try CannedCorpus(lanes: lanes, words: wordsPerLane, spec: spec)
         return measure(
-            lanes: canned.lanes(lanes, words: wordsPerLane), spec: canned.spec, seed: 0, vectors: canned,
+            lanes: canned.lanes(lanes, words: wordsPerLane), threads: threads, spec: canned.spec, seed: 0, vectors: canned,
             vectorRows: CannedCorpus.vectorRows, randomWords: canned.randomWords, maskWord: canned.maskWord, updates: updates)
     }
 
     /// Profiles updates whose lanes hold the given documents.
+    /// - Parameter threads: of the worker whose lanes these are; one of them is measured.
     package static func measure(
-        lanes: [[DocumentView]], spec: ModelSpec, seed: UInt64, vectors: any VectorRows, vectorRows: Int, randomWords: RandomWordTable,
+        lanes: [[DocumentView]], threads: Int, spec: ModelSpec, seed: UInt64, vectors: any VectorRows, vectorRows: Int,
+        randomWords: RandomWordTable,
         maskWord: WordFeatures, updates: Int
     ) -> StepProfile {
         let layout = ParameterLayout(spec: spec)
@@ -59,7 +61,7 @@ package struct StepProfile: Sendable {
         let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
         let pool = GradientPool(coding: GradientCoding(layout: layout))
         let level = LaneGroups.level(
-            lanes: lanes.count, threads: 1, wordsPerLane: wordsPerLane, spec: spec, precision: .float32)
+            lanes: lanes.count, threads: threads, wordsPerLane: wordsPerLane, spec: spec, precision: .float32)
         let batches = (0..<1 << Int(level)).map { _ in MicroBatch() }
         func run(update: Int) -> (words: Int, needed: Double) {
             Self.run(engine, builder, lanes, batches, pool, groupLevel: level, state.parameters, update: UInt64(update))
