@@ -31,15 +31,16 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
 
 void t2v_gemm_lanes(int flags, ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,
                     ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
-    (is_wide(flags) ? t2v_gemm_lanes_avx512 : t2v_gemm_lanes_avx2)(m, n, lanes, a, lda, b, ldb, c, ldc);
+    if (flags & T2V_BF16) t2v_gemm_lanes_bf16(m, n, lanes, a, lda, b, ldb, c, ldc);
+    else (is_wide(flags) ? t2v_gemm_lanes_avx512 : t2v_gemm_lanes_avx2)(m, n, lanes, a, lda, b, ldb, c, ldc);
 }
 
 // With more pieces most combinations have a row or two.
 static int goes_by_row(int flags, const t2v_winners *w) { return flags & T2V_BY_ROW || w->pieces > T2V_SORTED_PIECES; }
 
 int t2v_winners_join(int flags, const t2v_winners *w) {
-    if (flags & T2V_BF16) return 0;
-    for (ptrdiff_t lane = 0; lane < w->lanes->count && !goes_by_row(flags, w); lane++)
+    if (flags & T2V_BF16 || goes_by_row(flags, w)) return 1;
+    for (ptrdiff_t lane = 0; lane < w->lanes->count; lane++)
         if (w->lanes->starts[lane + 1] - w->lanes->starts[lane] > T2V_SLAB_ROWS) return 0;
     return 1;
 }

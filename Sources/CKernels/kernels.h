@@ -20,5 +20,7 @@ size_t t2v_packed_bytes_bf16(ptrdiff_t n, ptrdiff_t k);
 void t2v_pack_bf16(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, void *packed);
 void t2v_gemm_bf16(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb, float *c,
                    ptrdiff_t ldc);
+void t2v_gemm_lanes_bf16(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
+                         float *c, ptrdiff_t ldc);
 void t2v_winners_input_gradient_bf16(const t2v_winners *winners, const float *weights, float *d_input);
 void t2v_winners_weight_gradient_bf16(const t2v_winners *winners, const float *input, float *d_weights);

@@ -158,11 +158,12 @@ AVX512_BF16 void t2v_winners_input_gradient_bf16(const t2v_winners *w, const flo
     }
 }
 
-// Gradients of all pieces of some rows, transposed and rounded: (P * O, stride), zeros where another piece won.
+// Gradients of all pieces of some rows, transposed and rounded: (P * O, rows), `stride` apart, zeros where another piece won and up to a
+// multiple of 32 rows.
 AVX512_BF16 static void route_rows(const t2v_winners *w, ptrdiff_t row0, ptrdiff_t rows, uint16_t *out, ptrdiff_t stride) {
     for (ptrdiff_t o = 0; o < w->outputs; o += 16) {
         ptrdiff_t count = w->outputs - o < 16 ? w->outputs - o : 16;
-        for (ptrdiff_t r = 0; r < stride; r += 16) {
+        for (ptrdiff_t r = 0; r < rounded_up(rows, 32); r += 16) {
             __m512i piece[16];
             __m512 gradient[16];
             UNROLL for (int j = 0; j < 16; j++) {
@@ -195,7 +196,31 @@ AVX512_BF16 static void pack_inputs(const t2v_winners *w, const float *input, pt
     }
 }
 
+AVX512_BF16 static void weight_gradient_of_lanes(const t2v_winners *w, const float *input, float *d_weights) {
+    const t2v_lanes *all = w->lanes;
+    ptrdiff_t stride = half_start(all, all->count), wide = w->pieces * w->outputs;
+    size_t sum_bytes = (size_t)(lane_places(all) * block_rows * panel_columns) * sizeof(float);
+    char *scratch = t2v_thread_scratch(sum_bytes + (size_t)((wide + panel_columns) * stride) * sizeof(uint16_t));
+    float *sums = (float *)scratch;
+    uint16_t *routed = (uint16_t *)(scratch + sum_bytes), *panel = routed + wide * stride;
+    for (ptrdiff_t lane = 0; lane < all->count; lane++)
+        route_rows(w, all->starts[lane], all->starts[lane + 1] - all->starts[lane], routed + half_start(all, lane), stride);
+    for (ptrdiff_t column = 0; column < w->inputs; column += panel_columns) {
+        ptrdiff_t columns = w->inputs - column < panel_columns ? w->inputs - column : panel_columns;
+        for (ptrdiff_t lane = 0; lane < all->count; lane++)
+            pack_inputs(w, input + column, all->starts[lane], all->starts[lane + 1] - all->starts[lane], columns,
+                        panel + half_start(all, lane) * panel_columns);
+        for (ptrdiff_t i = 0; i < wide; i += block_rows) {
+            ptrdiff_t some = wide - i < block_rows ? wide - i : block_rows;
+            ask_for_block(d_weights + column, w->weight_stride, i + some, wide);
+            half_block_of_lanes(some, all, routed + i * stride, stride, panel, sums, d_weights + i * w->weight_stride + column,
+                                w->weight_stride, lanes(columns), lanes(columns - 16));
+        }
+    }
+}
+
 AVX512_BF16 void t2v_winners_weight_gradient_bf16(const t2v_winners *w, const float *input, float *d_weights) {
+    if (w->lanes) return weight_gradient_of_lanes(w, input, d_weights);
     ptrdiff_t stride = rounded_up(w->rows < depth_block ? w->rows : depth_block, 32), wide = w->pieces * w->outputs;
     uint16_t *routed = t2v_thread_scratch((size_t)((wide + panel_columns) * stride) * sizeof(uint16_t));
     uint16_t *panel = routed + wide * stride;

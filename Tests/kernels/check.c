@@ -163,6 +163,11 @@ static void check_product_of_lanes(ptrdiff_t m, ptrdiff_t n, const ptrdiff_t *st
     float *sum = sum_of_lanes(one_by_one, m * n);
     expect_same(what, narrow, sum, m * n);
     expect_same(what, wide, sum, m * n);
+    for (int lane = 0; lane < lane_count; lane++)
+        t2v_gemm_bf16(T2V_A_TRANSPOSED, m, n, starts[lane + 1] - starts[lane], a + starts[lane] * m, m, b + starts[lane] * n, n,
+                      one_by_one[lane], n);
+    t2v_gemm_lanes_bf16(m, n, &lanes, a, m, b, n, wide, n);
+    expect_same(what, wide, sum_of_lanes(one_by_one, m * n), m * n);
 }
 
 static void check_winners_of_lanes(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs, ptrdiff_t stride, const ptrdiff_t *rows) {
@@ -179,13 +184,17 @@ static void check_winners_of_lanes(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_
     }
     t2v_lanes lanes = {lane_count, rows, merges};
     t2v_winners joined = {outputs, pieces, inputs, all, gradients, inputs, starts, row_starts, stride, &lanes};
-    for (int by_row = pieces > T2V_SORTED_PIECES; by_row < 2; by_row++) {
+    enum { sorted, row_by_row, half };
+    for (int order = pieces > T2V_SORTED_PIECES ? row_by_row : sorted; order <= half; order++) {
         float *wanted = copy(start, space), *one_by_one[lane_count];
         for (int lane = 0; lane < lane_count; lane++) {
             t2v_winners own = {outputs, pieces, inputs, rows[lane + 1] - rows[lane], gradients + rows[lane] * outputs, inputs,
                                starts + rows[lane] * outputs, row_starts + rows[lane], stride, 0};
             one_by_one[lane] = values(weights);
-            if (by_row) {
+            if (order == half) {
+                t2v_winners_weight_gradient_bf16(&own, input, one_by_one[lane]);
+                t2v_winners_input_gradient_bf16(&own, w, wanted);
+            } else if (order == row_by_row) {
                 t2v_winners_weight_gradient_by_row_avx2(&own, input, one_by_one[lane]);
                 t2v_winners_input_gradient_by_row_avx2(&own, w, wanted);
             } else {
@@ -193,9 +202,12 @@ static void check_winners_of_lanes(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_
             }
         }
         float *sum = sum_of_lanes(one_by_one, weights);
-        for (int is_wide = 0; is_wide < 2; is_wide++) {
+        for (int is_wide = order == half; is_wide < 2; is_wide++) {
             float *d_input = copy(start, space), *d_weights = values(weights);
-            if (by_row) {
+            if (order == half) {
+                t2v_winners_weight_gradient_bf16(&joined, input, d_weights);
+                t2v_winners_input_gradient_bf16(&joined, w, d_input);
+            } else if (order == row_by_row) {
                 (is_wide ? t2v_winners_weight_gradient_by_row_avx512 : t2v_winners_weight_gradient_by_row_avx2)(&joined, input, d_weights);
                 (is_wide ? t2v_winners_input_gradient_by_row_avx512 : t2v_winners_input_gradient_by_row_avx2)(&joined, w, d_input);
             } else {

@@ -49,8 +49,8 @@ typedef struct {
     const int32_t *merges;
 } t2v_lanes;
 
-/// C (m, n) = A (k, m)^T B (k, n), where the k rows of A and of B are those of lanes: for each, the bits of t2v_gemm. `flags`: 0 or
-/// T2V_AVX2.
+/// C (m, n) = A (k, m)^T B (k, n), where the k rows of A and of B are those of lanes: for each, the bits of t2v_gemm. `flags`: 0, T2V_AVX2
+/// or T2V_BF16.
 void t2v_gemm_lanes(int flags, ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,
                     ptrdiff_t ldb, float *c, ptrdiff_t ldc);
 
@@ -90,5 +90,5 @@ enum { T2V_SORTED_PIECES = 4, T2V_SLAB_ROWS = 1024 };
 void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights,
                            float *d_input);
 
-/// 1 if t2v_winners_gradients can compute these lanes together: they go row by row, or all of them have 1,024 rows at most.
+/// 1 if t2v_winners_gradients can compute these lanes together; 0 if rows are sorted and a lane has more than 1,024.
 int t2v_winners_join(int flags, const t2v_winners *winners);

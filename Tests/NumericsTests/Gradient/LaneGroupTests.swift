@@ -52,10 +52,12 @@ import Testing
 
     private static let joined = SpecGradientTests.cases.filter { !$0.spec.convolvesWords }
 
+    private static let arithmetics = [Arithmetic.native, .bf16].filter(\.isPossibleHere)
+
     /// Six of seven lanes in two nodes; the second lane has no document.
-    @Test(arguments: joined) func equalLanesOneByOne(_ item: SpecGradientTests.Case) throws {
+    @Test(arguments: joined, arithmetics) func equalLanesOneByOne(_ item: SpecGradientTests.Case, arithmetic: Arithmetic) throws {
         var spec = item.spec
-        spec.arithmetic = .native
+        spec.arithmetic = arithmetic
         let fixture = try Fixture(
             spec: spec, lengths: [9, 1, 14, 2, 30, 5, 8], vocabulary: 25, seed: 9, isFloret: item.isFloret)
         let tree = ReductionTree(lanes: 7)
@@ -71,12 +73,16 @@ import Testing
         ], [1000, 200, 20])
     func equalLanesOfManyRows(lengths: [Int], wordsPerLane: Int) throws {
         var spec = SpecGradientTests.cases[6].spec
-        (spec.arithmetic, spec.maskProbability, spec.width) = (.native, 0.15, 33)
+        (spec.maskProbability, spec.width) = (0.15, 33)
         spec.encoder.convolutions = .init(repeating: .init(activation: .maxout, pieces: 3, dropout: true), count: 3)
-        let fixture = try Fixture(spec: spec, lengths: lengths, vocabulary: 170, seed: 4)
         let tree = ReductionTree(lanes: lengths.count)
-        Self.check(
-            fixture, lengths.indices.map { [$0] }, wordsPerLane: wordsPerLane, node: tree.root, tree: tree, "\(lengths), \(wordsPerLane)")
+        for arithmetic in Self.arithmetics {
+            spec.arithmetic = arithmetic
+            let fixture = try Fixture(spec: spec, lengths: lengths, vocabulary: 170, seed: 4)
+            Self.check(
+                fixture, lengths.indices.map { [$0] }, wordsPerLane: wordsPerLane, node: tree.root, tree: tree,
+                "\(lengths), \(wordsPerLane), \(arithmetic)")
+        }
     }
 
     @Test func groupsLeaveEnoughForEachThread() {

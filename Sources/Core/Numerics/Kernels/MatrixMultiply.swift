@@ -98,8 +98,8 @@ package struct MatrixMultiply: Sendable {
         m: Int, n: Int, lanes: LaneRows, _ a: Floats, lda: Int, _ b: Floats, ldb: Int, _ c: MutableFloats, ldc: Int, _ sums: LaneMatrixSum
     ) {
         let isDone = lanes.withKernelLanes { lanes in
-            guard arithmetic == .native else { return false }
-            t2v_gemm_lanes(0, m, n, lanes, a, lda, b, ldb, c, ldc)
+            guard let kernelFlags else { return false }
+            t2v_gemm_lanes(kernelFlags, m, n, lanes, a, lda, b, ldb, c, ldc)
             return true
         }
         if isDone { return }
