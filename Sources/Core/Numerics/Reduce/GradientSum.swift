@@ -48,9 +48,9 @@ package struct GradientSum {
             let rows = min(range.lowerBound, tableCount) / coding.width..<min(range.upperBound, tableCount) / coding.width
             var next = rows.lowerBound
             func zero(upTo row: Int) { (out + next * coding.width).update(repeating: 0, count: (row - next) * coding.width) }
-            forRows(rows, scratch) { row in
+            forRows(rows, scratch) { row, few in
                 zero(upTo: row)
-                run(coding.width, scratch, out: out + row * coding.width)
+                if !add(few, to: out + row * coding.width) { run(coding.width, scratch, out: out + row * coding.width) }
                 next = row + 1
             }
             zero(upTo: rows.upperBound)
@@ -75,9 +75,9 @@ package struct GradientSum {
         let bytesPerRow = coding.width * coding.precision.bytesPerFloat
         var count = 0
         withScratch { scratch in
-            forRows(range, scratch) { row in
+            forRows(range, scratch) { row, few in
                 // A row that is present may still be zero: a gradient has only one payload.
-                guard !coding.isZero(encode(coding.width, scratch, to: target + count * bytesPerRow)) else { return }
+                guard !coding.isZero(encode(row: few, scratch, to: target + count * bytesPerRow)) else { return }
                 bitmap[row >> 6] |= 1 << UInt64(row & 63)
                 count += 1
             }
@@ -97,13 +97,45 @@ package struct GradientSum {
     func write(overFirst buffer: GradientBuffer, rest ranges: [Range<Int>]? = nil) {
         let first = coding.rows * coding.width
         withScratch { scratch in
-            forRows(0..<coding.rows, scratch) { runInPlace(coding.width, scratch, out: buffer.floats + $0 * coding.width) }
+            forRows(0..<coding.rows, scratch) { row, few in
+                let out = buffer.floats + row * coding.width
+                if !add(few, to: out) { runInPlace(coding.width, scratch, out: out) }
+            }
             let rest = buffer.floats + first
             for range in ranges ?? [first..<coding.count] {
                 forRest(range.lowerBound - first..<range.upperBound - first, scratch) { runInPlace($1, scratch, out: rest + $0) }
             }
         }
         buffer.touch(rows: union)
+    }
+
+    /// A row that one or two of several operands have.
+    private struct FewOperands {
+        var first: Floats?
+        var second: Floats?
+        var count = 0
+    }
+
+    /// Adds a row's operands, if they are one or two: all others have +0.0, so that the tree has no say, but a sum of -0.0 becomes +0.0.
+    /// - Returns: whether that was the case. `out` may be an operand's memory.
+    @inline(__always)
+    private func add(_ few: FewOperands, to out: MutableFloats) -> Bool {
+        guard few.count < 3, few.count < views.count, coding.precision == .float32, let first = few.first else { return false }
+        if let second = few.second {
+            forChunks(coding.width) { start, length in
+                store((load(first, start, length) + load(second, start, length)) + Float8.zero, out, start, length)
+            }
+        } else {
+            forChunks(coding.width) { start, length in store(load(first, start, length) + Float8.zero, out, start, length) }
+        }
+        return true
+    }
+
+    /// As `encode`, for a row.
+    @inline(__always)
+    private func encode(row few: FewOperands, _ scratch: Scratch, to target: UnsafeMutableRawPointer) -> Floats {
+        let out = target.assumingMemoryBound(to: Float.self)
+        return add(few, to: out) ? Floats(out) : encode(coding.width, scratch, to: target)
     }
 
     /// As `run`, where `out` is the first operand's memory.
@@ -149,9 +181,10 @@ package struct GradientSum {
         return Floats(scratch.sum)
     }
 
-    /// Calls `body` for each row that some operand has, with the operands' pointers at the row, or at zeros for those that do not have it.
+    /// Calls `body` for each row that some operand has, with the operands' pointers at the row, or at zeros for those that do not have it;
+    /// and with the first two that have it.
     @inline(__always)
-    private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int) -> Void) {
+    private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int, FewOperands) -> Void) {
         let width = coding.width
         let zeros = [Float](repeating: 0, count: width)
         zeros.withUnsafeBufferPointer { zeros in
@@ -168,18 +201,24 @@ package struct GradientSum {
                     guard row < rows.upperBound else { return }
                     let bit = bits & ~(bits &- 1)
                     bits ^= bit
+                    var few = FewOperands()
                     for index in views.indices {
                         if views[index].bitmap[word] & bit == 0 {
                             scratch.pointers[index] = zero
-                        } else if views[index].packing != nil {
+                            continue
+                        }
+                        if views[index].packing != nil {
                             scratch.pointers[index] = views[index].floats(
                                 at: cursors[index], count: width, room: scratch.room(ofOperand: index))
                             cursors[index] += width * views[index].bytesPerFloat
                         } else {
                             scratch.pointers[index] = cursors[index].assumingMemoryBound(to: Float.self) + row * width
                         }
+                        if few.count == 0 { few.first = scratch.pointers[index] }
+                        if few.count == 1 { few.second = scratch.pointers[index] }
+                        few.count += 1
                     }
-                    body(row)
+                    body(row, few)
                 }
             }
         }
