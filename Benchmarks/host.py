@@ -64,7 +64,7 @@ def updates(lengths, words, lanes):
 def group_size(lanes, threads, words):
     """How many lanes a thread computes together (Sources/Core/Numerics/Reduce/LaneGroups.swift)."""
     size = 1
-    while words // lanes * size * 2 <= 2048 and lanes // (size * 2) >= 4 * threads:
+    while size < 16 and words // lanes * size * 2 <= 2048 and lanes // (size * 2) >= 4 * threads:
         size *= 2
     return size
 

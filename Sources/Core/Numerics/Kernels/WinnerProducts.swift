@@ -65,7 +65,7 @@ struct WinnerProducts {
     let rowStride: Int
     let order: WinnerOrder
 
-    /// The same for the rows of each lane; dWeights is the sum over the lanes.
+    /// Gradients as below for the rows of each lane; dWeights is their sum over the lanes.
     func gradients(
         _ lanes: LaneRows, weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats, _ sums: LaneMatrixSum
     ) {

@@ -4,8 +4,10 @@ import Model
 
 /// Lanes with few words are computed together, as far as all threads have enough to do.
 package enum LaneGroups {
-    /// Words that are computed as fast as more of them: products of about 750 rows lack nothing.
+    /// The most words: products do not gain by more rows, and sorted rows would leave the second-level cache.
     private static let words = 2048
+    /// The most lanes are 16: each takes some memory.
+    private static let highest: UInt8 = 4
     /// Groups for each thread, so that all of them finish at about the same time.
     private static let perThread = 4
 
@@ -17,7 +19,7 @@ package enum LaneGroups {
     package static func level(lanes: Int, threads: Int, wordsPerLane: Int, spec: ModelSpec, precision: WirePrecision) -> UInt8 {
         guard GradientEngine.joinsLanes(spec), precision == .float32 else { return 0 }
         var level: UInt8 = 0
-        while wordsPerLane << Int(level + 1) <= words, lanes >> Int(level + 1) >= perThread * threads { level += 1 }
+        while level < highest, wordsPerLane << Int(level + 1) <= words, lanes >> Int(level + 1) >= perThread * threads { level += 1 }
         return level
     }
 }
