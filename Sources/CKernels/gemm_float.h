@@ -102,8 +102,8 @@ ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff
 }
 
 // C = A^T B, summed by lane: the sums of a block of C stay in the nearest cache until all lanes are added.
-ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
-                           float *c, ptrdiff_t ldc) {
+ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,
+                               ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
     enum { block = block_rows * panel_columns };
     ptrdiff_t k = lanes->starts[lanes->count], places = lane_places(lanes);
     ptrdiff_t panels = (n + panel_columns - 1) / panel_columns, size = panel_floats(k);
@@ -122,10 +122,10 @@ ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes,
                 float *target = c + (i + r) * ldc + j, *last = sums - block;
                 ask_for_block(target, ldc, 0, height);
                 for (ptrdiff_t lane = 0; lane < lanes->count; lane++) {
-                    ptrdiff_t first = lanes->starts[lane], depth = lanes->starts[lane + 1] - first;
+                    ptrdiff_t first = lanes->starts[lane];
                     last += block;
-                    blocks[height](depth, chunk + first * chunk_stride + r, 1, chunk_stride, panel + first * panel_columns, last,
-                                   panel_columns, all, all, 0);
+                    blocks[height](lane_rows(lanes, lane), chunk + first * chunk_stride + r, 1, chunk_stride,
+                                   panel + first * panel_columns, last, panel_columns, all, all, 0);
                     last = merge_lanes(last, block, lanes->merges[lane]);
                 }
                 for (ptrdiff_t row = 0; row < height; row++) {

@@ -109,20 +109,17 @@ AVX512 void t2v_gemm_bf16(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, cons
 
 AVX512_BF16 void t2v_gemm_lanes_bf16(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *all, const float *a, ptrdiff_t lda, const float *b,
                                      ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
-    ptrdiff_t stride = half_start(all, all->count), longest = 0;
-    for (ptrdiff_t lane = 0; lane < all->count; lane++)
-        if (all->starts[lane + 1] - all->starts[lane] > longest) longest = all->starts[lane + 1] - all->starts[lane];
+    ptrdiff_t stride = half_start(all, all->count);
     size_t sum_bytes = (size_t)(lane_places(all) * block_rows * panel_columns) * sizeof(float);
-    size_t float_bytes = (size_t)panel_floats(longest) * sizeof(float);
+    size_t float_bytes = (size_t)panel_floats(all->starts[all->count]) * sizeof(float);
     char *scratch = t2v_thread_scratch(sum_bytes + float_bytes + (size_t)((m + panel_columns) * stride) * sizeof(uint16_t));
     float *sums = (float *)scratch, *floats = (float *)(scratch + sum_bytes);
     uint16_t *half_rows = (uint16_t *)(scratch + sum_bytes + float_bytes), *panel = half_rows + m * stride;
     for (ptrdiff_t lane = 0; lane < all->count; lane++)
-        halve_rows(1, m, all->starts[lane + 1] - all->starts[lane], a + all->starts[lane] * lda, lda, half_rows + half_start(all, lane),
-                   stride);
+        halve_rows(1, m, lane_rows(all, lane), a + all->starts[lane] * lda, lda, half_rows + half_start(all, lane), stride);
     for (ptrdiff_t j = 0; j < n; j += panel_columns) {
         for (ptrdiff_t lane = 0; lane < all->count; lane++)
-            make_half_panel(0, n, all->starts[lane + 1] - all->starts[lane], j, b + all->starts[lane] * ldb, ldb, floats,
+            make_half_panel(0, n, lane_rows(all, lane), j, b + all->starts[lane] * ldb, ldb, floats,
                             panel + half_start(all, lane) * panel_columns);
         for (ptrdiff_t i = 0; i < m; i += block_rows) {
             ptrdiff_t rows = m - i < block_rows ? m - i : block_rows;

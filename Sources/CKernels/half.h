@@ -12,7 +12,7 @@ extern const t2v_half_block t2v_half_blocks[];
 /// Where the depth of a lane begins if that of each takes whole cache lines.
 static inline ptrdiff_t half_start(const t2v_lanes *lanes, ptrdiff_t lane) {
     ptrdiff_t start = 0;
-    for (ptrdiff_t i = 0; i < lane; i++) start += rounded_up(lanes->starts[i + 1] - lanes->starts[i], 32);
+    for (ptrdiff_t i = 0; i < lane; i++) start += rounded_up(lane_rows(lanes, i), 32);
     return start;
 }
 
@@ -24,7 +24,7 @@ AVX512_BF16 static inline void half_block_of_lanes(ptrdiff_t rows, const t2v_lan
     enum { block = block_rows * panel_columns };
     float *last = sums - block;
     for (ptrdiff_t lane = 0, start = 0; lane < lanes->count; lane++) {
-        ptrdiff_t depth = lanes->starts[lane + 1] - lanes->starts[lane];
+        ptrdiff_t depth = lane_rows(lanes, lane);
         last += block;
         t2v_half_blocks[rows]((depth + 1) / 2, (const uint32_t *)(a + start), stride / 2, panel + start * panel_columns, last,
                               panel_columns, 0xffff, 0xffff, 0);

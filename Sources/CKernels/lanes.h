@@ -3,6 +3,8 @@
 #include "t2v_kernels.h"
 #include "vectors.h"
 
+static inline ptrdiff_t lane_rows(const t2v_lanes *lanes, ptrdiff_t lane) { return lanes->starts[lane + 1] - lanes->starts[lane]; }
+
 // The most sums that there are at a time.
 static inline ptrdiff_t lane_places(const t2v_lanes *lanes) {
     ptrdiff_t place = 0, most = 0;

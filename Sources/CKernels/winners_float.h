@@ -336,10 +336,8 @@ static void cut_slab(slab *s) {
         return;
     }
     s->block_count = 0;
-    for (ptrdiff_t lane = 0; lane < lanes->count; lane++) {
-        ptrdiff_t first = lanes->starts[lane], rows = lanes->starts[lane + 1] - first;
-        s->block_count += cut(first, rows, lanes->merges[lane], s->blocks + s->block_count);
-    }
+    for (ptrdiff_t lane = 0; lane < lanes->count; lane++)
+        s->block_count += cut(lanes->starts[lane], lane_rows(lanes, lane), lanes->merges[lane], s->blocks + s->block_count);
 }
 
 ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights, const float *input, float *d_weights, float *d_input) {

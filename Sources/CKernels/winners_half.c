@@ -204,11 +204,11 @@ AVX512_BF16 static void weight_gradient_of_lanes(const t2v_winners *w, const flo
     float *sums = (float *)scratch;
     uint16_t *routed = (uint16_t *)(scratch + sum_bytes), *panel = routed + wide * stride;
     for (ptrdiff_t lane = 0; lane < all->count; lane++)
-        route_rows(w, all->starts[lane], all->starts[lane + 1] - all->starts[lane], routed + half_start(all, lane), stride);
+        route_rows(w, all->starts[lane], lane_rows(all, lane), routed + half_start(all, lane), stride);
     for (ptrdiff_t column = 0; column < w->inputs; column += panel_columns) {
         ptrdiff_t columns = w->inputs - column < panel_columns ? w->inputs - column : panel_columns;
         for (ptrdiff_t lane = 0; lane < all->count; lane++)
-            pack_inputs(w, input + column, all->starts[lane], all->starts[lane + 1] - all->starts[lane], columns,
+            pack_inputs(w, input + column, all->starts[lane], lane_rows(all, lane), columns,
                         panel + half_start(all, lane) * panel_columns);
         for (ptrdiff_t i = 0; i < wide; i += block_rows) {
             ptrdiff_t some = wide - i < block_rows ? wide - i : block_rows;

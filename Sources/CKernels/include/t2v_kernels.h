@@ -29,8 +29,8 @@ enum {
     T2V_B_PACKED = 16,
     /// Uses AVX2 even if the CPU has AVX-512. The bits are the same: for tests and measurements only.
     T2V_AVX2 = 32,
-    /// Products through winners go row by row, as in version 0.1: slower, unless there are few rows. d_weights: rows in order. d_input: outputs by 16, then columns by
-    /// 96 (by 8 and what is left at the end, where inputs of different rows can overlap), then rows.
+    /// Products through winners go row by row, as in version 0.1: slower, unless there are few rows. d_weights: rows in order. d_input:
+    /// outputs by 16, then columns by 96 (by 8 and what is left at the end, where inputs of different rows can overlap), then rows.
     T2V_BY_ROW = 64,
 };
 
@@ -85,8 +85,8 @@ enum { T2V_SORTED_PIECES = 4, T2V_SLAB_ROWS = 1024 };
 /// d_input(row)[k] += sum over o of gradient * W(winner of o)[k].
 ///
 /// Rows go by 1,024, and (for d_input) outputs by 18, then columns by row_stride, rows by 256, outputs by 3, then rows by what won there.
-/// `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES; T2V_BF16 rounds inputs, weights and
-/// gradients, and has an order of its own; T2V_AVX2. With lanes, rows are counted from the first one of their lane.
+/// `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES; T2V_BF16 rounds inputs, weights and gradients, and has an order
+/// of its own; T2V_AVX2. With lanes, rows are counted from the first one of their lane.
 void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights,
                            float *d_input);
 

@@ -75,23 +75,6 @@ final class LaneWork: @unchecked Sendable {
         words.store(batch.wordCount, ordering: .relaxed)
     }
 
-    /// Computes the gradient of the lane's micro-batch, alone, on the calling thread; nil when the parameters are gone.
-    /// - Parameters:
-    ///   - sharesWeights: the calling thread computes other lanes of this update, too.
-    ///   - gradient: is written if some token was selected.
-    fileprivate func compute(
-        _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,
-        into gradient: GradientBuffer
-    ) -> LaneResult? {
-        lock.lock()
-        defer { lock.unlock() }
-        build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
-        let statistics = engine.gradient(
-            of: batch, parameters: parameters.floats, version: sharesWeights ? order.update : nil, into: gradient)
-        gradient.round()
-        return parameters.areWhole ? LaneResult(statistics) : nil
-    }
-
     /// Scores the lane's held-out documents. The lane's gradient and micro-batch are not touched.
     func score(_ parameters: ReceivedParameters, _ evaluator: Evaluator) -> LaneResult? {
         let statistics = evaluator.score(heldOut, parameters: parameters.floats)
@@ -121,16 +104,16 @@ struct LaneGroup {
         _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,
         into gradient: GradientBuffer
     ) -> [LaneResult]? {
-        if lanes.count == 1 {
-            return lanes[0].compute(order, parameters, builder, engine, sharesWeights: sharesWeights, into: gradient).map { [$0] }
-        }
         for lane in lanes { lane.lock.lock() }
         defer { for lane in lanes { lane.lock.unlock() } }
         for lane in lanes {
             lane.build(epoch: UInt64(order.epoch), updateInEpoch: order.updateInEpoch, update: order.update, with: builder)
         }
         let statistics = engine.gradient(
-            of: lanes.map(\.batch), node: node, tree: tree, parameters: parameters.floats, version: order.update, into: gradient)
+            of: lanes.map(\.batch), node: node, tree: tree, parameters: parameters.floats, version: sharesWeights ? order.update : nil,
+            into: gradient)
+        // A lane's own: several are not computed at once if gradients are rounded.
+        gradient.round()
         return parameters.areWhole ? statistics.map(LaneResult.init) : nil
     }
 }

@@ -51,6 +51,8 @@ package final class GradientEngine {
     /// Several lanes in one, and gradients of all but the first.
     private var joined = MicroBatchContent()
     private var others: [LaneGradient] = []
+    /// Of the current pass: kept, since a step should not allocate.
+    private var gradients: [MutableFloats] = []
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
@@ -93,7 +95,7 @@ package final class GradientEngine {
         account.measure(.clear, bytes: layout.tables.reduce(0) { $0 + 4 * $1.count }) {
             for tensor in layout.tables { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
         }
-        return statistics(of: batch, run(batch.content, parameters, version, [gradient])[0])
+        return statistics(of: batch, run(batch.content, parameters, version, gradient)[0])
     }
 
     /// The same, into a buffer that this engine or another has filled before: only rows that were touched are zeroed. Without a selected
@@ -103,24 +105,22 @@ package final class GradientEngine {
     ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
         clearRows(of: buffer, for: batch)
-        return statistics(of: batch, run(batch.content, parameters, version, [buffer.floats])[0])
+        return statistics(of: batch, run(batch.content, parameters, version, buffer.floats)[0])
     }
 
     /// Whether lanes can be computed together. OpenBLAS's rows depend on each other, and unique words belong to one lane.
     static func joinsLanes(_ spec: ModelSpec) -> Bool { spec.arithmetic != .blas && !spec.convolvesWords }
 
-    /// Overwrites `buffer` with the sum of the gradients of the lanes below a node of the tree. The same bits as those of the lanes, one by
-    /// one, added along the tree: what lanes have in common costs less here, and few gradients go through memory.
-    /// - Precondition: `joinsLanes`. Gradients travel in float32.
-    /// - Parameters:
-    ///   - batches: of the lanes below `node`, in their order; at least one of them has a selected token, or the buffer stays as it is.
-    ///   - version: of the parameters.
+    /// The same for the lanes below a node of the tree, one or several: the sum of their gradients. The same bits as those of the lanes, one
+    /// by one, added along the tree: what lanes have in common costs less here, and few gradients go through memory.
+    /// - Precondition: `joinsLanes` if there are several; their gradients are not rounded before they are added.
+    /// - Parameter batches: of the lanes below `node`, in their order.
     /// - Returns: each lane's statistics.
     package func gradient(
-        of batches: [MicroBatch], node: TreeNode, tree: ReductionTree, parameters: UnsafePointer<Float>, version: UInt64,
+        of batches: [MicroBatch], node: TreeNode, tree: ReductionTree, parameters: UnsafePointer<Float>, version: UInt64?,
         into buffer: GradientBuffer
     ) -> [ContributionStatistics] {
-        precondition(Self.joinsLanes(spec) && batches.count == tree.lanes(below: node).count)
+        precondition(batches.count == tree.lanes(below: node).count && (batches.count == 1 || Self.joinsLanes(spec)))
         let present = batches.indices.filter { batches[$0].selectedCount > 0 }
         guard present.count > 1 else {
             return batches.map { gradient(of: $0, parameters: parameters, version: version, into: buffer) }
@@ -134,7 +134,7 @@ package final class GradientEngine {
         let first = tree.lanes(below: node).lowerBound.rawValue
         let lanes = present.map { LaneID(first + $0) }
         joined.join(present.map { batches[$0] }, merges: tree.merges(of: lanes, below: node))
-        let losses = run(joined, parameters, version, [buffer.floats] + others.map(\.floats), others)
+        let losses = run(joined, parameters, version, buffer.floats, others)
         account.measure(.laneSums, bytes: 0) { add(others, to: buffer, of: lanes, node, tree) }
         var next = losses.makeIterator()
         return batches.map { statistics(of: $0, $0.selectedCount > 0 ? next.next() ?? 0 : 0) }
@@ -167,13 +167,8 @@ package final class GradientEngine {
     /// The loss of the micro-batch's selected tokens, forward only. The same bits as `gradient` gives for the same batch.
     package func loss(of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
-        let content = batch.content
-        let scratch = carve(content)
         // The forward pass writes no gradient; packed weights are for training.
-        let pass = Pass(
-            batch: content, parameters: parameters, gradients: [scratch.row], others: [], sums: sums, expected: expected, scratch: scratch,
-            products: products,
-            weights: WeightProducts(products: products, parameters: parameters, packed: nil), account: nil)
+        let pass = pass(batch.content, parameters, version: nil, gradients: [], others: [])
         mixer.forward(pass)
         guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
         let loss = objective.loss(pass, input: encoder.forward(pass, embedded: embedded))
@@ -181,17 +176,17 @@ package final class GradientEngine {
     }
 
     /// Untouched rows of the tables are zero.
-    /// - Parameter gradients: one for each lane; the first one gets all weights.
+    /// - Parameters:
+    ///   - gradient: of the first lane, and of all lanes' weights.
+    ///   - others: of the other lanes.
     /// - Returns: each lane's loss.
     private func run(
-        _ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradients: [MutableFloats],
-        _ others: [LaneGradient] = []
+        _ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats, _ others: [LaneGradient] = []
     ) -> [Double] {
-        let weights = WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) })
-        let pass = Pass(
-            batch: content, parameters: parameters, gradients: gradients, others: others, sums: sums, expected: expected,
-            scratch: carve(content), products: products,
-            weights: weights, account: account)
+        gradients.removeAll(keepingCapacity: true)
+        gradients.append(gradient)
+        for other in others { gradients.append(other.floats) }
+        let pass = pass(content, parameters, version: version, gradients: gradients, others: others)
         for gradient in gradients { clear(gradient) }
         mixer.forward(pass)
         guard let embedded = mixer.embedded, let dEmbedded = mixer.dEmbedded else { preconditionFailure("the mixer has no memory") }
@@ -200,6 +195,15 @@ package final class GradientEngine {
         encoder.backward(pass, embedded: embedded, dEmbedded: dEmbedded)
         mixer.backward(pass)
         return losses
+    }
+
+    private func pass(
+        _ content: MicroBatchContent, _ parameters: Floats, version: UInt64?, gradients: [MutableFloats], others: [LaneGradient]
+    ) -> Pass {
+        Pass(
+            batch: content, parameters: parameters, gradients: gradients, others: others, sums: sums, expected: expected,
+            scratch: carve(content), products: products,
+            weights: WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) }), account: account)
     }
 
     private func carve(_ batch: MicroBatchContent) -> Scratch {

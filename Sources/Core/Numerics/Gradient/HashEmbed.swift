@@ -41,16 +41,19 @@ final class HashEmbed: InputLayer {
         }
     }
 
+    /// Adds each lane's gradient: the first one's rows are in their places, those of the others one after another.
     private func add(_ pass: Pass, _ dOutput: Floats, _ rows: UnsafePointer<UInt32>, _ factors: Floats?) {
         let feature = pass.batch.parts[index]
         feature.places.withUnsafeBufferPointer { places in
             for lane in pass.gradients.indices {
+                var (rows, target) = (rows, pass.gradients[lane] + table)
+                if lane > 0, part.isSparse, let places = places.baseAddress {
+                    (rows, target) = (places, pass.others[lane - 1].rows(table: index))
+                }
                 let (first, end) = (feature.laneStarts[lane], feature.laneStarts[lane + 1])
-                let isPacked = lane > 0 && part.isSparse
                 TableRows.backward(
-                    dOutput: dOutput + first * part.width, width: part.width,
-                    rows: (isPacked ? places.baseAddress ?? rows : rows) + 4 * first, count: end - first, factors: factors,
-                    dTable: isPacked ? pass.others[lane - 1].rows(table: index) : pass.gradients[lane] + table)
+                    dOutput: dOutput + first * part.width, width: part.width, rows: rows + 4 * first, count: end - first, factors: factors,
+                    dTable: target)
             }
         }
     }

@@ -19,6 +19,8 @@ final class HiddenLayer {
     private var dOutput: MutableFloats?
     /// (T, O): prediction without bias, then its gradient.
     private(set) var prediction: MutableFloats?
+    /// Of each lane.
+    private var losses: [Double] = []
 
     init(spec: ModelSpec, layout: ParameterLayout) {
         (outputs, pieces, width) = (spec.head.hidden, spec.head.pieces, spec.width)
@@ -63,7 +65,7 @@ final class HiddenLayer {
     ) -> [Double] {
         guard let prediction = predict(pass, input: input), let output, let dOutput else { return [] }
         let (parameters, rows, starts) = (pass.parameters, pass.batch.selectedCount, pass.batch.selectedStarts)
-        var losses: [Double] = []
+        losses.removeAll(keepingCapacity: true)
         pass.forLanes(starts) { losses.append(loss(prediction, $0, $1)) }
         pass.multiply(.head, m: outputCount, n: outputs, k: rows) {
             pass.transposedTimes(
@@ -109,20 +111,10 @@ final class HiddenLayer {
     private func backwardRows(_ pass: Pass) {
         guard let trace, let dOutput else { return }
         let kernel = offsets.kernel(pass, outputs: outputs, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
-        let keptWords = planeWords(width: outputs)
         pass.measure(.headRows, bytes: pass.batch.selectedCount * 4 * 6 * outputs) {
             withPlanes(pass.batch.headKept) { kept in
-                pass.forLanes(pass.batch.selectedStarts) { rows, gradient in
-                    for row in rows {
-                        let dMax = dOutput + row * outputs
-                        kernel.backward(
-                            dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * outputs,
-                            inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
-                        kernel.locate(
-                            dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: width,
-                            starts: pass.scratch.winnerStarts + row * outputs, dBias: gradient + offsets.bias)
-                    }
-                }
+                offsets.backwardRows(
+                    pass, kernel, trace, starts: pass.batch.selectedStarts, inputs: width, kept: kept, dMax: dOutput)
             }
         }
     }

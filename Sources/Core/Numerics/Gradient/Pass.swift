@@ -12,7 +12,7 @@ import Model
 struct Pass {
     let batch: MicroBatchContent
     let parameters: Floats
-    /// Of each lane. The first one's weights are the sum of all lanes' weights; the others have none.
+    /// Of each lane; none in a forward pass. The first one's weights are the sum of all lanes' weights; the others have none.
     let gradients: [MutableFloats]
     /// Of all lanes but the first one, whose table rows are in their places.
     let others: [LaneGradient]
@@ -110,6 +110,29 @@ struct NormedOffsets {
         MaxoutLayerNorm(
             outputs: outputs, pieces: pieces, epsilon: epsilon, bias: pass.parameters + bias, gain: pass.parameters + gain,
             shift: pass.parameters + shift, keepScale: keepScale)
+    }
+
+    /// Back through LayerNorm and Maxout: `dMax` (rows, O), the gradient of the layer's output, becomes that of the maxima; `winnerStarts`
+    /// says where the winners' weights begin. Adds gradients of bias, gain and shift.
+    /// - Parameters:
+    ///   - starts: where each lane's rows begin, and the end.
+    ///   - inputs: floats of a row of the weights.
+    func backwardRows(
+        _ pass: Pass, _ kernel: MaxoutLayerNorm, _ trace: LayerTrace, starts: [Int], inputs: Int, kept: UnsafePointer<UInt32>?,
+        dMax: MutableFloats
+    ) {
+        let (outputs, keptWords) = (kernel.outputs, planeWords(width: kernel.outputs))
+        pass.forLanes(starts) { rows, gradient in
+            for row in rows {
+                let dMax = dMax + row * outputs
+                kernel.backward(
+                    dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * outputs,
+                    inverse: trace.inverse[row], dGain: gradient + gain, dShift: gradient + shift, dMax: dMax)
+                kernel.locate(
+                    dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: inputs,
+                    starts: pass.scratch.winnerStarts + row * outputs, dBias: gradient + bias)
+            }
+        }
     }
 }
 

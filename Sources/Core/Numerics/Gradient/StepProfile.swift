@@ -50,8 +50,7 @@ package struct StepProfile: Sendable {
     /// - Parameter threads: of the worker whose lanes these are; one of them is measured.
     package static func measure(
         lanes: [[DocumentView]], threads: Int, spec: ModelSpec, seed: UInt64, vectors: any VectorRows, vectorRows: Int,
-        randomWords: RandomWordTable,
-        maskWord: WordFeatures, updates: Int
+        randomWords: RandomWordTable, maskWord: WordFeatures, updates: Int
     ) -> StepProfile {
         let layout = ParameterLayout(spec: spec)
         let state = OptimizerState(count: layout.count)
@@ -115,10 +114,8 @@ package struct StepProfile: Sendable {
                 needed += engine.neededOperations(batch.content)
             }
             let (gradient, batches) = (pool.take(), Array(batches[..<group.count]))
-            let statistics =
-                level > 0
-                ? engine.gradient(of: batches, node: node, tree: tree, parameters: parameters, version: update, into: gradient)
-                : [engine.gradient(of: batches[0], parameters: parameters, version: lanes.count > 1 ? update : nil, into: gradient)]
+            let statistics = engine.gradient(
+                of: batches, node: node, tree: tree, parameters: parameters, version: lanes.count > 1 ? update : nil, into: gradient)
             words += statistics.reduce(0) { $0 + $1.wordCount }
             engine.account.measure(.laneSums, bytes: 0) {
                 sums.add(node, gradient, isAbsent: statistics.allSatisfy { $0.selectedCount == 0 })

@@ -98,20 +98,11 @@ extension WindowEncoder {
     }
 
     private func maxoutRowsBackward(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
-        let (layer, trace, dHidden) = (layers[level - 1], traces[level - 1], dHidden(level: level))
-        let (offsets, keptWords) = (layer.offsets, planeWords(width: width))
-        let kernel = offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
-        pass.forLanes(pass.batch.levels[level].laneStarts) { rows, gradient in
-            for row in rows {
-                let dMax = dHidden + row * width
-                kernel.backward(
-                    dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * width,
-                    inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
-                kernel.locate(
-                    dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: 3 * width,
-                    starts: pass.scratch.winnerStarts + row * width, dBias: gradient + offsets.bias)
-            }
-        }
+        let layer = layers[level - 1]
+        let kernel = layer.offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
+        layer.offsets.backwardRows(
+            pass, kernel, traces[level - 1], starts: pass.batch.levels[level].laneStarts, inputs: 3 * width, kept: kept,
+            dMax: dHidden(level: level))
     }
 
     /// Mish has one map for each output: it always wins.
