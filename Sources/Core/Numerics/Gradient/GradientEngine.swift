@@ -111,8 +111,8 @@ package final class GradientEngine {
     /// Whether lanes can be computed together. OpenBLAS's rows depend on each other, and unique words belong to one lane.
     static func joinsLanes(_ spec: ModelSpec) -> Bool { spec.arithmetic != .blas && !spec.convolvesWords }
 
-    /// The same for the lanes below a node of the tree, one or several: the sum of their gradients. The same bits as those of the lanes, one
-    /// by one, added along the tree: what lanes have in common costs less here, and few gradients go through memory.
+    /// The same for the lanes below a node of the tree, one or several: the sum of their gradients. The same bits as those of the lanes,
+    /// one by one, added along the tree: what lanes have in common costs less here, and few gradients go through memory.
     /// - Precondition: `joinsLanes` if there are several; their gradients are not rounded before they are added.
     /// - Parameter batches: of the lanes below `node`, in their order.
     /// - Returns: each lane's statistics.
