@@ -13,11 +13,13 @@ static int is_wide(int flags) { return !(flags & T2V_AVX2) && t2v_has_avx512(); 
 
 size_t t2v_packed_bytes(int flags, ptrdiff_t n, ptrdiff_t k) {
     if (flags & T2V_BF16) return t2v_packed_bytes_bf16(n, k);
+    if (flags & T2V_WINDOWS) return (is_wide(flags) ? t2v_packed_windows_bytes_avx512 : t2v_packed_windows_bytes_avx2)(n, k / 3);
     return is_wide(flags) ? t2v_packed_bytes_avx512(n, k) : t2v_packed_bytes_avx2(n, k);
 }
 
 void t2v_pack(int flags, ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, void *packed) {
     if (flags & T2V_BF16) t2v_pack_bf16(flags, n, k, b, ldb, packed);
+    else if (flags & T2V_WINDOWS) (is_wide(flags) ? t2v_pack_windows_avx512 : t2v_pack_windows_avx2)(n, k / 3, b, ldb, packed);
     else if (is_wide(flags)) t2v_pack_avx512(flags, n, k, b, ldb, packed);
     else t2v_pack_avx2(flags, n, k, b, ldb, packed);
 }
@@ -27,6 +29,11 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
     if (flags & T2V_BF16) t2v_gemm_bf16(flags, m, n, k, a, lda, b, ldb, c, ldc);
     else if (is_wide(flags)) t2v_gemm_avx512(flags, m, n, k, a, lda, b, ldb, c, ldc);
     else t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, c, ldc);
+}
+
+void t2v_convolve(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
+                  ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
+    if (m > 0) (is_wide(flags) ? t2v_convolve_avx512 : t2v_convolve_avx2)(flags, m, n, k, below, starts, b, ldb, c, ldc);
 }
 
 void t2v_gemm_lanes(int flags, ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,

@@ -3,3 +3,4 @@
 #include "gemm_float.h"
 #include "kernels.h"
 #include "winners_float.h"
+#include "windows_float.h"

@@ -138,16 +138,13 @@ ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes,
 }
 
 // Rows of A (tall, k) times one panel.
-ISA static void multiply_panel(ptrdiff_t tall, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *panel, const float *next_panel,
+ISA static void multiply_panel(ptrdiff_t tall, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *panel, const float *following,
                                float *c, ptrdiff_t ldc, part low, part high, int accumulate) {
-    // Each block of rows prefetches some of the next panel, which would otherwise come from the third-level cache when it is needed. Few
-    // blocks would have to ask for too much each.
-    const float *next = tall >= 8 * block_rows ? next_panel : 0, *end = next ? next + panel_floats(k) : 0;
-    ptrdiff_t each = rounded_up(panel_floats(k) * block_rows / tall + 1, 16);
+    panel_ahead ahead = next_panel(following, panel_floats(k), tall, block_rows);
     for (ptrdiff_t i = 0; i < tall; i += block_rows) {
         ptrdiff_t rows = tall - i < block_rows ? tall - i : block_rows;
         ask_for_block(c, ldc, i + rows, tall);
-        for (ptrdiff_t line = 0; line < each && next < end; line += 16, next += 16) __builtin_prefetch(next, 0, 2);
+        ask_for_panel(&ahead);
         blocks[rows](k, a + i * lda, lda, 1, panel, c + i * ldc, ldc, low, high, accumulate);
     }
 }

@@ -17,6 +17,24 @@ static inline void ask_for_block(const float *c, ptrdiff_t ldc, ptrdiff_t first,
     }
 }
 
+/// The panel after this one, of which each block of rows prefetches some: else it would come from the third-level cache when it is needed.
+typedef struct {
+    const float *next, *end;
+    ptrdiff_t each;
+} panel_ahead;
+
+/// `panel`: of `floats` floats, while blocks of `step` of the `tall` rows are computed; NULL: there is none.
+static inline panel_ahead next_panel(const float *panel, ptrdiff_t floats, ptrdiff_t tall, ptrdiff_t step) {
+    // Few blocks would ask for too much each.
+    if (!panel || tall < 8 * step) return (panel_ahead){0};
+    return (panel_ahead){panel, panel + floats, rounded_up(floats * step / tall + 1, 16)};
+}
+
+static inline void ask_for_panel(panel_ahead *ahead) {
+    for (ptrdiff_t line = 0; line < ahead->each && ahead->next < ahead->end; line += 16, ahead->next += 16)
+        __builtin_prefetch(ahead->next, 0, 2);
+}
+
 /// Transposes WIDTH x WIDTH in registers: lane j of row p becomes lane p of row j.
 ISA static inline void transpose_square(vector r[WIDTH]) {
     vector t[WIDTH];

@@ -24,6 +24,7 @@ ISA static inline void stream(float *to, vector value) { _mm512_stream_ps(to, va
 ISA static inline void store_part(float *to, part part, vector value) { _mm512_mask_storeu_ps(to, part, value); }
 ISA static inline vector multiply_add(vector a, vector b, vector c) { return _mm512_fmadd_ps(a, b, c); }
 ISA static inline vector plus(vector a, vector b) { return a + b; }
+ISA static inline vector minus(vector a, vector b) { return a - b; }
 #define unpack_low _mm512_unpacklo_ps
 #define unpack_high _mm512_unpackhi_ps
 #define shuffle _mm512_shuffle_ps
@@ -72,6 +73,7 @@ ISA static inline void store_part(float *to, part part, vector value) {
 }
 ISA static inline vector multiply_add(vector a, vector b, vector c) { return _mm256_fmadd_ps(a, b, c); }
 ISA static inline vector plus(vector a, vector b) { return a + b; }
+ISA static inline vector minus(vector a, vector b) { return a - b; }
 #define unpack_low _mm256_unpacklo_ps
 #define unpack_high _mm256_unpackhi_ps
 #define shuffle _mm256_shuffle_ps

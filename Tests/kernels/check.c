@@ -88,6 +88,55 @@ static void check_product(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, int flags) {
     expect_same(what, again, halved, m * n);
 }
 
+// The pre-activation for a window that begins at `d`, as t2v_convolve defines it: the first row of a pair, or the second.
+static float convolved(const float *d, const float *windows, ptrdiff_t k, int is_second) {
+    float m1 = 0, m2 = 0;
+    // The pair's second to last rows of the input.
+    const float *d1 = is_second ? d : d + k, *d2 = d1 + k, *outer = is_second ? d2 + k : d;
+    for (ptrdiff_t p = 0; p < k; p++) {
+        float x = windows[p], y = windows[k + p], z = windows[2 * k + p];
+        m1 = fmaf(d1[p] + d2[p], 0.5f * (x + z + y), m1);
+        m2 = fmaf(d2[p] - d1[p], 0.5f * (x + z - y), m2);
+    }
+    float sum = is_second ? m1 - m2 : m1 + m2;
+    for (ptrdiff_t p = 0; p < k; p++)
+        sum = is_second ? fmaf(outer[p] - d1[p], windows[2 * k + p], sum) : fmaf(outer[p] - d2[p], windows[p], sum);
+    return sum;
+}
+
+// Rows come in runs of neighbours, the longest `longest`.
+static void check_convolution(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, int longest) {
+    char what[80];
+    snprintf(what, sizeof what, "convolution of %td rows, %td x %td, runs of %d", m, n, k, longest);
+    int32_t *starts = room(4 * m);
+    int *is_second = room(sizeof(int) * m);
+    for (ptrdiff_t row = 0, left = 0; row < m; row++, left--) {
+        int begins = left == 0;
+        if (begins) left = 1 + rand() % longest;
+        starts[row] = row == 0 ? 1 : starts[row - 1] + (begins ? 2 : 1);
+        is_second[row] = !begins && !is_second[row - 1];
+    }
+    ptrdiff_t below_rows = starts[m - 1] + 3;
+    float *below = values(below_rows * k), *weights = values(n * 3 * k), *sums = room(4 * m * n);
+    double *wanted = room(8 * m * n);
+    for (ptrdiff_t i = 0; i < m * n; i++) {
+        const float *d = below + starts[i / n] * k, *windows = weights + i % n * 3 * k;
+        sums[i] = convolved(d, windows, k, is_second[i / n]);
+        wanted[i] = 0;
+        for (ptrdiff_t p = 0; p < 3 * k; p++) wanted[i] += (double)d[p] * windows[p];
+    }
+    expect_near(what, sums, wanted, m * n);
+    for (int is_wide = 0; is_wide < 2; is_wide++) {
+        float *found = values(m * n), *panels = room((is_wide ? t2v_packed_windows_bytes_avx512 : t2v_packed_windows_bytes_avx2)(n, k));
+        (is_wide ? t2v_convolve_avx512 : t2v_convolve_avx2)(0, m, n, k, below, starts, weights, 3 * k, found, n);
+        expect_same(what, found, sums, m * n);
+        memset(found, 0, 4 * m * n);
+        (is_wide ? t2v_pack_windows_avx512 : t2v_pack_windows_avx2)(n, k, weights, 3 * k, panels);
+        (is_wide ? t2v_convolve_avx512 : t2v_convolve_avx2)(T2V_B_PACKED, m, n, k, below, starts, panels, 0, found, n);
+        expect_same(what, found, sums, m * n);
+    }
+}
+
 static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs, ptrdiff_t stride, ptrdiff_t rows) {
     char what[80];
     snprintf(what, sizeof what, "winners of %td x %td, %td inputs, %td rows", pieces, outputs, inputs, rows);
@@ -225,6 +274,11 @@ int main(void) {
     };
     for (size_t i = 0; i < sizeof products / sizeof *products; i++)
         for (int flags = 0; flags < 8; flags++) check_product(products[i][0], products[i][1], products[i][2], flags);
+    static const int convolutions[][4] = {
+        {1, 1, 1, 1}, {2, 33, 16, 2}, {7, 40, 17, 1}, {29, 96, 32, 9}, {60, 70, 40, 3}, {200, 48, 96, 20}, {300, 35, 130, 100},
+    };
+    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
+        check_convolution(convolutions[i][0], convolutions[i][1], convolutions[i][2], convolutions[i][3]);
     static const int layers[][5] = {
         {96, 3, 288, 96, 70}, {17, 2, 51, 17, 77}, {33, 5, 203, 203, 50}, {5, 1, 96, 96, 40}, {7, 16, 9, 3, 33}, {16, 3, 104, 20, 99},
         {20, 3, 256, 256, 101}, {64, 3, 192, 64, 49}, {256, 3, 768, 256, 60}, {40, 3, 100, 50, 55}, {300, 3, 96, 96, 45},

@@ -32,12 +32,23 @@ enum {
     /// Products through winners go row by row, as in version 0.1: slower, unless there are few rows. d_weights: rows in order. d_input:
     /// outputs by 16, then columns by 96 (by 8 and what is left at the end, where inputs of different rows can overlap), then rows.
     T2V_BY_ROW = 64,
+    /// For t2v_pack: B is the weights of t2v_convolve, stored (n, k) with k = 3 K. Not with T2V_BF16.
+    T2V_WINDOWS = 128,
 };
 
 /// C (m, n) = A (m, k) B (k, n). Each element is one chain of fused multiply-adds over k in ascending order, so a row's bits depend on
 /// that row and B alone.
 void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float *c,
               ptrdiff_t ldc);
+
+/// C (m, n) = windows of three rows times B (n, 3 K)^T, in float32. Row i's window begins at row starts[i] of `below` (rows, K).
+///
+/// Where starts[i + 1] is starts[i] + 1, rows i and i + 1 are computed as a pair, with two thirds of the multiplications (see
+/// windows_float.h); pairs are made from row 0 on, and other rows are computed as the first of a pair. So a row's bits depend on its place
+/// in a run of neighbours and on its window, not on other rows.
+/// `k`: K. `flags`: T2V_B_PACKED, of t2v_pack with T2V_WINDOWS, and T2V_AVX2.
+void t2v_convolve(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
+                  ptrdiff_t ldb, float *c, ptrdiff_t ldc);
 
 /// Rows of lanes. A gradient of weights is summed over the rows of each lane, then over the lanes: after each lane's own sum, the two last
 /// sums are added as often as `merges` says.

@@ -50,6 +50,54 @@ import Testing
         return Float(bitPattern: (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
     }
 
+    /// Neighbours share products, two by two. Rows of input, in runs: each run's first window, and how many there are.
+    @Test(arguments: [[(0, 1)], [(1, 2), (6, 3)], [(0, 31), (40, 1), (44, 16), (63, 30)]], [(33, 17), (96, 32)])
+    func convolutionsEqualTheDefinition(runs: [(first: Int, count: Int)], size: (n: Int, k: Int)) {
+        var random = SplitMix64(state: UInt64(size.n))
+        let (n, k) = size
+        let starts = runs.flatMap { run in (0..<run.count).map { Int32(run.first + $0) } }
+        let isSecond = runs.flatMap { run in (0..<run.count).map { $0 % 2 == 1 } }
+        func values(_ count: Int) -> [Float] { (0..<count).map { _ in Float.random(in: -1...1, using: &random) } }
+        let (below, weights) = (values((Int(starts.last ?? 0) + 3) * k), values(n * 3 * k))
+        let sums = starts.indices.flatMap { row in
+            (0..<n).map { output in
+                Self.convolved(below[(Int(starts[row]) * k)...], weights[(output * 3 * k)...], k: k, isSecond: isSecond[row])
+            }
+        }
+        let wanted = starts.flatMap { start in
+            (0..<n).map { output in
+                (0..<3 * k).reduce(0.0) { $0 + Double(below[Int(start) * k + $1]) * Double(weights[output * 3 * k + $1]) }
+            }
+        }
+        #expect(zip(sums, wanted).allSatisfy { abs(Double($0) - $1) < 2e-5 })
+        for width in Self.widths {
+            var (plain, fromPacked) = ([Float](repeating: .nan, count: sums.count), [Float](repeating: .nan, count: sums.count))
+            let flags = width | Int32(T2V_WINDOWS)
+            let packed = UnsafeMutableRawPointer.allocate(byteCount: t2v_packed_bytes(flags, n, 3 * k), alignment: 64)
+            defer { packed.deallocate() }
+            t2v_pack(flags, n, 3 * k, weights, 3 * k, packed)
+            let panels = packed.assumingMemoryBound(to: Float.self)
+            t2v_convolve(width, starts.count, n, k, below, starts, weights, 3 * k, &plain, n)
+            t2v_convolve(width | Int32(T2V_B_PACKED), starts.count, n, k, below, starts, panels, 0, &fromPacked, n)
+            #expect(plain.map(\.bitPattern) == sums.map(\.bitPattern) && fromPacked.map(\.bitPattern) == sums.map(\.bitPattern))
+        }
+    }
+
+    /// One output of the window at the start of `d`: as the first row of a pair, or as the second.
+    private static func convolved(_ d: ArraySlice<Float>, _ windows: ArraySlice<Float>, k: Int, isSecond: Bool) -> Float {
+        let (d, w) = (Array(d.prefix(3 * k)), Array(windows.prefix(3 * k)))
+        // Where the rows in the middle of the pair's four begin.
+        let (d1, d2) = isSecond ? (0, k) : (k, 2 * k)
+        var (m1, m2): (Float, Float) = (0, 0)
+        for p in 0..<k {
+            m1.addProduct(d[d1 + p] + d[d2 + p], 0.5 * (w[p] + w[2 * k + p] + w[k + p]))
+            m2.addProduct(d[d2 + p] - d[d1 + p], 0.5 * (w[p] + w[2 * k + p] - w[k + p]))
+        }
+        return (0..<k).reduce(isSecond ? m1 - m2 : m1 + m2) { sum, p in
+            isSecond ? sum.addingProduct(d[2 * k + p] - d[p], w[2 * k + p]) : sum.addingProduct(d[p] - d[2 * k + p], w[p])
+        }
+    }
+
     /// A row's bits depend on that row and B alone.
     @Test func rowsDoNotDependOnTheirNumber() {
         var random = SplitMix64(state: 5)

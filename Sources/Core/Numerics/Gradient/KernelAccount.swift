@@ -64,12 +64,13 @@ extension Pass {
 
     /// The same for a product of an (m, k) and a (k, n) matrix, or for several of as many operations.
     @inline(__always)
-    func multiply(_ kernel: StepKernel, products: Int = 1, m: Int, n: Int, k: Int, _ body: () -> Void) {
+    func multiply(_ kernel: StepKernel, products: Int = 1, m: @autoclosure () -> Int, n: Int, k: Int, _ body: () -> Void) {
         guard let account else { return body() }
         let start = KernelAccount.now()
         body()
+        let (seconds, m) = (KernelAccount.now() - start, m())
         account.add(
-            kernel, seconds: KernelAccount.now() - start, operations: Double(2 * products) * Double(m) * Double(n) * Double(k),
+            kernel, seconds: seconds, operations: Double(2 * products) * Double(m) * Double(n) * Double(k),
             bytes: Double(4 * products * (m * k + k * n + m * n)))
     }
 }

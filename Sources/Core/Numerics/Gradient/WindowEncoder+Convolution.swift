@@ -1,23 +1,13 @@
 // One convolution by rows. In: rows of the level below. Out: rows of the level; backward, gradients.
 
 extension WindowEncoder {
-    /// Rows side by side, one product, one fused pass.
+    /// Products, then one fused pass.
     func convolution(_ pass: Pass, level: Int) {
         let batch = pass.batch
         let layer = layers[level - 1]
         let rows = batch.rowCount(level: level)
-        let (wide, window) = (layer.pieces * width, 3 * width)
-        let (below, columns) = (Floats(hidden[level - 1]), pass.scratch.columns)
-        pass.measure(.gather, bytes: 8 * rows * window) {
-            for (row, start) in batch.levels[level].starts.enumerated() {
-                (columns + row * window).update(from: below + Int(start) * width, count: window)
-            }
-        }
-        pass.multiply(.convolution, m: rows, n: wide, k: window) {
-            pass.weights.timesTransposed(
-                m: rows, n: wide, k: window, columns, lda: window, offset: layer.offsets.weights, ldb: window, pass.scratch.activations,
-                ldc: wide)
-        }
+        let wide = layer.pieces * width
+        if readsInPlace { convolve(pass, level: level) } else { gatherAndMultiply(pass, level: level) }
         pass.measure(.convolutionRows, bytes: rows * 4 * (wide + 4 * width)) {
             withPlanes(batch.levels[level].kept) { kept in
                 switch layer.activation {
@@ -27,6 +17,35 @@ extension WindowEncoder {
             }
         }
         for row in batch.levels[level].outside { (hidden[level] + Int(row) * width).update(repeating: 0, count: width) }
+    }
+
+    /// Pre-activations from the rows below, in place.
+    private func convolve(_ pass: Pass, level: Int) {
+        let (wide, batch) = (layers[level - 1].pieces * width, pass.batch)
+        batch.levels[level].starts.withUnsafeBufferPointer { starts in
+            guard let first = starts.baseAddress else { return }
+            pass.multiply(.convolution, m: batch.windowProducts(level: level), n: wide, k: width) {
+                pass.weights.convolve(
+                    m: starts.count, n: wide, k: width, Floats(hidden[level - 1]), starts: first, offset: layers[level - 1].offsets.weights,
+                    pass.scratch.activations, ldc: wide)
+            }
+        }
+    }
+
+    /// Pre-activations from rows side by side.
+    private func gatherAndMultiply(_ pass: Pass, level: Int) {
+        let (wide, window, rows) = (layers[level - 1].pieces * width, 3 * width, pass.batch.rowCount(level: level))
+        let (below, columns) = (Floats(hidden[level - 1]), pass.scratch.columns)
+        pass.measure(.gather, bytes: 8 * rows * window) {
+            for (row, start) in pass.batch.levels[level].starts.enumerated() {
+                (columns + row * window).update(from: below + Int(start) * width, count: window)
+            }
+        }
+        pass.multiply(.convolution, m: rows, n: wide, k: window) {
+            pass.weights.timesTransposed(
+                m: rows, n: wide, k: window, columns, lda: window, offset: layers[level - 1].offsets.weights, ldb: window,
+                pass.scratch.activations, ldc: wide)
+        }
     }
 
     private func maxoutRows(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {

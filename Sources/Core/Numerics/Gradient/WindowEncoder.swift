@@ -22,6 +22,8 @@ final class WindowEncoder: EncoderLayer {
     let keepScale: Float
     /// The first convolution goes through unique words.
     let convolvesWords: Bool
+    /// Convolutions read the rows below in place, not gathered side by side.
+    let readsInPlace: Bool
     /// Level 0's masks belong to its rows.
     private let masksTokens: Bool
     /// Some documents may have rows that stand for the zeros outside.
@@ -42,6 +44,7 @@ final class WindowEncoder: EncoderLayer {
     init(spec: ModelSpec, layout: ParameterLayout) {
         (width, epsilon, keepScale) = (spec.width, spec.layerNormEpsilon, Dropout(rate: spec.dropout).scale)
         convolvesWords = spec.convolvesWords
+        readsInPlace = MatrixMultiply.convolves(spec.arithmetic)
         (masksTokens, hasOutside) = (spec.mixer.dropout == .token, spec.outsideRows > 0)
         layers = spec.encoder.convolutions.enumerated().map { index, convolution in
             Layer(
@@ -62,7 +65,7 @@ final class WindowEncoder: EncoderLayer {
             let gathers = index > 0 || !convolvesWords
             sizes.need(
                 row: layer.pieces * width, activations: gathers ? rows * layer.pieces * width : rows * width,
-                columns: gathers ? rows * 3 * width : 0, winnerStarts: rows * width)
+                columns: gathers && !readsInPlace ? rows * 3 * width : 0, winnerStarts: rows * width)
         }
         windowed = convolvesWords ? carver.floats(batch.uniqueCount * 3 * layers[0].pieces * width) : nil
         let most = batch.rowCount(level: convolvesWords ? 1 : 0) * width

@@ -118,6 +118,25 @@ package struct MatrixMultiply: Sendable {
         t2v_gemm(flags, m, n, k, a, lda, panels.assumingMemoryBound(to: Float.self), 0, c, ldc)
     }
 
+    /// Whether a convolution can read its windows in place. With OpenBLAS and in bf16 they are gathered for an ordinary product.
+    static func convolves(_ arithmetic: Arithmetic) -> Bool { arithmetic == .native }
+
+    /// C (m, n) = windows of three rows times W (n, 3 k)^T, by t2v_convolve: neighbours share products.
+    /// - Parameters:
+    ///   - below: (rows, k).
+    ///   - starts: (m): where each window begins.
+    ///   - weights: W; or if `isPacked`, what t2v_pack made of it with `windowFlags`.
+    /// - Precondition: `convolves` this arithmetic.
+    func convolve(
+        m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, _ weights: Floats, isPacked: Bool, _ c: MutableFloats,
+        ldc: Int
+    ) {
+        t2v_convolve(isPacked ? Int32(T2V_B_PACKED) : 0, m, n, k, below, starts, weights, 3 * k, c, ldc)
+    }
+
+    /// What t2v_pack needs to know about the weights of `convolve`.
+    static let windowFlags = Int32(T2V_WINDOWS)
+
     /// What t2v_pack needs to know about B; nil with OpenBLAS, which does its own packing.
     func flags(ofTransposed isTransposed: Bool) -> Int32? {
         kernelFlags.map { $0 | Int32(isTransposed ? T2V_B_TRANSPOSED : 0) }

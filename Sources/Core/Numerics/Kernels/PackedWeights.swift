@@ -58,6 +58,20 @@ struct WeightProducts {
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc)
     }
 
+    /// C (m, n) = windows of three rows of `below` (rows, k) times W^T, W (n, 3 k) at `offset`: a convolution's forward pass.
+    /// - Parameter starts: (m): where each window begins.
+    func convolve(
+        m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, offset: Int, _ c: MutableFloats, ldc: Int
+    ) {
+        guard let packed else {
+            return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc)
+        }
+        let panels = packed.weights.panels(
+            flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters: parameters, offset: offset, ldb: 3 * k, version: packed.version)
+        let weights = panels.assumingMemoryBound(to: Float.self)
+        products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
+    }
+
     /// C (m, n) = A (m, k) W, W (k, n) at `offset`: the gradient of a layer's input.
     func times(
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, offset: Int, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
