@@ -7,13 +7,14 @@
 // R rows of A (element (i, p) at a[i * row_step + p * inner_step]) times a panel (k, panel_columns).
 #define DEFINE_BLOCK(R)                                                                                                                    \
     ISA static void block_##R(ptrdiff_t k, const float *a, ptrdiff_t row_step, ptrdiff_t inner_step, const float *panel, float *c,         \
-                              ptrdiff_t ldc, part low, part high, int accumulate) {                                                        \
+                              ptrdiff_t ldc, part low, part high, ahead_of_steps ahead, int accumulate) {                                  \
         vector sum[R][2];                                                                                                                  \
         UNROLL for (int i = 0; i < R; i++) {                                                                                               \
             sum[i][0] = accumulate ? load_part(c + i * ldc, low) : zeros();                                                                \
             sum[i][1] = accumulate ? load_part(c + i * ldc + WIDTH, high) : zeros();                                                       \
         }                                                                                                                                  \
-        for (ptrdiff_t p = 0; p < k; p++) {                                                                                                \
+        for (ptrdiff_t p = 0; p < k; p++, ahead.next += ahead.each) {                                                                      \
+            __builtin_prefetch(ahead.next, 0, 2);                                                                                          \
             vector b0 = load(panel), b1 = load(panel + WIDTH);                                                                             \
             panel += panel_columns;                                                                                                        \
             UNROLL for (int i = 0; i < R; i++) {                                                                                           \
@@ -34,7 +35,8 @@
 #define FOR_BLOCKS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 FOR_BLOCKS(DEFINE_BLOCK)
-typedef void (*block_function)(ptrdiff_t, const float *, ptrdiff_t, ptrdiff_t, const float *, float *, ptrdiff_t, part, part, int);
+typedef void (*block_function)(ptrdiff_t, const float *, ptrdiff_t, ptrdiff_t, const float *, float *, ptrdiff_t, part, part,
+                               ahead_of_steps, int);
 #define BLOCK_NAME(R) block_##R,
 static const block_function blocks[] = {0, FOR_BLOCKS(BLOCK_NAME)};
 
@@ -94,7 +96,8 @@ ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff
                     ptrdiff_t height = rows - r < block_rows ? rows - r : block_rows;
                     float *target = c + (i + r) * ldc + j;
                     ask_for_block(target + panel_columns, ldc, 0, height);
-                    blocks[height](depth, chunk + r, 1, chunk_stride, panels + j * step, target, ldc, low, high, accumulate);
+                    blocks[height](depth, chunk + r, 1, chunk_stride, panels + j * step, target, ldc, low, high,
+                                   spread_over(chunk, 0, 1), accumulate);
                 }
             }
         }
@@ -125,7 +128,7 @@ ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes,
                     ptrdiff_t first = lanes->starts[lane];
                     last += block;
                     blocks[height](lane_rows(lanes, lane), chunk + first * chunk_stride + r, 1, chunk_stride,
-                                   panel + first * panel_columns, last, panel_columns, all, all, 0);
+                                   panel + first * panel_columns, last, panel_columns, all, all, spread_over(chunk, 0, 1), 0);
                     last = merge_lanes(last, block, lanes->merges[lane]);
                 }
                 for (ptrdiff_t row = 0; row < height; row++) {
@@ -140,12 +143,12 @@ ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes,
 // Rows of A (tall, k) times one panel.
 ISA static void multiply_panel(ptrdiff_t tall, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *panel, const float *following,
                                float *c, ptrdiff_t ldc, part low, part high, int accumulate) {
-    panel_ahead ahead = next_panel(following, panel_floats(k), tall, block_rows);
+    ahead_of_steps ahead = spread_over(following, panel_floats(k), (tall + block_rows - 1) / block_rows * k);
     for (ptrdiff_t i = 0; i < tall; i += block_rows) {
         ptrdiff_t rows = tall - i < block_rows ? tall - i : block_rows;
         ask_for_block(c, ldc, i + rows, tall);
-        ask_for_panel(&ahead);
-        blocks[rows](k, a + i * lda, lda, 1, panel, c + i * ldc, ldc, low, high, accumulate);
+        blocks[rows](k, a + i * lda, lda, 1, panel, c + i * ldc, ldc, low, high, ahead, accumulate);
+        ahead.next += ahead.each * k;
     }
 }
 
@@ -165,10 +168,11 @@ ISA void NAMED(t2v_gemm)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const
         const float *panel = is_packed ? b : made;
         for (ptrdiff_t j = 0; j < n; j += panel_columns) {
             if (!is_packed) make_panel(flags, n, k, j, b, ldb, made);
-            const float *next = is_packed && j + panel_columns < n ? panel + panel_floats(k) : 0;
-            multiply_panel(m - i < tall ? m - i : tall, k, a + i * lda, lda, panel, next, c + i * ldc + j, ldc, first_lanes(n - j),
+            // A panel that is still to be made cannot be prefetched.
+            const float *following = is_packed && j + panel_columns < n ? panel + panel_floats(k) : panel;
+            multiply_panel(m - i < tall ? m - i : tall, k, a + i * lda, lda, panel, following, c + i * ldc + j, ldc, first_lanes(n - j),
                            first_lanes(n - j - WIDTH), accumulate);
-            if (is_packed) panel = next;
+            panel = following;
         }
     }
 }

@@ -17,22 +17,17 @@ static inline void ask_for_block(const float *c, ptrdiff_t ldc, ptrdiff_t first,
     }
 }
 
-/// The panel after this one, of which each block of rows prefetches some: else it would come from the third-level cache when it is needed.
+/// Memory that is needed soon, a panel, say: each step of a product prefetches `each` bytes. All at once, they would hold up the loads of
+/// the product itself.
 typedef struct {
-    const float *next, *end;
+    const char *next;
     ptrdiff_t each;
-} panel_ahead;
+} ahead_of_steps;
 
-/// `panel`: of `floats` floats, while blocks of `step` of the `tall` rows are computed; NULL: there is none.
-static inline panel_ahead next_panel(const float *panel, ptrdiff_t floats, ptrdiff_t tall, ptrdiff_t step) {
-    // Few blocks would ask for too much each.
-    if (!panel || tall < 8 * step) return (panel_ahead){0};
-    return (panel_ahead){panel, panel + floats, rounded_up(floats * step / tall + 1, 16)};
-}
-
-static inline void ask_for_panel(panel_ahead *ahead) {
-    for (ptrdiff_t line = 0; line < ahead->each && ahead->next < ahead->end; line += 16, ahead->next += 16)
-        __builtin_prefetch(ahead->next, 0, 2);
+/// `floats` floats from `start` on, by the end of so many steps; at most a line in each.
+static inline ahead_of_steps spread_over(const float *start, ptrdiff_t floats, ptrdiff_t steps) {
+    ptrdiff_t each = floats * (ptrdiff_t)sizeof(float) / steps + 1;
+    return (ahead_of_steps){(const char *)start, each < 64 ? each : 64};
 }
 
 /// Transposes WIDTH x WIDTH in registers: lane j of row p becomes lane p of row j.

@@ -27,12 +27,13 @@ enum {
 // T tiles, (products, k) each with `step` floats from one to the next, times `products` panels. The rows of tile i begin at c[i].
 #define DEFINE_TILES(T)                                                                                                                    \
     ISA static void tiles_##T(ptrdiff_t k, const float *v, ptrdiff_t step, const float *panel, float *const *c, ptrdiff_t ldc,             \
-                              int are_pairs, part low, part high) {                                                                        \
+                              int are_pairs, ahead_of_steps ahead, part low, part high) {                                                  \
         vector first[T][2], second[T][2];                                                                                                  \
         ptrdiff_t size = panel_floats(k);                                                                                                  \
         UNROLL for (int i = 0; i < T; i++) first[i][0] = first[i][1] = second[i][0] = second[i][1] = zeros();                              \
-        for (ptrdiff_t p = 0; p < k; p++) {                                                                                                \
+        for (ptrdiff_t p = 0; p < k; p++, ahead.next += ahead.each) {                                                                      \
             const float *row = panel + p * panel_columns;                                                                                  \
+            __builtin_prefetch(ahead.next, 0, 2);                                                                                          \
             ADD_PRODUCTS(T, first, v + p, row)                                                                                             \
             ADD_PRODUCTS(T, second, v + k + p, row + size)                                                                                 \
         }                                                                                                                                  \
@@ -64,7 +65,8 @@ enum {
 #define FOR_TILES(X) X(1) X(2) X(3)
 #endif
 FOR_TILES(DEFINE_TILES)
-typedef void (*tiles_function)(ptrdiff_t, const float *, ptrdiff_t, const float *, float *const *, ptrdiff_t, int, part, part);
+typedef void (*tiles_function)(ptrdiff_t, const float *, ptrdiff_t, const float *, float *const *, ptrdiff_t, int, ahead_of_steps, part,
+                               part);
 #define TILES_NAME(T) tiles_##T,
 static const tiles_function tiles_of[] = {0, FOR_TILES(TILES_NAME)};
 
@@ -126,14 +128,15 @@ ISA static void convolve(const convolution *w, const int32_t *rows, ptrdiff_t co
         const float *panel = w->packed;
         for (ptrdiff_t j = 0; j < w->n; j += panel_columns, panel += size) {
             part low = first_lanes(w->n - j), high = first_lanes(w->n - j - WIDTH);
-            panel_ahead ahead = next_panel(j + panel_columns < w->n ? panel + size : 0, size, tall, block_tiles);
+            const float *next = j + panel_columns < w->n ? panel + size : panel;
+            ahead_of_steps ahead = spread_over(next, size, (tall + block_tiles - 1) / block_tiles * w->k);
             for (ptrdiff_t t = 0; t < tall; t += block_tiles) {
                 ptrdiff_t height = tall - t < block_tiles ? tall - t : block_tiles;
                 float *c[block_tiles];
                 for (ptrdiff_t r = 0; r < height; r++) c[r] = w->c + rows[i + t + r] * w->ldc + j;
                 for (ptrdiff_t r = 0; r < height; r++) ask_for_block(c[r], w->ldc, 0, are_pairs ? 2 : 1);
-                ask_for_panel(&ahead);
-                tiles_of[height](w->k, w->tiles + t * w->step, w->step, panel, c, w->ldc, are_pairs, low, high);
+                tiles_of[height](w->k, w->tiles + t * w->step, w->step, panel, c, w->ldc, are_pairs, ahead, low, high);
+                ahead.next += ahead.each * w->k;
             }
         }
     }
