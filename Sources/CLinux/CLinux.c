@@ -1,7 +1,8 @@
-/* Linux calls that Swift cannot import. The header says what each is for. */
+/* Linux calls that Swift cannot import, and what it cannot say. The header says what each is for. */
 #include "CLinux.h"
 
 #include <sched.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 
@@ -98,4 +99,24 @@ void t2v_unwatch_signal(int number) {
 
 unsigned t2v_signal_count(int number) {
     return number < 1 || number > 64 ? 0 : __atomic_load_n(&signals.counts[number], __ATOMIC_SEQ_CST);
+}
+
+static inline uint64_t digest_step(uint64_t state, const char *word) {
+    uint64_t value;
+    memcpy(&value, word, sizeof value);
+    uint64_t mixed = (state ^ value) * 0xD6E8FEB86659FD93;
+    return mixed ^ mixed >> 32;
+}
+
+void t2v_digest_words(const void *bytes, size_t steps, uint64_t states[4]) {
+    uint64_t a = states[0], b = states[1], c = states[2], d = states[3];
+    for (const char *p = bytes, *end = p + 32 * steps; p < end; p += 32) {
+        a = digest_step(a, p);
+        b = digest_step(b, p + 8);
+        c = digest_step(c, p + 16);
+        d = digest_step(d, p + 24);
+        /* Keeps each state in a register of its own. */
+        __asm__("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
+    }
+    states[0] = a, states[1] = b, states[2] = c, states[3] = d;
 }

@@ -1,4 +1,5 @@
 // A fast hash of big buffers. In: bytes. Out: 64 bits that change when any bit changes; no defence against forgers.
+import CLinux
 
 /// Four independent lanes of multiply and fold over 32 bytes a step: the memory's speed, so that every parameter broadcast and
 /// every contribution can carry its hash.
@@ -6,29 +7,22 @@ public enum Digest64 {
     /// The hash of all bytes and of their number.
     public static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
-        var (a, b, c, d): (UInt64, UInt64, UInt64, UInt64) = (prime, prime &* 3, prime &* 5, prime &* 7)
-        let count = bytes.count
-        var offset = 0
-        @inline(__always) func step(_ state: UInt64, _ word: UInt64) -> UInt64 {
-            let mixed = (state ^ word) &* 0xD6E8_FEB8_6659_FD93
-            return mixed ^ (mixed >> 32)
+        var states = (prime, prime &* 3, prime &* 5, prime &* 7)
+        let steps = bytes.count / 32
+        if let start = bytes.baseAddress {
+            withUnsafeMutableBytes(of: &states) { t2v_digest_words(start, steps, $0.assumingMemoryBound(to: UInt64.self).baseAddress) }
         }
-        while offset + 32 <= count {
-            a = step(a, bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-            b = step(b, bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self))
-            c = step(c, bytes.loadUnaligned(fromByteOffset: offset + 16, as: UInt64.self))
-            d = step(d, bytes.loadUnaligned(fromByteOffset: offset + 24, as: UInt64.self))
-            offset += 32
-        }
-        while offset < count {
-            a = step(a, UInt64(bytes[offset]))
-            offset += 1
-        }
+        for byte in bytes.dropFirst(32 * steps) { states.0 = step(states.0, UInt64(byte)) }
         // Each lane is mixed once more before they meet: otherwise the highest bits of two lanes' last words cancel each other.
-        var hash = step(step(a, 1), step(b, 2))
-        hash = step(hash, step(c, 3))
-        hash = step(hash, step(d, 4))
-        return step(hash, UInt64(count))
+        var hash = step(step(states.0, 1), step(states.1, 2))
+        hash = step(hash, step(states.2, 3))
+        hash = step(hash, step(states.3, 4))
+        return step(hash, UInt64(bytes.count))
+    }
+
+    private static func step(_ state: UInt64, _ word: UInt64) -> UInt64 {
+        let mixed = (state ^ word) &* 0xD6E8_FEB8_6659_FD93
+        return mixed ^ (mixed >> 32)
     }
 
     /// Bytes of a block of `hash(blocks:)`.

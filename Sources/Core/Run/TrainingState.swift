@@ -18,7 +18,7 @@ package final class TrainingState {
     package let coding: GradientCoding
     package let optimizer: AdamOptimizer
     package let buffers: OptimizerState
-    private let gradient: UnsafeMutablePointer<Float>
+    private let memory: GradientMemory
     private let shared: SharedParameters?
     package let parameterCoding: ParameterCoding
     /// For versions of the parameters.
@@ -51,8 +51,6 @@ package final class TrainingState {
         coding = GradientCoding(layout: layout, precision: settings.wirePrecision)
         buffers = OptimizerState(count: layout.count)
         optimizer = AdamOptimizer(layout: layout, settings: spec.optimizer)
-        gradient = LargeMemory.allocate(byteCount: layout.count * 4).bindMemory(to: Float.self, capacity: layout.count)
-        gradient.initialize(repeating: 0, count: layout.count)
         parameterCoding = ParameterCoding(count: layout.count, precision: settings.wirePrecision)
         let byteCount = parameterCoding.byteCount
         // Without shared memory everything is sent in messages.
@@ -62,18 +60,18 @@ package final class TrainingState {
         pool = MessageBufferPool(byteCount: layout.count * 4, buffers: travelAsTheyAre ? places : [])
         halves = MessageBufferPool(byteCount: byteCount, buffers: travelAsTheyAre ? [] : places)
         slices = Self.slices(optimizer.layers, width: coding.width)
+        memory = GradientMemory(
+            count: layout.count, partCount: max(slices.map(\.range.count).max() ?? 0, Self.stepLength + 2 * coding.width))
         threads = layout.count < 1 << 17 ? 1 : ProcessInfo.processInfo.activeProcessorCount
         layout.initialize(buffers.parameters, seed: settings.seed)
     }
 
-    deinit { gradient.deallocate() }
-
-    /// Parts of about half a megabyte, each a whole number of table rows and of blocks of a norm, from the layer's first float on.
+    /// Parts of about 128 KB, which stay in a second-level cache; each a whole number of table rows and of blocks of a norm, from the layer's first float on.
     private static func slices(_ layers: [Range<Int>], width: Int) -> [(layer: Int, range: Range<Int>)] {
         var (unit, rest) = (AdamOptimizer.normBlock, width)
         while rest != 0 { (unit, rest) = (rest, unit % rest) }
         let step = AdamOptimizer.normBlock / unit * width
-        let length = max(1, (1 << 17) / step) * step
+        let length = max(1, (1 << 15) / step) * step
         return layers.enumerated().flatMap { layer, range in
             stride(from: range.lowerBound, to: range.upperBound, by: length).map { (layer, $0..<min($0 + length, range.upperBound)) }
         }
@@ -211,16 +209,11 @@ package final class TrainingState {
             do throws(WireError) { found[entry.node] = .value(try coding.view(payload: data)) } catch { throw .undecodable(error) }
         }
         let tree = ReductionTree(lanes: settings.lanes)
-        let sum = GradientSum(coding, tree, tree.root) { found[$0] ?? .children }
+        let gradient = UpdateGradient(GradientSum(coding, tree, tree.root) { found[$0] ?? .children }, memory: memory)
         let step = optimizer.begin(buffers, words: nodes.reduce(0) { $0 &+ $1.contribution.words })
-        let squares = inParallel(slices.count) { [self] slice in
+        let squares: [[Double]] = inParallel(slices.count) { [self] slice in
             let range = slices[slice].range
-            if let sum {
-                sum.write(range, to: gradient)
-            } else {
-                (gradient + range.lowerBound).update(repeating: 0, count: range.count)
-            }
-            return optimizer.squares(step, range, gradient: gradient, state: buffers)
+            return gradient.first(range) { optimizer.squares(step, range, gradient: $0, state: buffers) }
         }
         var ofLayer = [[Double]](repeating: [], count: optimizer.layers.count)
         for (slice, squares) in zip(slices, squares) { ofLayer[slice.layer] += squares }
@@ -233,7 +226,7 @@ package final class TrainingState {
         digests = nil
         if let base = next.bytes.assumingMemoryBound(to: Float.self).baseAddress {
             let bytes = next.bytes
-            let hashes = inParallel(Digest64.blockCount(bytes.count)) { [self] in stepBlock($0, step, norms, bytes, base) }
+            let hashes = inParallel(Digest64.blockCount(bytes.count)) { [self] in stepBlock($0, step, norms, gradient, bytes, base) }
             if parameterCoding.precision == .float32 { digests = hashes }
             optimizer.finish(step, buffers)
             buffers.adopt(parameters: base)
@@ -243,16 +236,24 @@ package final class TrainingState {
         count(nodes.map(\.contribution))
     }
 
+    /// Floats that a step takes at a time: their gradient stays in a first-level cache.
+    private static let stepLength = 4096
+
     /// Computes one block of the next version, and hashes it while it is in the cache.
     private func stepBlock(
-        _ index: Int, _ step: AdamOptimizer.Step, _ norms: [Double], _ bytes: UnsafeMutableRawBufferPointer,
+        _ index: Int, _ step: AdamOptimizer.Step, _ norms: [Double], _ gradient: UpdateGradient, _ bytes: UnsafeMutableRawBufferPointer,
         _ next: UnsafeMutablePointer<Float>
     ) -> UInt64 {
         let length = Digest64.block / MemoryLayout<Float>.stride
         let block = index * length..<min(layout.count, (index + 1) * length)
         for (layer, range) in optimizer.layers.enumerated() where range.overlaps(block) {
-            optimizer.apply(
-                step, layer: layer, range.clamped(to: block), norm: norms[layer], gradient: gradient, state: buffers, next: next)
+            let end = range.clamped(to: block).upperBound
+            for start in stride(from: range.clamped(to: block).lowerBound, to: end, by: Self.stepLength) {
+                let part = start..<min(start + Self.stepLength, end)
+                gradient.again(part) {
+                    optimizer.apply(step, layer: layer, part, norm: norms[layer], gradient: $0, state: buffers, next: next)
+                }
+            }
         }
         return parameterCoding.precision == .float32 ? Digest64.hash(block: index, of: UnsafeRawBufferPointer(bytes)) : 0
     }

@@ -2,11 +2,16 @@
 //
 // Swift's SIMD types compile to single AVX instructions for arithmetic, comparisons of floats and shifts, but go lane by lane for
 // comparisons of integers, conversions between widths and `sum()`; this file and its users keep to the former.
+import CKernels
 
 typealias Floats = UnsafePointer<Float>
 typealias MutableFloats = UnsafeMutablePointer<Float>
 typealias Float8 = SIMD8<Float>
 typealias UInt8Lanes = SIMD8<UInt32>
+
+/// Asks for the cache line of an element that is needed soon; any address will do.
+@inline(__always)
+func prefetch(_ pointer: Floats, _ index: Int) { t2v_prefetch(pointer + index, 1) }
 
 /// Calls `body(i, n)` for the chunks [i, i + n) of `0..<count`: n is 8 for all but the last, which may be shorter.
 @inline(__always)

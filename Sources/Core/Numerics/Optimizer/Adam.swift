@@ -112,25 +112,36 @@ package struct AdamOptimizer: Sendable {
         return result
     }
 
-    /// Sum of the squares of gradient * scale + L2 * weights, in float lanes.
+    /// Sum of the squares of gradient * scale + L2 * weights, in float lanes. Without L2 in the gradient weights are not read: they would
+    /// come from memory.
     private func squares(_ gradient: Floats, _ weights: Floats, count: Int, scale: Float) -> Float {
         let (l2, scale) = (Float8(repeating: gradientDecay), Float8(repeating: scale))
+        guard gradientDecay != 0 else { return squares(count) { start, length in load(gradient, start, length) * scale } }
+        return squares(count) { start, length in
+            (load(gradient, start, length) * scale).addingProduct(l2, load(weights, start, length))
+        }
+    }
+
+    @inline(__always)
+    private func squares(_ count: Int, _ value: (_ start: Int, _ length: Int) -> Float8) -> Float {
         // Two accumulators hide the latency of the additions.
         var (even, odd) = (Float8.zero, Float8.zero)
         var index = 0
         while index &+ 16 <= count {
-            let first = (load(gradient, index, 8) * scale).addingProduct(l2, load(weights, index, 8))
-            let second = (load(gradient, index &+ 8, 8) * scale).addingProduct(l2, load(weights, index &+ 8, 8))
+            let (first, second) = (value(index, 8), value(index &+ 8, 8))
             even.addProduct(first, first)
             odd.addProduct(second, second)
             index &+= 16
         }
         forChunks(count &- index) { offset, length in
-            let value = (load(gradient, index &+ offset, length) * scale).addingProduct(l2, load(weights, index &+ offset, length))
-            even.addProduct(value, value)
+            let rest = value(index &+ offset, length)
+            even.addProduct(rest, rest)
         }
         return laneSum(even + odd)
     }
+
+    /// How many floats ahead memory is asked for.
+    private static let prefetched = 512
 
     /// The flags are constants at every call, so that each case has its own loop.
     @inline(__always)
@@ -150,6 +161,12 @@ package struct AdamOptimizer: Sendable {
         let (m, v) = (state.moment1 + layer.lowerBound, state.moment2 + layer.lowerBound)
         let (a, target) = (state.averages + layer.lowerBound, next + layer.lowerBound)
         forChunks(layer.count) { start, length in
+            // Parts are short, and the CPU finds each stream anew.
+            prefetch(w, start &+ Self.prefetched)
+            prefetch(m, start &+ Self.prefetched)
+            prefetch(v, start &+ Self.prefetched)
+            if averages { prefetch(a, start &+ Self.prefetched) }
+            prefetch(target, start &+ Self.prefetched)
             let weight = load(w, start, length)
             let value = (load(g, start, length) * scale).addingProduct(l2, weight) * clipping
             let first = (load(m, start, length) * b1).addingProduct(value, c1)

@@ -32,6 +32,14 @@ package struct GradientCoding: Sendable, Equatable {
     /// Bytes of the longest payload.
     package var maximumBytes: Int { bitmapBytes + precision.bytesPerFloat * count }
 
+    /// The range with the rest of those table rows of which it has a part.
+    package func wholeRows(_ range: Range<Int>) -> Range<Int> {
+        let end = rows * width
+        let first = range.lowerBound < end ? range.lowerBound / width * width : range.lowerBound
+        let last = range.upperBound < end ? (range.upperBound + width - 1) / width * width : range.upperBound
+        return first..<last
+    }
+
     /// Whether every bit of the row is 0; -0.0 is not: it must arrive unchanged.
     func isZero(_ row: UnsafePointer<Float>) -> Bool {
         var bits = UInt8Lanes.zero

@@ -26,11 +26,14 @@ package struct GradientView {
 
 /// Adds gradients along the tree, without touching rows that none of them has. The bits are those of the dense sum.
 package struct GradientSum {
-    let coding: GradientCoding
+    package let coding: GradientCoding
     private let program: TreeProgram
     private let views: [GradientView]
     /// Rows that at least one operand has.
     let union: [UInt64]
+
+    /// Gradients that are added.
+    package var operandCount: Int { views.count }
 
     /// - Returns: nil when everything below the node is absent.
     package init?(_ coding: GradientCoding, _ tree: ReductionTree, _ node: TreeNode, operand: (TreeNode) -> TreeOperand<GradientView>) {
