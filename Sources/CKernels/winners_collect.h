@@ -165,37 +165,39 @@ typedef void (*collect_function)(const slab *, const entry *, const int32_t *, f
 #define COLLECT_NAME(V) collect_##V,
 static const collect_function collect_list[] = {0, FOR_PACKED(COLLECT_NAME)};
 
+// Copies sums of `count` outputs from `first` on to a gradient of weights.
+ISA static void give_weights(const slab *s, const float *sums, float *to, ptrdiff_t first, ptrdiff_t count, ptrdiff_t columns) {
+    const t2v_winners *w = s->winners;
+    for (ptrdiff_t o = first; o < first + count && o < w->outputs; o++)
+        for (ptrdiff_t p = 0; p < w->pieces; p++, sums += s->size) {
+            float *target = to + (p * w->outputs + o) * w->weight_stride;
+            if (s->streams && columns % 16 == 0 && (uintptr_t)target % 64 == 0) give_past(sums, target, columns);
+            else give(sums, target, columns);
+        }
+}
+
 // All rows of a slab in one tile: `groups` groups from group0 on. Where a lane ends, its sums are added to others and those of the next
-// lane begin.
-ISA static void collect_tile(slab *s, ptrdiff_t group0, ptrdiff_t groups, ptrdiff_t columns) {
+// lane begin. A sum is copied to d_weights as soon as it is done: memory takes its time to write while others are computed.
+ISA static void collect_tile(slab *s, ptrdiff_t group0, ptrdiff_t groups, float *d_weights, ptrdiff_t columns) {
     collect_function collect = collect_list[(columns + WIDTH - 1) / WIDTH];
-    ptrdiff_t group_floats = group_outputs * s->winners->pieces * s->size, size = groups * group_floats;
-    int begins = s->row0 == 0;
+    ptrdiff_t group_floats = group_outputs * s->winners->pieces * s->size, size = groups * group_floats, first = group0 * group_outputs;
+    int begins = s->row0 == 0, has_lanes = s->winners->lanes != 0;
     for (ptrdiff_t block = 0; block < s->block_count; block++) {
         int32_t merges = s->blocks[block].merges;
+        int is_last = block + 1 == s->block_count;
         for (ptrdiff_t group = 0; group < groups; group++) {
             float *sums = s->tile + group * group_floats;
             ahead_ask(&s->ahead);
             if (begins) memset(sums, 0, sizeof(float) * (size_t)group_floats);
             collect(s, entries_of(s, block, group0 + group), counts_of(s, block, group0 + group), sums);
+            if (is_last && !has_lanes) give_weights(s, sums, d_weights, first + group * group_outputs, group_outputs, columns);
         }
         begins = merges >= 0;
         if (!begins) continue;
         s->tile = merge_lanes(s->tile, size, merges);
-        if (block + 1 < s->block_count) s->tile += size;
+        if (!is_last) s->tile += size;
     }
-}
-
-// Copies sums of `count` outputs from `first` on to a gradient of weights.
-ISA static void give_weights(const slab *s, float *to, ptrdiff_t first, ptrdiff_t count, ptrdiff_t columns) {
-    const t2v_winners *w = s->winners;
-    const float *packed = s->tile;
-    for (ptrdiff_t o = first; o < first + count; o++)
-        for (ptrdiff_t p = 0; p < w->pieces; p++, packed += s->size) {
-            float *target = to + (p * w->outputs + o) * w->weight_stride;
-            if (s->streams && columns % 16 == 0 && (uintptr_t)target % 64 == 0) give_past(packed, target, columns);
-            else give(packed, target, columns);
-        }
+    if (has_lanes) give_weights(s, s->tile, d_weights, first, groups * group_outputs, columns);
 }
 
 // Packs some columns of the slab's inputs.
@@ -218,8 +220,7 @@ ISA static void collect_slab(slab *s, const float *input, float *d_weights) {
             if (s->row0 > 0) take_weights(w, d_weights + column, first, count, columns, s->tile, s->size);
             ask_for_weights(w, d_weights, first + band_outputs, s->streams ? 0 : band_outputs, column, columns, &s->ahead);
             ahead_spread(&s->ahead, s->block_count * groups);
-            collect_tile(s, group, groups, columns);
-            give_weights(s, d_weights + column, first, count, columns);
+            collect_tile(s, group, groups, d_weights + column, columns);
         }
     }
 }
