@@ -34,6 +34,8 @@ ISA static inline integers load_integers(const int32_t *from, ptrdiff_t count) {
 ISA static inline void store_integers(int32_t *to, integers value) { _mm512_store_si512(to, value); }
 ISA static inline integers times(integers a, int b) { return _mm512_mullo_epi32(a, _mm512_set1_epi32(b)); }
 ISA static inline integers shifted(integers a, int by) { return _mm512_add_epi32(a, _mm512_set1_epi32(by)); }
+/// To each even lane of a, the next lane of b; odd lanes are of no use.
+ISA static inline integers add_next(integers a, integers b) { return _mm512_add_epi32(a, _mm512_srli_epi64(b, 32)); }
 /// Adds `step` to the lanes of `value` where `key` is `limit` or more.
 ISA static inline integers add_beyond(integers value, integers key, int limit, int step) {
     return _mm512_mask_add_epi32(value, _mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(limit)), value, _mm512_set1_epi32(step));
@@ -84,6 +86,8 @@ ISA static inline integers load_integers(const int32_t *from, ptrdiff_t count) {
 ISA static inline void store_integers(int32_t *to, integers value) { _mm256_store_si256((__m256i *)to, value); }
 ISA static inline integers times(integers a, int b) { return _mm256_mullo_epi32(a, _mm256_set1_epi32(b)); }
 ISA static inline integers shifted(integers a, int by) { return _mm256_add_epi32(a, _mm256_set1_epi32(by)); }
+/// To each even lane of a, the next lane of b; odd lanes are of no use.
+ISA static inline integers add_next(integers a, integers b) { return _mm256_add_epi32(a, _mm256_srli_epi64(b, 32)); }
 /// Adds `step` to the lanes of `value` where `key` is `limit` or more.
 ISA static inline integers add_beyond(integers value, integers key, int limit, int step) {
     return _mm256_add_epi32(value, _mm256_and_si256(_mm256_cmpgt_epi32(key, _mm256_set1_epi32(limit - 1)), _mm256_set1_epi32(step)));

@@ -290,7 +290,8 @@ int main(void) {
     check_product_of_lanes(14, 32, few);
     check_product_of_lanes(47, 71, few);
     check_product_of_lanes(5, 33, many);
-    static const int joined[][4] = {{17, 2, 51, 17}, {33, 5, 203, 203}, {40, 3, 100, 50}, {64, 3, 192, 64}, {19, 4, 130, 65}};
+    static const int joined[][4] = {{17, 2, 51, 17}, {33, 5, 203, 203}, {40, 3, 100, 50}, {64, 3, 192, 64}, {19, 4, 130, 65},
+                                       {67, 3, 60, 20}};
     for (size_t i = 0; i < sizeof joined / sizeof *joined; i++) {
         check_winners_of_lanes(joined[i][0], joined[i][1], joined[i][2], joined[i][3], few);
         check_winners_of_lanes(joined[i][0], joined[i][1], joined[i][2], joined[i][3], many);

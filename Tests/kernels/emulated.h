@@ -14,6 +14,7 @@
 
 typedef float floats16 __attribute__((vector_size(64)));
 typedef int32_t ints16 __attribute__((vector_size(64)));
+typedef uint64_t longs8 __attribute__((vector_size(64)));
 typedef uint16_t halves32 __attribute__((vector_size(64)));
 typedef uint16_t halves16 __attribute__((vector_size(32)));
 
@@ -43,6 +44,7 @@ EMULATED __m512i emulated_multiply(__m512i a, __m512i b) { return (__m512i)((int
 EMULATED __m512i emulated_add(__m512i a, __m512i b) { return (__m512i)((ints16)a + (ints16)b); }
 EMULATED __m512i emulated_or(__m512i a, __m512i b) { return (__m512i)((ints16)a | (ints16)b); }
 EMULATED __m512i emulated_shift(__m512i a, int by) { return (__m512i)((ints16)a << by); }
+EMULATED __m512i emulated_shift_longs(__m512i a, int by) { return (__m512i)((longs8)a >> by); }
 EMULATED __m512i emulated_add_some(__m512i rest, unsigned mask, __m512i a, __m512i b) {
     ints16 r = (ints16)rest;
     LANE if (mask >> i & 1) r[i] = ((ints16)a)[i] + ((ints16)b)[i];
@@ -157,6 +159,8 @@ EMULATED __m512 emulated_pairs(__m512 sum, __m512bh a, __m512bh b) {
 #define _mm512_add_epi32(a, b) emulated_add(a, b)
 #undef _mm512_or_si512
 #define _mm512_or_si512(a, b) emulated_or(a, b)
+#undef _mm512_srli_epi64
+#define _mm512_srli_epi64(a, n) emulated_shift_longs(a, n)
 #undef _mm512_slli_epi32
 #define _mm512_slli_epi32(a, n) emulated_shift(a, n)
 #undef _mm512_mask_add_epi32

@@ -95,9 +95,9 @@ enum { T2V_SORTED_PIECES = 4, T2V_SLAB_ROWS = 1024 };
 /// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k]; all P * O rows of d_weights are written if there is a row.
 /// d_input(row)[k] += sum over o of gradient * W(winner of o)[k].
 ///
-/// Rows go by 1,024, and (for d_input) outputs by 18, then columns by row_stride, rows by 256, outputs by 3, then rows by what won there.
-/// `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES; T2V_BF16 rounds inputs, weights and gradients, and has an order
-/// of its own; T2V_AVX2. With lanes, rows are counted from the first one of their lane.
+/// d_weights: rows by 128, outputs by 2, then rows by what won there. d_input: rows by 1,024, outputs by 32, then columns by row_stride,
+/// rows, outputs. `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES; T2V_BF16 rounds inputs, weights and gradients, and
+/// has an order of its own; T2V_AVX2. With lanes, rows are counted from the first one of their lane.
 void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *weights, const float *input, float *d_weights,
                            float *d_input);
 

@@ -201,19 +201,15 @@ private struct WinnerSums {
 
     mutating func addSorted() {
         for slab in tiles(0..<rows, by: 1_024) {
-            for band in tiles(0..<outputs, by: 18) {
+            for band in tiles(0..<outputs, by: 32) {
                 for columns in tiles(0..<inputs, by: stride) {
-                    for block in tiles(slab, by: 256) {
-                        for group in tiles(band, by: 3) {
-                            for row in sorted(block, by: group) { addInput(row: row, outputs: group, columns: columns) }
-                        }
-                    }
+                    for row in slab { addInput(row: row, outputs: band, columns: columns) }
                 }
             }
-            for block in tiles(slab, by: 256) {
-                for group in tiles(0..<outputs, by: 3) {
-                    for row in sorted(block, by: group) { addWeights(row: row, outputs: group) }
-                }
+        }
+        for block in tiles(0..<rows, by: 128) {
+            for pair in tiles(0..<outputs, by: 2) {
+                for row in sorted(block, by: pair) { addWeights(row: row, outputs: pair) }
             }
         }
     }
@@ -232,10 +228,10 @@ private struct WinnerSums {
         }
     }
 
-    /// By the pieces that won in a group's outputs, then by number.
-    private func sorted(_ block: Range<Int>, by group: Range<Int>) -> [Int] {
+    /// By the pieces that won in a pair of outputs, then by number.
+    private func sorted(_ block: Range<Int>, by pair: Range<Int>) -> [Int] {
         let winners = Dictionary(grouping: block) { row in
-            group.reduce(0) { $0 * pieces + Int(starts[row * outputs + $1]) / (outputs * inputs) }
+            pair.reduce(0) { $0 * pieces + Int(starts[row * outputs + $1]) / (outputs * inputs) }
         }
         return winners.sorted { $0.key < $1.key }.flatMap(\.value)
     }
