@@ -66,7 +66,8 @@ package final class TrainingState {
         layout.initialize(buffers.parameters, seed: settings.seed)
     }
 
-    /// Parts of about 128 KB, which stay in a second-level cache; each a whole number of table rows and of blocks of a norm, from the layer's first float on.
+    /// Parts of about 128 KB, which stay in a second-level cache; each is a whole number of table rows and of blocks of a norm, from the
+    /// layer's first float on.
     private static func slices(_ layers: [Range<Int>], width: Int) -> [(layer: Int, range: Range<Int>)] {
         var (unit, rest) = (AdamOptimizer.normBlock, width)
         while rest != 0 { (unit, rest) = (rest, unit % rest) }
