@@ -12,7 +12,7 @@ struct WinnerOrder {
     let flags: Int32
 
     /// Sorting rows by their winners pays from so many on.
-    private static let fewest = 80
+    private static let fewest = 64
 
     /// - Parameter expectedRows: of a lane. Not their true number: with it, lanes of a run would differ and could not be computed together.
     init(_ arithmetic: Arithmetic, expectedRows: Int) {
