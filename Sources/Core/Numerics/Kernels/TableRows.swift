@@ -49,7 +49,7 @@ enum TableRows {
         let following = lists.fill(rows, lanes)
         lanes.starts.withUnsafeBufferPointer { starts in
             lanes.merges.withUnsafeBufferPointer { merges in
-                lists.takeRows { row, first, firstLane in
+                lists.takeRows({ t2v_prefetch(dTable + $0 * width, 4 * width) }) { row, first, firstLane in
                     func sum(_ place: Int) -> MutableFloats { place == 0 ? dTable + row * width : room + (place - 1) * width }
                     func source(_ occurrence: UInt32) -> Floats { dOutput + Int(occurrence >> 2) * width }
                     var (next, lane) = (first, firstLane)
@@ -146,14 +146,16 @@ final class RowLists {
     }
 
     /// Calls `body` with every row that occurs, ascending, its first occurrence and the lane of that; empties the lists.
+    /// - Parameter soon: is told most rows one row before.
     @inline(__always)
-    fileprivate func takeRows(_ body: (Int, UInt32, Int) -> Void) {
+    fileprivate func takeRows(_ soon: (Int) -> Void, _ body: (Int, UInt32, Int) -> Void) {
         for word in 0..<bitmapWords {
             var bits = bitmap[word]
             bitmap[word] = 0
             while bits != 0 {
                 let row = word << 6 + bits.trailingZeroBitCount
                 bits &= bits - 1
+                if bits != 0 { soon(word << 6 + bits.trailingZeroBitCount) }
                 let first = firsts[row]
                 firsts[row].occurrence = Self.none
                 body(row, first.occurrence, Int(first.lane))
