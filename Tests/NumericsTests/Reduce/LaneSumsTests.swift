@@ -27,7 +27,7 @@ import Testing
             return bits % 11 < 2 ? (bits % 11 == 0 ? -0.0 : 0) : Float(Int32(truncatingIfNeeded: bits)) * 0x1p-20
         }
         let rows = (0..<coding.rows).filter { random.bits(UInt64($0), 1) % 9 == 0 }
-        buffer.begin(rows: bitmap(rows, coding))
+        buffer.hold(rows: bitmap(rows, coding))
         for row in rows {
             for i in row * coding.width..<(row + 1) * coding.width { buffer.floats[i] = value(i) }
         }
@@ -131,7 +131,8 @@ import Testing
         let tree = ReductionTree(lanes: 1)
         let buffer = Self.gradient(pool, lane: 0, seed: 3)
         let rows = (0..<pool.coding.rows).filter { $0 % 4 == 1 }
-        buffer.touch(rows: Self.bitmap(rows, pool.coding))
+        let old = buffer.view.bitmap
+        buffer.hold(rows: Self.bitmap(rows, pool.coding).enumerated().map { $1 | old[$0] })
         for row in rows {
             for i in 0..<pool.coding.width { buffer.floats[row * pool.coding.width + i] = 0 }
         }

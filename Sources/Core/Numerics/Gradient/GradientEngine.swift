@@ -103,13 +103,12 @@ package final class GradientEngine {
         return statistics(of: batch, run(batch.content, parameters, version, gradient)[0])
     }
 
-    /// The same, into a buffer that this engine or another has filled before: only rows that were written are zeroed. Without a selected
-    /// token the buffer stays as it is.
+    /// The same, into a buffer that this engine or another has filled before. Without a selected token the buffer stays as it is.
     package func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil, into buffer: GradientBuffer
     ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
-        begin(buffer, batch.content)
+        holdRows(buffer, of: batch.content)
         return statistics(of: batch, run(batch.content, parameters, version, buffer.floats)[0])
     }
 
@@ -133,7 +132,7 @@ package final class GradientEngine {
         while others.count < present.count - 1 { others.append(.allocate(capacity: max(1, coding.restCount))) }
         let first = tree.lanes(below: node).lowerBound.rawValue
         joined.join(present.map { batches[$0] }, merges: tree.merges(of: present.map { LaneID(first + $0) }, below: node))
-        begin(buffer, joined)
+        holdRows(buffer, of: joined)
         let losses = run(joined, parameters, version, buffer.floats)
         account.measure(.laneSums, bytes: 0) { addLanes(merges: joined.merges) }
         var next = losses.makeIterator()
@@ -158,8 +157,8 @@ package final class GradientEngine {
         }
     }
 
-    /// Prepares a buffer for a pass: only table rows that it does not overwrite are zeroed.
-    private func begin(_ buffer: GradientBuffer, _ content: MicroBatchContent) {
+    /// Tells a buffer which table rows a pass will write.
+    private func holdRows(_ buffer: GradientBuffer, of content: MicroBatchContent) {
         account.measure(.clear, bytes: 0) {
             written.withUnsafeMutableBufferPointer { written in
                 written.update(repeating: 0)
@@ -167,7 +166,7 @@ package final class GradientEngine {
                     for row in part.rows { written[(first + Int(row)) >> 6] |= 1 << UInt64((first + Int(row)) & 63) }
                 }
             }
-            buffer.begin(rows: written)
+            buffer.hold(rows: written)
         }
     }
 

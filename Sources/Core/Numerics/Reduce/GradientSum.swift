@@ -105,7 +105,7 @@ package struct GradientSum {
             let rest = buffer.floats + coding.rows * coding.width
             forRest(0..<coding.restCount, scratch) { runInPlace($1, scratch, out: rest + $0) }
         }
-        buffer.touch(rows: union)
+        buffer.hold(rows: union)
     }
 
     /// A row that one or two of several operands have.
