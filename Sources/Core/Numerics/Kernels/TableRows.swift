@@ -5,6 +5,8 @@ import CKernels
 enum TableRows {
     /// How many ids before it is needed a row is asked for: rows are far apart, and nothing else can tell where the next one is.
     private static let ahead = 2
+    /// The same for the gradient: rows that follow each other take less time than memory.
+    private static let aheadWritten = 4
 
     @inline(__always)
     private static func prefetch(_ table: Floats, _ width: Int, _ rows: UnsafePointer<UInt32>, _ id: Int) {
@@ -46,13 +48,18 @@ enum TableRows {
         dOutput: Floats, width: Int, rows: UnsafePointer<UInt32>, lanes: LaneRows, lists: RowLists, room: MutableFloats,
         dTable: MutableFloats
     ) {
-        let following = lists.fill(rows, lanes)
+        let (occurring, firsts, following) = lists.fill(rows, lanes)
         lanes.starts.withUnsafeBufferPointer { starts in
             lanes.merges.withUnsafeBufferPointer { merges in
-                lists.takeRows({ t2v_prefetch(dTable + $0 * width, 4 * width) }) { row, first, firstLane in
+                for place in occurring.indices {
+                    if place + aheadWritten < occurring.count {
+                        t2v_prefetch(dTable + Int(occurring[place + aheadWritten]) * width, 4 * width)
+                    }
+                    let row = Int(occurring[place])
                     func sum(_ place: Int) -> MutableFloats { place == 0 ? dTable + row * width : room + (place - 1) * width }
                     func source(_ occurrence: UInt32) -> Floats { dOutput + Int(occurrence >> 2) * width }
-                    var (next, lane) = (first, firstLane)
+                    var (next, lane) = (firsts[row].occurrence, Int(firsts[row].lane))
+                    firsts[row].occurrence = RowLists.none
                     // Lanes without the row have +0.0, which changes no sum: they are left out. Bit k tells whether the sum k places below
                     // the last one has the row; those that have it follow each other in the places 0...top.
                     var (hasRow, top): (UInt64, Int) = (0, -1)
@@ -61,8 +68,7 @@ enum TableRows {
                         let end = UInt32(truncatingIfNeeded: 4 * starts[lane + 1])
                         if next < end {
                             (hasRow, top) = (hasRow | 1, top + 1)
-                            let target = sum(top)
-                            let first = source(next)
+                            let (first, target) = (source(next), sum(top))
                             // A sum begins with +0.0, so that it never is -0.0.
                             forChunks(width) { start, length in store(load(first, start, length) + Float8.zero, target, start, length) }
                             next = following[Int(next)]
@@ -95,16 +101,18 @@ final class RowLists {
     static let none = UInt32.max
 
     /// The first occurrence of a row, and its lane.
-    private struct First {
+    fileprivate struct First {
         var occurrence = RowLists.none
         var lane: UInt32 = 0
     }
 
-    /// Of each row of the table.
+    /// Of each row of the table. Whoever reads the lists empties them.
     private let firsts: UnsafeMutablePointer<First>
     /// Bit i % 64 of word i / 64: row i occurs.
     private let bitmap: UnsafeMutablePointer<UInt64>
     private let bitmapWords: Int
+    /// Rows that occur, ascending.
+    private let occurring: UnsafeMutablePointer<UInt32>
     /// Of each occurrence: the next one of the same row.
     private var next = UnsafeMutablePointer<UInt32>.allocate(capacity: 1)
     private var capacity = 1
@@ -116,17 +124,21 @@ final class RowLists {
         bitmapWords = (rows + 63) / 64
         bitmap = .allocate(capacity: bitmapWords)
         bitmap.initialize(repeating: 0, count: bitmapWords)
+        occurring = .allocate(capacity: rows)
     }
 
     deinit {
         firsts.deallocate()
         bitmap.deallocate()
+        occurring.deallocate()
         next.deallocate()
     }
 
     /// Lists what is there, from the last to the first, since each goes before the others of its row.
-    /// - Returns: what follows each occurrence.
-    fileprivate func fill(_ rows: UnsafePointer<UInt32>, _ lanes: LaneRows) -> UnsafePointer<UInt32> {
+    /// - Returns: rows that occur, ascending; where each row's list begins; what follows each occurrence.
+    fileprivate func fill(
+        _ rows: UnsafePointer<UInt32>, _ lanes: LaneRows
+    ) -> (occurring: UnsafeBufferPointer<UInt32>, firsts: UnsafeMutablePointer<First>, next: UnsafePointer<UInt32>) {
         let count = 4 * (lanes.starts.last ?? 0)
         if count > capacity {
             next.deallocate()
@@ -142,24 +154,22 @@ final class RowLists {
                 bitmap[row >> 6] |= 1 << UInt64(row & 63)
             }
         }
-        return UnsafePointer(next)
+        return (UnsafeBufferPointer(start: occurring, count: takeOccurring()), firsts, UnsafePointer(next))
     }
 
-    /// Calls `body` with every row that occurs, ascending, its first occurrence and the lane of that; empties the lists.
-    /// - Parameter soon: is told most rows one row before.
-    @inline(__always)
-    fileprivate func takeRows(_ soon: (Int) -> Void, _ body: (Int, UInt32, Int) -> Void) {
+    /// Lists the rows of the bitmap, and clears it.
+    /// - Returns: how many there are.
+    private func takeOccurring() -> Int {
+        var count = 0
         for word in 0..<bitmapWords {
             var bits = bitmap[word]
             bitmap[word] = 0
             while bits != 0 {
-                let row = word << 6 + bits.trailingZeroBitCount
+                occurring[count] = UInt32(truncatingIfNeeded: word << 6 + bits.trailingZeroBitCount)
                 bits &= bits - 1
-                if bits != 0 { soon(word << 6 + bits.trailingZeroBitCount) }
-                let first = firsts[row]
-                firsts[row].occurrence = Self.none
-                body(row, first.occurrence, Int(first.lane))
+                count += 1
             }
         }
+        return count
     }
 }
