@@ -140,7 +140,7 @@ import Testing
         #expect(first.statistics == second.statistics)
     }
 
-    @Test func untouchedRowsArePlusZeroAndTouchedOnesAreListed() throws {
+    @Test func untouchedRowsArePlusZeroAndTouchedOnesAreNot() throws {
         let item = Case(depth: 2, pieces: 3, width: 8, mask: 0.15, dropout: 0.2, lengths: [20])
         var settings = item.settings
         settings.rows = 400
@@ -148,7 +148,7 @@ import Testing
         let batch = fixture.batch()
         let values = fixture.gradient(batch).values
         for (index, table) in fixture.layout.tables.enumerated() {
-            let touched = Set(batch.touchedRows(table: index).map(Int.init))
+            let touched = Set(batch.content.parts[index].rows.map(Int.init))
             #expect(!touched.isEmpty && touched.count < table.shape[0])
             for row in 0..<table.shape[0] {
                 let bits = values[table.offset + row * 8..<table.offset + (row + 1) * 8].map(\.bitPattern)

@@ -114,12 +114,16 @@ import Testing
     @Test(arguments: cases.prefix(7)) func buffersKeepNothing(_ item: Case) throws {
         let fixture = try Fixture(spec: item.spec, lengths: item.lengths, vocabulary: 25, seed: 9)
         let engine = fixture.engine()
-        let buffer = GradientBuffer(coding: GradientCoding(layout: fixture.layout))
+        let coding = GradientCoding(layout: fixture.layout)
+        let buffer = GradientBuffer(coding: coding)
         for update in [11, 12, 11] as [UInt64] {
             let batch = fixture.batch(epoch: update, update: update)
             let dense = fixture.gradient(batch, engine: engine).values
             _ = engine.gradient(of: batch, parameters: fixture.parameters, into: buffer)
-            let found = UnsafeBufferPointer(start: buffer.floats, count: fixture.layout.count)
+            let tree = ReductionTree(lanes: 1)
+            let sum = try #require(GradientSum(coding, tree, tree.root) { _ in .value(buffer.view) })
+            var found = [Float](repeating: .nan, count: coding.count)
+            sum.write(0..<coding.count, to: &found)
             #expect(found.map(\.bitPattern) == dense.map(\.bitPattern))
         }
     }

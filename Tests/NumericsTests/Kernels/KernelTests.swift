@@ -141,13 +141,17 @@ import Testing
         var output = [Float](repeating: .nan, count: 2 * width)
         TableRows.forward(table: table, width: width, rows: rows, count: 2, factors: factors, output: &output)
         var dTable = [Float](repeating: 0, count: table.count)
-        TableRows.backward(dOutput: output, width: width, rows: rows, count: 2, factors: factors, dTable: &dTable)
+        // Two lanes of one id; the first row gets one from each.
+        var room = [Float](repeating: .nan, count: width)
+        TableRows.backward(
+            dOutput: output, width: width, rows: rows, lanes: LaneRows(starts: [0, 1, 2], merges: [0, 1]), lists: RowLists(rows: 7),
+            room: &room, dTable: &dTable)
         var expected = [Float](repeating: 0, count: table.count)
         for id in 0..<2 {
             for unit in 0..<width {
                 let sum = (0..<4).reduce(Float(0)) { $0 + table[Int(rows[4 * id + $1]) * width + unit] }
                 #expect(abs(output[id * width + unit] - sum * factors[unit]) < 1e-6)
-                for key in 0..<4 { expected[Int(rows[4 * id + key]) * width + unit] += output[id * width + unit] * factors[unit] }
+                for key in 0..<4 { expected[Int(rows[4 * id + key]) * width + unit] += output[id * width + unit] }
             }
         }
         #expect(zip(dTable, expected).allSatisfy { abs($0 - $1) < 1e-5 })

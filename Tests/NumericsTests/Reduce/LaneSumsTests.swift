@@ -14,6 +14,10 @@ import Testing
         return GradientCoding(layout: ParameterLayout(spec: .spacy2(settings)), precision: precision)
     }
 
+    private static func bitmap(_ rows: [Int], _ coding: GradientCoding) -> [UInt64] {
+        rows.reduce(into: [UInt64](repeating: 0, count: coding.bitmapWords)) { $0[$1 >> 6] |= 1 << UInt64($1 & 63) }
+    }
+
     /// Fills a buffer of the pool as a micro-batch would.
     private static func gradient(_ pool: GradientPool, lane: Int, seed: UInt64) -> GradientBuffer {
         let (buffer, coding) = (pool.take(), pool.coding)
@@ -22,9 +26,9 @@ import Testing
             let bits = random.bits(UInt64(i), 3)
             return bits % 11 < 2 ? (bits % 11 == 0 ? -0.0 : 0) : Float(Int32(truncatingIfNeeded: bits)) * 0x1p-20
         }
-        buffer.clearRows()
-        for row in 0..<coding.rows where random.bits(UInt64(row), 1) % 9 == 0 {
-            buffer.touch(row: row)
+        let rows = (0..<coding.rows).filter { random.bits(UInt64($0), 1) % 9 == 0 }
+        buffer.hold(rows: bitmap(rows, coding))
+        for row in rows {
             for i in row * coding.width..<(row + 1) * coding.width { buffer.floats[i] = value(i) }
         }
         for i in coding.rows * coding.width..<coding.count { buffer.floats[i] = value(i) }
@@ -126,8 +130,10 @@ import Testing
         let pool = GradientPool(coding: Self.coding(.float32))
         let tree = ReductionTree(lanes: 1)
         let buffer = Self.gradient(pool, lane: 0, seed: 3)
-        for row in 0..<pool.coding.rows where row % 4 == 1 {
-            buffer.touch(row: row)
+        let rows = (0..<pool.coding.rows).filter { $0 % 4 == 1 }
+        let old = buffer.view.bitmap
+        buffer.hold(rows: Self.bitmap(rows, pool.coding).enumerated().map { $1 | old[$0] })
+        for row in rows {
             for i in 0..<pool.coding.width { buffer.floats[row * pool.coding.width + i] = 0 }
         }
         let sum = try #require(GradientSum(pool.coding, tree, tree.root) { _ in .value(buffer.view) })

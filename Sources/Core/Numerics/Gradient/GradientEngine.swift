@@ -41,18 +41,20 @@ package final class GradientEngine {
     private let products: MatrixMultiply
     /// First rows of the tables whose gradients travel by row.
     private let tableRows: [Int]
-    /// Tensors that are accumulated, except tables that travel by row: all but weights, which products overwrite.
+    /// Tensors that are accumulated, for each lane: all but weights, which products overwrite, and tables that travel by row, of which rows
+    /// are overwritten.
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
     private let packed = PackedWeights()
     private let sums = LaneMatrixSum()
     private let expected: ExpectedRows
     private let coding: GradientCoding
-    /// Several lanes in one, and gradients of all but the first.
+    /// Several lanes in one, and what all but the first have of their own: memory for each but tables, of which little is used.
     private var joined = MicroBatchContent()
-    private var others: [LaneGradient] = []
-    /// Of the current pass: kept, since a step should not allocate.
+    private var others: [MutableFloats] = []
+    /// Of the current pass, with the bits of the table rows that it writes: kept, since a step should not allocate.
     private var gradients: [MutableFloats] = []
+    private var written: [UInt64]
     /// Where `profileStep` collects; nil in training.
     var account: KernelAccount?
 
@@ -77,8 +79,11 @@ package final class GradientEngine {
         tableRows = layout.tables.map { $0.offset / max(1, $0.shape[1]) }
         cleared = layout.tensors.filter { !$0.isTable && !$0.name.hasSuffix(".W") }
         coding = GradientCoding(layout: layout)
+        written = Array(repeating: 0, count: coding.bitmapWords)
         expected = ExpectedRows(words: wordsPerLane, spec: spec)
     }
+
+    deinit { for other in others { other.deallocate() } }
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; parameters that
     /// none of them reaches get +0.0. The same bits for the same arguments, on hosts of one numeric fingerprint.
@@ -98,13 +103,12 @@ package final class GradientEngine {
         return statistics(of: batch, run(batch.content, parameters, version, gradient)[0])
     }
 
-    /// The same, into a buffer that this engine or another has filled before: only rows that were touched are zeroed. Without a selected
-    /// token the buffer stays as it is.
+    /// The same, into a buffer that this engine or another has filled before. Without a selected token the buffer stays as it is.
     package func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil, into buffer: GradientBuffer
     ) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
-        clearRows(of: buffer, for: batch)
+        holdRows(buffer, of: batch.content)
         return statistics(of: batch, run(batch.content, parameters, version, buffer.floats)[0])
     }
 
@@ -125,17 +129,12 @@ package final class GradientEngine {
         guard present.count > 1 else {
             return batches.map { gradient(of: $0, parameters: parameters, version: version, into: buffer) }
         }
-        while others.count < present.count - 1 { others.append(LaneGradient(coding: coding)) }
-        let others = Array(others[..<(present.count - 1)])
-        clearRows(of: buffer, for: batches[present[0]])
-        account.measure(.clear, bytes: 0) {
-            for (other, index) in zip(others, present.dropFirst()) { other.clear(for: batches[index].content, first: tableRows) }
-        }
+        while others.count < present.count - 1 { others.append(.allocate(capacity: max(1, coding.restCount))) }
         let first = tree.lanes(below: node).lowerBound.rawValue
-        let lanes = present.map { LaneID(first + $0) }
-        joined.join(present.map { batches[$0] }, merges: tree.merges(of: lanes, below: node))
-        let losses = run(joined, parameters, version, buffer.floats, others)
-        account.measure(.laneSums, bytes: 0) { add(others, to: buffer, of: lanes, node, tree) }
+        joined.join(present.map { batches[$0] }, merges: tree.merges(of: present.map { LaneID(first + $0) }, below: node))
+        holdRows(buffer, of: joined)
+        let losses = run(joined, parameters, version, buffer.floats)
+        account.measure(.laneSums, bytes: 0) { addLanes(merges: joined.merges) }
         var next = losses.makeIterator()
         return batches.map { statistics(of: $0, $0.selectedCount > 0 ? next.next() ?? 0 : 0) }
     }
@@ -144,23 +143,30 @@ package final class GradientEngine {
         ContributionStatistics(lossSum: loss, selectedCount: batch.selectedCount, wordCount: batch.wordCount)
     }
 
-    /// Adds what each lane has of its own: all but weights.
-    private func add(_ others: [LaneGradient], to buffer: GradientBuffer, of lanes: [LaneID], _ node: TreeNode, _ tree: ReductionTree) {
-        let views = [buffer.view] + others.map(\.view)
-        let sum = GradientSum(coding, tree, node) { node in
-            guard node.level == 0 else { return .children }
-            return lanes.firstIndex { TreeNode(lane: $0) == node }.map { .value(views[$0]) } ?? .absent
+    /// Adds what each lane has of its own to the first one's.
+    private func addLanes(merges: [Int32]) {
+        var last = -1
+        for (lane, count) in merges.enumerated() {
+            last += 1
+            gradients[last] = gradients[lane]
+            for _ in 0..<count {
+                last -= 1
+                let (source, target) = (gradients[last + 1], gradients[last])
+                for tensor in cleared { add(Floats(source) + tensor.offset, to: target + tensor.offset, count: tensor.count) }
+            }
         }
-        sum?.write(overFirst: buffer, rest: cleared.map(\.range))
     }
 
-    private func clearRows(of buffer: GradientBuffer, for batch: borrowing MicroBatch) {
-        let parts = batch.content.parts
-        account.measure(.clear, bytes: tableRows.indices.reduce(0) { $0 + 4 * spec.width * parts[$1].touched.count }) {
-            buffer.clearRows()
-            for (index, first) in tableRows.enumerated() {
-                for row in parts[index].touched { buffer.touch(row: first + Int(row)) }
+    /// Tells a buffer which table rows a pass will write.
+    private func holdRows(_ buffer: GradientBuffer, of content: MicroBatchContent) {
+        account.measure(.clear, bytes: 0) {
+            written.withUnsafeMutableBufferPointer { written in
+                written.update(repeating: 0)
+                for (part, first) in zip(content.parts, tableRows) {
+                    for row in part.rows { written[(first + Int(row)) >> 6] |= 1 << UInt64((first + Int(row)) & 63) }
+                }
             }
+            buffer.hold(rows: written)
         }
     }
 
@@ -168,26 +174,26 @@ package final class GradientEngine {
     package func loss(of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>) -> ContributionStatistics {
         guard batch.selectedCount > 0 else { return ContributionStatistics(lossSum: 0, selectedCount: 0, wordCount: batch.wordCount) }
         // The forward pass writes no gradient; packed weights are for training.
-        let pass = pass(batch.content, parameters, version: nil, gradients: [], others: [])
+        let pass = pass(batch.content, parameters, version: nil, gradients: [])
         mixer.forward(pass)
         guard let embedded = mixer.embedded else { preconditionFailure("the mixer has no memory") }
         let loss = objective.loss(pass, input: encoder.forward(pass, embedded: embedded))
         return statistics(of: batch, loss)
     }
 
-    /// Untouched rows of the tables are zero.
-    /// - Parameters:
-    ///   - gradient: of the first lane, and of all lanes' weights.
-    ///   - others: of the other lanes.
+    /// Other rows of the tables than the micro-batch's are zero.
+    /// - Parameter gradient: of the first lane, and of all lanes' weights and tables.
     /// - Returns: each lane's loss.
-    private func run(
-        _ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats, _ others: [LaneGradient] = []
-    ) -> [Double] {
+    private func run(_ content: MicroBatchContent, _ parameters: Floats, _ version: UInt64?, _ gradient: MutableFloats) -> [Double] {
         gradients.removeAll(keepingCapacity: true)
         gradients.append(gradient)
-        for other in others { gradients.append(other.floats) }
-        let pass = pass(content, parameters, version: version, gradients: gradients, others: others)
-        for gradient in gradients { clear(gradient) }
+        for other in others.prefix(content.laneCount - 1) { gradients.append(other - coding.rows * coding.width) }
+        let pass = pass(content, parameters, version: version, gradients: gradients)
+        account.measure(.clear, bytes: content.laneCount * cleared.reduce(0) { $0 + 4 * $1.count }) {
+            for gradient in gradients {
+                for tensor in cleared { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
+            }
+        }
         mixer.forward(pass)
         guard let embedded = mixer.embedded, let dEmbedded = mixer.dEmbedded else { preconditionFailure("the mixer has no memory") }
         let rows = encoder.forward(pass, embedded: embedded)
@@ -197,12 +203,10 @@ package final class GradientEngine {
         return losses
     }
 
-    private func pass(
-        _ content: MicroBatchContent, _ parameters: Floats, version: UInt64?, gradients: [MutableFloats], others: [LaneGradient]
-    ) -> Pass {
+    private func pass(_ content: MicroBatchContent, _ parameters: Floats, version: UInt64?, gradients: [MutableFloats]) -> Pass {
         Pass(
-            batch: content, parameters: parameters, gradients: gradients, others: others, sums: sums, expected: expected,
-            scratch: carve(content), products: products,
+            batch: content, parameters: parameters, gradients: gradients, sums: sums, expected: expected, scratch: carve(content),
+            products: products,
             weights: WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) }), account: account)
     }
 
@@ -217,13 +221,6 @@ package final class GradientEngine {
         }
         guard let made else { preconditionFailure("the arena calls its closure") }
         return made
-    }
-
-    /// Zeroes what is accumulated, except tables that travel by row.
-    private func clear(_ gradient: MutableFloats) {
-        account.measure(.clear, bytes: cleared.reduce(0) { $0 + 4 * $1.count }) {
-            for tensor in cleared { (gradient + tensor.offset).update(repeating: 0, count: tensor.count) }
-        }
     }
 
     /// Operations of the products that a gradient of `batch` needs (see `StepProfile.neededOperations`).

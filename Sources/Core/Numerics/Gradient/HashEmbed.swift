@@ -6,14 +6,20 @@ final class HashEmbed: InputLayer {
     private let part: InputPart
     private let index: Int
     private let table: Int
+    private let lists: RowLists
+    /// Sums of lanes that are added later.
+    private var room: MutableFloats?
 
     /// - Parameter index: of the part.
     init(_ part: InputPart, index: Int, layout: ParameterLayout) {
         (self.part, self.index) = (part, index)
         table = layout.offset(part.tensor)
+        lists = RowLists(rows: part.rows)
     }
 
-    func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver) {}
+    func carve(_ batch: MicroBatchContent, _ carver: inout Arena.Carver) {
+        room = carver.floats(LaneRows.places(batch.merges) * part.width)
+    }
 
     func forward(_ pass: Pass, _ parts: [PartBuffers]) {
         let (feature, wanted) = (pass.batch.parts[index], parts[index].wanted)
@@ -30,30 +36,15 @@ final class HashEmbed: InputLayer {
     }
 
     func backward(_ pass: Pass, _ parts: [PartBuffers]) {
-        let feature = pass.batch.parts[index]
-        pass.measure(.hashEmbed, bytes: feature.count * part.width * 4 * 9) {
+        guard let room else { return }
+        let (feature, dOutput) = (pass.batch.parts[index], parts[index].dOutput)
+        pass.measure(.hashEmbed, bytes: feature.count * part.width * 4 * 7) {
+            mask(dOutput, rows: feature.count, width: part.width, factors: feature.factors)
             feature.rows.withUnsafeBufferPointer { rows in
-                withFactors(feature.factors) { factors in
-                    guard let rows = rows.baseAddress else { return }
-                    add(pass, parts[index].dOutput, rows, factors)
-                }
-            }
-        }
-    }
-
-    /// Adds each lane's gradient: the first one's rows are in their places, those of the others one after another.
-    private func add(_ pass: Pass, _ dOutput: Floats, _ rows: UnsafePointer<UInt32>, _ factors: Floats?) {
-        let feature = pass.batch.parts[index]
-        feature.places.withUnsafeBufferPointer { places in
-            for lane in pass.gradients.indices {
-                var (rows, target) = (rows, pass.gradients[lane] + table)
-                if lane > 0, part.isSparse, let places = places.baseAddress {
-                    (rows, target) = (places, pass.others[lane - 1].rows(table: index))
-                }
-                let (first, end) = (feature.laneStarts[lane], feature.laneStarts[lane + 1])
+                guard let rows = rows.baseAddress else { return }
                 TableRows.backward(
-                    dOutput: dOutput + first * part.width, width: part.width, rows: rows + 4 * first, count: end - first, factors: factors,
-                    dTable: target)
+                    dOutput: dOutput, width: part.width, rows: rows, lanes: pass.lanes(feature.laneStarts), lists: lists, room: room,
+                    dTable: pass.gradient + table)
             }
         }
     }

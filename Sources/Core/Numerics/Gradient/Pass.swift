@@ -1,8 +1,8 @@
 // What the layers share in one gradient pass. In: micro-batch, parameters, destination of the gradient. Out: memory for intermediates,
 // clocks.
 //
-// A pass may have several lanes. Products make the sum of their weights' gradients; what is added row by row, gradients of tables and of
-// vectors, is made for each lane by itself.
+// A pass may have several lanes. Products make the sum of their weights' gradients, and hash embeddings that of their tables'; gradients of
+// vectors, and of tables of bytes, are made for each lane by itself.
 //
 // Legend: W width, P pieces, D convolutions, V unique words, U_f distinct ids of part f, R_i rows of level i, T = R_D selected tokens, H
 // head width, O outputs of the head.
@@ -12,10 +12,8 @@ import Model
 struct Pass {
     let batch: MicroBatchContent
     let parameters: Floats
-    /// Of each lane; none in a forward pass. The first one's weights are the sum of all lanes' weights; the others have none.
+    /// Of each lane; none in a forward pass. The first one's weights and tables are the sums of all lanes'; the others have none.
     let gradients: [MutableFloats]
-    /// Of all lanes but the first one, whose table rows are in their places.
-    let others: [LaneGradient]
     let sums: LaneMatrixSum
     let expected: ExpectedRows
     let scratch: Scratch
@@ -27,7 +25,7 @@ struct Pass {
     /// The order of products with so many rows.
     func order(expectedRows: Int) -> WinnerOrder { WinnerOrder(products.arithmetic, expectedRows: expectedRows) }
 
-    /// Where products write.
+    /// Where products and hash embeddings write.
     var gradient: MutableFloats { gradients[0] }
 
     /// Calls `body` with each lane's rows and gradient.
@@ -205,4 +203,12 @@ func withPlanes(_ planes: [UInt32], _ body: (UnsafePointer<UInt32>?) -> Void) {
 
 func withFactors(_ factors: [Float], _ body: (Floats?) -> Void) {
     factors.withUnsafeBufferPointer { body($0.isEmpty ? nil : $0.baseAddress) }
+}
+
+/// rows (count, width) *= factors, if there are any.
+func mask(_ rows: MutableFloats, rows count: Int, width: Int, factors: [Float]) {
+    withFactors(factors) { factors in
+        guard let factors else { return }
+        for row in 0..<count { multiply(rows + row * width, by: factors, count: width) }
+    }
 }

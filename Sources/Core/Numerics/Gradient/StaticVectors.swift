@@ -39,25 +39,17 @@ final class StaticVectors: InputLayer {
                 m: wanted.count, n: part.width, k: size, wanted.ids == nil ? rows : chosen, lda: size, offset: weights, ldb: size,
                 wanted.output, ldc: part.width)
         }
-        mask(wanted.output, rows: wanted.count, factors: feature.factors)
+        mask(wanted.output, rows: wanted.count, width: part.width, factors: feature.factors)
     }
 
     func backward(_ pass: Pass, _ parts: [PartBuffers]) {
         guard let rows else { return }
         let (buffer, size) = (parts[index], table.width)
-        mask(buffer.dOutput, rows: buffer.count, factors: pass.batch.parts[index].factors)
+        mask(buffer.dOutput, rows: buffer.count, width: part.width, factors: pass.batch.parts[index].factors)
         pass.multiply(.vectorsProduct, m: part.width, n: size, k: buffer.count) {
             pass.transposedTimes(
                 m: part.width, n: size, starts: pass.batch.parts[index].laneStarts, buffer.dOutput, lda: part.width, rows, ldb: size,
                 offset: weights, stride: size)
-        }
-    }
-
-    /// rows (count, width) *= factors, if there are any.
-    private func mask(_ rows: MutableFloats, rows count: Int, factors: [Float]) {
-        withFactors(factors) { factors in
-            guard let factors else { return }
-            for row in 0..<count { multiply(rows + row * part.width, by: factors, count: part.width) }
         }
     }
 }

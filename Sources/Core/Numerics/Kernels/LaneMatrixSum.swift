@@ -11,6 +11,17 @@ struct LaneRows {
 
     subscript(lane: Int) -> Range<Int> { starts[lane]..<starts[lane + 1] }
 
+    /// Places that sums need besides the first.
+    static func places(_ merges: [Int32]) -> Int {
+        var (place, most) = (-1, 0)
+        for count in merges {
+            place += 1
+            most = max(most, place)
+            place -= Int(count)
+        }
+        return most
+    }
+
     /// Calls `body` with the lanes as kernels need them, unless there is only one or one has no row.
     /// - Returns: what `body` returns, or false.
     func withKernelLanes(_ body: (UnsafePointer<t2v_lanes>) -> Bool) -> Bool {
@@ -40,7 +51,7 @@ final class LaneMatrixSum {
         rows: Int, columns: Int, stride: Int, merges: [Int32], into target: MutableFloats,
         product: (_ lane: Int, _ target: MutableFloats) -> Void
     ) {
-        reserve(4 * rows * stride * Self.places(merges))
+        reserve(4 * rows * stride * LaneRows.places(merges))
         let room = memory.assumingMemoryBound(to: Float.self)
         func sum(_ place: Int) -> MutableFloats { place == 0 ? target : room + (place - 1) * rows * stride }
         var place = -1
@@ -52,17 +63,6 @@ final class LaneMatrixSum {
                 for row in 0..<rows { Numerics.add(Floats(sum(place + 1)) + row * stride, to: sum(place) + row * stride, count: columns) }
             }
         }
-    }
-
-    /// Places that the sums need besides the first.
-    private static func places(_ merges: [Int32]) -> Int {
-        var (place, most) = (-1, 0)
-        for count in merges {
-            place += 1
-            most = max(most, place)
-            place -= Int(count)
-        }
-        return most
     }
 
     private func reserve(_ byteCount: Int) {

@@ -25,7 +25,7 @@ extension MicroBatchContent {
         (epoch, update) = (first.epoch, first.update)
         for index in parts.indices { parts[index].factors = first.content.parts[index].factors }
         let uniques = lanes.reduce(0) { $0 + $1.content.uniqueCount }
-        for _ in 0..<parts.count * uniques { ofWord.append(0) }
+        ofWord.append(contentsOf: repeatElement(0, count: parts.count * uniques))
         beginLanes()
         for (lane, count) in zip(lanes, merges) {
             add(lane.content, of: uniques)
@@ -36,14 +36,13 @@ extension MicroBatchContent {
     private mutating func add(_ lane: MicroBatchContent, of uniques: Int) {
         let (rowsBelow, ownWords) = (levels.indices.map { rowCount(level: $0) }, Int32(uniqueCount))
         for (index, part) in lane.parts.enumerated() { add(part, index, of: lane, uniques: uniques) }
-        for word in lane.words { words.append(word < 0 ? word : word + ownWords) }
+        words.append(lane.words, after: ownWords)
         for (index, level) in lane.levels.enumerated() {
-            if index > 0 { for start in level.starts { levels[index].starts.append(start + Int32(rowsBelow[index - 1])) } }
-            for row in level.outside { levels[index].outside.append(row + Int32(rowsBelow[index])) }
+            if index > 0 { levels[index].starts.append(level.starts, after: Int32(rowsBelow[index - 1])) }
+            levels[index].outside.append(level.outside, after: Int32(rowsBelow[index]))
             levels[index].kept.append(contentsOf: level.kept)
         }
-        let targets = Int32(targetRows.count)
-        for start in lane.targetStarts { targetStarts.append(start + targets) }
+        targetStarts.append(lane.targetStarts, after: Int32(targetRows.count))
         targetRows.append(contentsOf: lane.targetRows)
         targetBytes.append(contentsOf: lane.targetBytes)
         headKept.append(contentsOf: lane.headKept)
@@ -55,21 +54,29 @@ extension MicroBatchContent {
 
     private mutating func add(_ part: Part, _ index: Int, of lane: MicroBatchContent, uniques: Int) {
         let (ids, target) = (Int32(parts[index].count), index * uniques + uniqueCount)
-        for word in 0..<lane.uniqueCount {
-            let id = lane.ofWord[index * lane.uniqueCount + word]
-            ofWord[target + word] = id < 0 ? id : id + ids
+        ofWord.withUnsafeMutableBufferPointer { ofWord in
+            lane.ofWord.withUnsafeBufferPointer { own in
+                let first = index * lane.uniqueCount
+                for word in 0..<lane.uniqueCount { ofWord[target + word] = moved(own[first + word], by: ids) }
+            }
         }
         if !part.starts.isEmpty {
             // The end of the last lane's lists is the start of this one's.
             if !parts[index].starts.isEmpty { parts[index].starts.removeLast() }
-            let rows = Int32(parts[index].rows.count)
-            for start in part.starts { parts[index].starts.append(start + rows) }
+            parts[index].starts.append(part.starts, after: Int32(parts[index].rows.count))
         }
         parts[index].rows.append(contentsOf: part.rows)
         parts[index].count += part.count
-        guard let last = part.touched.last else { return }
-        while placeOfRow.count <= Int(last) { placeOfRow.append(0) }
-        for (place, row) in part.touched.enumerated() { placeOfRow[Int(row)] = UInt32(place) }
-        for row in part.rows { parts[index].places.append(placeOfRow[Int(row)]) }
+    }
+}
+
+/// An index behind `count` others; negative numbers are none.
+@inline(__always)
+private func moved(_ index: Int32, by count: Int32) -> Int32 { index < 0 ? index : index + count }
+
+extension [Int32] {
+    /// Appends indices of what follows `count` others.
+    fileprivate mutating func append(_ indices: [Int32], after count: Int32) {
+        append(contentsOf: indices.lazy.map { moved($0, by: count) })
     }
 }

@@ -27,9 +27,6 @@ package final class MicroBatch: @unchecked Sendable {
     package var wordCount: Int { content.wordCount }
     /// Tokens that give a loss.
     package var selectedCount: Int { content.selectedCount }
-
-    /// Rows of embedding table `table` (order of `ParameterLayout.tables`) that the gradient touches, ascending.
-    package func touchedRows(table: Int) -> [UInt32] { content.parts[table].touched }
 }
 
 /// What a `MicroBatch` holds.
@@ -53,14 +50,10 @@ struct MicroBatchContent {
         var rows: [UInt32] = []
         /// Of vectors: where each list begins, and the end.
         var starts: [Int32] = []
-        /// Rows that occur, ascending, of a table whose gradient travels by row.
-        var touched: [UInt32] = []
         /// Dropout on the output: `width` factors, 0 or scale; empty without dropout.
         var factors: [Float] = []
         /// Where each lane's ids begin, and the end.
         var laneStarts: [Int] = []
-        /// With several lanes, of a table whose gradient travels by row: for each of `rows` its place among those that its lane touches.
-        var places: [UInt32] = []
     }
 
     var epoch: UInt64 = 0
@@ -80,8 +73,6 @@ struct MicroBatchContent {
     var uniqueCount = 0
     /// Where each lane's words begin among these, and the end: the same word in two lanes is two.
     var uniqueStarts: [Int] = []
-    /// Room of `join`.
-    var placeOfRow: [UInt32] = []
     /// By part, then by unique word: its index among the part's distinct ids; -1: a word without a vector.
     var ofWord: [Int32] = []
 
@@ -136,10 +127,8 @@ struct MicroBatchContent {
             parts[index].count = 0
             parts[index].rows.removeAll(keepingCapacity: true)
             parts[index].starts.removeAll(keepingCapacity: true)
-            parts[index].touched.removeAll(keepingCapacity: true)
             parts[index].factors.removeAll(keepingCapacity: true)
             parts[index].laneStarts.removeAll(keepingCapacity: true)
-            parts[index].places.removeAll(keepingCapacity: true)
         }
         if levels.count != depth + 1 { levels = [Level](repeating: Level(), count: depth + 1) }
         for index in levels.indices {

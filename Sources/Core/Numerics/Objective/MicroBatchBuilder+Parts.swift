@@ -14,7 +14,6 @@ extension MicroBatchAssembler {
             case .byte(let place): listBytes(index, place, into: &batch)
             case .vectors: listVectors(index, into: &batch)
             }
-            if part.isSparse { listTouched(index, rows: part.rows, into: &batch) }
         }
     }
 
@@ -74,13 +73,6 @@ extension MicroBatchAssembler {
             }
             batch.ofWord.append(number)
         }
-    }
-
-    private mutating func listTouched(_ index: Int, rows: Int, into batch: inout MicroBatchContent) {
-        touched.removeAll(keepingCapacity: true)
-        for _ in 0..<rows { touched.append(false) }
-        for row in batch.parts[index].rows { touched[Int(row)] = true }
-        for row in 0..<rows where touched[row] { batch.parts[index].touched.append(UInt32(row)) }
     }
 
     /// By unique word, where the first convolution reads it: a counting sort, so in row order within a word.

@@ -64,7 +64,6 @@ struct MicroBatchAssembler {
     private var distances: [Int32] = []
     private var replacements: [Replacement?] = []
     private var rows: [Int32] = []
-    var touched: [Bool] = []
     var fill: [Int32] = []
     var plane: [UInt32] = []
 

@@ -55,7 +55,8 @@ package struct GradientCoding: Sendable, Equatable {
         return count
     }
 
-    /// A dense gradient (`count` floats) of which only the rows in `bitmap` (`bitmapWords` words) can be other than +0.0.
+    /// A dense gradient (`count` floats) of which the rows that are not in `bitmap` (`bitmapWords` words) are +0.0,
+    /// whatever is in their places.
     package func view(dense gradient: UnsafePointer<Float>, bitmap: UnsafePointer<UInt64>) -> GradientView {
         GradientView(bitmap: bitmap, rows: gradient, rest: gradient + rows * width, packing: nil)
     }

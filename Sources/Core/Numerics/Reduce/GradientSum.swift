@@ -96,20 +96,16 @@ package struct GradientSum {
     }
 
     /// Writes the sum into `buffer`, which is the memory of its first operand.
-    /// - Parameter ranges: of the floats after the tables, in the layout; nil: all of these.
-    func write(overFirst buffer: GradientBuffer, rest ranges: [Range<Int>]? = nil) {
-        let first = coding.rows * coding.width
+    func write(overFirst buffer: GradientBuffer) {
         withScratch { scratch in
             forRows(0..<coding.rows, scratch) { row, few in
                 let out = buffer.floats + row * coding.width
                 if !add(few, to: out) { runInPlace(coding.width, scratch, out: out) }
             }
-            let rest = buffer.floats + first
-            for range in ranges ?? [first..<coding.count] {
-                forRest(range.lowerBound - first..<range.upperBound - first, scratch) { runInPlace($1, scratch, out: rest + $0) }
-            }
+            let rest = buffer.floats + coding.rows * coding.width
+            forRest(0..<coding.restCount, scratch) { runInPlace($1, scratch, out: rest + $0) }
         }
-        buffer.touch(rows: union)
+        buffer.hold(rows: union)
     }
 
     /// A row that one or two of several operands have.
