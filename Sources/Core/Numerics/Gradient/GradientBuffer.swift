@@ -2,7 +2,7 @@
 import Base
 import Model
 
-/// A gradient of `layout.count` floats, at their places. It knows the table rows that a micro-batch touched: the others are zeros, which are
+/// A gradient of `layout.count` floats at their places, which knows the table rows that a micro-batch touched: the others are zeros, and
 /// neither written nor read.
 package final class GradientBuffer: @unchecked Sendable {
     let floats: MutableFloats

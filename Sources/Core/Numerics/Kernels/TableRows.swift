@@ -36,8 +36,8 @@ enum TableRows {
         }
     }
 
-    /// dTable[row] = dOutput of the ids that have the row, summed for each lane in their order, then over the lanes; a row that occurs twice
-    /// in an id gets it twice. Rows that do not occur stay as they are.
+    /// dTable[row] = dOutput of the ids that have the row, summed for each lane in their order, then over the lanes; a row that an id has
+    /// twice gets it twice. Rows that do not occur stay as they are.
     /// - Parameters:
     ///   - dOutput: (ids, width).
     ///   - rows: four for each id.
