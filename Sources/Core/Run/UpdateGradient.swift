@@ -2,8 +2,8 @@
 import Base
 import Numerics
 
-/// Of the sum of one or two contributions only parts exist: each is made once for the norms and again for the step, which moves less memory
-/// than a gradient that is written and read back. Adding more contributions twice would move more.
+/// Of a single contribution only parts are unpacked: each once for the norms and again for the step, which moves less memory than a gradient
+/// that is written and read back. Several contributions are added once: adding them twice takes as long as it saves.
 ///
 /// Several threads may use it at the same time, for different parts.
 struct UpdateGradient {
@@ -14,7 +14,7 @@ struct UpdateGradient {
 
     init(_ sum: GradientSum?, memory: GradientMemory) {
         (self.sum, self.memory) = (sum, memory)
-        isKept = sum.map { $0.operandCount > 2 } ?? false
+        isKept = sum.map { $0.operandCount > 1 } ?? false
     }
 
     /// The first use of a part that begins and ends at table rows where it covers tables.
