@@ -2,8 +2,8 @@
 import Base
 import Numerics
 
-/// Of a single contribution only parts are unpacked: each once for the norms and again for the step, which moves less memory than a gradient
-/// that is written and read back. Several contributions are added once: adding them twice takes as long as it saves.
+/// Of a single contribution only parts are unpacked: each once for the norms and again for the step, which moves less memory than a
+/// gradient that is written and read back. Several contributions are added once: adding them twice takes as long as it saves.
 ///
 /// Several threads may use it at the same time, for different parts.
 struct UpdateGradient {
