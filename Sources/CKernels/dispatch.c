@@ -31,9 +31,9 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
     else t2v_gemm_avx2(flags, m, n, k, a, lda, b, ldb, c, ldc);
 }
 
-void t2v_convolve(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
-                  ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
-    if (m > 0) (is_wide(flags) ? t2v_convolve_avx512 : t2v_convolve_avx2)(flags, m, n, k, below, starts, b, ldb, c, ldc);
+ptrdiff_t t2v_convolve(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
+                       ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
+    return m > 0 ? (is_wide(flags) ? t2v_convolve_avx512 : t2v_convolve_avx2)(flags, m, n, k, below, starts, b, ldb, c, ldc) : 0;
 }
 
 void t2v_gemm_lanes(int flags, ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,

@@ -97,7 +97,7 @@ ISA static void multiply_transposed(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff
                     float *target = c + (i + r) * ldc + j;
                     ask_for_block(target + panel_columns, ldc, 0, height);
                     blocks[height](depth, chunk + r, 1, chunk_stride, panels + j * step, target, ldc, low, high,
-                                   spread_over(chunk, 0, 1), accumulate);
+                                   nothing_ahead(chunk), accumulate);
                 }
             }
         }
@@ -128,7 +128,7 @@ ISA void NAMED(t2v_gemm_lanes)(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes,
                     ptrdiff_t first = lanes->starts[lane];
                     last += block;
                     blocks[height](lane_rows(lanes, lane), chunk + first * chunk_stride + r, 1, chunk_stride,
-                                   panel + first * panel_columns, last, panel_columns, all, all, spread_over(chunk, 0, 1), 0);
+                                   panel + first * panel_columns, last, panel_columns, all, all, nothing_ahead(chunk), 0);
                     last = merge_lanes(last, block, lanes->merges[lane]);
                 }
                 for (ptrdiff_t row = 0; row < height; row++) {

@@ -9,8 +9,8 @@
                         float *c, ptrdiff_t ldc);                                                                                          \
     size_t t2v_packed_windows_bytes_##isa(ptrdiff_t n, ptrdiff_t k);                                                                       \
     void t2v_pack_windows_##isa(ptrdiff_t n, ptrdiff_t k, const float *b, ptrdiff_t ldb, float *packed);                                   \
-    void t2v_convolve_##isa(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,   \
-                            ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                                       \
+    ptrdiff_t t2v_convolve_##isa(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts,              \
+                                 const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                  \
     void t2v_gemm_lanes_##isa(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,             \
                               ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                                     \
     void t2v_winners_gradients_##isa(const t2v_winners *winners, const float *weights, const float *input, float *d_weights,               \

@@ -30,6 +30,9 @@ static inline ahead_of_steps spread_over(const float *start, ptrdiff_t floats, p
     return (ahead_of_steps){(const char *)start, each < 64 ? each : 64};
 }
 
+/// Nothing: asks for a line that is there. `near`: what the product reads anyway.
+static inline ahead_of_steps nothing_ahead(const float *near) { return (ahead_of_steps){(const char *)near, 0}; }
+
 /// Transposes WIDTH x WIDTH in registers: lane j of row p becomes lane p of row j.
 ISA static inline void transpose_square(vector r[WIDTH]) {
     vector t[WIDTH];

@@ -142,8 +142,8 @@ ISA static void convolve(const convolution *w, const int32_t *rows, ptrdiff_t co
     }
 }
 
-void NAMED(t2v_convolve)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
-                         ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
+ptrdiff_t NAMED(t2v_convolve)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
+                              ptrdiff_t ldb, float *c, ptrdiff_t ldc) {
     int is_packed = (flags & T2V_B_PACKED) != 0;
     // Tiles stay in the second-level cache (512 KB) while all panels pass by. Their distance is not a power of two, with which they would
     // compete for the same places of the first-level cache.
@@ -155,6 +155,7 @@ void NAMED(t2v_convolve)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const
     float *made = (float *)(scratch + list + room);
     convolution w = {n, k, ldc, below, is_packed ? b : made, starts, c, (float *)(scratch + list), tall, step};
     if (!is_packed) NAMED(t2v_pack_windows)(n, k, b, ldb, made);
+    ptrdiff_t made_products = 0;
     for (int are_pairs = 1; are_pairs >= 0; are_pairs--) {
         ptrdiff_t count = 0;
         for (ptrdiff_t row = 0, next; row < m; row = next) {
@@ -163,5 +164,7 @@ void NAMED(t2v_convolve)(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const
             if (is_pair == are_pairs) rows[count++] = (int32_t)row;
         }
         convolve(&w, rows, count, are_pairs);
+        made_products += count * (are_pairs ? products : products - 1);
     }
+    return made_products;
 }

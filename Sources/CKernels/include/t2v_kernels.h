@@ -47,8 +47,9 @@ void t2v_gemm(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
 /// windows_float.h); pairs are made from row 0 on, and other rows are computed as the first of a pair. So a row's bits depend on its place
 /// in a run of neighbours and on its window, not on other rows.
 /// `k`: K. `flags`: T2V_B_PACKED, of t2v_pack with T2V_WINDOWS, and T2V_AVX2.
-void t2v_convolve(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
-                  ptrdiff_t ldb, float *c, ptrdiff_t ldc);
+/// Returns how many rows of K it multiplied with n columns: four for a pair, three for another row.
+ptrdiff_t t2v_convolve(int flags, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *below, const int32_t *starts, const float *b,
+                       ptrdiff_t ldb, float *c, ptrdiff_t ldc);
 
 /// Rows of lanes. A gradient of weights is summed over the rows of each lane, then over the lanes: after each lane's own sum, the two last
 /// sums are added as often as `merges` says.

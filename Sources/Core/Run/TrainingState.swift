@@ -248,9 +248,9 @@ package final class TrainingState {
         let length = Digest64.block / MemoryLayout<Float>.stride
         let block = index * length..<min(layout.count, (index + 1) * length)
         for (layer, range) in optimizer.layers.enumerated() where range.overlaps(block) {
-            let end = range.clamped(to: block).upperBound
-            for start in stride(from: range.clamped(to: block).lowerBound, to: end, by: Self.stepLength) {
-                let part = start..<min(start + Self.stepLength, end)
+            let own = range.clamped(to: block)
+            for start in stride(from: own.lowerBound, to: own.upperBound, by: Self.stepLength) {
+                let part = start..<min(start + Self.stepLength, own.upperBound)
                 gradient.again(part) {
                     optimizer.apply(step, layer: layer, part, norm: norms[layer], gradient: $0, state: buffers, next: next)
                 }

@@ -62,7 +62,7 @@ extension Pass {
         account.measure(kernel, bytes: bytes(), body)
     }
 
-    /// The same for a product of an (m, k) and a (k, n) matrix, or for several of as many operations.
+    /// The same for a product of an (m, k) and a (k, n) matrix, or for several of as many operations. `m` may be known only after `body`.
     @inline(__always)
     func multiply(_ kernel: StepKernel, products: Int = 1, m: @autoclosure () -> Int, n: Int, k: Int, _ body: () -> Void) {
         guard let account else { return body() }

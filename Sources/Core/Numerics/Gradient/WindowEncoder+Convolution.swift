@@ -24,8 +24,9 @@ extension WindowEncoder {
         let (wide, batch) = (layers[level - 1].pieces * width, pass.batch)
         batch.levels[level].starts.withUnsafeBufferPointer { starts in
             guard let first = starts.baseAddress else { return }
-            pass.multiply(.convolution, m: batch.windowProducts(level: level), n: wide, k: width) {
-                pass.weights.convolve(
+            var products = 0
+            pass.multiply(.convolution, m: products, n: wide, k: width) {
+                products = pass.weights.convolve(
                     m: starts.count, n: wide, k: width, Floats(hidden[level - 1]), starts: first, offset: layers[level - 1].offsets.weights,
                     pass.scratch.activations, ldc: wide)
             }

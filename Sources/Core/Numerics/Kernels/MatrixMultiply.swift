@@ -127,10 +127,11 @@ package struct MatrixMultiply: Sendable {
     ///   - starts: (m): where each window begins.
     ///   - weights: W; or if `isPacked`, what t2v_pack made of it with `windowFlags`.
     /// - Precondition: `convolves` this arithmetic.
+    /// - Returns: how many rows of k floats were multiplied with n columns.
     func convolve(
         m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, _ weights: Floats, isPacked: Bool, _ c: MutableFloats,
         ldc: Int
-    ) {
+    ) -> Int {
         t2v_convolve(isPacked ? Int32(T2V_B_PACKED) : 0, m, n, k, below, starts, weights, 3 * k, c, ldc)
     }
 

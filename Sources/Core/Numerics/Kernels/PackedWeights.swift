@@ -60,16 +60,17 @@ struct WeightProducts {
 
     /// C (m, n) = windows of three rows of `below` (rows, k) times W^T, W (n, 3 k) at `offset`: a convolution's forward pass.
     /// - Parameter starts: (m): where each window begins.
+    /// - Returns: how many rows of k floats were multiplied with n columns.
     func convolve(
         m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, offset: Int, _ c: MutableFloats, ldc: Int
-    ) {
+    ) -> Int {
         guard let packed else {
             return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc)
         }
         let panels = packed.weights.panels(
             flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters: parameters, offset: offset, ldb: 3 * k, version: packed.version)
         let weights = panels.assumingMemoryBound(to: Float.self)
-        products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
+        return products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
     }
 
     /// C (m, n) = A (m, k) W, W (k, n) at `offset`: the gradient of a layer's input.

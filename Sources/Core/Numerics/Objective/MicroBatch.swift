@@ -106,18 +106,6 @@ struct MicroBatchContent {
     /// Rows of level i.
     func rowCount(level: Int) -> Int { level == 0 ? words.count : levels[level].starts.count }
 
-    /// Products of a row and a window that `MatrixMultiply.convolve` needs for a level: four for two neighbours, three for a row by itself.
-    func windowProducts(level: Int) -> Int {
-        let starts = levels[level].starts
-        var (products, row) = (0, 0)
-        while row < starts.count {
-            let isPair = row + 1 < starts.count && starts[row + 1] == starts[row] + 1
-            products += isPair ? 4 : 3
-            row += isPair ? 2 : 1
-        }
-        return products
-    }
-
     mutating func clear(depth: Int, parts count: Int) {
         (documentCount, wordCount, uniqueCount, selectedCount) = (0, 0, 0, 0)
         merges.removeAll(keepingCapacity: true)

@@ -184,10 +184,11 @@ package struct GradientSum {
     /// and with the first two that have it.
     @inline(__always)
     private func forRows(_ rows: Range<Int>, _ scratch: Scratch, _ body: (Int, FewOperands) -> Void) {
+        guard !rows.isEmpty else { return }
         let width = coding.width
         let zeros = [Float](repeating: 0, count: width)
         zeros.withUnsafeBufferPointer { zeros in
-            guard let zero = zeros.baseAddress, !rows.isEmpty else { return }
+            guard let zero = zeros.baseAddress else { return }
             var cursors = views.map { view in
                 view.rows + (view.packing == nil ? 0 : coding.rank(of: rows.lowerBound, in: view.bitmap) * width * view.bytesPerFloat)
             }
