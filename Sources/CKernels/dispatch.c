@@ -64,3 +64,7 @@ void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights
         (is_wide(flags) ? t2v_winners_gradients_avx512 : t2v_winners_gradients_avx2)(w, weights, input, d_weights, d_input);
     }
 }
+
+void t2v_keep(int flags, const t2v_mask *mask, ptrdiff_t width, uint32_t *plane) {
+    (is_wide(flags) ? t2v_keep_avx512 : t2v_keep_avx2)(mask, width, plane);
+}

@@ -2,5 +2,6 @@
 #define WIDTH 16
 #include "gemm_float.h"
 #include "kernels.h"
+#include "planes.h"
 #include "winners_float.h"
 #include "windows_float.h"

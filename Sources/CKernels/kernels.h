@@ -13,6 +13,7 @@
                                  const float *b, ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                  \
     void t2v_gemm_lanes_##isa(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,             \
                               ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                                     \
+    void t2v_keep_##isa(const t2v_mask *mask, ptrdiff_t width, uint32_t *plane);                                                           \
     void t2v_winners_gradients_##isa(const t2v_winners *winners, const float *weights, const float *input, float *d_weights,               \
                                      float *d_input);                                                                                      \
     void t2v_winners_input_gradient_by_row_##isa(const t2v_winners *winners, const float *weights, float *d_input);                        \

@@ -104,3 +104,20 @@ void t2v_winners_gradients(int flags, const t2v_winners *winners, const float *w
 
 /// 1 if t2v_winners_gradients can compute these lanes together; 0 if rows are sorted and a lane has more than 1,024.
 int t2v_winners_join(int flags, const t2v_winners *winners);
+
+/// What a dropout mask is drawn from: the key of Philox4x32-10, and three of a counter's four words; the last one counts 0, 1, 2, ...
+typedef struct {
+    uint32_t key0, key1;
+    /// The counter's first two words, the low one first.
+    uint64_t item;
+    uint32_t index;
+    /// A unit is kept when its 16 bits are not below this; 1 or more.
+    uint32_t threshold;
+} t2v_mask;
+
+/// Writes the plane of kept units: unit j is bit j / 8 % 32 of word 8 * (j / 256) + j % 8.
+///
+/// Four counters decide 32 units. Random bits of unit j: its chunk is q = j / 8; the counter is 4 * (q / 4) + j % 8 / 2, its word is
+/// j % 2 + 2 * (q / 2 % 2), of which even q take the low half, odd q the high half.
+/// `width`: of the mask; units beyond it, up to a multiple of 32, are drawn as well. `plane`: 8 words for each 256 units. `flags`: T2V_AVX2.
+void t2v_keep(int flags, const t2v_mask *mask, ptrdiff_t width, uint32_t *plane);

@@ -93,6 +93,8 @@ import Testing
         }
         #expect(
             level(64, 1, 188) == 3 && level(64, 1, 47) == 4 && level(4096, 1, 1) == 4 && level(64, 8, 47) == 1 && level(128, 64, 94) == 0)
+        // A single thread computes a small update at once.
+        #expect(level(2, 1, 1500) == 1 && level(3, 1, 1000) == 2 && level(4, 1, 1024) == 2 && level(2, 2, 1500) == 0)
         #expect(level(4, 1, 3000) == 0 && level(64, 2, 600) == 1 && level(64, 2, 1100) == 0 && level(1, 1, 1) == 0)
         #expect(LaneGroups.level(lanes: 64, threads: 1, wordsPerLane: 47, spec: spec, precision: .bf16) == 0)
         #expect(LaneGroups.level(lanes: 64, threads: 1, wordsPerLane: 47, spec: Self.joined[0].spec, precision: .float32) == 0)

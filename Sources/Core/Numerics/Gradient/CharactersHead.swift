@@ -8,30 +8,79 @@ final class CharactersHead: ObjectiveLayer {
     private let objective: ModelSpec.CharactersObjective
     /// (O): room for the output's bias gradient when it is not needed.
     private var unused: MutableFloats?
+    /// (L): biases of the live outputs, and their gradient.
+    private var (liveBias, dLiveBias): (MutableFloats?, MutableFloats?)
 
     init(spec: ModelSpec, objective: ModelSpec.CharactersObjective, layout: ParameterLayout) {
-        hidden = HiddenLayer(spec: spec, layout: layout)
+        hidden = HiddenLayer(spec: spec, layout: layout, hasLiveOutputs: LiveOutputs.exist(spec, objective))
         self.objective = objective
     }
 
     func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
         hidden.carve(batch, &sizes, &carver)
         unused = carver.floats(256 * objective.bytes)
+        liveBias = carver.floats(256 * objective.bytes)
+        dLiveBias = carver.floats(256 * objective.bytes)
     }
 
     func loss(_ pass: Pass, input: Floats) -> Double {
+        findLive(pass)
         guard let unused, let prediction = hidden.predict(pass, input: input) else { return 0 }
         return turn(pass, prediction, rows: 0..<pass.batch.selectedCount, dBias: unused)
     }
 
     func run(_ pass: Pass, input: Floats, dInput: MutableFloats) -> [Double] {
-        hidden.run(pass, input: input, dInput: dInput) { prediction, rows, gradient in
+        findLive(pass)
+        return hidden.run(pass, input: input, dInput: dInput) { prediction, rows, gradient in
             turn(pass, prediction, rows: rows, dBias: gradient + hidden.outputBias)
         }
     }
 
-    /// loss = sum (p - y)^2, gradient = p - y; p is the prediction, or its softmax over the 256 values of each byte.
+    private func findLive(_ pass: Pass) {
+        guard let live = hidden.live, let liveBias else { return }
+        pass.measure(.headRows, bytes: 0) {
+            live.find(pass, bytes: objective.bytes)
+            for (place, output) in live.rows[..<live.learned].enumerated() { liveBias[place] = pass.parameters[hidden.outputBias + output] }
+        }
+    }
+
+    /// Adds the output's bias gradient to `dBias`.
+    /// - Returns: the sum of the rows' losses.
     private func turn(_ pass: Pass, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats) -> Double {
+        guard let live = hidden.live else { return turnAll(pass, prediction, rows: rows, dBias: dBias) }
+        var sum = 0.0
+        pass.measure(.loss, bytes: rows.count * live.rows.count * 4 * 5) {
+            sum = turnLive(pass, live, prediction, rows: rows, dBias: dBias)
+        }
+        return sum
+    }
+
+    /// loss = sum (p - y)^2, gradient = p - y, of live outputs; of the others both are 0.
+    private func turnLive(_ pass: Pass, _ live: LiveOutputs, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats) -> Double {
+        guard let liveBias, let dLiveBias else { return 0 }
+        let (bytes, count, learned) = (objective.bytes, live.rows.count, live.learned)
+        dLiveBias.update(repeating: 0, count: count)
+        var sum = 0.0
+        for row in rows {
+            let p = prediction + row * count
+            (p + learned).update(repeating: 0, count: count - learned)
+            for byte in 0..<bytes {
+                let place = live.places[256 * byte + Int(pass.batch.targetBytes[row * bytes + byte])]
+                p[place] -= 1
+                // What is predicted is 0. Which other outputs there are depends on the other lanes: they have no part in a lane's rounding.
+                if place >= learned {
+                    dLiveBias[place] -= 1
+                    sum += 1
+                }
+            }
+            sum += Double(squares(p, count: learned, bias: Floats(liveBias), dBias: dLiveBias))
+        }
+        for (place, output) in live.rows.enumerated() { dBias[output] += dLiveBias[place] }
+        return sum
+    }
+
+    /// loss = sum (p - y)^2, gradient = p - y, of all outputs; p is the prediction, or its softmax over the 256 values of each byte.
+    private func turnAll(_ pass: Pass, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats) -> Double {
         let (batch, bytes) = (pass.batch, objective.bytes)
         let bias = pass.parameters + hidden.outputBias
         let isSoftmax = objective.loss == .softmax
@@ -44,10 +93,10 @@ final class CharactersHead: ObjectiveLayer {
                     if isSoftmax {
                         softmax(p, bias: bias + 256 * byte)
                         p[target] -= 1
-                        sum += Double(squares(p, dBias: dBias + 256 * byte))
+                        sum += Double(squares(p, count: 256, dBias: dBias + 256 * byte))
                     } else {
                         p[target] -= 1
-                        sum += Double(squares(p, bias: bias + 256 * byte, dBias: dBias + 256 * byte))
+                        sum += Double(squares(p, count: 256, bias: bias + 256 * byte, dBias: dBias + 256 * byte))
                     }
                 }
             }
@@ -56,11 +105,11 @@ final class CharactersHead: ObjectiveLayer {
     }
 
     /// p += bias, dBias += p.
-    /// - Returns: the sum of squares of the 256 values.
+    /// - Returns: the sum of squares of the `count` values.
     @inline(__always)
-    private func squares(_ p: MutableFloats, bias: Floats? = nil, dBias: MutableFloats) -> Float {
+    private func squares(_ p: MutableFloats, count: Int, bias: Floats? = nil, dBias: MutableFloats) -> Float {
         var total = Float8.zero
-        forChunks(256) { start, length in
+        forChunks(count) { start, length in
             var value = load(p, start, length)
             if let bias {
                 value += load(bias, start, length)

@@ -55,6 +55,7 @@ package struct StepProfile: Sendable {
         let layout = ParameterLayout(spec: spec)
         let state = OptimizerState(count: layout.count)
         layout.initialize(state.parameters, seed: seed)
+        clearOutputs(state.parameters, spec: spec, layout: layout)
         let wordsPerLane = lanes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.tokens.count } } / lanes.count
         let engine = GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: wordsPerLane)
         let builder = MicroBatchBuilder(spec: spec, seed: seed, randomWords: randomWords, maskWord: maskWord, vectorRows: vectorRows)
@@ -93,6 +94,19 @@ package struct StepProfile: Sendable {
         return StepProfile(
             rows: rows, words: words / updates, seconds: seconds / count, neededOperations: needed / count,
             operationsPerSecond: (rate + products.operationsPerSecond()) / 2)
+    }
+
+    /// Sets outputs of the head to 0 that a run over texts in English hardly ever aims at (`LiveOutputs`): the profile needs no texts, and
+    /// made-up ones have few letters.
+    private static func clearOutputs(_ parameters: UnsafeMutablePointer<Float>, spec: ModelSpec, layout: ParameterLayout) {
+        guard case .characters(let objective) = spec.objective, LiveOutputs.exist(spec, objective) else { return }
+        for name in ["head.output.W", "head.output.b"] {
+            guard let tensor = layout.tensor(named: name) else { continue }
+            let width = tensor.count / (256 * objective.bytes)
+            for output in 0..<256 * objective.bytes where !(0x20...0x7E).contains(output % 256) && output % 256 != 255 {
+                (parameters + tensor.offset + output * width).update(repeating: 0, count: width)
+            }
+        }
     }
 
     /// One update as a worker with one thread computes it: its words, and the operations that it needs.

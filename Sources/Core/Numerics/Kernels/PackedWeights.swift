@@ -13,6 +13,7 @@ final class PackedWeights {
 
     private struct Entry {
         let memory: UnsafeMutableRawPointer
+        let byteCount: Int
         var version: UInt64
     }
 
@@ -23,21 +24,24 @@ final class PackedWeights {
     /// B (k, n) of `version`, packed.
     /// - Parameters:
     ///   - flags: t2v_gemm's, of B and of the precision.
-    ///   - offset: of B in the parameters; with the flags it determines the shape.
-    ///   - ldb: floats from row to row of B as stored there.
-    func panels(flags: Int32, n: Int, k: Int, parameters: Floats, offset: Int, ldb: Int, version: UInt64) -> UnsafeRawPointer {
+    ///   - offset: of B in the parameters; with the flags and the version it determines the shape.
+    ///   - ldb: floats from row to row of B as stored in `b`.
+    func panels(flags: Int32, n: Int, k: Int, _ b: Floats, offset: Int, ldb: Int, version: UInt64) -> UnsafeRawPointer {
         let key = Key(offset: offset, flags: flags)
-        if let entry = entries[key] {
-            if entry.version != version {
-                t2v_pack(flags, n, k, parameters + offset, ldb, entry.memory)
-                entries[key]?.version = version
-            }
-            return UnsafeRawPointer(entry.memory)
+        if let entry = entries[key], entry.version == version { return UnsafeRawPointer(entry.memory) }
+        let entry = memory(for: key, byteCount: t2v_packed_bytes(flags, n, k), version: version)
+        t2v_pack(flags, n, k, b, ldb, entry.memory)
+        entries[key] = entry
+        return UnsafeRawPointer(entry.memory)
+    }
+
+    /// An entry with enough memory, the old one if it has.
+    private func memory(for key: Key, byteCount: Int, version: UInt64) -> Entry {
+        if let old = entries[key] {
+            if old.byteCount >= byteCount { return Entry(memory: old.memory, byteCount: old.byteCount, version: version) }
+            old.memory.deallocate()
         }
-        let memory = LargeMemory.allocate(byteCount: t2v_packed_bytes(flags, n, k))
-        t2v_pack(flags, n, k, parameters + offset, ldb, memory)
-        entries[key] = Entry(memory: memory, version: version)
-        return UnsafeRawPointer(memory)
+        return Entry(memory: LargeMemory.allocate(byteCount: byteCount), byteCount: byteCount, version: version)
     }
 }
 
@@ -49,12 +53,15 @@ struct WeightProducts {
     let packed: (weights: PackedWeights, version: UInt64)?
 
     /// C (m, n) = A (m, k) W^T, W (n, k) at `offset`: a layer's forward pass.
-    func timesTransposed(m: Int, n: Int, k: Int, _ a: Floats, lda: Int, offset: Int, ldb: Int, _ c: MutableFloats, ldc: Int) {
-        guard let packed, let flags = products.flags(ofTransposed: true), m > 0 else {
-            return products.timesTransposed(m: m, n: n, k: k, a, lda: lda, parameters + offset, ldb: ldb, c, ldc: ldc)
+    /// - Parameter rows: those rows of W that are multiplied, if not all are; of a version they are always the same.
+    func timesTransposed(
+        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, offset: Int, rows: Floats? = nil, ldb: Int, _ c: MutableFloats, ldc: Int
+    ) {
+        let b = rows ?? parameters + offset
+        guard let packed, let flags = products.flags(ofTransposed: true), m > 0, n > 0 else {
+            return products.timesTransposed(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc)
         }
-        let panels = packed.weights.panels(
-            flags: flags, n: n, k: k, parameters: parameters, offset: offset, ldb: ldb, version: packed.version)
+        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb, version: packed.version)
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc)
     }
 
@@ -68,21 +75,22 @@ struct WeightProducts {
             return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc)
         }
         let panels = packed.weights.panels(
-            flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters: parameters, offset: offset, ldb: 3 * k, version: packed.version)
+            flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k, version: packed.version)
         let weights = panels.assumingMemoryBound(to: Float.self)
         return products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
     }
 
     /// C (m, n) = A (m, k) W, W (k, n) at `offset`: the gradient of a layer's input.
+    /// - Parameter rows: those rows of W that are multiplied, if not all are; of a version they are always the same.
     func times(
-        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, offset: Int, ldb: Int, _ c: MutableFloats, ldc: Int, accumulate: Bool = false
+        m: Int, n: Int, k: Int, _ a: Floats, lda: Int, offset: Int, rows: Floats? = nil, ldb: Int, _ c: MutableFloats, ldc: Int,
+        accumulate: Bool = false
     ) {
-        guard let packed, let flags = products.flags(ofTransposed: false), m > 0 else {
-            return products.times(
-                m: m, n: n, k: k, a, lda: lda, parameters + offset, ldb: ldb, c, ldc: ldc, accumulate: accumulate)
+        let b = rows ?? parameters + offset
+        guard let packed, let flags = products.flags(ofTransposed: false), m > 0, k > 0 else {
+            return products.times(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc, accumulate: accumulate)
         }
-        let panels = packed.weights.panels(
-            flags: flags, n: n, k: k, parameters: parameters, offset: offset, ldb: ldb, version: packed.version)
+        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb, version: packed.version)
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc, accumulate: accumulate)
     }
 }

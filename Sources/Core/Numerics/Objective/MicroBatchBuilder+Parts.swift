@@ -109,28 +109,10 @@ extension MicroBatchAssembler {
         for (index, part) in parts.enumerated() where part.dropout {
             let philox = Philox(seed: seed, purpose: .embeddingMask, layer: index, update: batch.update)
             plane.removeAll(keepingCapacity: true)
-            scratch.keep(dropout, philox, item: 0, index: 0, width: part.width, into: &plane)
+            dropout.keep(philox, item: 0, index: 0, width: part.width, into: &plane)
             for unit in 0..<part.width {
                 let bit = planeBit(plane, unit)
                 batch.parts[index].factors.append(bit == 1 ? dropout.scale : 0)
-            }
-        }
-    }
-}
-
-/// Appends planes of kept units to arrays.
-struct PlaneScratch {
-    private var words: [UInt32] = []
-
-    mutating func keep(_ dropout: Dropout, _ philox: Philox, item: UInt64, index: UInt32, width: Int, into planes: inout [UInt32]) {
-        let needed = Philox.wordsPerGroup * Dropout.groups(width: width)
-        if words.count < needed { words = [UInt32](repeating: 0, count: needed) }
-        let (start, count) = (planes.count, planeWords(width: width))
-        for _ in 0..<count { planes.append(0) }
-        words.withUnsafeMutableBufferPointer { words in
-            planes.withUnsafeMutableBufferPointer { planes in
-                guard let words = words.baseAddress, let planes = planes.baseAddress else { return }
-                dropout.keep(philox, item: item, index: index, width: width, scratch: words, plane: planes + start)
             }
         }
     }

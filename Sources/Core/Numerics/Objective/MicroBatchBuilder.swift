@@ -59,7 +59,6 @@ struct MicroBatchAssembler {
 
     var unique: UniqueWords
     var tables: [UniqueTable]
-    var scratch = PlaneScratch()
     /// By position of the current document: distance to the nearest selected token, what replaces a token, row in the last level listed.
     private var distances: [Int32] = []
     private var replacements: [Replacement?] = []
@@ -216,8 +215,7 @@ struct MicroBatchAssembler {
             }
             guard drawsMasks else { continue }
             if isToken {
-                scratch.keep(
-                    dropout, mixer, item: document.key, index: UInt32(token), width: spec.width, into: &batch.levels[0].kept)
+                dropout.keep(mixer, item: document.key, index: UInt32(token), width: spec.width, into: &batch.levels[0].kept)
             } else {
                 for _ in 0..<planeWords(width: spec.width) { batch.levels[0].kept.append(0) }
             }
@@ -252,16 +250,15 @@ struct MicroBatchAssembler {
                 batch.levels[level].starts.append(below)
                 row += 1
                 if draws {
-                    scratch.keep(
-                        dropout, convolutions[level], item: document.key, index: UInt32(position), width: spec.width,
+                    dropout.keep(
+                        convolutions[level], item: document.key, index: UInt32(position), width: spec.width,
                         into: &batch.levels[level].kept)
                 }
             }
         }
         guard dropout.isOn, self.head.dropout else { return }
         for position in distances.indices where distances[position] == 0 {
-            scratch.keep(
-                dropout, head, item: document.key, index: UInt32(position - edge), width: self.head.hidden, into: &batch.headKept)
+            dropout.keep(head, item: document.key, index: UInt32(position - edge), width: self.head.hidden, into: &batch.headKept)
         }
     }
 
@@ -270,7 +267,7 @@ struct MicroBatchAssembler {
         guard dropout.isOn, spec.mixer.dropout == .word else { return }
         for word in 0..<unique.count {
             let orth = unique.keys[word * unique.stride]
-            scratch.keep(dropout, mixer, item: orth, index: 0, width: spec.width, into: &batch.levels[0].kept)
+            dropout.keep(mixer, item: orth, index: 0, width: spec.width, into: &batch.levels[0].kept)
         }
     }
 }
