@@ -68,3 +68,21 @@ void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights
 void t2v_keep(int flags, const t2v_mask *mask, ptrdiff_t width, uint32_t *plane) {
     (is_wide(flags) ? t2v_keep_avx512 : t2v_keep_avx2)(mask, width, plane);
 }
+
+void t2v_maxout_forward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *z, const float *residual,
+                        const int32_t *residual_rows, const uint32_t *kept, uint32_t *winners, float *normalized, float *inverse,
+                        float *out) {
+    (is_wide(flags) ? t2v_maxout_forward_avx512 : t2v_maxout_forward_avx2)(layer, rows, z, residual, residual_rows, kept, winners,
+                                                                           normalized, inverse, out);
+}
+
+void t2v_norm_backward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_out, const uint32_t *kept,
+                       const float *normalized, const float *inverse, float *d_gain, float *d_shift, float *d_max) {
+    (is_wide(flags) ? t2v_norm_backward_avx512 : t2v_norm_backward_avx2)(layer, rows, d_out, kept, normalized, inverse, d_gain, d_shift,
+                                                                         d_max);
+}
+
+void t2v_locate(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,
+                int32_t *starts, float *d_bias) {
+    (is_wide(flags) ? t2v_locate_avx512 : t2v_locate_avx2)(layer, rows, d_max, winners, inputs, starts, d_bias);
+}

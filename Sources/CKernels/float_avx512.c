@@ -3,5 +3,6 @@
 #include "gemm_float.h"
 #include "kernels.h"
 #include "planes.h"
+#include "rows.h"
 #include "winners_float.h"
 #include "windows_float.h"

@@ -14,6 +14,13 @@
     void t2v_gemm_lanes_##isa(ptrdiff_t m, ptrdiff_t n, const t2v_lanes *lanes, const float *a, ptrdiff_t lda, const float *b,             \
                               ptrdiff_t ldb, float *c, ptrdiff_t ldc);                                                                     \
     void t2v_keep_##isa(const t2v_mask *mask, ptrdiff_t width, uint32_t *plane);                                                           \
+    void t2v_maxout_forward_##isa(const t2v_maxout *layer, ptrdiff_t rows, const float *z, const float *residual,                          \
+                                  const int32_t *residual_rows, const uint32_t *kept, uint32_t *winners, float *normalized,                \
+                                  float *inverse, float *out);                                                                             \
+    void t2v_norm_backward_##isa(const t2v_maxout *layer, ptrdiff_t rows, const float *d_out, const uint32_t *kept,                        \
+                                 const float *normalized, const float *inverse, float *d_gain, float *d_shift, float *d_max);              \
+    void t2v_locate_##isa(const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,          \
+                          int32_t *starts, float *d_bias);                                                                                 \
     void t2v_winners_gradients_##isa(const t2v_winners *winners, const float *weights, const float *input, float *d_weights,               \
                                      float *d_input);                                                                                      \
     void t2v_winners_input_gradient_by_row_##isa(const t2v_winners *winners, const float *weights, float *d_input);                        \

@@ -268,6 +268,141 @@ static void check_winners_of_lanes(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_
     }
 }
 
+// The mask of t2v_keep by its definition, block by block.
+static void check_mask(ptrdiff_t width) {
+    char what[80];
+    snprintf(what, sizeof what, "mask of %td", width);
+    t2v_mask mask = {(uint32_t)rand() * 5u, (uint32_t)rand() * 7u, (uint64_t)rand() << 33 | (uint64_t)rand(), (uint32_t)rand(), 20000};
+    ptrdiff_t words = (width + 255) / 256 * 8, drawn = (width + 31) / 32 * 32;
+    uint32_t *wanted = room(4 * words);
+    memset(wanted, 0, 4 * words);
+    for (ptrdiff_t j = 0; j < drawn; j++) {
+        ptrdiff_t q = j / 8;
+        uint32_t x[4] = {(uint32_t)mask.item, (uint32_t)(mask.item >> 32), mask.index, (uint32_t)(4 * (q / 4) + j % 8 / 2)};
+        uint32_t k0 = mask.key0, k1 = mask.key1;
+        for (int round = 0; round < 10; round++, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
+            uint64_t p0 = (uint64_t)x[0] * 0xD2511F53, p1 = (uint64_t)x[2] * 0xCD9E8D57;
+            x[0] = (uint32_t)(p1 >> 32) ^ x[1] ^ k0;
+            x[1] = (uint32_t)p1;
+            x[2] = (uint32_t)(p0 >> 32) ^ x[3] ^ k1;
+            x[3] = (uint32_t)p0;
+        }
+        uint32_t word = x[j % 2 + 2 * (q / 2 % 2)], bits = q % 2 ? word >> 16 : word & 0xffff;
+        if (bits >= mask.threshold) wanted[8 * (j / 256) + j % 8] |= 1u << j / 8 % 32;
+    }
+    for (int is_wide = 0; is_wide < 2; is_wide++) {
+        uint32_t *found = room(4 * words);
+        (is_wide ? t2v_keep_avx512 : t2v_keep_avx2)(&mask, width, found);
+        expect_same(what, (float *)found, (float *)wanted, words);
+    }
+}
+
+static int plane_bit(const uint32_t *plane, ptrdiff_t unit) { return plane[8 * (unit / 256) + unit % 8] >> unit / 8 % 32 & 1; }
+
+// The sum over a row's units as t2v_maxout defines it.
+static float chain_sum(float *chains) {
+    for (int width = 8; width > 0; width /= 2)
+        for (int i = 0; i < width; i++) chains[i] += chains[i + width];
+    return chains[0];
+}
+
+// Buffers of a Maxout layer's rows.
+typedef struct {
+    uint32_t *winners;
+    float *normalized, *inverse, *out, *d_max, *d_gain, *d_shift, *d_bias;
+    int32_t *starts;
+} row_buffers;
+
+static row_buffers buffers_of(const t2v_maxout *w, ptrdiff_t rows, const float *d_gain, const float *d_bias) {
+    ptrdiff_t units = rows * w->outputs, words = rows * (w->pieces - 1) * ((w->outputs + 255) / 256 * 8);
+    row_buffers made = {
+        memset(room(4 * words + 4), 0, 4 * words + 4), values(units), values(rows), values(units), values(units), copy(d_gain, w->outputs),
+        copy(d_gain, w->outputs), copy(d_bias, w->pieces * w->outputs), room(4 * units),
+    };
+    return made;
+}
+
+// A row by the definition, in scalars.
+static void define_row(const t2v_maxout *w, ptrdiff_t row, const float *z, const float *residual, const uint32_t *kept, const float *d_out,
+                       ptrdiff_t inputs, row_buffers *b) {
+    ptrdiff_t outputs = w->outputs, words = (outputs + 255) / 256 * 8;
+    float sums[16] = {0}, squares[16] = {0}, backs[16] = {0}, products[16] = {0};
+    float *n = b->normalized + row * outputs, *d_max = b->d_max + row * outputs, count = (float)outputs;
+    uint32_t *winners = b->winners + row * (w->pieces - 1) * words;
+    for (ptrdiff_t j = 0; j < outputs; j++) {
+        n[j] = z[j] + w->bias[j];
+        b->starts[row * outputs + j] = (int32_t)(j * inputs);
+        for (ptrdiff_t p = 1; p < w->pieces; p++) {
+            float other = z[p * outputs + j] + w->bias[p * outputs + j];
+            if (!(other > n[j])) continue;
+            n[j] = other;
+            winners[(p - 1) * words + 8 * (j / 256) + j % 8] |= 1u << j / 8 % 32;
+            b->starts[row * outputs + j] = (int32_t)((p * outputs + j) * inputs);
+        }
+        sums[j % 16] += n[j];
+    }
+    float mean = chain_sum(sums) / count;
+    for (ptrdiff_t j = 0; j < outputs; j++) squares[j % 16] = fmaf(n[j] - mean, n[j] - mean, squares[j % 16]);
+    float inverse = 1 / sqrtf(chain_sum(squares) / count + w->epsilon);
+    b->inverse[row] = inverse;
+    for (ptrdiff_t j = 0; j < outputs; j++) {
+        n[j] = (n[j] - mean) * inverse;
+        float out = fmaf(n[j], w->gain[j], w->shift[j]), gradient = d_out[j];
+        if (kept) {
+            out = plane_bit(kept, j) ? out * w->keep_scale : 0;
+            gradient = plane_bit(kept, j) ? gradient * w->keep_scale : 0;
+        }
+        b->out[row * outputs + j] = residual ? residual[j] + out : out;
+        b->d_gain[j] = fmaf(gradient, n[j], b->d_gain[j]);
+        b->d_shift[j] += gradient;
+        d_max[j] = gradient * w->gain[j];
+        backs[j % 16] += d_max[j];
+        products[j % 16] = fmaf(d_max[j], n[j], products[j % 16]);
+    }
+    float middle = chain_sum(backs) / count, slope = -chain_sum(products) / count;
+    for (ptrdiff_t j = 0; j < outputs; j++) {
+        float centered = d_max[j] - middle;
+        d_max[j] = fmaf(n[j], slope, centered) * inverse;
+        b->d_bias[b->starts[row * outputs + j] / inputs] += d_max[j];
+    }
+}
+
+static void check_rows(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t rows, int has_kept, int has_residual) {
+    char what[80];
+    snprintf(what, sizeof what, "rows of %td x %td, kept %d, residual %d", pieces, outputs, has_kept, has_residual);
+    ptrdiff_t words = (outputs + 255) / 256 * 8, inputs = 7;
+    float *bias = values(pieces * outputs), *d_gain = values(outputs), *d_bias = values(pieces * outputs);
+    t2v_maxout w = {outputs, pieces, 1e-8f, 1.25f, bias, values(outputs), values(outputs)};
+    float *z = values(rows * pieces * outputs), *residual = values((rows + 2) * outputs), *d_out = values(rows * outputs);
+    uint32_t *kept = room(4 * rows * words);
+    int32_t *residual_rows = room(4 * rows);
+    for (ptrdiff_t i = 0; i < rows * words; i++) kept[i] = (uint32_t)rand() * 3u;
+    for (ptrdiff_t row = 0; row < rows; row++) residual_rows[row] = rand() % (int32_t)(rows + 2);
+    // A tie: the first piece wins.
+    if (pieces > 1) z[outputs] = z[0], bias[outputs] = bias[0];
+    row_buffers wanted = buffers_of(&w, rows, d_gain, d_bias);
+    for (ptrdiff_t row = 0; row < rows; row++)
+        define_row(&w, row, z + row * pieces * outputs, has_residual ? residual + residual_rows[row] * outputs : 0,
+                   has_kept ? kept + row * words : 0, d_out + row * outputs, inputs, &wanted);
+    for (int is_wide = 0; is_wide < 2; is_wide++) {
+        row_buffers b = buffers_of(&w, rows, d_gain, d_bias);
+        (is_wide ? t2v_maxout_forward_avx512 : t2v_maxout_forward_avx2)(&w, rows, z, has_residual ? residual : 0, residual_rows,
+                                                                        has_kept ? kept : 0, b.winners, b.normalized, b.inverse, b.out);
+        (is_wide ? t2v_norm_backward_avx512 : t2v_norm_backward_avx2)(&w, rows, d_out, has_kept ? kept : 0, b.normalized, b.inverse,
+                                                                      b.d_gain, b.d_shift, b.d_max);
+        (is_wide ? t2v_locate_avx512 : t2v_locate_avx2)(&w, rows, b.d_max, b.winners, inputs, b.starts, b.d_bias);
+        expect_same(what, (float *)b.winners, (float *)wanted.winners, rows * (pieces - 1) * words);
+        expect_same(what, b.normalized, wanted.normalized, rows * outputs);
+        expect_same(what, b.inverse, wanted.inverse, rows);
+        expect_same(what, b.out, wanted.out, rows * outputs);
+        expect_same(what, b.d_max, wanted.d_max, rows * outputs);
+        expect_same(what, b.d_gain, wanted.d_gain, outputs);
+        expect_same(what, b.d_shift, wanted.d_shift, outputs);
+        expect_same(what, b.d_bias, wanted.d_bias, pieces * outputs);
+        expect_same(what, (float *)b.starts, (float *)wanted.starts, rows * outputs);
+    }
+}
+
 int main(void) {
     static const int products[][3] = {
         {1, 1, 1}, {14, 32, 16}, {15, 33, 17}, {29, 70, 40}, {3, 200, 5}, {45, 96, 288}, {31, 45, 37}, {70, 40, 300}, {460, 40, 300},
@@ -296,6 +431,11 @@ int main(void) {
         check_winners_of_lanes(joined[i][0], joined[i][1], joined[i][2], joined[i][3], few);
         check_winners_of_lanes(joined[i][0], joined[i][1], joined[i][2], joined[i][3], many);
     }
+    static const int widths[] = {1, 31, 32, 33, 96, 128, 200, 256, 257, 300, 600};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) check_mask(widths[i]);
+    static const int rows[][3] = {{1, 1, 2}, {16, 3, 5}, {5, 2, 3}, {96, 3, 9}, {264, 4, 3}, {300, 3, 4}, {256, 3, 3}, {520, 6, 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int flags = 0; flags < 4; flags++) check_rows(rows[i][0], rows[i][1], rows[i][2], flags & 1, flags >> 1);
     printf("%d compared, %d wrong\n", compared, wrong);
     return wrong != 0;
 }

@@ -121,3 +121,33 @@ typedef struct {
 /// j % 2 + 2 * (q / 2 % 2), of which even q take the low half, odd q the high half.
 /// `width`: of the mask; units beyond it, up to a multiple of 32, are drawn as well. `plane`: 8 words for each 256 units. `flags`: T2V_AVX2.
 void t2v_keep(int flags, const t2v_mask *mask, ptrdiff_t width, uint32_t *plane);
+
+/// A Maxout layer followed by LayerNorm and dropout (thinc 8 `maxout.py`, `layernorm.py`). Sums over the units of a row are sixteen chains,
+/// unit j in chain j % 16, which are then halved: chain i gets chain i + 8, and so on.
+typedef struct {
+    /// O and P.
+    ptrdiff_t outputs, pieces;
+    /// Of LayerNorm; and 1 / (1 - dropout rate).
+    float epsilon, keep_scale;
+    /// (P, O), or NULL with one piece; G and b of LayerNorm, (O).
+    const float *bias, *gain, *shift;
+} t2v_maxout;
+
+/// out = residual + dropout(LayerNorm(max over pieces(z + bias))), row by row.
+/// `z`: (rows, P, O); with one piece it may be `normalized`. `residual`: row r's is number residual_rows[r], or r if these are NULL; NULL:
+/// none. `kept`: planes of kept units (see t2v_keep), NULL without dropout. `winners`: written; for each piece but the first the plane of
+/// units in which it beat every piece before it. `normalized`: (rows, O), written: (maximum - mean) / deviation. `inverse`: (rows),
+/// written: 1 / deviation. `flags`: T2V_AVX2.
+void t2v_maxout_forward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *z, const float *residual,
+                        const int32_t *residual_rows, const uint32_t *kept, uint32_t *winners, float *normalized, float *inverse,
+                        float *out);
+
+/// Back through dropout and LayerNorm. `d_gain`, `d_shift`: (O), added to. `d_max`: (rows, O), written: gradients of the maxima; it may be
+/// `d_out`.
+void t2v_norm_backward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_out, const uint32_t *kept,
+                       const float *normalized, const float *inverse, float *d_gain, float *d_shift, float *d_max);
+
+/// For t2v_winners: where the winners' rows of W (P * O, inputs) begin. `starts`: (rows, O), written: (piece * O + o) * inputs. `d_bias`:
+/// (P, O): gradients of the maxima are added to the winners' biases, and 0 to the others.
+void t2v_locate(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,
+                int32_t *starts, float *d_bias);

@@ -56,9 +56,11 @@ import Testing
                 let unused = UnsafeMutablePointer<UInt32>.allocate(capacity: 1)
                 defer { unused.deallocate() }
                 let winners = winners.baseAddress ?? unused
-                let inverse = kernel.forward(z: z, residual: residual, kept: kept, winners: winners, normalized: &normalized, out: &out)
+                var inverse: Float = 0
+                kernel.forward(
+                    z: z, residual: residual, kept: kept, winners: winners, normalized: &normalized, inverse: &inverse, out: &out)
                 kernel.backward(
-                    dOut: dOut, kept: kept, normalized: normalized, inverse: inverse, dGain: &dGain, dShift: &dShift, dMax: &dMax)
+                    dOut: dOut, kept: kept, normalized: normalized, inverse: &inverse, dGain: &dGain, dShift: &dShift, dMax: &dMax)
                 kernel.route(dMax: dMax, winners: winners, to: &routed)
                 added = routed.map { $0 + 0.5 }
                 kernel.route(dMax: dMax, winners: winners, addedTo: &added)

@@ -115,15 +115,11 @@ final class HiddenLayer {
         guard let trace, let output else { return }
         let wide = pieces * outputs
         let kernel = offsets.kernel(pass, outputs: outputs, pieces: pieces, epsilon: epsilon, keepScale: keepScale)
-        let keptWords = planeWords(width: outputs)
         pass.measure(.headRows, bytes: pass.batch.selectedCount * 4 * (wide + 2 * outputs)) {
             withPlanes(pass.batch.headKept) { kept in
-                for row in 0..<pass.batch.selectedCount {
-                    trace.inverse[row] = kernel.forward(
-                        z: pass.scratch.activations + row * wide, residual: nil, kept: kept.map { $0 + row * keptWords },
-                        winners: trace.winners + row * kernel.winnerWords, normalized: trace.normalized + row * outputs,
-                        out: output + row * outputs)
-                }
+                kernel.forward(
+                    rows: pass.batch.selectedCount, z: pass.scratch.activations, residual: nil, kept: kept, winners: trace.winners,
+                    normalized: trace.normalized, inverse: trace.inverse, out: output)
             }
         }
     }

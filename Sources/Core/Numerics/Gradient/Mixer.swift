@@ -151,10 +151,10 @@ final class Mixer {
                             for cursor in vectors where cursor.ofWord[word] >= 0 {
                                 add(cursor.products + Int(cursor.ofWord[word]) * wide, to: row, count: wide)
                             }
-                            trace.inverse[word] = kernel.forward(
+                            kernel.forward(
                                 z: row, residual: nil, kept: kept.map { $0 + word * keptWords },
                                 winners: trace.winners + word * kernel.winnerWords, normalized: trace.normalized + word * width,
-                                out: embedded + word * width)
+                                inverse: trace.inverse + word, out: embedded + word * width)
                         }
                     }
                 }
@@ -307,7 +307,7 @@ final class Mixer {
                                 let dMax = dEmbedded + word * width
                                 kernel.backward(
                                     dOut: dMax, kept: kept.map { $0 + word * keptWords }, normalized: trace.normalized + word * width,
-                                    inverse: trace.inverse[word], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift,
+                                    inverse: trace.inverse + word, dGain: gradient + offsets.gain, dShift: gradient + offsets.shift,
                                     dMax: dMax)
                                 let winners = trace.winners + word * kernel.winnerWords
                                 kernel.locate(

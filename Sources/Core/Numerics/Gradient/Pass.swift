@@ -121,15 +121,14 @@ struct NormedOffsets {
     ) {
         let (outputs, keptWords) = (kernel.outputs, planeWords(width: kernel.outputs))
         pass.forLanes(starts) { rows, gradient in
-            for row in rows {
-                let dMax = dMax + row * outputs
-                kernel.backward(
-                    dOut: dMax, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * outputs,
-                    inverse: trace.inverse[row], dGain: gradient + gain, dShift: gradient + shift, dMax: dMax)
-                kernel.locate(
-                    dMax: dMax, winners: trace.winners + row * kernel.winnerWords, inputs: inputs,
-                    starts: pass.scratch.winnerStarts + row * outputs, dBias: gradient + bias)
-            }
+            let first = rows.lowerBound
+            let dMax = dMax + first * outputs
+            kernel.backward(
+                rows: rows.count, dOut: dMax, kept: kept.map { $0 + first * keptWords }, normalized: trace.normalized + first * outputs,
+                inverse: trace.inverse + first, dGain: gradient + gain, dShift: gradient + shift, dMax: dMax)
+            kernel.locate(
+                rows: rows.count, dMax: dMax, winners: trace.winners + first * kernel.winnerWords, inputs: inputs,
+                starts: pass.scratch.winnerStarts + first * outputs, dBias: gradient + bias)
         }
     }
 }

@@ -50,14 +50,14 @@ extension WindowEncoder {
     }
 
     private func maxoutRows(_ pass: Pass, level: Int, kept: UnsafePointer<UInt32>?) {
-        let (layer, trace, wide) = (layers[level - 1], traces[level - 1], layers[level - 1].pieces * width)
-        let (below, out, keptWords) = (Floats(hidden[level - 1]), hidden[level], planeWords(width: width))
+        let (layer, trace) = (layers[level - 1], traces[level - 1])
+        let (below, out) = (Floats(hidden[level - 1]), hidden[level])
         let kernel = layer.offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
-        for (row, start) in pass.batch.levels[level].starts.enumerated() {
-            trace.inverse[row] = kernel.forward(
-                z: pass.scratch.activations + row * wide, residual: below + (Int(start) + 1) * width,
-                kept: kept.map { $0 + row * keptWords }, winners: trace.winners + row * kernel.winnerWords,
-                normalized: trace.normalized + row * width, out: out + row * width)
+        // The residual is the middle row of the window.
+        pass.batch.levels[level].starts.withUnsafeBufferPointer { starts in
+            kernel.forward(
+                rows: starts.count, z: pass.scratch.activations, residual: below + width, residualRows: starts.baseAddress, kept: kept,
+                winners: trace.winners, normalized: trace.normalized, inverse: trace.inverse, out: out)
         }
     }
 
@@ -68,10 +68,10 @@ extension WindowEncoder {
         let kernel = MishLayerNorm(
             norm: layer.offsets.kernel(pass, outputs: width, pieces: 1, epsilon: epsilon, keepScale: keepScale))
         for (row, start) in pass.batch.levels[level].starts.enumerated() {
-            trace.inverse[row] = kernel.forward(
+            kernel.forward(
                 z: pass.scratch.activations + row * width, residual: below + (Int(start) + 1) * width,
                 kept: kept.map { $0 + row * keptWords }, input: input + row * width, normalized: trace.normalized + row * width,
-                out: out + row * width)
+                inverse: trace.inverse + row, out: out + row * width)
         }
     }
 
@@ -137,7 +137,7 @@ extension WindowEncoder {
                 let d = dHidden + row * width
                 kernel.backward(
                     dOut: d, kept: kept.map { $0 + row * keptWords }, input: input + row * width,
-                    normalized: trace.normalized + row * width, inverse: trace.inverse[row], dGain: gradient + offsets.gain,
+                    normalized: trace.normalized + row * width, inverse: trace.inverse + row, dGain: gradient + offsets.gain,
                     dShift: gradient + offsets.shift, dInput: d)
                 norm.locate(
                     dMax: d, winners: trace.winners, inputs: 3 * width, starts: pass.scratch.winnerStarts + row * width,

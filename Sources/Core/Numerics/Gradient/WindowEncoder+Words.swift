@@ -24,10 +24,10 @@ extension WindowEncoder {
                     forChunks(wide) { start, length in
                         store((load(a, start, length) + load(b, start, length)) + load(c, start, length), row, start, length)
                     }
-                    trace.inverse[index] = kernel.forward(
+                    kernel.forward(
                         z: row, residual: embedded + current * width, kept: kept.map { $0 + index * keptWords },
                         winners: trace.winners + index * kernel.winnerWords, normalized: trace.normalized + index * width,
-                        out: out + index * width)
+                        inverse: trace.inverse + index, out: out + index * width)
                 }
             }
         }
@@ -39,15 +39,11 @@ extension WindowEncoder {
         let dHidden = dHidden(level: 1)
         let dMax = pass.scratch.activations
         let kernel = offsets.kernel(pass, outputs: width, pieces: layers[0].pieces, epsilon: epsilon, keepScale: keepScale)
-        let keptWords = planeWords(width: width)
         pass.measure(.firstConvolutionRows, bytes: rows * 4 * 4 * width) {
             withPlanes(batch.levels[1].kept) { kept in
-                for row in 0..<rows {
-                    kernel.backward(
-                        dOut: dHidden + row * width, kept: kept.map { $0 + row * keptWords }, normalized: trace.normalized + row * width,
-                        inverse: trace.inverse[row], dGain: gradient + offsets.gain, dShift: gradient + offsets.shift,
-                        dMax: dMax + row * width)
-                }
+                kernel.backward(
+                    rows: rows, dOut: dHidden, kept: kept, normalized: trace.normalized, inverse: trace.inverse,
+                    dGain: gradient + offsets.gain, dShift: gradient + offsets.shift, dMax: dMax)
             }
         }
         if batch.sumsByWord {
@@ -65,10 +61,10 @@ extension WindowEncoder {
         let (dHidden, dMax) = (dHidden(level: 1), Floats(pass.scratch.activations))
         pass.measure(.firstConvolutionRows, bytes: rows * 4 * 5 * width) {
             dEmbedded.update(repeating: 0, count: batch.uniqueCount * width)
+            kernel.locate(
+                rows: rows, dMax: dMax, winners: traces[0].winners, inputs: width, starts: pass.scratch.winnerStarts,
+                dBias: gradient + offsets.bias)
             for row in 0..<rows {
-                kernel.locate(
-                    dMax: dMax + row * width, winners: traces[0].winners + row * kernel.winnerWords, inputs: width,
-                    starts: pass.scratch.winnerStarts + row * width, dBias: gradient + offsets.bias)
                 add(dHidden + row * width, to: dEmbedded + Int(batch.windows[1][row]) * width, count: width)
             }
         }

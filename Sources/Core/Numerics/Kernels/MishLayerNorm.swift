@@ -28,13 +28,14 @@ struct MishLayerNorm {
     let norm: MaxoutLayerNorm
 
     /// out = residual + dropout(LayerNorm(mish(z + bias))), mish(x) = x tanh(log(1 + e^x)), x from 20 on.
-    /// - Parameter input: (O), written: z + bias.
-    /// - Returns: 1 / deviation.
+    /// - Parameters:
+    ///   - input: (O), written: z + bias.
+    ///   - inverse: written: 1 / deviation.
     @inline(never)
     func forward(
-        z: Floats, residual: Floats?, kept: UnsafePointer<UInt32>?, input: MutableFloats, normalized: MutableFloats, out: MutableFloats
-    ) -> Float {
-        var sum = Float8.zero
+        z: Floats, residual: Floats?, kept: UnsafePointer<UInt32>?, input: MutableFloats, normalized: MutableFloats,
+        inverse: MutableFloats, out: MutableFloats
+    ) {
         forChunks(norm.outputs) { start, length in
             let x = load(z, start, length) + load(norm.bias, start, length)
             store(x, input, start, length)
@@ -43,11 +44,9 @@ struct MishLayerNorm {
             let two = Float8(repeating: 2)
             let w: Float8 = n * (n + two)
             let curve: Float8 = x * (w / (w + two))
-            let y = first(length, of: curve.replacing(with: x, where: x .>= Float8(repeating: 20)))
-            store(y, normalized, start, length)
-            sum += y
+            store(curve.replacing(with: x, where: x .>= Float8(repeating: 20)), normalized, start, length)
         }
-        return norm.normalize(sum: laneSum(sum), residual: residual, kept: kept, normalized: normalized, out: out)
+        norm.normalize(residual: residual, kept: kept, normalized: normalized, inverse: inverse, out: out)
     }
 
     /// - Parameters:
@@ -55,7 +54,7 @@ struct MishLayerNorm {
     ///   - dInput: (O), written: gradient of z. May be `dOut` itself.
     @inline(never)
     func backward(
-        dOut: Floats, kept: UnsafePointer<UInt32>?, input: Floats, normalized: Floats, inverse: Float, dGain: MutableFloats,
+        dOut: Floats, kept: UnsafePointer<UInt32>?, input: Floats, normalized: Floats, inverse: Floats, dGain: MutableFloats,
         dShift: MutableFloats, dInput: MutableFloats
     ) {
         norm.backward(dOut: dOut, kept: kept, normalized: normalized, inverse: inverse, dGain: dGain, dShift: dShift, dMax: dInput)
