@@ -62,6 +62,22 @@ private func storePart(_ value: Float8, _ pointer: MutableFloats, _ length: Int)
     for lane in 0..<length { pointer[lane] = value[lane] }
 }
 
+/// `value` with 0 in the lanes from `length` on.
+@inline(__always)
+func first(_ length: Int, of value: Float8) -> Float8 {
+    if length == 8 { return value }
+    if length == 4 { return Float8(lowHalf: value.lowHalf, highHalf: .zero) }
+    return firstPart(length, of: value)
+}
+
+/// Not inlined, like `loadPart`.
+@inline(never)
+private func firstPart(_ length: Int, of value: Float8) -> Float8 {
+    var value = value
+    for lane in length..<8 { value[lane] = 0 }
+    return value
+}
+
 @inline(__always)
 func loadBits(_ pointer: UnsafePointer<UInt32>) -> UInt8Lanes { UnsafeRawPointer(pointer).loadUnaligned(as: UInt8Lanes.self) }
 
