@@ -20,8 +20,6 @@ enum {
     part_units = 256,
     // A row's pieces are compared at once up to so many.
     fused_pieces = 3,
-    // Rows ahead of which pre-activations are asked for: the products have left them beyond the L2 cache.
-    rows_ahead = 2,
 };
 
 // Calls BODY for each vector of units first..<first + count: its first unit u, the units that are left, whether it is whole, and its bit in
@@ -190,8 +188,6 @@ ISA void NAMED(t2v_maxout_forward)(const t2v_maxout *w, ptrdiff_t rows, const fl
                                    const uint32_t *kept, uint32_t *winners, float *normalized, float *inverse, float *out) {
     ptrdiff_t outputs = w->outputs, wide = w->pieces * outputs, words = words_in_plane(outputs);
     for (ptrdiff_t row = 0; row < rows; row++) {
-        const float *soon = z + (row + rows_ahead < rows ? row + rows_ahead : row) * wide;
-        for (ptrdiff_t k = 0; k < wide; k += 16) __builtin_prefetch(soon + k);
         float *own = normalized + row * outputs;
         float sum = maxima(w, z + row * wide, winners + row * (w->pieces - 1) * words, own);
         const float *added = residual ? residual + (residual_rows ? residual_rows[row] : row) * outputs : 0;
