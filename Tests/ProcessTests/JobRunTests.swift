@@ -118,8 +118,11 @@ enum TestJob {
         #"{"@architectures": "spacy.PretrainVectors.v1", "maxout_pieces": 3, "hidden_size": 24, "loss": "\#(loss)"}"#
     }
 
-    /// The real program trains like the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-4. In wide and
-    /// deep shapes, rounding adds up too much in five updates: there two must suffice.
+    /// The real program trains like the real spaCy: updates from the same weights, nothing hidden, every tensor within 1e-4.
+    ///
+    /// With Adam's eps of 1e-8 a step has the sign of a gradient, however small that is: in wide and deep shapes some are so near zero that
+    /// rounding decides (2 of 48 runs agreed after two updates). There steps follow the gradient, with an eps that is larger than most
+    /// gradients.
     @Test(
         "updates are those of the real spaCy",
         arguments: [
@@ -142,7 +145,7 @@ enum TestJob {
                 "--vectors", "--records", "1", "--components.tok2vec.model.embed", characters, "--components.tok2vec.model.encode", mish,
             ],
             ["--config", "examples/configs/inline-textcat.cfg", "--updates", "2"],
-            ["--config", "examples/configs/vectors-256.cfg", "--vectors", "--records", "2", "--updates", "2"],
+            ["--config", "examples/configs/vectors-256.cfg", "--vectors", "--records", "2", "--pretraining.optimizer.eps", "0.001"],
         ])
     func updates(overrides: [String]) throws {
         let program = Program.folder.appending(path: "t2v-coordinator").path

@@ -119,7 +119,8 @@ typedef struct {
 ///
 /// Four counters decide 32 units. Random bits of unit j: its chunk is q = j / 8; the counter is 4 * (q / 4) + j % 8 / 2, its word is
 /// j % 2 + 2 * (q / 2 % 2), of which even q take the low half, odd q the high half.
-/// `width`: of the mask; units beyond it, up to a multiple of 32, are drawn as well. `plane`: 8 words for each 256 units. `flags`: T2V_AVX2.
+/// `width`: of the mask; units beyond it, up to a multiple of 32, are drawn as well. `plane`: 8 words for each 256 units. `flags`:
+/// T2V_AVX2.
 void t2v_keep(int flags, const t2v_mask *mask, ptrdiff_t width, uint32_t *plane);
 
 /// A Maxout layer followed by LayerNorm and dropout (thinc 8 `maxout.py`, `layernorm.py`). Sums over the units of a row are sixteen chains,

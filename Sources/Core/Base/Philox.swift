@@ -8,8 +8,8 @@ public struct Philox: Sendable {
         case embeddingMask, mixerMask, convolutionMask, headMask, evaluate
     }
 
-    public let key0: UInt32
-    public let key1: UInt32
+    /// The key's two words.
+    public let key0: UInt32, key1: UInt32
 
     /// A stream for one seed, purpose, layer and moment (`update` or epoch).
     public init(seed: UInt64, purpose: Purpose, layer: Int = 0, update: UInt64 = 0) {

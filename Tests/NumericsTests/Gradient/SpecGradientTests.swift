@@ -94,9 +94,11 @@ import Testing
             width: 264, lengths: [6]),
     ]
 
-    @Test(arguments: cases) func engineEqualsTheDenseDefinition(_ item: Case) throws {
-        try item.spec.validate()
-        let fixture = try Fixture(spec: item.spec, lengths: item.lengths, vocabulary: 25, seed: 9, isFloret: item.isFloret)
+    @Test(arguments: cases, [Arithmetic.blas, .native]) func engineEqualsTheDenseDefinition(_ item: Case, arithmetic: Arithmetic) throws {
+        var spec = item.spec
+        spec.arithmetic = arithmetic
+        try spec.validate()
+        let fixture = try Fixture(spec: spec, lengths: item.lengths, vocabulary: 25, seed: 9, isFloret: item.isFloret)
         let (values, statistics) = fixture.gradient(fixture.batch())
         let naive = fixture.naive()
         let documents = fixture.naiveDocuments()
@@ -111,8 +113,10 @@ import Testing
     }
 
     /// The rows of a gradient buffer are those of a dense gradient, even if it was filled before.
-    @Test(arguments: cases.prefix(7)) func buffersKeepNothing(_ item: Case) throws {
-        let fixture = try Fixture(spec: item.spec, lengths: item.lengths, vocabulary: 25, seed: 9)
+    @Test(arguments: cases.prefix(7), [Arithmetic.blas, .native]) func buffersKeepNothing(_ item: Case, arithmetic: Arithmetic) throws {
+        var spec = item.spec
+        spec.arithmetic = arithmetic
+        let fixture = try Fixture(spec: spec, lengths: item.lengths, vocabulary: 25, seed: 9)
         let engine = fixture.engine()
         let coding = GradientCoding(layout: fixture.layout)
         let buffer = GradientBuffer(coding: coding)

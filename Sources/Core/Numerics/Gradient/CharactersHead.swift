@@ -56,7 +56,9 @@ final class CharactersHead: ObjectiveLayer {
     }
 
     /// loss = sum (p - y)^2, gradient = p - y, of live outputs; of the others both are 0.
-    private func turnLive(_ pass: Pass, _ live: LiveOutputs, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats) -> Double {
+    private func turnLive(
+        _ pass: Pass, _ live: LiveOutputs, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats
+    ) -> Double {
         guard let liveBias, let dLiveBias else { return 0 }
         let (bytes, count, learned) = (objective.bytes, live.rows.count, live.learned)
         dLiveBias.update(repeating: 0, count: count)

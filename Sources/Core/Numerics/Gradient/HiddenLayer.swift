@@ -20,7 +20,7 @@ final class HiddenLayer {
     private(set) var output: MutableFloats?
     private var dOutput: MutableFloats?
     /// (T, O) or (T, L): prediction without bias, then its gradient.
-    private var prediction: MutableFloats?
+    private(set) var prediction: MutableFloats?
     /// (L, H): the gradient of the live outputs' weights.
     private var dLive: MutableFloats?
     /// Of each lane.
@@ -48,7 +48,8 @@ final class HiddenLayer {
         sizes.need(row: pieces * outputs, activations: rows * pieces * outputs, winnerStarts: rows * outputs)
     }
 
-    /// Writes the predictions. - Returns: (T, O), without the bias; with live outputs (T, L), of which only those of learned ones are written.
+    /// Writes the predictions.
+    /// - Returns: (T, O), without the bias; with live outputs (T, L), of which only those of learned ones are written.
     func predict(_ pass: Pass, input: Floats) -> MutableFloats? {
         guard let output, let prediction else { return nil }
         let rows = pass.batch.selectedCount

@@ -3,10 +3,10 @@ import Model
 
 /// The output layer of spaCy 3's characters objective begins with zeros, and has an output for each value of a byte. While a value has not
 /// been a target, its output is 0 for every token, and so is its gradient (there is no softmax): the optimizer leaves it at 0. Of 1,024
-/// outputs texts in English use 200 after 3,000 words, 400 after a million. Products leave out the others; that changes no bit.
+/// outputs, texts in English use 200 after 3,000 words and 400 after a million. Products leave out the others; that changes no bit.
 ///
-/// Owned by one thread. Legend: O outputs, H inputs, L live outputs: first those with a parameter that is not 0, ascending, then others that
-/// are targets.
+/// Owned by one thread. Legend: O outputs, H inputs, L live outputs: first those with a parameter that is not 0, ascending, then others
+/// that are targets.
 final class LiveOutputs {
     private let outputs: Int
     private let inputs: Int
