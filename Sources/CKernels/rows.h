@@ -1,16 +1,13 @@
 // Maxout, LayerNorm, dropout and residual of rows; and backward.
 //
 // Sums over the units of a row are sixteen chains, unit j in chain j % 16, added in a fixed tree: the bits do not depend on the width.
-#include "t2v_kernels.h"
-#include "vectors.h"
+#include "planes.h"
 #include <math.h>
-#include <string.h>
 
 #pragma STDC FP_CONTRACT OFF
 
-// All ones where something holds, else zeros; and 32 bits of planes.
+// All ones where something holds, else zeros.
 typedef int32_t choice __attribute__((vector_size(4 * WIDTH)));
-typedef uint32_t plane_words __attribute__((vector_size(4 * WIDTH)));
 
 enum {
     // Units at a time: one vector or two.
@@ -77,11 +74,6 @@ ISA static inline plane_words words_of(const uint32_t *plane) {
     plane_words words;
     for (int h = 0; h < WIDTH / 8; h++) memcpy((char *)&words + 32 * h, plane, 32);
     return words;
-}
-ISA static inline void put_words(uint32_t *plane, plane_words words) {
-    uint32_t made[WIDTH];
-    memcpy(made, &words, sizeof made);
-    for (int word = 0; word < 8; word++) plane[word] = made[word] | made[word + WIDTH - 8];
 }
 ISA static inline choice chosen(plane_words words, plane_words bit) { return (choice)((words & bit) != 0); }
 
