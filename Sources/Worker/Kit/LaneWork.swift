@@ -98,7 +98,7 @@ struct LaneGroup {
 
     /// Computes the sum of the lanes' gradients on the calling thread; nil when the parameters are gone.
     /// - Parameters:
-    ///   - sharesWeights: the calling thread computes other lanes of this update, too.
+    ///   - sharesWeights: this worker computes other lanes of this update, too.
     ///   - gradient: is written if some token was selected.
     func compute(
         _ order: Order, _ parameters: ReceivedParameters, _ builder: MicroBatchBuilder, _ engine: GradientEngine, sharesWeights: Bool,

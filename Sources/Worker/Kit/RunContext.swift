@@ -15,6 +15,8 @@ final class RunContext: @unchecked Sendable {
     let coding: GradientCoding
     let parameterCoding: ParameterCoding
     let gradients: GradientPool
+    /// Of all compute threads.
+    let packed = PackedWeightsStore()
     let cache: PreparedCache
     /// Where the model's tokenizing files are: the coordinator's folder on its own host, else below the cache.
     let modelFolder: String

@@ -37,7 +37,8 @@ extension ComputeThread {
         let settings = run.description.settings
         let made = (
             GradientEngine(
-                spec: run.description.spec, layout: run.layout, vectors: run.vectors, wordsPerLane: settings.wordsPerLane),
+                spec: run.description.spec, layout: run.layout, vectors: run.vectors, wordsPerLane: settings.wordsPerLane,
+                packed: run.packed),
             MicroBatchBuilder(
                 spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
                 vectorRows: settings.vectorRows)

@@ -1,6 +1,7 @@
 // What the micro-batches of an update share (packed weights, embeddings) against micro-batches alone. In: made-up documents. Out: the same
 // bits.
 import Base
+import Dispatch
 import Testing
 
 @testable import Model
@@ -52,6 +53,50 @@ import Testing
             for index in parameters.indices { parameters[index] *= 1.25 }
         }
         #expect(seen.count == 9)
+    }
+
+    /// What one of several threads computes.
+    private final class Worker: @unchecked Sendable {
+        let engine: GradientEngine
+        let batch = MicroBatch()
+        let expected: [[UInt32]]
+        var found: [[UInt32]] = []
+
+        init(_ canned: CannedCorpus, _ layout: ParameterLayout, words: Int, versions: [[Float]], packed: PackedWeightsStore) {
+            engine = GradientEngine(spec: canned.spec, layout: layout, vectors: canned, wordsPerLane: 1000, packed: packed)
+            let builder = MicroBatchBuilder(
+                spec: canned.spec, seed: 0, randomWords: canned.randomWords, maskWord: canned.maskWord,
+                vectorRows: CannedCorpus.vectorRows)
+            builder.build(canned.documents(words: words), epoch: 0, update: 0, into: batch, choose: CannedCorpus.choose)
+            let (engine, batch) = (engine, batch)
+            expected = versions.map { Self.gradient(engine, batch, $0, nil) }
+        }
+
+        func compute(_ parameters: [Float], _ version: UInt64) { found.append(Self.gradient(engine, batch, parameters, version)) }
+
+        private static func gradient(_ engine: GradientEngine, _ batch: MicroBatch, _ parameters: [Float], _ version: UInt64?) -> [UInt32] {
+            var floats = [Float](repeating: 0, count: parameters.count)
+            _ = engine.gradient(of: batch, parameters: parameters, version: version, into: &floats)
+            return floats.map(\.bitPattern)
+        }
+    }
+
+    /// Threads that share packed weights go from version to version by themselves: a slow one still computes with an earlier version.
+    @Test(arguments: possible.filter { $0 != .blas }) func threadsShareThem(arithmetic: Arithmetic) throws {
+        let canned = try CannedCorpus(words: 600, spec: Self.spec(arithmetic, byRows: true))
+        let layout = ParameterLayout(spec: canned.spec)
+        var parameters = [Float](repeating: 0, count: layout.count)
+        layout.initialize(&parameters, seed: 1)
+        let versions = (1...6).map { version in parameters.map { $0 * Float(version) } }
+        let packed = PackedWeightsStore()
+        let workers = (0..<4).map { Worker(canned, layout, words: 60 + 120 * $0, versions: versions, packed: packed) }
+        DispatchQueue.concurrentPerform(iterations: workers.count) { index in
+            for (number, version) in versions.enumerated() { workers[index].compute(version, UInt64(number)) }
+        }
+        for worker in workers {
+            let isEqual = worker.found == worker.expected
+            #expect(isEqual)
+        }
     }
 
     @Test func eachIDIsEmbeddedOnce() {

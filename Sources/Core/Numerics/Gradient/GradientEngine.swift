@@ -45,7 +45,7 @@ package final class GradientEngine {
     /// are overwritten.
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
-    private let packed = PackedWeights()
+    private let packed: PackedWeightsStore
     private let sums = LaneMatrixSum()
     private let expected: ExpectedRows
     private let coding: GradientCoding
@@ -61,12 +61,16 @@ package final class GradientEngine {
     /// - Parameters:
     ///   - vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil if the spec needs none.
     ///   - wordsPerLane: words of a lane in an update, on average. The order of additions depends on it.
-    package init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?, wordsPerLane: Int) {
+    ///   - packed: shared by the engines of a worker.
+    package init(
+        spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?, wordsPerLane: Int, packed: PackedWeightsStore = .init()
+    ) {
         precondition(
             spec.vectorWidth == nil || vectors?.width == spec.vectorWidth,
             "vectors of width \(vectors?.width ?? 0), the spec says \(spec.vectorWidth ?? 0)")
         self.spec = spec
         self.layout = layout
+        self.packed = packed
         products = MatrixMultiply(spec.arithmetic)
         mixer = Mixer(spec: spec, layout: layout, vectors: vectors)
         encoder = WindowEncoder(spec: spec, layout: layout)
@@ -87,8 +91,8 @@ package final class GradientEngine {
 
     /// Overwrites `gradient` (`layout.count` floats) with the sum of the gradients of the micro-batch's selected tokens; parameters that
     /// none of them reaches get +0.0. The same bits for the same arguments, on hosts of one numeric fingerprint.
-    /// - Parameter version: of the parameters: their weights are then packed once for all micro-batches with the same number, which pays
-    ///   off with two or more. Nil: for this micro-batch alone.
+    /// - Parameter version: of the parameters: their weights are then packed once for all micro-batches with the same number, of all
+    ///   engines that share them, which pays off with two or more. Nil: for this micro-batch alone.
     package func gradient(
         of batch: borrowing MicroBatch, parameters: UnsafePointer<Float>, version: UInt64? = nil,
         into gradient: UnsafeMutablePointer<Float>
@@ -207,7 +211,9 @@ package final class GradientEngine {
         Pass(
             batch: content, parameters: parameters, gradients: gradients, sums: sums, expected: expected, scratch: carve(content),
             products: products,
-            weights: WeightProducts(products: products, parameters: parameters, packed: version.map { (packed, $0) }), account: account)
+            weights: WeightProducts(
+                products: products, parameters: parameters, packed: version.map { (packed.weights(version: $0), $0) }),
+            account: account)
     }
 
     private func carve(_ batch: MicroBatchContent) -> Scratch {

@@ -2,46 +2,80 @@
 import Base
 import CKernels
 
-/// Packed weights, which t2v_gemm would otherwise make again for every micro-batch: with a few hundred rows, a fifth of a product's time.
-///
-/// Owned by one thread. Memory is allocated at a matrix's first use, and kept.
-final class PackedWeights {
+/// The packed weights of one version of the parameters. t2v_gemm would otherwise make them again for every micro-batch: with a few hundred
+/// rows, a fifth of a product's time. Threads share them: each matrix is packed by the first that needs it, while others wait.
+final class PackedWeights: @unchecked Sendable {
     private struct Key: Hashable {
         let offset: Int
         let flags: Int32
     }
 
-    private struct Entry {
-        let memory: UnsafeMutableRawPointer
-        let byteCount: Int
-        var version: UInt64
+    /// A matrix. Its memory is kept for later versions.
+    private final class Matrix {
+        let lock = ThreadLock()
+        var memory: UnsafeMutableRawPointer?
+        var byteCount = 0
+        var isPacked = false
+
+        deinit { memory?.deallocate() }
     }
 
-    private var entries: [Key: Entry] = [:]
+    private let lock = ThreadLock()
+    private var matrices: [Key: Matrix] = [:]
+    fileprivate private(set) var version: UInt64?
 
-    deinit { for entry in entries.values { entry.memory.deallocate() } }
-
-    /// B (k, n) of `version`, packed.
+    /// B (k, n), packed.
     /// - Parameters:
     ///   - flags: t2v_gemm's, of B and of the precision.
-    ///   - offset: of B in the parameters; with the flags and the version it determines the shape.
+    ///   - b: B, as any thread of this version has it.
+    ///   - offset: of B in the parameters; with the flags it determines the matrix.
     ///   - ldb: floats from row to row of B as stored in `b`.
-    func panels(flags: Int32, n: Int, k: Int, _ b: Floats, offset: Int, ldb: Int, version: UInt64) -> UnsafeRawPointer {
-        let key = Key(offset: offset, flags: flags)
-        if let entry = entries[key], entry.version == version { return UnsafeRawPointer(entry.memory) }
-        let entry = memory(for: key, byteCount: t2v_packed_bytes(flags, n, k), version: version)
-        t2v_pack(flags, n, k, b, ldb, entry.memory)
-        entries[key] = entry
-        return UnsafeRawPointer(entry.memory)
+    /// - Returns: valid as long as the caller holds these weights.
+    func panels(flags: Int32, n: Int, k: Int, _ b: Floats, offset: Int, ldb: Int) -> UnsafeRawPointer {
+        let matrix = lock.withLock { find(Key(offset: offset, flags: flags)) }
+        return matrix.lock.withLock {
+            let byteCount = t2v_packed_bytes(flags, n, k)
+            if let memory = matrix.memory, matrix.isPacked { return UnsafeRawPointer(memory) }
+            if byteCount > matrix.byteCount {
+                matrix.memory?.deallocate()
+                matrix.memory = nil
+            }
+            let memory = matrix.memory ?? LargeMemory.allocate(byteCount: byteCount)
+            t2v_pack(flags, n, k, b, ldb, memory)
+            (matrix.memory, matrix.byteCount, matrix.isPacked) = (memory, max(byteCount, matrix.byteCount), true)
+            return UnsafeRawPointer(memory)
+        }
     }
 
-    /// An entry with enough memory, the old one if it has.
-    private func memory(for key: Key, byteCount: Int, version: UInt64) -> Entry {
-        if let old = entries[key] {
-            if old.byteCount >= byteCount { return Entry(memory: old.memory, byteCount: old.byteCount, version: version) }
-            old.memory.deallocate()
+    private func find(_ key: Key) -> Matrix {
+        if let matrix = matrices[key] { return matrix }
+        let made = Matrix()
+        matrices[key] = made
+        return made
+    }
+
+    /// For the only owner.
+    fileprivate func begin(_ version: UInt64) {
+        self.version = version
+        for matrix in matrices.values { matrix.isPacked = false }
+    }
+}
+
+/// The packed weights of the latest version, for all threads of a worker.
+package final class PackedWeightsStore: @unchecked Sendable {
+    private let lock = ThreadLock()
+    private var latest = PackedWeights()
+
+    package init() {}
+
+    /// Those of a version. A thread that is still at an earlier version keeps what it has.
+    func weights(version: UInt64) -> PackedWeights {
+        lock.withLock {
+            if latest.version == version { return latest }
+            if !isKnownUniquelyReferenced(&latest) { latest = PackedWeights() }
+            latest.begin(version)
+            return latest
         }
-        return Entry(memory: LargeMemory.allocate(byteCount: byteCount), byteCount: byteCount, version: version)
     }
 }
 
@@ -61,7 +95,7 @@ struct WeightProducts {
         guard let packed, let flags = products.flags(ofTransposed: true), m > 0, n > 0 else {
             return products.timesTransposed(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc)
         }
-        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb, version: packed.version)
+        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb)
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc)
     }
 
@@ -75,7 +109,7 @@ struct WeightProducts {
             return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc)
         }
         let panels = packed.weights.panels(
-            flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k, version: packed.version)
+            flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k)
         let weights = panels.assumingMemoryBound(to: Float.self)
         return products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
     }
@@ -90,7 +124,7 @@ struct WeightProducts {
         guard let packed, let flags = products.flags(ofTransposed: false), m > 0, k > 0 else {
             return products.times(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc, accumulate: accumulate)
         }
-        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb, version: packed.version)
+        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb)
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc, accumulate: accumulate)
     }
 }
