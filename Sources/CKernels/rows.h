@@ -181,7 +181,7 @@ ISA void NAMED(t2v_maxout_forward)(const t2v_maxout *w, ptrdiff_t rows, const fl
     ptrdiff_t outputs = w->outputs, wide = w->pieces * outputs, words = words_in_plane(outputs);
     for (ptrdiff_t row = 0; row < rows; row++) {
         float *own = normalized + row * outputs;
-        float sum = maxima(w, z + row * wide, winners + row * (w->pieces - 1) * words, own);
+        float sum = maxima(w, z + row * wide, winners ? winners + row * (w->pieces - 1) * words : 0, own);
         const float *added = residual ? residual + (residual_rows ? residual_rows[row] : row) * outputs : 0;
         inverse[row] = norm_row(w, sum, added, kept ? kept + row * words : 0, own, out + row * outputs);
     }

@@ -137,8 +137,8 @@ typedef struct {
 /// out = residual + dropout(LayerNorm(max over pieces(z + bias))), row by row.
 /// `z`: (rows, P, O); with one piece it may be `normalized`. `residual`: row r's is number residual_rows[r], or r if these are NULL; NULL:
 /// none. `kept`: planes of kept units (see t2v_keep), NULL without dropout. `winners`: written; for each piece but the first the plane of
-/// units in which it beat every piece before it. `normalized`: (rows, O), written: (maximum - mean) / deviation. `inverse`: (rows),
-/// written: 1 / deviation. `flags`: T2V_AVX2.
+/// units in which it beat every piece before it; NULL with one piece. `normalized`: (rows, O), written: (maximum - mean) / deviation.
+/// `inverse`: (rows), written: 1 / deviation. `flags`: T2V_AVX2.
 void t2v_maxout_forward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *z, const float *residual,
                         const int32_t *residual_rows, const uint32_t *kept, uint32_t *winners, float *normalized, float *inverse,
                         float *out);

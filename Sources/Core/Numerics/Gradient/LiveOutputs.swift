@@ -63,7 +63,8 @@ final class LiveOutputs {
         rows.removeAll(keepingCapacity: true)
         for output in 0..<outputs {
             let row = parameters + weightsOffset + output * inputs
-            guard parameters[biasOffset + output] != 0 || !isZero(row) else {
+            // Nearly every row that is not zero shows it at once.
+            guard parameters[biasOffset + output] != 0 || row[0] != 0 || !areZeroBits(row, count: inputs) else {
                 places[output] = -1
                 continue
             }
@@ -72,17 +73,6 @@ final class LiveOutputs {
             rows.append(output)
         }
         learned = rows.count
-    }
-
-    private func isZero(_ row: Floats) -> Bool {
-        // Nearly every row that is not zero shows it at once.
-        guard row[0] == 0 else { return false }
-        var most = Float8.zero
-        forChunks(inputs) { start, length in
-            let value = load(row, start, length)
-            most = pointwiseMax(most, pointwiseMax(value, -value))
-        }
-        return most == .zero
     }
 
     /// Copies rows of the live outputs to where all outputs have theirs; those of the others become 0.

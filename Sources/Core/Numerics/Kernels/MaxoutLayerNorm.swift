@@ -47,11 +47,7 @@ struct MaxoutLayerNorm {
     func normalize(residual: Floats?, kept: UnsafePointer<UInt32>?, normalized: MutableFloats, inverse: MutableFloats, out: MutableFloats) {
         var layer = layer
         (layer.pieces, layer.bias) = (1, nil)
-        // With one piece there are no planes.
-        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 1) { none in
-            guard let none = none.baseAddress else { return }
-            t2v_maxout_forward(0, &layer, 1, normalized, residual, nil, kept, none, normalized, inverse, out)
-        }
+        t2v_maxout_forward(0, &layer, 1, normalized, residual, nil, kept, nil, normalized, inverse, out)
     }
 
     /// Backward through dropout and LayerNorm: dMax from dOut, of some rows.

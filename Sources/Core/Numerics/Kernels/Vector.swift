@@ -120,6 +120,14 @@ func chunkMask(_ plane: UnsafePointer<UInt32>, _ start: Int) -> UInt8Lanes {
 /// The bit of one unit, 0 or 1.
 func planeBit(_ plane: [UInt32], _ unit: Int) -> UInt32 { plane[8 * (unit / 256) + unit % 8] >> UInt32((unit / 8) % 32) & 1 }
 
+/// Whether all floats are +0.0.
+@inline(__always)
+func areZeroBits(_ floats: Floats, count: Int) -> Bool {
+    var bits = UInt8Lanes.zero
+    forChunks(count) { start, length in bits |= unsafeBitCast(load(floats, start, length), to: UInt8Lanes.self) }
+    return bits == .zero
+}
+
 /// target += source, `count` floats.
 @inline(__always)
 func add(_ source: Floats, to target: MutableFloats, count: Int) {

@@ -41,11 +41,7 @@ package struct GradientCoding: Sendable, Equatable {
     }
 
     /// Whether every bit of the row is 0; -0.0 is not: it must arrive unchanged.
-    func isZero(_ row: UnsafePointer<Float>) -> Bool {
-        var bits = UInt8Lanes.zero
-        forChunks(width) { start, length in bits |= unsafeBitCast(load(row, start, length), to: UInt8Lanes.self) }
-        return bits == .zero
-    }
+    func isZero(_ row: UnsafePointer<Float>) -> Bool { areZeroBits(row, count: width) }
 
     /// The number of rows below `row` in the bitmap.
     func rank(of row: Int, in bitmap: UnsafePointer<UInt64>) -> Int {
