@@ -28,7 +28,7 @@ BIN = Path(os.environ.get("T2V_BIN", ROOT / ".build/release"))
 SMALL, WIDE = "96/4", "256/8"
 CONFIGS = {SMALL: "small-96.cfg", WIDE: "vectors-256.cfg"}
 TITLES = {SMALL: "96 wide, 4 deep, characters", WIDE: "256 wide, 8 deep, static vectors, characters"}
-MARKS = {SMALL: [5, 10, 25, 50, 100], WIDE: [5, 10, 25, 40, 50, 100]}
+MARKS = {SMALL: [5, 10, 25, 50, 100], WIDE: [5, 10, 25, 50, 65, 100]}
 CORES = [1, 4, 16, 64]
 COLOURS = ["#3b6ea5", "#c2571a", "#4b8b3b", "#8a4b9c", "#7a7a7a", "#b59b00"]
 
