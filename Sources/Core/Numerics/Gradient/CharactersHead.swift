@@ -8,8 +8,8 @@ final class CharactersHead: ObjectiveLayer {
     private let objective: ModelSpec.CharactersObjective
     /// (O): room for the output's bias gradient when it is not needed.
     private var unused: MutableFloats?
-    /// (L): biases of the live outputs, and their gradient.
-    private var (liveBias, dLiveBias): (MutableFloats?, MutableFloats?)
+    /// (L): the gradient of the live outputs' biases.
+    private var dLiveBias: MutableFloats?
 
     init(spec: ModelSpec, objective: ModelSpec.CharactersObjective, layout: ParameterLayout) {
         hidden = HiddenLayer(spec: spec, layout: layout, hasLiveOutputs: LiveOutputs.exist(spec, objective))
@@ -19,7 +19,6 @@ final class CharactersHead: ObjectiveLayer {
     func carve(_ batch: MicroBatchContent, _ sizes: inout Scratch.Sizes, _ carver: inout Arena.Carver) {
         hidden.carve(batch, &sizes, &carver)
         unused = carver.floats(256 * objective.bytes)
-        liveBias = carver.floats(256 * objective.bytes)
         dLiveBias = carver.floats(256 * objective.bytes)
     }
 
@@ -37,11 +36,8 @@ final class CharactersHead: ObjectiveLayer {
     }
 
     private func findLive(_ pass: Pass) {
-        guard let live = hidden.live, let liveBias else { return }
-        pass.measure(.headRows, bytes: 0) {
-            live.find(pass, bytes: objective.bytes)
-            for (place, output) in live.rows[..<live.learned].enumerated() { liveBias[place] = pass.parameters[hidden.outputBias + output] }
-        }
+        guard let live = hidden.live else { return }
+        pass.measure(.headRows, bytes: 0) { live.find(pass, bytes: objective.bytes) }
     }
 
     /// Adds the output's bias gradient to `dBias`.
@@ -59,7 +55,7 @@ final class CharactersHead: ObjectiveLayer {
     private func turnLive(
         _ pass: Pass, _ live: LiveOutputs, _ prediction: MutableFloats, rows: Range<Int>, dBias: MutableFloats
     ) -> Double {
-        guard let liveBias, let dLiveBias else { return 0 }
+        guard let dLiveBias else { return 0 }
         let (bytes, count, learned) = (objective.bytes, live.rows.count, live.learned)
         dLiveBias.update(repeating: 0, count: count)
         var sum = 0.0
@@ -75,7 +71,7 @@ final class CharactersHead: ObjectiveLayer {
                     sum += 1
                 }
             }
-            sum += Double(squares(p, count: learned, bias: Floats(liveBias), dBias: dLiveBias))
+            sum += Double(squares(p, count: learned, bias: live.learnedBiases, dBias: dLiveBias))
         }
         for (place, output) in live.rows.enumerated() { dBias[output] += dLiveBias[place] }
         return sum

@@ -19,8 +19,9 @@ final class LiveOutputs {
     private(set) var learned = 0
     /// (O): the place of each output among the live ones; -1: it is not live.
     private(set) var places: [Int]
-    /// (learned, H): the weights of `version`.
+    /// (learned, H) and (learned): weights and biases of `version`.
     private let weights: MutableFloats
+    private let biases: MutableFloats
     private var version: UInt64?
 
     init(outputs: Int, inputs: Int, weightsOffset: Int, biasOffset: Int) {
@@ -28,9 +29,13 @@ final class LiveOutputs {
         (self.weightsOffset, self.biasOffset) = (weightsOffset, biasOffset)
         places = Array(repeating: -1, count: outputs)
         weights = .allocate(capacity: outputs * inputs)
+        biases = .allocate(capacity: outputs)
     }
 
-    deinit { weights.deallocate() }
+    deinit {
+        weights.deallocate()
+        biases.deallocate()
+    }
 
     /// Whether outputs may be left out: a softmax gives every output a gradient, and OpenBLAS's columns depend on each other.
     static func exist(_ spec: ModelSpec, _ objective: ModelSpec.CharactersObjective) -> Bool {
@@ -39,6 +44,9 @@ final class LiveOutputs {
 
     /// (learned, H).
     var learnedWeights: Floats { Floats(weights) }
+
+    /// (learned).
+    var learnedBiases: Floats { Floats(biases) }
 
     /// Finds the live outputs of a pass.
     func find(_ pass: Pass, bytes: Int) {
@@ -70,6 +78,7 @@ final class LiveOutputs {
             }
             places[output] = rows.count
             (weights + rows.count * inputs).update(from: row, count: inputs)
+            biases[rows.count] = parameters[biasOffset + output]
             rows.append(output)
         }
         learned = rows.count

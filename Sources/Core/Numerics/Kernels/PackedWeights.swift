@@ -15,7 +15,8 @@ final class PackedWeights: @unchecked Sendable {
         let lock = ThreadLock()
         var memory: UnsafeMutableRawPointer?
         var byteCount = 0
-        var isPacked = false
+        /// Of what is packed; nil: nothing of this version is.
+        var shape: (n: Int, k: Int)?
 
         deinit { memory?.deallocate() }
     }
@@ -30,19 +31,20 @@ final class PackedWeights: @unchecked Sendable {
     ///   - b: B, as any thread of this version has it.
     ///   - offset: of B in the parameters; with the flags it determines the matrix.
     ///   - ldb: floats from row to row of B as stored in `b`.
-    /// - Returns: valid as long as the caller holds these weights.
-    func panels(flags: Int32, n: Int, k: Int, _ b: Floats, offset: Int, ldb: Int) -> UnsafeRawPointer {
+    /// - Returns: valid as long as the caller holds these weights; nil if another thread has packed another shape, because the parameters
+    ///   were overwritten while it or the caller looked for live outputs. Both results will then be thrown away.
+    func panels(flags: Int32, n: Int, k: Int, _ b: Floats, offset: Int, ldb: Int) -> UnsafeRawPointer? {
         let matrix = lock.withLock { find(Key(offset: offset, flags: flags)) }
         return matrix.lock.withLock {
+            if let shape = matrix.shape { return shape == (n, k) ? UnsafeRawPointer(matrix.memory) : nil }
             let byteCount = t2v_packed_bytes(flags, n, k)
-            if let memory = matrix.memory, matrix.isPacked { return UnsafeRawPointer(memory) }
             if byteCount > matrix.byteCount {
                 matrix.memory?.deallocate()
                 matrix.memory = nil
             }
             let memory = matrix.memory ?? LargeMemory.allocate(byteCount: byteCount)
             t2v_pack(flags, n, k, b, ldb, memory)
-            (matrix.memory, matrix.byteCount, matrix.isPacked) = (memory, max(byteCount, matrix.byteCount), true)
+            (matrix.memory, matrix.byteCount, matrix.shape) = (memory, max(byteCount, matrix.byteCount), (n, k))
             return UnsafeRawPointer(memory)
         }
     }
@@ -57,7 +59,7 @@ final class PackedWeights: @unchecked Sendable {
     /// For the only owner.
     fileprivate func begin(_ version: UInt64) {
         self.version = version
-        for matrix in matrices.values { matrix.isPacked = false }
+        for matrix in matrices.values { matrix.shape = nil }
     }
 }
 
@@ -92,10 +94,9 @@ struct WeightProducts {
         m: Int, n: Int, k: Int, _ a: Floats, lda: Int, offset: Int, rows: Floats? = nil, ldb: Int, _ c: MutableFloats, ldc: Int
     ) {
         let b = rows ?? parameters + offset
-        guard let packed, let flags = products.flags(ofTransposed: true), m > 0, n > 0 else {
-            return products.timesTransposed(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc)
-        }
-        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb)
+        guard let packed, let flags = products.flags(ofTransposed: true), m > 0, n > 0,
+            let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb)
+        else { return products.timesTransposed(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc) }
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc)
     }
 
@@ -105,11 +106,10 @@ struct WeightProducts {
     func convolve(
         m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, offset: Int, _ c: MutableFloats, ldc: Int
     ) -> Int {
-        guard let packed else {
-            return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc)
-        }
-        let panels = packed.weights.panels(
-            flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k)
+        guard
+            let panels = packed?.weights.panels(
+                flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k)
+        else { return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc) }
         let weights = panels.assumingMemoryBound(to: Float.self)
         return products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
     }
@@ -121,10 +121,9 @@ struct WeightProducts {
         accumulate: Bool = false
     ) {
         let b = rows ?? parameters + offset
-        guard let packed, let flags = products.flags(ofTransposed: false), m > 0, k > 0 else {
-            return products.times(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc, accumulate: accumulate)
-        }
-        let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb)
+        guard let packed, let flags = products.flags(ofTransposed: false), m > 0, k > 0,
+            let panels = packed.weights.panels(flags: flags, n: n, k: k, b, offset: offset, ldb: ldb)
+        else { return products.times(m: m, n: n, k: k, a, lda: lda, b, ldb: ldb, c, ldc: ldc, accumulate: accumulate) }
         products.timesPacked(m: m, n: n, k: k, a, lda: lda, panels, c, ldc: ldc, accumulate: accumulate)
     }
 }
