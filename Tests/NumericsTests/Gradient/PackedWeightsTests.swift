@@ -99,6 +99,17 @@ import Testing
         }
     }
 
+    /// Threads whose parameters were overwritten may disagree about the shape: none gets panels that are shorter than it thinks.
+    @Test func anotherShapeIsNotHandedOut() {
+        let weights = [Float](repeating: 1, count: 100 * 10)
+        let store = PackedWeightsStore()
+        func isThere(_ n: Int, version: UInt64) -> Bool {
+            store.weights(version: version).panels(flags: 0, n: n, k: 10, weights, offset: 0, ldb: 100) != nil
+        }
+        #expect(isThere(20, version: 1) && isThere(20, version: 1) && !isThere(70, version: 1) && !isThere(10, version: 1))
+        #expect(isThere(70, version: 2) && !isThere(20, version: 2))
+    }
+
     @Test func eachIDIsEmbeddedOnce() {
         let store = EmbeddingStore(width: 2, wide: 3)
         func part(_ ids: [UInt32], factors: [Float] = []) -> MicroBatchContent.Part {
