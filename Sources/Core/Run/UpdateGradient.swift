@@ -2,8 +2,9 @@
 import Base
 import Numerics
 
-/// Of a single contribution only parts are unpacked: each once for the norms and again for the step, which moves less memory than a
-/// gradient that is written and read back. Several contributions are added once: adding them twice takes as long as it saves.
+/// A single contribution is used where it is; only parts with table rows are unpacked, each once for the norms and again for the step, which
+/// moves less memory than a gradient that is written and read back. Several contributions are added once: adding them twice takes as long
+/// as it saves.
 ///
 /// Several threads may use it at the same time, for different parts.
 struct UpdateGradient {
@@ -28,6 +29,7 @@ struct UpdateGradient {
     /// The same for any part of what was used before.
     func again<Value>(_ range: Range<Int>, _ body: (UnsafePointer<Float>) -> Value) -> Value {
         if isKept { return body(memory.whole) }
+        if let direct = sum?.direct(range) { return body(direct) }
         let rows = sum?.coding.wholeRows(range) ?? range
         return memory.withRoom(rows) { room in
             if let sum { sum.write(rows, to: room) } else { (room + rows.lowerBound).update(repeating: 0, count: rows.count) }

@@ -162,6 +162,7 @@ package struct AdamOptimizer: Sendable {
         let (a, target) = (state.averages + layer.lowerBound, next + layer.lowerBound)
         forChunks(layer.count) { start, length in
             // Parts are short, and the CPU finds each stream anew.
+            prefetch(g, start &+ Self.prefetched)
             prefetch(w, start &+ Self.prefetched)
             prefetch(m, start &+ Self.prefetched)
             prefetch(v, start &+ Self.prefetched)

@@ -43,6 +43,14 @@ package struct GradientSum {
         union = (0..<coding.bitmapWords).map { word in views.reduce(0) { $0 | $1.bitmap[word] } }
     }
 
+    /// Where floats `range` of the sum are already, addressed like the whole layout: those of a single gradient, after the tables, need not be
+    /// copied. Else nil.
+    package func direct(_ range: Range<Int>) -> UnsafePointer<Float>? {
+        let tableCount = coding.rows * coding.width
+        guard views.count == 1, coding.precision == .float32, range.lowerBound >= tableCount else { return nil }
+        return views[0].rest.assumingMemoryBound(to: Float.self) - tableCount
+    }
+
     /// Writes floats `range` of the sum's layout to `out`, which is addressed like the whole layout. Where the range covers tables, it
     /// begins and ends at table rows. Several threads may write ranges at the same time.
     package func write(_ range: Range<Int>, to out: UnsafeMutablePointer<Float>) {
