@@ -1,6 +1,7 @@
 /* Linux calls that Swift cannot import, and what it cannot say. The header says what each is for. */
 #include "CLinux.h"
 
+#include <immintrin.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -101,22 +102,15 @@ unsigned t2v_signal_count(int number) {
     return number < 1 || number > 64 ? 0 : __atomic_load_n(&signals.counts[number], __ATOMIC_SEQ_CST);
 }
 
-static inline uint64_t digest_step(uint64_t state, const char *word) {
-    uint64_t value;
-    memcpy(&value, word, sizeof value);
-    uint64_t mixed = (state ^ value) * 0xD6E8FEB86659FD93;
-    return mixed ^ mixed >> 32;
-}
-
-void t2v_digest_words(const void *bytes, size_t steps, uint64_t states[4]) {
-    uint64_t a = states[0], b = states[1], c = states[2], d = states[3];
-    for (const char *p = bytes, *end = p + 32 * steps; p < end; p += 32) {
-        a = digest_step(a, p);
-        b = digest_step(b, p + 8);
-        c = digest_step(c, p + 16);
-        d = digest_step(d, p + 24);
-        /* Keeps each state in a register of its own. */
-        __asm__("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
-    }
-    states[0] = a, states[1] = b, states[2] = c, states[3] = d;
+__attribute__((target("avx2"))) void t2v_digest_blocks(const void *bytes, size_t blocks, uint64_t states[32]) {
+    const __m256i factor = _mm256_set1_epi64x(0x9E3779B1), high = _mm256_set1_epi64x((long long)0xFFFFFFFF00000000);
+    __m256i own[8];
+    for (int i = 0; i < 8; i++) own[i] = _mm256_loadu_si256((const __m256i *)states + i);
+    for (const __m256i *p = bytes, *end = p + 8 * blocks; p < end; p += 8)
+        for (int i = 0; i < 8; i++) {
+            __m256i mixed = _mm256_xor_si256(own[i], _mm256_loadu_si256(p + i));
+            __m256i sum = _mm256_add_epi64(_mm256_mul_epu32(mixed, factor), _mm256_and_si256(mixed, high));
+            own[i] = _mm256_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1));
+        }
+    for (int i = 0; i < 8; i++) _mm256_storeu_si256((__m256i *)states + i, own[i]);
 }

@@ -38,7 +38,7 @@ import Testing
         hello.protocolVersion = 9
         #expect(
             words(script.hear(1, .hello(hello))) == [
-                "1 <- refuse: it speaks protocol version 9, the coordinator 5; install the same t2v on both", "drop 1",
+                "1 <- refuse: it speaks protocol version 9, the coordinator 6; install the same t2v on both", "drop 1",
             ])
         hello = CoordinatorScript.hello(1)
         hello.program = "2"

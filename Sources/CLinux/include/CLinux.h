@@ -69,6 +69,5 @@ void t2v_unwatch_signal(int number);
 /* How often a signal has come since it was first watched. */
 unsigned t2v_signal_count(int number);
 
-/* The loop of Digest64 (Sources/Core/Base/Digest64.swift) over `steps` times 32 bytes. Swift's compiler puts the four states into one
-   vector, whose multiplications take three times as long as those of registers. */
-void t2v_digest_words(const void *bytes, size_t steps, uint64_t states[4]);
+/* The loop of Digest64 (Sources/Core/Base/Digest64.swift) over `blocks` times 256 bytes. */
+void t2v_digest_blocks(const void *bytes, size_t blocks, uint64_t states[32]);

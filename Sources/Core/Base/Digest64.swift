@@ -1,23 +1,21 @@
 // A fast hash of big buffers. In: bytes. Out: 64 bits that change when any bit changes; no defence against forgers.
 import CLinux
 
-/// Four independent lanes of multiply and fold over 32 bytes a step: the memory's speed, so that every parameter broadcast and
-/// every contribution can carry its hash.
+/// 32 states, each of which takes a word of every 256 bytes: what a state becomes tells what it was and what it took, so no single change
+/// is lost. As fast as memory, so that every parameter broadcast and every contribution can carry its hash.
 public enum Digest64 {
+    private static let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
+
     /// The hash of all bytes and of their number.
     public static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-        let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
-        var states = (prime, prime &* 3, prime &* 5, prime &* 7)
-        let steps = bytes.count / 32
-        if let start = bytes.baseAddress {
-            withUnsafeMutableBytes(of: &states) { t2v_digest_words(start, steps, $0.assumingMemoryBound(to: UInt64.self).baseAddress) }
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 32) { states in
+            for index in states.indices { states[index] = prime &* UInt64(2 * index + 1) }
+            let blocks = bytes.count / 256
+            if blocks > 0, let start = bytes.baseAddress, let states = states.baseAddress { t2v_digest_blocks(start, blocks, states) }
+            var hash = blocks > 0 ? states.reduce(prime, step) : prime
+            for byte in bytes.dropFirst(256 * blocks) { hash = step(hash, UInt64(byte)) }
+            return step(hash, UInt64(bytes.count))
         }
-        for byte in bytes.dropFirst(32 * steps) { states.0 = step(states.0, UInt64(byte)) }
-        // Each lane is mixed once more before they meet: otherwise the highest bits of two lanes' last words cancel each other.
-        var hash = step(step(states.0, 1), step(states.1, 2))
-        hash = step(hash, step(states.2, 3))
-        hash = step(hash, step(states.3, 4))
-        return step(hash, UInt64(bytes.count))
     }
 
     private static func step(_ state: UInt64, _ word: UInt64) -> UInt64 {

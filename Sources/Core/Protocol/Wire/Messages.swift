@@ -4,11 +4,11 @@ import Base
 /// Constants of the wire format.
 package enum WireLimits {
     /// The first bytes of every header frame: "T2V" and the protocol's version.
-    package static let magic: UInt32 = 0x0556_3254
+    package static let magic: UInt32 = 0x0656_3254
     /// The part of the magic that is the same in every version.
     static let anyVersion: UInt32 = 0x00FF_FFFF
     /// Incremented when a frame or its meaning changes.
-    package static let version: UInt16 = 5
+    package static let version: UInt16 = 6
     /// The largest payload that a fetch requests, in bytes: small enough that small messages pass between two chunks on a slow link.
     package static let chunk = 1 << 20
     /// Parameters and gradients are sent in pieces of this many bytes, the blocks of their hash: each is hashed as it arrives, and small
