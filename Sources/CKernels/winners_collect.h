@@ -27,7 +27,7 @@ enum {
     streamed_bytes = 1 << 20,
 };
 
-// What a row has in the list of a group: the gradients of the two outputs, 0 beyond the last, and where its packed inputs begin.
+// What a row has in the list of a group: the gradients of the two outputs, 0 beyond the last, and where its inputs begin.
 typedef struct {
     float gradients[group_outputs];
     int32_t place;
@@ -49,9 +49,10 @@ typedef struct {
     // Of each block, group after group, rows by combination; (blocks, groups, combinations).
     entry *entries;
     int32_t *counts;
-    // Packed inputs: (rows, size).
+    // Columns of a tile, and their inputs: packed (rows, size), or where they are.
     ptrdiff_t size;
-    float *inputs;
+    const float *inputs;
+    float *packed;
     // (band's outputs, pieces, size), one for each sum of lanes; and the lines of memory that the next tile needs.
     float *tile;
     t2v_ahead ahead;
@@ -108,8 +109,9 @@ ISA static void sort_block(const slab *s, ptrdiff_t block, ptrdiff_t group0, ptr
         const int32_t *counts = counts_of(s, block, group0 + group);
         for (ptrdiff_t c = 0; c < s->combinations; place += counts[c++]) next[group * most_combinations + c] = place;
     }
-    int32_t place = (int32_t)(s->blocks[block].first * s->size);
-    for (ptrdiff_t row = 0; row < rows; row++, from += w->outputs, combinations += sorted_groups, place += (int32_t)s->size) {
+    ptrdiff_t first = s->blocks[block].first;
+    for (ptrdiff_t row = 0; row < rows; row++, from += w->outputs, combinations += sorted_groups) {
+        int32_t place = (int32_t)(s->packed ? (first + row) * s->size : input_of(w, s->row0 + first + row));
         float gradients[sorted_outputs] __attribute__((aligned(64)));
         ptrdiff_t soon = row + 8 < rows ? 8 * w->outputs : 0;
         for (ptrdiff_t o = 0; o < outputs; o += 16) __builtin_prefetch(from + soon + o);
@@ -200,12 +202,13 @@ ISA static void collect_tile(slab *s, ptrdiff_t group0, ptrdiff_t groups, float 
     if (has_lanes) give_weights(s, s->tile, d_weights, first, groups * group_outputs, columns);
 }
 
-// Packs some columns of the slab's inputs.
-ISA static void take_inputs(const slab *s, const float *input, ptrdiff_t columns) {
-    for (ptrdiff_t row = 0; row < s->rows; row++) {
+// Some columns of the slab's inputs.
+ISA static void take_inputs(slab *s, const float *input, ptrdiff_t columns) {
+    s->inputs = s->packed ? s->packed : input;
+    for (ptrdiff_t row = 0; s->packed && row < s->rows; row++) {
         const float *soon = input + input_of(s->winners, s->row0 + (row + 12 < s->rows ? row + 12 : row));
         for (ptrdiff_t k = 0; k < columns; k += 16) __builtin_prefetch(soon + k);
-        take(input + input_of(s->winners, s->row0 + row), columns, s->inputs + row * s->size, s->size);
+        take(input + input_of(s->winners, s->row0 + row), columns, s->packed + row * s->size, s->size);
     }
 }
 
@@ -244,10 +247,18 @@ static void cut_slab(slab *s) {
         s->block_count += cut(lanes->starts[lane], lane_rows(lanes, lane), lanes->merges[lane], s->blocks + s->block_count);
 }
 
+// Whether inputs must be packed: where they are not whole vectors, or where rows begin in few sets of the first-level cache, which then
+// cannot hold a tile.
+static int must_pack(const slab *s, const float *input) {
+    ptrdiff_t stride = s->winners->row_stride;
+    return (stride & -stride) > s->size || stride % WIDTH != 0 || s->winners->inputs % WIDTH != 0 || (uintptr_t)input % 64 != 0;
+}
+
 ISA static void collect(const t2v_winners *w, const float *input, float *d_weights) {
     slab s = {.winners = w, .groups = (w->outputs + group_outputs - 1) / group_outputs};
     s.combinations = w->pieces * w->pieces;
     s.size = tile_columns(w->inputs, most_packed * WIDTH);
+    int is_packed = must_pack(&s, input);
     ptrdiff_t slab_rows = w->lanes ? w->rows : T2V_SLAB_ROWS, most_blocks = slab_rows / list_rows + (w->lanes ? w->lanes->count : 1);
     // With several slabs the next one would read the gradient again.
     s.streams = w->rows <= slab_rows && w->pieces * w->outputs * w->inputs * (ptrdiff_t)sizeof(float) >= streamed_bytes;
@@ -256,7 +267,7 @@ ISA static void collect(const t2v_winners *w, const float *input, float *d_weigh
         size_t sizes[] = {
             // Whole cache lines.
             (size_t)rounded_up(s.groups * s.rows * (ptrdiff_t)sizeof(entry), 64),
-            sizeof(float) * (size_t)(s.rows * s.size),
+            is_packed ? sizeof(float) * (size_t)(s.rows * s.size) : 0,
             sizeof(float) * (size_t)(w->pieces * band_outputs * s.size * (w->lanes ? lane_places(w->lanes) : 1)),
             sizeof(float *) * (size_t)(w->pieces * band_outputs * (s.size / 16 + 1)),
             sizeof(row_block) * (size_t)most_blocks,
@@ -264,8 +275,8 @@ ISA static void collect(const t2v_winners *w, const float *input, float *d_weigh
         };
         char *scratch = t2v_thread_scratch(sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5]);
         s.entries = (entry *)scratch;
-        s.inputs = (float *)(scratch += sizes[0]);
-        s.tile = (float *)(scratch += sizes[1]);
+        s.packed = is_packed ? (float *)(scratch + sizes[0]) : 0;
+        s.tile = (float *)(scratch += sizes[0] + sizes[1]);
         s.ahead = (t2v_ahead){(const float **)(scratch += sizes[2]), 0, 0, 0};
         s.blocks = (row_block *)(scratch += sizes[3]);
         s.counts = (int32_t *)(scratch + sizes[4]);
