@@ -82,7 +82,7 @@ void t2v_norm_backward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const
                                                                          d_max);
 }
 
-void t2v_locate(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,
-                int32_t *starts, float *d_bias) {
-    (is_wide(flags) ? t2v_locate_avx512 : t2v_locate_avx2)(layer, rows, d_max, winners, inputs, starts, d_bias);
+void t2v_bias_backward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, uint8_t *won,
+                       float *d_bias) {
+    (is_wide(flags) ? t2v_bias_backward_avx512 : t2v_bias_backward_avx2)(layer, rows, d_max, winners, won, d_bias);
 }

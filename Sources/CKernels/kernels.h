@@ -19,8 +19,8 @@
                                   float *inverse, float *out);                                                                             \
     void t2v_norm_backward_##isa(const t2v_maxout *layer, ptrdiff_t rows, const float *d_out, const uint32_t *kept,                        \
                                  const float *normalized, const float *inverse, float *d_gain, float *d_shift, float *d_max);              \
-    void t2v_locate_##isa(const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,          \
-                          int32_t *starts, float *d_bias);                                                                                 \
+    void t2v_bias_backward_##isa(const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, uint8_t *won,       \
+                                 float *d_bias);                                                                                           \
     void t2v_winners_gradients_##isa(const t2v_winners *winners, const float *weights, const float *input, float *d_weights,               \
                                      float *d_input);                                                                                      \
     void t2v_winners_input_gradient_by_row_##isa(const t2v_winners *winners, const float *weights, float *d_input);                        \

@@ -225,12 +225,10 @@ ISA void NAMED(t2v_norm_backward)(const t2v_maxout *w, ptrdiff_t rows, const flo
     }
 }
 
-// A row of t2v_locate. `pieces` is a constant, or more than fused_pieces.
-ISA static inline __attribute__((always_inline)) void locate_row(const t2v_maxout *w, ptrdiff_t pieces, const float *d_max,
-                                                                 const uint32_t *winners, ptrdiff_t inputs, int32_t *starts,
-                                                                 float *d_bias) {
+// A row of t2v_bias_backward. `pieces` is a constant, or more than fused_pieces.
+ISA static inline __attribute__((always_inline)) void bias_row(const t2v_maxout *w, ptrdiff_t pieces, const float *d_max,
+                                                               const uint32_t *winners, uint8_t *won, float *d_bias) {
     ptrdiff_t outputs = w->outputs, words = words_in_plane(outputs);
-    plane_words lanes = (plane_words)counting() * (uint32_t)inputs;
     for (ptrdiff_t part = 0; part < outputs; part += part_units) {
         plane_words planes[fused_pieces] = {{0}};
         UNROLL for (int p = 1; p < fused_pieces; p++)
@@ -239,8 +237,8 @@ ISA static inline __attribute__((always_inline)) void locate_row(const t2v_maxou
         FOR_UNITS(part, count, {
             vector gradient = at(d_max + u, whole, left);
             // The last piece that beat all before it is the winner.
-            choice open = (choice)(lanes == lanes);
-            plane_words place = {0};
+            choice open = ~(choice){0};
+            plane_words piece = {0};
             for (ptrdiff_t p = pieces - 1; p >= 0; p--) {
                 choice wins = open;
                 if (p >= fused_pieces) wins &= chosen(words_of(winners + (p - 1) * words + part / 32), bit);
@@ -248,20 +246,20 @@ ISA static inline __attribute__((always_inline)) void locate_row(const t2v_maxou
                 open &= ~wins;
                 float *bias = d_bias + p * outputs + u;
                 put(bias, at(bias, whole, left) + where(wins, gradient), whole, left);
-                place |= (plane_words)wins & (lanes + (uint32_t)((p * outputs + u) * inputs));
+                piece |= (plane_words)wins & (uint32_t)p;
             }
-            put((float *)(starts + u), (vector)place, whole, left);
+            store_bytes(won + u, left, (integers)piece);
         });
     }
 }
 
-ISA void NAMED(t2v_locate)(const t2v_maxout *w, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,
-                           int32_t *starts, float *d_bias) {
+ISA void NAMED(t2v_bias_backward)(const t2v_maxout *w, ptrdiff_t rows, const float *d_max, const uint32_t *winners, uint8_t *won,
+                                  float *d_bias) {
     ptrdiff_t outputs = w->outputs, words = (w->pieces - 1) * words_in_plane(outputs);
-    for (ptrdiff_t row = 0; row < rows; row++, d_max += outputs, winners += words, starts += outputs) {
-        if (w->pieces == 1) locate_row(w, 1, d_max, winners, inputs, starts, d_bias);
-        else if (w->pieces == 2) locate_row(w, 2, d_max, winners, inputs, starts, d_bias);
-        else if (w->pieces == 3) locate_row(w, 3, d_max, winners, inputs, starts, d_bias);
-        else locate_row(w, w->pieces, d_max, winners, inputs, starts, d_bias);
+    for (ptrdiff_t row = 0; row < rows; row++, d_max += outputs, winners += words, won += outputs) {
+        if (w->pieces == 1) bias_row(w, 1, d_max, winners, won, d_bias);
+        else if (w->pieces == 2) bias_row(w, 2, d_max, winners, won, d_bias);
+        else if (w->pieces == 3) bias_row(w, 3, d_max, winners, won, d_bias);
+        else bias_row(w, w->pieces, d_max, winners, won, d_bias);
     }
 }

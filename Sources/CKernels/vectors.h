@@ -1,6 +1,7 @@
 // Vectors of WIDTH floats: 16 with AVX-512, 8 with AVX2. A file that computes in float32 is compiled once for each.
 #pragma once
 #include "avx512.h"
+#include <string.h>
 
 #if WIDTH == 16
 
@@ -30,16 +31,18 @@ ISA static inline vector minus(vector a, vector b) { return a - b; }
 #define shuffle _mm512_shuffle_ps
 
 ISA static inline integers counting(void) { return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
-ISA static inline integers load_integers(const int32_t *from, ptrdiff_t count) { return _mm512_maskz_loadu_epi32(lanes(count), from); }
+/// `count` bytes, then zeros.
+ISA static inline integers load_bytes(const uint8_t *from, ptrdiff_t count) {
+    return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes(count), from));
+}
+/// The lowest bytes of `count` lanes.
+ISA static inline void store_bytes(uint8_t *to, ptrdiff_t count, integers value) {
+    _mm_mask_storeu_epi8(to, lanes(count), _mm512_cvtepi32_epi8(value));
+}
 ISA static inline void store_integers(int32_t *to, integers value) { _mm512_store_si512(to, value); }
 ISA static inline integers times(integers a, int b) { return _mm512_mullo_epi32(a, _mm512_set1_epi32(b)); }
+ISA static inline integers sum(integers a, integers b) { return _mm512_add_epi32(a, b); }
 ISA static inline integers shifted(integers a, int by) { return _mm512_add_epi32(a, _mm512_set1_epi32(by)); }
-/// To each even lane of a, the next lane of b; odd lanes are of no use.
-ISA static inline integers add_next(integers a, integers b) { return _mm512_add_epi32(a, _mm512_srli_epi64(b, 32)); }
-/// Adds `step` to the lanes of `value` where `key` is `limit` or more.
-ISA static inline integers add_beyond(integers value, integers key, int limit, int step) {
-    return _mm512_mask_add_epi32(value, _mm512_cmpge_epi32_mask(key, _mm512_set1_epi32(limit)), value, _mm512_set1_epi32(step));
-}
 
 #else
 
@@ -80,17 +83,21 @@ ISA static inline vector minus(vector a, vector b) { return a - b; }
 #define unpack_high _mm256_unpackhi_ps
 #define shuffle _mm256_shuffle_ps
 
-ISA static inline integers load_integers(const int32_t *from, ptrdiff_t count) {
-    return count >= WIDTH ? _mm256_loadu_si256((const __m256i *)from) : _mm256_maskload_epi32(from, first_integers(count));
+/// `count` bytes, then zeros.
+ISA static inline integers load_bytes(const uint8_t *from, ptrdiff_t count) {
+    uint64_t bytes = 0;
+    memcpy(&bytes, from, count >= WIDTH ? WIDTH : count > 0 ? (size_t)count : 0);
+    return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+}
+/// The lowest bytes of `count` lanes.
+ISA static inline void store_bytes(uint8_t *to, ptrdiff_t count, integers value) {
+    __m256i halves = _mm256_shuffle_epi8(value, _mm256_set1_epi64x(0x0C080400));
+    __m128i bytes = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+    memcpy(to, &bytes, count >= WIDTH ? WIDTH : count > 0 ? (size_t)count : 0);
 }
 ISA static inline void store_integers(int32_t *to, integers value) { _mm256_store_si256((__m256i *)to, value); }
 ISA static inline integers times(integers a, int b) { return _mm256_mullo_epi32(a, _mm256_set1_epi32(b)); }
+ISA static inline integers sum(integers a, integers b) { return _mm256_add_epi32(a, b); }
 ISA static inline integers shifted(integers a, int by) { return _mm256_add_epi32(a, _mm256_set1_epi32(by)); }
-/// To each even lane of a, the next lane of b; odd lanes are of no use.
-ISA static inline integers add_next(integers a, integers b) { return _mm256_add_epi32(a, _mm256_srli_epi64(b, 32)); }
-/// Adds `step` to the lanes of `value` where `key` is `limit` or more.
-ISA static inline integers add_beyond(integers value, integers key, int limit, int step) {
-    return _mm256_add_epi32(value, _mm256_and_si256(_mm256_cmpgt_epi32(key, _mm256_set1_epi32(limit - 1)), _mm256_set1_epi32(step)));
-}
 
 #endif

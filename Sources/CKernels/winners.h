@@ -26,10 +26,8 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
     if (open.target) ONE
 
 // For up to WIDTH outputs: lane * unit + winning piece * step.
-ISA static inline integers places(const t2v_winners *w, const int32_t *starts, ptrdiff_t count, int unit, int step) {
-    integers start = load_integers(starts, count), place = times(counting(), unit);
-    for (ptrdiff_t p = 1; p < w->pieces; p++) place = add_beyond(place, start, (int)(p * w->outputs * w->weight_stride), step);
-    return place;
+ISA static inline integers places(const uint8_t *won, ptrdiff_t count, int unit, int step) {
+    return sum(times(counting(), unit), times(load_bytes(won, count), step));
 }
 
 // The weights of the next tile, to be prefetched: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.

@@ -130,10 +130,10 @@ ISA void NAMED(t2v_winners_input_gradient_by_row)(const t2v_winners *w, const fl
     for (ptrdiff_t first = 0; first < w->outputs; first += tile_outputs) {
         int count = (int)(w->outputs - first < tile_outputs ? w->outputs - first : tile_outputs);
         for (ptrdiff_t row = 0; row < w->rows; row++) {
-            const int32_t *starts = w->starts + row * w->outputs + first;
-            if (row + 8 < w->rows) __builtin_prefetch(starts + 8 * w->outputs);
+            const uint8_t *won = w->won + row * w->outputs + first;
+            if (row + 8 < w->rows) __builtin_prefetch(won + 8 * w->outputs);
             for (int o = 0; o < count; o += WIDTH) {
-                integers place = places(w, starts + o, count - o, tile_columns, tile_outputs * tile_columns);
+                integers place = places(won + o, count - o, tile_columns, tile_outputs * tile_columns);
                 store_integers(at + row * tile_outputs + o, shifted(place, o * tile_columns));
             }
         }
@@ -178,16 +178,16 @@ ISA static void list_winners(const t2v_winners *w, ptrdiff_t first, ptrdiff_t co
     int32_t list_of[WIDTH] __attribute__((aligned(64)));
     memset(out.counts, 0, sizeof(int32_t) * (size_t)(w->pieces * count));
     for (ptrdiff_t row = 0; row < rows; row++) {
-        const int32_t *starts = w->starts + (row0 + row) * w->outputs + first;
+        const uint8_t *won = w->won + (row0 + row) * w->outputs + first;
         const float *gradients = w->gradients + (row0 + row) * w->outputs + first;
         ptrdiff_t soon = row + 4 < rows ? 4 * w->outputs : 0;
         for (ptrdiff_t o = 0; o < count; o += 16) {
-            __builtin_prefetch(starts + soon + o);
+            __builtin_prefetch(won + soon + o);
             __builtin_prefetch(gradients + soon + o);
         }
         for (ptrdiff_t o = 0; o < count; o += WIDTH) {
             ptrdiff_t some = count - o < WIDTH ? count - o : WIDTH;
-            store_integers(list_of, places(w, starts + o, some, 1, (int)count));
+            store_integers(list_of, places(won + o, some, 1, (int)count));
             for (ptrdiff_t lane = 0; lane < some; lane++) {
                 ptrdiff_t list = list_of[lane] + o, place = list * list_rows + out.counts[list]++;
                 out.rows[place] = (int32_t)(row * row_size);

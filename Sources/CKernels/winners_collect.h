@@ -4,7 +4,6 @@
 // The order of additions does not depend on the width: rows by 128, outputs by 2, combinations of winners, rows.
 #include "lanes.h"
 #include "winners_tiles.h"
-#include <string.h>
 
 // The numbers of vectors that a packed row can have.
 #define FOR_PACKED(X) X(1) X(2) X(3) X(4) X(5) X(6)
@@ -68,30 +67,30 @@ static int32_t *counts_of(const slab *s, ptrdiff_t block, ptrdiff_t group) {
     return s->counts + (block * s->groups + group) * s->combinations;
 }
 
+// What won in each of 8 pairs of outputs, as one number; `count` outputs are left.
+ISA static inline __m128i combine(const t2v_winners *w, const uint8_t *won, ptrdiff_t count) {
+    uint8_t first[16] = {0};
+    if (count < 16) memcpy(first, won, (size_t)count);
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(count < 16 ? first : won));
+    return _mm_maddubs_epi16(bytes, _mm_set1_epi16((short)(w->pieces | 1 << 8)));
+}
+
 // Counts the combinations in `groups` groups of a block, and keeps each row's.
 ISA static void count_block(const slab *s, ptrdiff_t block, ptrdiff_t group0, ptrdiff_t groups, uint8_t *combinations) {
     const t2v_winners *w = s->winners;
     ptrdiff_t rows = s->blocks[block].rows, outputs = w->outputs - group0 * group_outputs;
-    const int32_t *starts = w->starts + (s->row0 + s->blocks[block].first) * w->outputs + group0 * group_outputs;
+    const uint8_t *won = w->won + (s->row0 + s->blocks[block].first) * w->outputs + group0 * group_outputs;
     if (outputs > groups * group_outputs) outputs = groups * group_outputs;
     int32_t counts[sorted_groups * most_combinations] = {0};
     // Lists are written next: their lines are fetched meanwhile.
     const char *lists = (const char *)entries_of(s, block, group0);
     ptrdiff_t list_bytes = groups * (ptrdiff_t)sizeof(entry);
-    for (ptrdiff_t row = 0; row < rows; row++, starts += w->outputs, combinations += sorted_groups) {
-        int32_t pairs[sorted_outputs] __attribute__((aligned(64)));
-        ptrdiff_t soon = row + 8 < rows ? 8 * w->outputs : 0;
-        for (ptrdiff_t o = 0; o < outputs; o += 16) __builtin_prefetch(starts + soon + o);
+    for (ptrdiff_t row = 0; row < rows; row++, won += w->outputs, combinations += sorted_groups) {
+        if (row + 8 < rows) __builtin_prefetch(won + 8 * w->outputs);
         for (ptrdiff_t k = 0; k < list_bytes; k += 64) __builtin_prefetch(lists + row * list_bytes + k, 1);
-        for (ptrdiff_t o = 0; o < outputs; o += WIDTH) {
-            integers piece = places(w, starts + o, outputs - o, 0, 1);
-            store_integers(pairs + o, add_next(times(piece, (int)w->pieces), piece));
-        }
-        for (ptrdiff_t group = 0; group < groups; group++) {
-            int32_t combination = pairs[group * group_outputs];
-            combinations[group] = (uint8_t)combination;
-            counts[group * most_combinations + combination]++;
-        }
+        __m128i one = combine(w, won, outputs), two = outputs > 16 ? combine(w, won + 16, outputs - 16) : one;
+        _mm_storeu_si128((__m128i *)combinations, _mm_packus_epi16(one, two));
+        for (ptrdiff_t group = 0; group < groups; group++) counts[group * most_combinations + combinations[group]]++;
     }
     for (ptrdiff_t group = 0; group < groups; group++)
         memcpy(counts_of(s, block, group0 + group), counts + group * most_combinations, sizeof(int32_t) * (size_t)s->combinations);

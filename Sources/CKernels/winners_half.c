@@ -17,16 +17,6 @@ enum {
     depth_block = 512,
 };
 
-// The winning pieces of up to 16 outputs.
-AVX512 static inline __m512i pieces_of(const t2v_winners *w, const int32_t *starts, ptrdiff_t count) {
-    __m512i start = _mm512_maskz_loadu_epi32(lanes(count), starts), piece = _mm512_setzero_si512();
-    for (ptrdiff_t p = 1; p < w->pieces; p++) {
-        __mmask16 beyond = _mm512_cmpge_epi32_mask(start, _mm512_set1_epi32((int)(p * w->outputs * w->weight_stride)));
-        piece = _mm512_mask_add_epi32(piece, beyond, piece, _mm512_set1_epi32(1));
-    }
-    return piece;
-}
-
 // Pairs of outputs in a tile.
 static ptrdiff_t pairs_of_tile(const t2v_winners *w) {
     ptrdiff_t pairs = tile_combinations / (w->pieces * w->pieces);
@@ -124,7 +114,7 @@ AVX512 static void place_pairs(const t2v_winners *w, ptrdiff_t first, ptrdiff_t 
     __m256i factors = _mm256_set1_epi32(tile_columns << 16 | step);
     __m256i pair = _mm256_mullo_epi32(_mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0), _mm256_set1_epi32(square));
     for (ptrdiff_t row = 0; row < w->rows; row++) {
-        __m256i pieces = _mm512_cvtepi32_epi16(pieces_of(w, w->starts + row * w->outputs + first, count));
+        __m256i pieces = _mm512_cvtepi32_epi16(load_bytes(w->won + row * w->outputs + first, count));
         _mm256_store_si256((__m256i *)(at + row * tile_pairs), _mm256_add_epi32(pair, _mm256_madd_epi16(pieces, factors)));
     }
 }
@@ -169,7 +159,7 @@ AVX512_BF16 static void route_rows(const t2v_winners *w, ptrdiff_t row0, ptrdiff
             UNROLL for (int j = 0; j < 16; j++) {
                 ptrdiff_t at = (row0 + r + j) * w->outputs + o, some = r + j < rows ? count : 0;
                 gradient[j] = some ? _mm512_maskz_loadu_ps(lanes(some), w->gradients + at) : _mm512_setzero_ps();
-                piece[j] = some ? pieces_of(w, w->starts + at, some) : _mm512_setzero_si512();
+                piece[j] = some ? load_bytes(w->won + at, some) : _mm512_setzero_si512();
             }
             for (ptrdiff_t p = 0; p < w->pieces; p++) {
                 __m512 square[16];

@@ -44,11 +44,11 @@ ISA static void pick(const band *b) {
         ptrdiff_t soon = row + 8 < b->rows ? 8 * w->outputs : 0;
         picks *made = b->picks + row;
         for (ptrdiff_t o = 0; o < b->count; o += 16) {
-            __builtin_prefetch(w->starts + at + soon + o);
+            __builtin_prefetch(w->won + at + soon + o);
             __builtin_prefetch(w->gradients + at + soon + o);
         }
         for (ptrdiff_t o = 0; o < b->count; o += WIDTH) {
-            integers place = places(w, w->starts + at + o, b->count - o, unit, step);
+            integers place = places(w->won + at + o, b->count - o, unit, step);
             store_integers(made->places + o, shifted(place, (int)o * unit));
             store(made->gradients + o, load_part(w->gradients + at + o, first_lanes(b->count - o)));
         }

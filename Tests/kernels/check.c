@@ -21,12 +21,14 @@ static float *values(size_t count) {
 
 static float *copy(const float *from, size_t count) { return memcpy(room(4 * count), from, 4 * count); }
 
-static void expect_same(const char *what, const float *a, const float *b, size_t count) {
+static void expect_same_bytes(const char *what, const void *a, const void *b, size_t count) {
     compared++;
-    if (memcmp(a, b, 4 * count) == 0) return;
+    if (memcmp(a, b, count) == 0) return;
     wrong++;
     printf("%s: other bits\n", what);
 }
+
+static void expect_same(const char *what, const float *a, const float *b, size_t count) { expect_same_bytes(what, a, b, 4 * count); }
 
 static void expect_near(const char *what, const float *found, const double *wanted, size_t count) {
     compared++;
@@ -142,12 +144,13 @@ static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs,
     snprintf(what, sizeof what, "winners of %td x %td, %td inputs, %td rows", pieces, outputs, inputs, rows);
     ptrdiff_t space = rows * stride + inputs, weights = pieces * outputs * inputs;
     float *gradients = values(rows * outputs), *w = values(weights), *input = values(space), *start = values(space);
-    int32_t *starts = room(4 * rows * outputs), *row_starts = room(4 * rows);
+    int32_t *row_starts = room(4 * rows);
+    uint8_t *won = room(rows * outputs);
     for (ptrdiff_t r = 0; r < rows; r++) {
         row_starts[r] = (int32_t)(stride == inputs ? rand() % rows : r);
-        for (ptrdiff_t o = 0; o < outputs; o++) starts[r * outputs + o] = (int32_t)((rand() % pieces * outputs + o) * inputs);
+        for (ptrdiff_t o = 0; o < outputs; o++) won[r * outputs + o] = (uint8_t)(rand() % pieces);
     }
-    t2v_winners winners = {outputs, pieces, inputs, rows, gradients, inputs, starts, row_starts, stride};
+    t2v_winners winners = {outputs, pieces, inputs, rows, gradients, inputs, won, row_starts, stride};
     float *narrow = copy(start, space), *wide = copy(start, space), *halved = copy(start, space);
     float *narrow_weights = values(weights), *wide_weights = values(weights), *half_weights = values(weights);
     t2v_winners_input_gradient_by_row_avx2(&winners, w, narrow);
@@ -170,7 +173,7 @@ static void check_winners(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t inputs,
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t o = 0; o < outputs; o++)
             for (ptrdiff_t k = 0; k < inputs; k++) {
-                ptrdiff_t at = row_starts[r] * stride + k, from = starts[r * outputs + o] + k;
+                ptrdiff_t at = row_starts[r] * stride + k, from = (won[r * outputs + o] * outputs + o) * inputs + k;
                 wanted[at] += half(gradients[r * outputs + o]) * half(w[from]);
                 wanted_weights[from] += half(gradients[r * outputs + o]) * half(input[at]);
             }
@@ -224,21 +227,22 @@ static void check_winners_of_lanes(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_
     snprintf(what, sizeof what, "winners of lanes, %td x %td, %td inputs", pieces, outputs, inputs);
     ptrdiff_t all = rows[lane_count], space = (all + 2 * lane_count) * stride + inputs, weights = pieces * outputs * inputs;
     float *gradients = values(all * outputs), *w = values(weights), *input = values(space), *start = values(space);
-    int32_t *starts = room(4 * all * outputs), *row_starts = room(4 * all);
+    int32_t *row_starts = room(4 * all);
+    uint8_t *won = room(all * outputs);
     for (ptrdiff_t r = 0, lane = 0; r < all; r++) {
         while (r >= rows[lane + 1]) lane++;
         // Lanes have inputs of their own.
         row_starts[r] = (int32_t)(stride == inputs ? rows[lane] + rand() % (rows[lane + 1] - rows[lane]) : r + 2 * lane);
-        for (ptrdiff_t o = 0; o < outputs; o++) starts[r * outputs + o] = (int32_t)((rand() % pieces * outputs + o) * inputs);
+        for (ptrdiff_t o = 0; o < outputs; o++) won[r * outputs + o] = (uint8_t)(rand() % pieces);
     }
     t2v_lanes lanes = {lane_count, rows, merges};
-    t2v_winners joined = {outputs, pieces, inputs, all, gradients, inputs, starts, row_starts, stride, &lanes};
+    t2v_winners joined = {outputs, pieces, inputs, all, gradients, inputs, won, row_starts, stride, &lanes};
     enum { sorted, row_by_row, half };
     for (int order = pieces > T2V_SORTED_PIECES ? row_by_row : sorted; order <= half; order++) {
         float *wanted = copy(start, space), *one_by_one[lane_count];
         for (int lane = 0; lane < lane_count; lane++) {
             t2v_winners own = {outputs, pieces, inputs, rows[lane + 1] - rows[lane], gradients + rows[lane] * outputs, inputs,
-                               starts + rows[lane] * outputs, row_starts + rows[lane], stride, 0};
+                               won + rows[lane] * outputs, row_starts + rows[lane], stride, 0};
             one_by_one[lane] = values(weights);
             if (order == half) {
                 t2v_winners_weight_gradient_bf16(&own, input, one_by_one[lane]);
@@ -310,34 +314,34 @@ static float chain_sum(float *chains) {
 typedef struct {
     uint32_t *winners;
     float *normalized, *inverse, *out, *d_max, *d_gain, *d_shift, *d_bias;
-    int32_t *starts;
+    uint8_t *won;
 } row_buffers;
 
 static row_buffers buffers_of(const t2v_maxout *w, ptrdiff_t rows, const float *d_gain, const float *d_bias) {
     ptrdiff_t units = rows * w->outputs, words = rows * (w->pieces - 1) * ((w->outputs + 255) / 256 * 8);
     row_buffers made = {
         memset(room(4 * words + 4), 0, 4 * words + 4), values(units), values(rows), values(units), values(units), copy(d_gain, w->outputs),
-        copy(d_gain, w->outputs), copy(d_bias, w->pieces * w->outputs), room(4 * units),
+        copy(d_gain, w->outputs), copy(d_bias, w->pieces * w->outputs), room(units),
     };
     return made;
 }
 
 // A row by the definition, in scalars.
 static void define_row(const t2v_maxout *w, ptrdiff_t row, const float *z, const float *residual, const uint32_t *kept, const float *d_out,
-                       ptrdiff_t inputs, row_buffers *b) {
+                       row_buffers *b) {
     ptrdiff_t outputs = w->outputs, words = (outputs + 255) / 256 * 8;
     float sums[16] = {0}, squares[16] = {0}, backs[16] = {0}, products[16] = {0};
     float *n = b->normalized + row * outputs, *d_max = b->d_max + row * outputs, count = (float)outputs;
     uint32_t *winners = b->winners + row * (w->pieces - 1) * words;
     for (ptrdiff_t j = 0; j < outputs; j++) {
         n[j] = z[j] + w->bias[j];
-        b->starts[row * outputs + j] = (int32_t)(j * inputs);
+        b->won[row * outputs + j] = 0;
         for (ptrdiff_t p = 1; p < w->pieces; p++) {
             float other = z[p * outputs + j] + w->bias[p * outputs + j];
             if (!(other > n[j])) continue;
             n[j] = other;
             winners[(p - 1) * words + 8 * (j / 256) + j % 8] |= 1u << j / 8 % 32;
-            b->starts[row * outputs + j] = (int32_t)((p * outputs + j) * inputs);
+            b->won[row * outputs + j] = (uint8_t)p;
         }
         sums[j % 16] += n[j];
     }
@@ -363,14 +367,14 @@ static void define_row(const t2v_maxout *w, ptrdiff_t row, const float *z, const
     for (ptrdiff_t j = 0; j < outputs; j++) {
         float centered = d_max[j] - middle;
         d_max[j] = fmaf(n[j], slope, centered) * inverse;
-        b->d_bias[b->starts[row * outputs + j] / inputs] += d_max[j];
+        b->d_bias[b->won[row * outputs + j] * outputs + j] += d_max[j];
     }
 }
 
 static void check_rows(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t rows, int has_kept, int has_residual) {
     char what[80];
     snprintf(what, sizeof what, "rows of %td x %td, kept %d, residual %d", pieces, outputs, has_kept, has_residual);
-    ptrdiff_t words = (outputs + 255) / 256 * 8, inputs = 7;
+    ptrdiff_t words = (outputs + 255) / 256 * 8;
     float *bias = values(pieces * outputs), *d_gain = values(outputs), *d_bias = values(pieces * outputs);
     t2v_maxout w = {outputs, pieces, 1e-8f, 1.25f, bias, values(outputs), values(outputs)};
     float *z = values(rows * pieces * outputs), *residual = values((rows + 2) * outputs), *d_out = values(rows * outputs);
@@ -383,14 +387,14 @@ static void check_rows(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t rows, int 
     row_buffers wanted = buffers_of(&w, rows, d_gain, d_bias);
     for (ptrdiff_t row = 0; row < rows; row++)
         define_row(&w, row, z + row * pieces * outputs, has_residual ? residual + residual_rows[row] * outputs : 0,
-                   has_kept ? kept + row * words : 0, d_out + row * outputs, inputs, &wanted);
+                   has_kept ? kept + row * words : 0, d_out + row * outputs, &wanted);
     for (int is_wide = 0; is_wide < 2; is_wide++) {
         row_buffers b = buffers_of(&w, rows, d_gain, d_bias);
         (is_wide ? t2v_maxout_forward_avx512 : t2v_maxout_forward_avx2)(&w, rows, z, has_residual ? residual : 0, residual_rows,
                                                                         has_kept ? kept : 0, b.winners, b.normalized, b.inverse, b.out);
         (is_wide ? t2v_norm_backward_avx512 : t2v_norm_backward_avx2)(&w, rows, d_out, has_kept ? kept : 0, b.normalized, b.inverse,
                                                                       b.d_gain, b.d_shift, b.d_max);
-        (is_wide ? t2v_locate_avx512 : t2v_locate_avx2)(&w, rows, b.d_max, b.winners, inputs, b.starts, b.d_bias);
+        (is_wide ? t2v_bias_backward_avx512 : t2v_bias_backward_avx2)(&w, rows, b.d_max, b.winners, b.won, b.d_bias);
         expect_same(what, (float *)b.winners, (float *)wanted.winners, rows * (pieces - 1) * words);
         expect_same(what, b.normalized, wanted.normalized, rows * outputs);
         expect_same(what, b.inverse, wanted.inverse, rows);
@@ -399,7 +403,7 @@ static void check_rows(ptrdiff_t outputs, ptrdiff_t pieces, ptrdiff_t rows, int 
         expect_same(what, b.d_gain, wanted.d_gain, outputs);
         expect_same(what, b.d_shift, wanted.d_shift, outputs);
         expect_same(what, b.d_bias, wanted.d_bias, pieces * outputs);
-        expect_same(what, (float *)b.starts, (float *)wanted.starts, rows * outputs);
+        expect_same_bytes(what, b.won, wanted.won, rows * outputs);
     }
 }
 

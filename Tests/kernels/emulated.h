@@ -44,17 +44,6 @@ EMULATED __m512i emulated_multiply(__m512i a, __m512i b) { return (__m512i)((int
 EMULATED __m512i emulated_add(__m512i a, __m512i b) { return (__m512i)((ints16)a + (ints16)b); }
 EMULATED __m512i emulated_or(__m512i a, __m512i b) { return (__m512i)((ints16)a | (ints16)b); }
 EMULATED __m512i emulated_shift(__m512i a, int by) { return (__m512i)((ints16)a << by); }
-EMULATED __m512i emulated_shift_longs(__m512i a, int by) { return (__m512i)((longs8)a >> by); }
-EMULATED __m512i emulated_add_some(__m512i rest, unsigned mask, __m512i a, __m512i b) {
-    ints16 r = (ints16)rest;
-    LANE if (mask >> i & 1) r[i] = ((ints16)a)[i] + ((ints16)b)[i];
-    return (__m512i)r;
-}
-EMULATED unsigned emulated_at_least(__m512i a, __m512i b) {
-    unsigned r = 0;
-    LANE r |= (unsigned)(((ints16)a)[i] >= ((ints16)b)[i]) << i;
-    return r;
-}
 EMULATED unsigned emulated_equal(__m512i a, __m512i b) {
     unsigned r = 0;
     LANE r |= (unsigned)(((ints16)a)[i] == ((ints16)b)[i]) << i;
@@ -103,6 +92,20 @@ EMULATED __m512bh emulated_two_halves(__m512 high, __m512 low) {
     LANE { r[i] = emulated_half(((floats16)low)[i]); r[16 + i] = emulated_half(((floats16)high)[i]); }
     return (__m512bh)r;
 }
+EMULATED __m128i emulated_load_bytes(unsigned mask, const void *from) {
+    uint8_t r[16];
+    LANE r[i] = mask >> i & 1 ? ((const uint8_t *)from)[i] : 0;
+    return _mm_loadu_si128((const __m128i *)r);
+}
+EMULATED void emulated_store_bytes(void *to, unsigned mask, __m128i value) {
+    LANE if (mask >> i & 1) memcpy((char *)to + i, (char *)&value + i, 1);
+}
+EMULATED __m512i emulated_widen_bytes(__m128i value) { ints16 r; LANE r[i] = ((uint8_t *)&value)[i]; return (__m512i)r; }
+EMULATED __m128i emulated_narrow_to_bytes(__m512i value) {
+    uint8_t r[16];
+    LANE r[i] = (uint8_t)((ints16)value)[i];
+    return _mm_loadu_si128((const __m128i *)r);
+}
 EMULATED __m512i emulated_widen(__m256i value) { ints16 r; LANE r[i] = ((halves16)value)[i]; return (__m512i)r; }
 EMULATED __m256i emulated_narrow(__m512i value) { halves16 r; LANE r[i] = (uint16_t)((ints16)value)[i]; return (__m256i)r; }
 EMULATED __m512i emulated_permute(__m512i places, __m512i value) {
@@ -139,8 +142,6 @@ EMULATED __m512 emulated_pairs(__m512 sum, __m512bh a, __m512bh b) {
 #define _mm512_load_si512(p) emulated_load_ints(0xffff, p)
 #undef _mm512_maskz_loadu_ps
 #define _mm512_maskz_loadu_ps(m, p) emulated_load(m, p)
-#undef _mm512_maskz_loadu_epi32
-#define _mm512_maskz_loadu_epi32(m, p) emulated_load_ints(m, p)
 #undef _mm512_store_ps
 #define _mm512_store_ps(p, v) emulated_store(p, 0xffff, v)
 #undef _mm512_stream_ps
@@ -159,14 +160,8 @@ EMULATED __m512 emulated_pairs(__m512 sum, __m512bh a, __m512bh b) {
 #define _mm512_add_epi32(a, b) emulated_add(a, b)
 #undef _mm512_or_si512
 #define _mm512_or_si512(a, b) emulated_or(a, b)
-#undef _mm512_srli_epi64
-#define _mm512_srli_epi64(a, n) emulated_shift_longs(a, n)
 #undef _mm512_slli_epi32
 #define _mm512_slli_epi32(a, n) emulated_shift(a, n)
-#undef _mm512_mask_add_epi32
-#define _mm512_mask_add_epi32(r, m, a, b) emulated_add_some(r, m, a, b)
-#undef _mm512_cmpge_epi32_mask
-#define _mm512_cmpge_epi32_mask(a, b) emulated_at_least(a, b)
 #undef _mm512_cmpeq_epi32_mask
 #define _mm512_cmpeq_epi32_mask(a, b) emulated_equal(a, b)
 #undef _mm512_maskz_mov_ps
@@ -195,3 +190,11 @@ EMULATED __m512 emulated_pairs(__m512 sum, __m512bh a, __m512bh b) {
 #define _mm512_set_epi32(...) emulated_ints((int32_t[]){__VA_ARGS__})
 #undef _mm512_set_epi16
 #define _mm512_set_epi16(...) emulated_words((uint16_t[]){__VA_ARGS__})
+#undef _mm_maskz_loadu_epi8
+#define _mm_maskz_loadu_epi8(m, p) emulated_load_bytes(m, p)
+#undef _mm_mask_storeu_epi8
+#define _mm_mask_storeu_epi8(p, m, v) emulated_store_bytes(p, m, v)
+#undef _mm512_cvtepu8_epi32
+#define _mm512_cvtepu8_epi32(v) emulated_widen_bytes(v)
+#undef _mm512_cvtepi32_epi8
+#define _mm512_cvtepi32_epi8(v) emulated_narrow_to_bytes(v)

@@ -81,8 +81,8 @@ typedef struct {
     const float *gradients;
     /// Floats from one row of W to the next; K or more.
     ptrdiff_t weight_stride;
-    /// (R, O): where the winner's row of W begins: (piece * O + o) * weight_stride.
-    const int32_t *starts;
+    /// (R, O): the piece that won. Row (piece * O + o) of W is the winner's.
+    const uint8_t *won;
     /// Row r's input begins at row_starts[r] * row_stride, or at r * row_stride if NULL. Inputs of different rows may overlap.
     const int32_t *row_starts;
     ptrdiff_t row_stride;
@@ -148,7 +148,7 @@ void t2v_maxout_forward(int flags, const t2v_maxout *layer, ptrdiff_t rows, cons
 void t2v_norm_backward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_out, const uint32_t *kept,
                        const float *normalized, const float *inverse, float *d_gain, float *d_shift, float *d_max);
 
-/// For t2v_winners: where the winners' rows of W (P * O, inputs) begin. `starts`: (rows, O), written: (piece * O + o) * inputs. `d_bias`:
-/// (P, O): gradients of the maxima are added to the winners' biases, and 0 to the others.
-void t2v_locate(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, ptrdiff_t inputs,
-                int32_t *starts, float *d_bias);
+/// For t2v_winners: `won`, (rows, O), written: the piece that won. `d_bias`: (P, O): gradients of the maxima are added to the winners'
+/// biases, and 0 to the others.
+void t2v_bias_backward(int flags, const t2v_maxout *layer, ptrdiff_t rows, const float *d_max, const uint32_t *winners, uint8_t *won,
+                       float *d_bias);

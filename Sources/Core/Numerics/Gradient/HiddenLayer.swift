@@ -45,7 +45,7 @@ final class HiddenLayer {
         dOutput = carver.floats(rows * outputs)
         prediction = carver.floats(rows * outputCount)
         dLive = live.map { _ in carver.floats(outputCount * outputs) }
-        sizes.need(row: pieces * outputs, activations: rows * pieces * outputs, winnerStarts: rows * outputs)
+        sizes.need(row: pieces * outputs, activations: rows * pieces * outputs, won: rows * outputs)
     }
 
     /// Writes the predictions.
@@ -82,7 +82,7 @@ final class HiddenLayer {
         backwardRows(pass)
         let products = WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
-            winnerStarts: pass.scratch.winnerStarts, rowStarts: nil, rowStride: width,
+            won: pass.scratch.won, rowStarts: nil, rowStride: width,
             order: pass.order(expectedRows: pass.expected.rows(distance: 0)))
         pass.multiply(.headBackward, products: 2, m: outputs, n: width, k: rows) {
             dInput.update(repeating: 0, count: rows * width)
@@ -131,7 +131,7 @@ final class HiddenLayer {
         pass.measure(.headRows, bytes: pass.batch.selectedCount * 4 * 6 * outputs) {
             withPlanes(pass.batch.headKept) { kept in
                 offsets.backwardRows(
-                    pass, kernel, trace, starts: pass.batch.selectedStarts, inputs: width, kept: kept, dMax: dOutput)
+                    pass, kernel, trace, starts: pass.batch.selectedStarts, kept: kept, dMax: dOutput)
             }
         }
     }

@@ -66,7 +66,7 @@ final class Mixer {
         trace = LayerTrace(rows: unique, outputs: width, pieces: pieces, carver: &carver)
         embedded = carver.floats(unique * width)
         dEmbedded = carver.floats(unique * width)
-        sizes.need(row: wide, winnerStarts: unique * width)
+        sizes.need(row: wide, won: unique * width)
     }
 
     /// The parts' buffers of the last pass, for tests.
@@ -279,7 +279,7 @@ final class Mixer {
             body(
                 WinnerProducts(
                     outputs: width, pieces: pieces, inputs: parts[index].width, weightStride: columns, rows: words.count,
-                    dMax: dEmbedded + first * width, winnerStarts: pass.scratch.winnerStarts + first * width,
+                    dMax: dEmbedded + first * width, won: pass.scratch.won + first * width,
                     rowStarts: ofWord.baseAddress.map { $0 + index * pass.batch.uniqueCount + first }, rowStride: parts[index].width,
                     order: pass.order(expectedRows: pass.expected.uniqueWords)))
         }
@@ -310,9 +310,8 @@ final class Mixer {
                                     inverse: trace.inverse + word, dGain: gradient + offsets.gain, dShift: gradient + offsets.shift,
                                     dMax: dMax)
                                 let winners = trace.winners + word * kernel.winnerWords
-                                kernel.locate(
-                                    dMax: dMax, winners: winners, inputs: columns, starts: pass.scratch.winnerStarts + word * width,
-                                    dBias: gradient + offsets.bias)
+                                kernel.biasBackward(
+                                    dMax: dMax, winners: winners, won: pass.scratch.won + word * width, dBias: gradient + offsets.bias)
                                 kernel.route(dMax: dMax, winners: winners, to: row)
                                 for cursor in cursors where cursor.ofWord[word] >= 0 {
                                     add(row, to: cursor.products + Int(cursor.ofWord[word]) * wide, count: wide)

@@ -53,18 +53,18 @@ struct Scratch {
     let activations: MutableFloats
     /// (R_i, 3 W): rows of the level below, side by side.
     let columns: MutableFloats
-    /// Where the winning piece's weights begin, for all rows of a layer.
-    let winnerStarts: UnsafeMutablePointer<Int32>
+    /// The winning pieces of all rows of a layer.
+    let won: UnsafeMutablePointer<UInt8>
 
     /// The most floats that each of them needs.
     struct Sizes {
-        private(set) var row = 0, activations = 0, columns = 0, winnerStarts = 0
+        private(set) var row = 0, activations = 0, columns = 0, won = 0
 
-        mutating func need(row: Int = 0, activations: Int = 0, columns: Int = 0, winnerStarts: Int = 0) {
+        mutating func need(row: Int = 0, activations: Int = 0, columns: Int = 0, won: Int = 0) {
             self.row = max(self.row, row)
             self.activations = max(self.activations, activations)
             self.columns = max(self.columns, columns)
-            self.winnerStarts = max(self.winnerStarts, winnerStarts)
+            self.won = max(self.won, won)
         }
     }
 
@@ -72,7 +72,7 @@ struct Scratch {
         row = carver.floats(sizes.row)
         activations = carver.floats(sizes.activations)
         columns = carver.floats(sizes.columns)
-        winnerStarts = carver.take(sizes.winnerStarts, Int32.self)
+        won = carver.take(sizes.won, UInt8.self)
     }
 }
 
@@ -110,13 +110,12 @@ struct NormedOffsets {
             shift: pass.parameters + shift, keepScale: keepScale)
     }
 
-    /// Back through LayerNorm and Maxout: `dMax` (rows, O), the gradient of the layer's output, becomes that of the maxima; `winnerStarts`
-    /// says where the winners' weights begin. Adds gradients of bias, gain and shift.
+    /// Back through LayerNorm and Maxout: `dMax` (rows, O), the gradient of the layer's output, becomes that of the maxima; `won` says
+    /// which piece won. Adds gradients of bias, gain and shift.
     /// - Parameters:
     ///   - starts: where each lane's rows begin, and the end.
-    ///   - inputs: floats of a row of the weights.
     func backwardRows(
-        _ pass: Pass, _ kernel: MaxoutLayerNorm, _ trace: LayerTrace, starts: [Int], inputs: Int, kept: UnsafePointer<UInt32>?,
+        _ pass: Pass, _ kernel: MaxoutLayerNorm, _ trace: LayerTrace, starts: [Int], kept: UnsafePointer<UInt32>?,
         dMax: MutableFloats
     ) {
         let (outputs, keptWords) = (kernel.outputs, planeWords(width: kernel.outputs))
@@ -126,9 +125,9 @@ struct NormedOffsets {
             kernel.backward(
                 rows: rows.count, dOut: dMax, kept: kept.map { $0 + first * keptWords }, normalized: trace.normalized + first * outputs,
                 inverse: trace.inverse + first, dGain: gradient + gain, dShift: gradient + shift, dMax: dMax)
-            kernel.locate(
-                rows: rows.count, dMax: dMax, winners: trace.winners + first * kernel.winnerWords, inputs: inputs,
-                starts: pass.scratch.winnerStarts + first * outputs, dBias: gradient + bias)
+            kernel.biasBackward(
+                rows: rows.count, dMax: dMax, winners: trace.winners + first * kernel.winnerWords, won: pass.scratch.won + first * outputs,
+                dBias: gradient + bias)
         }
     }
 }

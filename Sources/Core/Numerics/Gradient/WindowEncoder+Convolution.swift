@@ -107,7 +107,7 @@ extension WindowEncoder {
         batch.levels[level].starts.withUnsafeBufferPointer { starts in
             let products = WinnerProducts(
                 outputs: width, pieces: layer.pieces, inputs: window, weightStride: window, rows: rows, dMax: dHidden,
-                winnerStarts: pass.scratch.winnerStarts, rowStarts: starts.baseAddress, rowStride: width,
+                won: pass.scratch.won, rowStarts: starts.baseAddress, rowStride: width,
                 order: pass.order(expectedRows: pass.expected.rows(distance: depth - level)))
             pass.multiply(.convolutionBackward, products: 2, m: width, n: window, k: rows) {
                 products.gradients(
@@ -121,8 +121,7 @@ extension WindowEncoder {
         let layer = layers[level - 1]
         let kernel = layer.offsets.kernel(pass, outputs: width, pieces: layer.pieces, epsilon: epsilon, keepScale: keepScale)
         layer.offsets.backwardRows(
-            pass, kernel, traces[level - 1], starts: pass.batch.levels[level].laneStarts, inputs: 3 * width, kept: kept,
-            dMax: dHidden(level: level))
+            pass, kernel, traces[level - 1], starts: pass.batch.levels[level].laneStarts, kept: kept, dMax: dHidden(level: level))
     }
 
     /// Mish has one map for each output: it always wins.
@@ -139,9 +138,8 @@ extension WindowEncoder {
                     dOut: d, kept: kept.map { $0 + row * keptWords }, input: input + row * width,
                     normalized: trace.normalized + row * width, inverse: trace.inverse + row, dGain: gradient + offsets.gain,
                     dShift: gradient + offsets.shift, dInput: d)
-                norm.locate(
-                    dMax: d, winners: trace.winners, inputs: 3 * width, starts: pass.scratch.winnerStarts + row * width,
-                    dBias: gradient + offsets.bias)
+                norm.biasBackward(
+                    dMax: d, winners: trace.winners, won: pass.scratch.won + row * width, dBias: gradient + offsets.bias)
             }
         }
     }

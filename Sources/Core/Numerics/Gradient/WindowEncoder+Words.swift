@@ -61,9 +61,8 @@ extension WindowEncoder {
         let (dHidden, dMax) = (dHidden(level: 1), Floats(pass.scratch.activations))
         pass.measure(.firstConvolutionRows, bytes: rows * 4 * 5 * width) {
             dEmbedded.update(repeating: 0, count: batch.uniqueCount * width)
-            kernel.locate(
-                rows: rows, dMax: dMax, winners: traces[0].winners, inputs: width, starts: pass.scratch.winnerStarts,
-                dBias: gradient + offsets.bias)
+            kernel.biasBackward(
+                rows: rows, dMax: dMax, winners: traces[0].winners, won: pass.scratch.won, dBias: gradient + offsets.bias)
             for row in 0..<rows {
                 add(dHidden + row * width, to: dEmbedded + Int(batch.windows[1][row]) * width, count: width)
             }
@@ -72,7 +71,7 @@ extension WindowEncoder {
             batch.windows[slot].withUnsafeBufferPointer { words in
                 let products = WinnerProducts(
                     outputs: width, pieces: layers[0].pieces, inputs: width, weightStride: width, rows: rows, dMax: dMax,
-                    winnerStarts: pass.scratch.winnerStarts, rowStarts: words.baseAddress, rowStride: width,
+                    won: pass.scratch.won, rowStarts: words.baseAddress, rowStride: width,
                     order: pass.order(expectedRows: pass.expected.rows(distance: depth - 1)))
                 pass.multiply(.firstConvolutionBackward, products: 2, m: width, n: width, k: rows) {
                     products.gradients(

@@ -65,7 +65,7 @@ final class WindowEncoder: EncoderLayer {
             let gathers = index > 0 || !convolvesWords
             sizes.need(
                 row: layer.pieces * width, activations: gathers ? rows * layer.pieces * width : rows * width,
-                columns: gathers && !readsInPlace ? rows * 3 * width : 0, winnerStarts: rows * width)
+                columns: gathers && !readsInPlace ? rows * 3 * width : 0, won: rows * width)
         }
         windowed = convolvesWords ? carver.floats(batch.uniqueCount * 3 * layers[0].pieces * width) : nil
         let most = batch.rowCount(level: convolvesWords ? 1 : 0) * width

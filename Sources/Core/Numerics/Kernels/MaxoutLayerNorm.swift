@@ -63,16 +63,15 @@ struct MaxoutLayerNorm {
         t2v_norm_backward(0, &layer, rows, dOut, kept, normalized, inverse, dGain, dShift, dMax)
     }
 
-    /// For `WinnerProducts`: where each winner's row of W (P * O, inputs) begins; and adds the routed gradient to the bias's.
+    /// Adds the routed gradient to the bias's.
     /// - Parameters:
-    ///   - starts: (rows, O), written: (winning piece * O + o) * inputs.
+    ///   - won: (rows, O), written, for `WinnerProducts`: the winning piece.
     ///   - dBias: (P, O), added to.
-    func locate(
-        rows: Int = 1, dMax: Floats, winners: UnsafePointer<UInt32>, inputs: Int, starts: UnsafeMutablePointer<Int32>,
-        dBias: MutableFloats
+    func biasBackward(
+        rows: Int = 1, dMax: Floats, winners: UnsafePointer<UInt32>, won: UnsafeMutablePointer<UInt8>, dBias: MutableFloats
     ) {
         var layer = layer
-        t2v_locate(0, &layer, rows, dMax, winners, inputs, starts, dBias)
+        t2v_bias_backward(0, &layer, rows, dMax, winners, won, dBias)
     }
 
     /// First word of part `part` (256 units) of the winner plane of `piece`, which is not the first piece.

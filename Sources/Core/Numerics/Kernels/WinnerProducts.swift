@@ -58,8 +58,8 @@ struct WinnerProducts {
     let rows: Int
     /// (rows, O): gradient of the maxima.
     let dMax: Floats
-    /// (rows, O): where the winner's row of W begins: (piece * O + o) * weightStride.
-    let winnerStarts: UnsafePointer<Int32>
+    /// (rows, O): the winning piece.
+    let won: UnsafePointer<UInt8>
     /// Row r's input begins at rowStarts[r] * rowStride, or at r * rowStride if nil. Inputs of different rows may overlap.
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
@@ -89,7 +89,7 @@ struct WinnerProducts {
         let first = rows.lowerBound
         return WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows.count, dMax: dMax + first * outputs,
-            winnerStarts: winnerStarts + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride, order: order)
+            won: won + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride, order: order)
     }
 
     /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k]; all P * O rows of dWeights are written.
@@ -106,6 +106,6 @@ struct WinnerProducts {
     private func winners(_ lanes: UnsafePointer<t2v_lanes>?) -> t2v_winners {
         t2v_winners(
             outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax, weight_stride: weightStride,
-            starts: winnerStarts, row_starts: rowStarts, row_stride: rowStride, lanes: lanes)
+            won: won, row_starts: rowStarts, row_stride: rowStride, lanes: lanes)
     }
 }
