@@ -83,13 +83,21 @@ extension WindowEncoder {
         let (dHidden, dBelow) = (dHidden(level: level), dHidden(level: level - 1))
         for row in batch.levels[level].outside { (dHidden + Int(row) * width).update(repeating: 0, count: width) }
         // The residual path first: the pass below overwrites dHidden.
-        pass.measure(.gather, bytes: 4 * width * (batch.rowCount(level: level - 1) + 2 * rows)) {
-            dBelow.update(repeating: 0, count: batch.rowCount(level: level - 1) * width)
+        pass.measure(.gather, bytes: 4 * width * (batch.rowCount(level: level - 1) + rows)) {
+            let rowsBelow = batch.rowCount(level: level - 1)
             if !hasOutside {
+                // Only rows without a residual path begin with zeros.
+                var next = 0
+                func zero(upTo row: Int) { if row > next { (dBelow + next * width).update(repeating: 0, count: (row - next) * width) } }
                 for (row, start) in batch.levels[level].starts.enumerated() {
-                    (dBelow + (Int(start) + 1) * width).update(from: dHidden + row * width, count: width)
+                    let middle = Int(start) + 1
+                    zero(upTo: middle)
+                    (dBelow + middle * width).update(from: dHidden + row * width, count: width)
+                    next = max(next, middle + 1)
                 }
+                zero(upTo: rowsBelow)
             } else {
+                dBelow.update(repeating: 0, count: rowsBelow * width)
                 // Rows of zeros point at another row.
                 for (row, start) in batch.levels[level].starts.enumerated() {
                     add(dHidden + row * width, to: dBelow + (Int(start) + 1) * width, count: width)
