@@ -52,8 +52,8 @@ class Run(NamedTuple):
 # The most informative first.
 RUNS = [
     Run(SMALL, 12000, True), Run(SMALL, 12000, True, "bf16"), Run(SMALL, 3000), Run(SMALL, 48000, True), Run(SMALL, 12000),
-    Run(SMALL, 48000), Run(WIDE, 3000), Run(WIDE, 12000, True), Run(WIDE, 12000, True, "bf16"), Run(WIDE, 3000, precision="bf16"),
-    Run(WIDE, 48000, True, "bf16"),
+    Run(SMALL, 48000), Run(WIDE, 3000), Run(WIDE, 12000, True), Run(WIDE, 12000), Run(WIDE, 48000, True), Run(WIDE, 48000),
+    Run(WIDE, 12000, True, "bf16"), Run(WIDE, 3000, precision="bf16"), Run(WIDE, 48000, True, "bf16"),
 ]
 
 
