@@ -103,14 +103,15 @@ unsigned t2v_signal_count(int number) {
 }
 
 __attribute__((target("avx2"))) void t2v_digest_blocks(const void *bytes, size_t blocks, uint64_t states[32]) {
-    const __m256i factor = _mm256_set1_epi64x(0x9E3779B1), high = _mm256_set1_epi64x((long long)0xFFFFFFFF00000000);
+    const __m256i low_factor = _mm256_set1_epi64x(0x9E3779B1), high_factor = _mm256_set1_epi64x(0xC2B2AE3D);
     __m256i own[8];
     for (int i = 0; i < 8; i++) own[i] = _mm256_loadu_si256((const __m256i *)states + i);
     for (const __m256i *p = bytes, *end = p + 8 * blocks; p < end; p += 8)
         for (int i = 0; i < 8; i++) {
             __m256i mixed = _mm256_xor_si256(own[i], _mm256_loadu_si256(p + i));
-            __m256i sum = _mm256_add_epi64(_mm256_mul_epu32(mixed, factor), _mm256_and_si256(mixed, high));
-            own[i] = _mm256_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1));
+            __m256i high = _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(mixed, 32), high_factor), 32);
+            __m256i sum = _mm256_add_epi64(_mm256_mul_epu32(mixed, low_factor), high);
+            own[i] = _mm256_xor_si256(sum, _mm256_srli_epi64(sum, 32));
         }
     for (int i = 0; i < 8; i++) _mm256_storeu_si256((__m256i *)states + i, own[i]);
 }

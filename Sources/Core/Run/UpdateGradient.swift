@@ -2,9 +2,8 @@
 import Base
 import Numerics
 
-/// A single contribution is used where it is; only parts with table rows are unpacked, each once for the norms and again for the step, which
-/// moves less memory than a gradient that is written and read back. Several contributions are added once: adding them twice takes as long
-/// as it saves.
+/// A single contribution is used where it is. Only parts with table rows are unpacked, each once for the norms and again for the step, and
+/// so no gradient is written and read back. Several contributions are added once: adding them twice takes as long as it saves.
 ///
 /// Several threads may use it at the same time, for different parts.
 struct UpdateGradient {

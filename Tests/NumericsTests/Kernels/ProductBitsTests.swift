@@ -1,5 +1,6 @@
 // The kernels of products against the definition, and their bits against a chain of fused multiply-adds: with AVX2, and with AVX-512 if the
 // CPU has it.
+import Base
 import CKernels
 import TestSupport
 import Testing
@@ -147,25 +148,29 @@ import Testing
         let rowStarts = (0..<rows).map { Int32(isShared ? Int.random(in: 0..<rows, using: &random) : $0) }
         let space = rows * stride + inputs
         let (dMax, weights, input) = (values(rows * outputs), values(pieces * outputs * inputs), values(space))
-        let starts = (0..<rows * outputs).map { Int32((Int.random(in: 0..<pieces, using: &random) * outputs + $0 % outputs) * inputs) }
+        let won = (0..<rows * outputs).map { _ in UInt8.random(in: 0..<UInt8(pieces), using: &random) }
         let dInput = values(space)
+        // Aligned, inputs may be read where they are.
+        let aligned = UnsafeMutableBufferPointer<Float>(
+            start: LargeMemory.allocate(byteCount: 4 * space).bindMemory(to: Float.self, capacity: space), count: space)
+        defer { aligned.deallocate() }
+        _ = aligned.initialize(from: input)
 
         var expected = WinnerSums(
             outputs: outputs, pieces: pieces, inputs: inputs, stride: stride, rows: rows, rowStarts: rowStarts, dMax: dMax,
-            weights: weights, input: input, starts: starts, dInput: dInput, dWeights: [Float](repeating: 0, count: weights.count))
+            weights: weights, input: input, won: won, dInput: dInput, dWeights: [Float](repeating: 0, count: weights.count))
         if flags == T2V_BY_ROW || pieces > T2V_SORTED_PIECES { expected.addByRow() } else { expected.addSorted() }
 
         for width in Self.widths {
             // What was in dWeights is overwritten.
             var (foundInput, foundWeights) = (dInput, weights)
             dMax.withUnsafeBufferPointer { dMax in
-                starts.withUnsafeBufferPointer { starts in
+                won.withUnsafeBufferPointer { won in
                     rowStarts.withUnsafeBufferPointer { rowStarts in
                         var winners = t2v_winners(
                             outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax.baseAddress,
-                            weight_stride: inputs, starts: starts.baseAddress, row_starts: rowStarts.baseAddress, row_stride: stride,
-                            lanes: nil)
-                        t2v_winners_gradients(width | Int32(flags), &winners, weights, input, &foundWeights, &foundInput)
+                            weight_stride: inputs, won: won.baseAddress, row_starts: rowStarts.baseAddress, row_stride: stride, lanes: nil)
+                        t2v_winners_gradients(width | Int32(flags), &winners, weights, aligned.baseAddress, &foundWeights, &foundInput)
                     }
                 }
             }
@@ -186,7 +191,7 @@ private struct WinnerSums {
     let dMax: [Float]
     let weights: [Float]
     let input: [Float]
-    let starts: [Int32]
+    let won: [UInt8]
     var dInput: [Float]
     var dWeights: [Float]
 
@@ -215,24 +220,27 @@ private struct WinnerSums {
         }
     }
 
+    /// Where the winner's weights begin.
+    private func start(_ place: Int) -> Int { (Int(won[place]) * outputs + place % outputs) * inputs }
+
     private mutating func addInput(row: Int, outputs some: Range<Int>, columns: Range<Int>) {
         for k in columns {
             for place in some.lowerBound + row * outputs..<some.upperBound + row * outputs {
-                dInput[Int(rowStarts[row]) * stride + k].addProduct(dMax[place], weights[Int(starts[place]) + k])
+                dInput[Int(rowStarts[row]) * stride + k].addProduct(dMax[place], weights[start(place) + k])
             }
         }
     }
 
     private mutating func addWeights(row: Int, outputs some: Range<Int>) {
         for place in some.lowerBound + row * outputs..<some.upperBound + row * outputs {
-            for k in 0..<inputs { dWeights[Int(starts[place]) + k].addProduct(dMax[place], input[Int(rowStarts[row]) * stride + k]) }
+            for k in 0..<inputs { dWeights[start(place) + k].addProduct(dMax[place], input[Int(rowStarts[row]) * stride + k]) }
         }
     }
 
     /// By the pieces that won in a pair of outputs, then by number.
     private func sorted(_ block: Range<Int>, by pair: Range<Int>) -> [Int] {
         let winners = Dictionary(grouping: block) { row in
-            pair.reduce(0) { $0 * pieces + Int(starts[row * outputs + $1]) / (outputs * inputs) }
+            pair.reduce(0) { $0 * pieces + Int(won[row * outputs + $1]) }
         }
         return winners.sorted { $0.key < $1.key }.flatMap(\.value)
     }

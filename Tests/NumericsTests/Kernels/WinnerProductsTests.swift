@@ -24,27 +24,26 @@ import Testing
         let rowStarts = (0..<rows).map { Int32(stride == inputs ? Int.random(in: 0..<rows, using: &random) : $0) }
         let space = rows * stride + inputs
         let (dMax, weights, input) = (values(rows * outputs), values(pieces * outputs * weightStride), values(space))
-        let starts = (0..<rows * outputs).map {
-            Int32((Int.random(in: 0..<pieces, using: &random) * outputs + $0 % outputs) * weightStride)
-        }
+        let won = (0..<rows * outputs).map { _ in UInt8.random(in: 0..<UInt8(pieces), using: &random) }
         // One adds to what was there, the other overwrites it; the gaps between the rows of weights are untouched.
         var (dInput, dWeights) = (values(space), values(weights.count))
         var (expectedInput, expectedWeights) = (dInput.map(Double.init), dWeights.map(Double.init))
         for row in 0..<pieces * outputs { for k in 0..<inputs { expectedWeights[row * weightStride + k] = 0 } }
-        for place in starts.indices {
-            let (gradient, start, first) = (operand(dMax[place]), Int(starts[place]), Int(rowStarts[place / outputs]) * stride)
+        for place in won.indices {
+            let (gradient, first) = (operand(dMax[place]), Int(rowStarts[place / outputs]) * stride)
+            let start = (Int(won[place]) * outputs + place % outputs) * weightStride
             for k in 0..<inputs {
                 expectedInput[first + k] += gradient * operand(weights[start + k])
                 expectedWeights[start + k] += gradient * operand(input[first + k])
             }
         }
         dMax.withUnsafeBufferPointer { dMax in
-            starts.withUnsafeBufferPointer { starts in
+            won.withUnsafeBufferPointer { won in
                 rowStarts.withUnsafeBufferPointer { rowStarts in
-                    guard let dMax = dMax.baseAddress, let starts = starts.baseAddress else { return }
+                    guard let dMax = dMax.baseAddress, let won = won.baseAddress else { return }
                     let products = WinnerProducts(
                         outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows, dMax: dMax,
-                        winnerStarts: starts, rowStarts: rowStarts.baseAddress, rowStride: stride,
+                        won: won, rowStarts: rowStarts.baseAddress, rowStride: stride,
                         order: WinnerOrder(arithmetic, expectedRows: rows))
                     products.gradients(weights: weights, input: input, dWeights: &dWeights, dInput: &dInput)
                 }

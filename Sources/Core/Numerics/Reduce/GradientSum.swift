@@ -43,8 +43,8 @@ package struct GradientSum {
         union = (0..<coding.bitmapWords).map { word in views.reduce(0) { $0 | $1.bitmap[word] } }
     }
 
-    /// Where floats `range` of the sum are already, addressed like the whole layout: those of a single gradient, after the tables, need not be
-    /// copied. Else nil.
+    /// Where floats `range` of the sum are already, addressed like the whole layout: those of a single gradient, after the tables, need not
+    /// be copied. Else nil.
     package func direct(_ range: Range<Int>) -> UnsafePointer<Float>? {
         let tableCount = coding.rows * coding.width
         guard views.count == 1, coding.precision == .float32, range.lowerBound >= tableCount else { return nil }
