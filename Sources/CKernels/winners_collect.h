@@ -246,11 +246,14 @@ static void cut_slab(slab *s) {
         s->block_count += cut(lanes->starts[lane], lane_rows(lanes, lane), lanes->merges[lane], s->blocks + s->block_count);
 }
 
-// Whether inputs must be packed: where they are not whole vectors, or where rows begin in few sets of the first-level cache, which then
-// cannot hold a tile.
+// Whether inputs must be packed: where they are not whole vectors, where rows begin in few sets of the first-level cache, which then cannot
+// hold a tile, and where an entry cannot say where they are: rows of a level begin at rows of the one below, which has three times as many
+// at most.
 static int must_pack(const slab *s, const float *input) {
-    ptrdiff_t stride = s->winners->row_stride;
-    return (stride & -stride) > s->size || stride % WIDTH != 0 || s->winners->inputs % WIDTH != 0 || (uintptr_t)input % 64 != 0;
+    const t2v_winners *w = s->winners;
+    ptrdiff_t stride = w->row_stride;
+    return stride % WIDTH != 0 || w->inputs % WIDTH != 0 || (uintptr_t)input % 64 != 0 || (stride & -stride) > s->size ||
+           w->rows > INT32_MAX / 4 / stride;
 }
 
 ISA static void collect(const t2v_winners *w, const float *input, float *d_weights) {
