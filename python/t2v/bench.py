@@ -212,12 +212,14 @@ def started(command: list[str], cores: list[int], log: Path) -> Iterator["subpro
 
 
 def measure(command: list[str], cores: list[int], log: Path, seconds: float, look: Callable[[], Optional[Point]], name: str) -> Figure:
-    """Samples a program's progress from its first update on. The words up to the first sample do not count.
+    """Samples a program's progress from its first update on, for so many seconds and until there is another update. The words up to the
+    first sample do not count.
 
     Raises: InputError if it ends before, or trains nothing.
     """
     first: Optional[Point] = None
     last: Optional[Point] = None
+    progressed = False
     memory = 0
     begun = time.monotonic()
     with started(command, cores, log) as process:
@@ -227,11 +229,12 @@ def measure(command: list[str], cores: list[int], log: Path, seconds: float, loo
             memory = max(memory, resident(process.pid))
             if point is not None and point[1] > 0:
                 first, last = first or point, point
-            enough = first is not None and last is not None and last[0] - first[0] >= seconds
-            if enough or ended or (first is None and time.monotonic() - begun > PATIENCE):
+                progressed = last[0] > first[0] and last[1] > first[1]
+            enough = progressed and first is not None and last is not None and last[0] - first[0] >= seconds
+            if enough or ended or (not progressed and time.monotonic() - begun > PATIENCE + seconds):
                 break
             time.sleep(0.25)
-    if first is None or last is None or last[0] <= first[0]:
+    if first is None or last is None or not progressed:
         text = log.read_text(encoding="utf8", errors="replace").strip().splitlines()
         raise InputError(
             f"{name} trained nothing that could be measured: {text[-1] if text else 'it printed nothing'}", "bench", "see its message"

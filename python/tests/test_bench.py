@@ -29,7 +29,8 @@ class Page(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         threads = int(sys.argv[sys.argv.index("--threads") + 1])
-        words = 1 + int((time.monotonic() - begun) * 100_000 * threads)
+        passed = (time.monotonic() - begun) // {update} * {update}
+        words = 1 + int(passed * 100_000 * threads)
         self.wfile.write(b"# TYPE t2v_words_total counter\\nt2v_words_total %d\\n" % words)
     def log_message(self, *_):
         pass
@@ -43,7 +44,7 @@ def coordinator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "t2v-coordinator"
-    program.write_text(COORDINATOR.format(python=sys.executable))
+    program.write_text(COORDINATOR.format(python=sys.executable, update=0.001))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(bench.programs, "find", lambda: program)
     monkeypatch.setenv("PYTHONPATH", str(BASE.parent.parent))
@@ -82,6 +83,15 @@ def test_what_goes_wrong_is_told(coordinator: Path, tmp_path: Path, corpus: Path
     coordinator.write_text("#!/bin/sh\necho something is wrong\nexit 1\n")
     with pytest.raises(InputError, match="t2v trained nothing that could be measured: something is wrong"):
         bench.t2v_figure(coordinator, tmp_path, tmp_path, 1, [0])
+
+
+def test_updates_that_take_longer_than_the_measurement(coordinator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator.write_text(COORDINATOR.format(python=sys.executable, update=3))
+    assert 30_000 < bench.t2v_figure(coordinator, tmp_path, tmp_path, 0.5, [0]).words_per_second < 400_000
+    coordinator.write_text(COORDINATOR.format(python=sys.executable, update=1000))
+    monkeypatch.setattr(bench, "PATIENCE", 1.0)
+    with pytest.raises(InputError, match="t2v trained nothing that could be measured"):
+        bench.t2v_figure(coordinator, tmp_path, tmp_path, 0.5, [0])
 
 
 def test_a_large_corpus_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
