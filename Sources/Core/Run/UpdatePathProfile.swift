@@ -15,6 +15,9 @@ package struct UpdatePathProfile: Sendable {
     package var stepSeconds: Double
     package var parameterCount: Int
 
+    /// Updates before those that are measured: they touch the memory of two versions for the first time.
+    private static let warmUp = 2
+
     /// Medians of the given number of updates, in CPU time of all threads.
     package static func measure(lanes: Int, wordsPerLane: Int, updates: Int, spec: ModelSpec) throws(InputError) -> UpdatePathProfile {
         let count = max(2, lanes)
@@ -45,12 +48,12 @@ package struct UpdatePathProfile: Sendable {
         for node in [left, right].compactMap({ $0 }) {
             guard case .sum(let sum) = sums.sum(of: node) else { continue }
             let buffer = MessageBuffer(byteCount: coding.maximumBytes)
-            for _ in 0..<updates {
-                contributionTimes.append(
-                    seconds {
-                        bytes = sum.encode(into: buffer.bytes)
-                        blackHole(Digest64.hash(blocks: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
-                    })
+            for update in 0..<warmUp + updates {
+                let time = seconds {
+                    bytes = sum.encode(into: buffer.bytes)
+                    blackHole(Digest64.hash(blocks: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer.bytes)[..<bytes])))
+                }
+                if update >= warmUp { contributionTimes.append(time) }
             }
             let contribution = Contribution(
                 run: 1, roster: 0, update: 0, parameterHash: 0, node: node, selected: 1, words: 1,
@@ -60,14 +63,14 @@ package struct UpdatePathProfile: Sendable {
         }
         var stepTimes: [Double] = []
         var broadcast = training.broadcast()
-        for _ in 0..<updates {
+        for update in 0..<warmUp + updates {
             var failure: (any Error)?
-            stepTimes.append(
-                seconds {
-                    do { try training.apply(nodes) } catch { failure = error }
-                    broadcast = training.broadcast()
-                })
+            let time = seconds {
+                do { try training.apply(nodes) } catch { failure = error }
+                broadcast = training.broadcast()
+            }
             if let failure { throw InputError("\(failure)", at: "profile", remedy: "") }
+            if update >= warmUp { stepTimes.append(time) }
         }
         withExtendedLifetime(sums) {}
         blackHole(broadcast.hash)
