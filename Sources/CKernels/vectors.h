@@ -41,7 +41,7 @@ ISA static inline void store_bytes(uint8_t *to, ptrdiff_t count, integers value)
 }
 ISA static inline void store_integers(int32_t *to, integers value) { _mm512_store_si512(to, value); }
 ISA static inline integers times(integers a, int b) { return _mm512_mullo_epi32(a, _mm512_set1_epi32(b)); }
-ISA static inline integers sum(integers a, integers b) { return _mm512_add_epi32(a, b); }
+ISA static inline integers add_integers(integers a, integers b) { return _mm512_add_epi32(a, b); }
 ISA static inline integers shifted(integers a, int by) { return _mm512_add_epi32(a, _mm512_set1_epi32(by)); }
 
 #else
@@ -83,21 +83,23 @@ ISA static inline vector minus(vector a, vector b) { return a - b; }
 #define unpack_high _mm256_unpackhi_ps
 #define shuffle _mm256_shuffle_ps
 
+/// Lanes of a vector of which `count` are left, or none.
+static inline size_t lane_count(ptrdiff_t count) { return count >= WIDTH ? WIDTH : count > 0 ? (size_t)count : 0; }
 /// `count` bytes, then zeros.
 ISA static inline integers load_bytes(const uint8_t *from, ptrdiff_t count) {
     uint64_t bytes = 0;
-    memcpy(&bytes, from, count >= WIDTH ? WIDTH : count > 0 ? (size_t)count : 0);
+    memcpy(&bytes, from, lane_count(count));
     return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
 }
 /// The lowest bytes of `count` lanes.
 ISA static inline void store_bytes(uint8_t *to, ptrdiff_t count, integers value) {
-    __m256i halves = _mm256_shuffle_epi8(value, _mm256_set1_epi64x(0x0C080400));
-    __m128i bytes = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-    memcpy(to, &bytes, count >= WIDTH ? WIDTH : count > 0 ? (size_t)count : 0);
+    __m256i quarters = _mm256_shuffle_epi8(value, _mm256_set1_epi64x(0x0C080400));
+    __m128i bytes = _mm_unpacklo_epi32(_mm256_castsi256_si128(quarters), _mm256_extracti128_si256(quarters, 1));
+    memcpy(to, &bytes, lane_count(count));
 }
 ISA static inline void store_integers(int32_t *to, integers value) { _mm256_store_si256((__m256i *)to, value); }
 ISA static inline integers times(integers a, int b) { return _mm256_mullo_epi32(a, _mm256_set1_epi32(b)); }
-ISA static inline integers sum(integers a, integers b) { return _mm256_add_epi32(a, b); }
+ISA static inline integers add_integers(integers a, integers b) { return _mm256_add_epi32(a, b); }
 ISA static inline integers shifted(integers a, int by) { return _mm256_add_epi32(a, _mm256_set1_epi32(by)); }
 
 #endif

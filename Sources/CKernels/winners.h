@@ -27,7 +27,7 @@ static inline ptrdiff_t input_of(const t2v_winners *w, ptrdiff_t row) { return (
 
 // For up to WIDTH outputs: lane * unit + winning piece * step.
 ISA static inline integers places(const uint8_t *won, ptrdiff_t count, int unit, int step) {
-    return sum(times(counting(), unit), times(load_bytes(won, count), step));
+    return add_integers(times(counting(), unit), times(load_bytes(won, count), step));
 }
 
 // The weights of the next tile, to be prefetched: `length` columns from `column` on, of all pieces of outputs `first` to `first + count`.

@@ -181,10 +181,8 @@ ISA static void list_winners(const t2v_winners *w, ptrdiff_t first, ptrdiff_t co
         const uint8_t *won = w->won + (row0 + row) * w->outputs + first;
         const float *gradients = w->gradients + (row0 + row) * w->outputs + first;
         ptrdiff_t soon = row + 4 < rows ? 4 * w->outputs : 0;
-        for (ptrdiff_t o = 0; o < count; o += 16) {
-            __builtin_prefetch(won + soon + o);
-            __builtin_prefetch(gradients + soon + o);
-        }
+        t2v_prefetch(won + soon, count);
+        for (ptrdiff_t o = 0; o < count; o += 16) __builtin_prefetch(gradients + soon + o);
         for (ptrdiff_t o = 0; o < count; o += WIDTH) {
             ptrdiff_t some = count - o < WIDTH ? count - o : WIDTH;
             store_integers(list_of, places(won + o, some, 1, (int)count));

@@ -201,10 +201,9 @@ ISA static void collect_tile(slab *s, ptrdiff_t group0, ptrdiff_t groups, float 
     if (has_lanes) give_weights(s, s->tile, d_weights, first, groups * group_outputs, columns);
 }
 
-// Some columns of the slab's inputs.
-ISA static void take_inputs(slab *s, const float *input, ptrdiff_t columns) {
-    s->inputs = s->packed ? s->packed : input;
-    for (ptrdiff_t row = 0; s->packed && row < s->rows; row++) {
+// Packs some columns of the slab's inputs.
+ISA static void take_inputs(const slab *s, const float *input, ptrdiff_t columns) {
+    for (ptrdiff_t row = 0; row < s->rows; row++) {
         const float *soon = input + input_of(s->winners, s->row0 + (row + 12 < s->rows ? row + 12 : row));
         for (ptrdiff_t k = 0; k < columns; k += 16) __builtin_prefetch(soon + k);
         take(input + input_of(s->winners, s->row0 + row), columns, s->packed + row * s->size, s->size);
@@ -215,7 +214,8 @@ ISA static void collect_slab(slab *s, const float *input, float *d_weights) {
     const t2v_winners *w = s->winners;
     for (ptrdiff_t column = 0; column < w->inputs; column += s->size) {
         ptrdiff_t columns = w->inputs - column < s->size ? w->inputs - column : s->size;
-        take_inputs(s, input + column, columns);
+        if (s->packed) take_inputs(s, input + column, columns);
+        s->inputs = s->packed ? s->packed : input + column;
         for (ptrdiff_t group = 0; group < s->groups; group += band_groups) {
             ptrdiff_t groups = s->groups - group < band_groups ? s->groups - group : band_groups, first = group * group_outputs;
             ptrdiff_t count = w->outputs - first < band_outputs ? w->outputs - first : band_outputs;

@@ -43,10 +43,8 @@ ISA static void pick(const band *b) {
         ptrdiff_t at = (b->row0 + row) * w->outputs + b->first;
         ptrdiff_t soon = row + 8 < b->rows ? 8 * w->outputs : 0;
         picks *made = b->picks + row;
-        for (ptrdiff_t o = 0; o < b->count; o += 16) {
-            __builtin_prefetch(w->won + at + soon + o);
-            __builtin_prefetch(w->gradients + at + soon + o);
-        }
+        t2v_prefetch(w->won + at + soon, b->count);
+        for (ptrdiff_t o = 0; o < b->count; o += 16) __builtin_prefetch(w->gradients + at + soon + o);
         for (ptrdiff_t o = 0; o < b->count; o += WIDTH) {
             integers place = places(w->won + at + o, b->count - o, unit, step);
             store_integers(made->places + o, shifted(place, (int)o * unit));

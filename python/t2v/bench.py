@@ -217,8 +217,7 @@ def measure(command: list[str], cores: list[int], log: Path, seconds: float, loo
 
     Raises: InputError if it ends before, or trains nothing.
     """
-    first: Optional[Point] = None
-    last: Optional[Point] = None
+    points: list[Point] = []
     progressed = False
     memory = 0
     begun = time.monotonic()
@@ -228,18 +227,18 @@ def measure(command: list[str], cores: list[int], log: Path, seconds: float, loo
             point = look()
             memory = max(memory, resident(process.pid))
             if point is not None and point[1] > 0:
-                first, last = first or point, point
-                progressed = last[0] > first[0] and last[1] > first[1]
-            enough = progressed and first is not None and last is not None and last[0] - first[0] >= seconds
+                points = [*points[:1], point]
+                progressed = points[-1][0] > points[0][0] and points[-1][1] > points[0][1]
+            enough = progressed and points[-1][0] - points[0][0] >= seconds
             if enough or ended or (not progressed and time.monotonic() - begun > PATIENCE + seconds):
                 break
             time.sleep(0.25)
-    if first is None or last is None or not progressed:
+    if not progressed:
         text = log.read_text(encoding="utf8", errors="replace").strip().splitlines()
         raise InputError(
             f"{name} trained nothing that could be measured: {text[-1] if text else 'it printed nothing'}", "bench", "see its message"
         )
-    return Figure(name, len(cores), speed([first, last]), memory)
+    return Figure(name, len(cores), speed(points), memory)
 
 
 def resident(session: int) -> int:

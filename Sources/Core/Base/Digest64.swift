@@ -8,14 +8,17 @@ public enum Digest64 {
 
     /// The hash of all bytes and of their number.
     public static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 32) { states in
-            for index in states.indices { states[index] = prime &* UInt64(2 * index + 1) }
-            let blocks = bytes.count / 256
-            if blocks > 0, let start = bytes.baseAddress, let states = states.baseAddress { t2v_digest_blocks(start, blocks, states) }
-            var hash = blocks > 0 ? states.reduce(prime, step) : prime
-            for byte in bytes.dropFirst(256 * blocks) { hash = step(hash, UInt64(byte)) }
-            return step(hash, UInt64(bytes.count))
+        let blocks = bytes.count / 256
+        var hash = prime
+        if blocks > 0, let start = bytes.baseAddress {
+            withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 32) { states in
+                for index in states.indices { states[index] = prime &* UInt64(2 * index + 1) }
+                if let states = states.baseAddress { t2v_digest_blocks(start, blocks, states) }
+                hash = states.reduce(hash, step)
+            }
         }
+        for byte in bytes.dropFirst(256 * blocks) { hash = step(hash, UInt64(byte)) }
+        return step(hash, UInt64(bytes.count))
     }
 
     private static func step(_ state: UInt64, _ word: UInt64) -> UInt64 {
