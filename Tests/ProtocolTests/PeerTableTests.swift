@@ -25,7 +25,7 @@ import Testing
             schedule.connectionLost(now)
             if schedule.isDue(now) { table.queueProbes("probe") }
         }
-        #expect(table[honest]?.outbox == ["probe"])
+        #expect(table[honest]?.outbox.map(\.item) == ["probe"])
         #expect(table.unresponsive == [])
         table.queue("order", to: honest)
         table.sent(2, to: honest)
@@ -68,9 +68,22 @@ import Testing
         let id = table.admit(address(1), isLocal: false)
         for item in 0..<PeerTable<Int>.servedLimit {
             #expect(table.mayServe(id))
-            table.queue(item, to: id)
+            table.queue(item, to: id, isChunk: true)
         }
         #expect(!table.mayServe(id) && !table.mayServe(99))
+        table.sent(1, to: id)
+        #expect(table.mayServe(id))
+    }
+
+    /// Leases of many lanes may wait in front of the first chunk. If its request were dropped, it would be repeated only after 10 seconds.
+    @Test func otherMessagesKeepNobodyFromBeingServed() {
+        var table = PeerTable<Int>(lanes: 1_500)
+        let id = table.admit(address(1), isLocal: true)
+        for item in 0..<1_500 { table.queue(item, to: id) }
+        #expect(table.mayServe(id))
+        for item in 0..<PeerTable<Int>.servedLimit { table.queue(item, to: id, isChunk: true) }
+        table.sent(1_500, to: id)
+        #expect(!table.mayServe(id))
         table.sent(1, to: id)
         #expect(table.mayServe(id))
     }

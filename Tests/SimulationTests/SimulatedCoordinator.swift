@@ -146,7 +146,7 @@ final class SimulatedCoordinator: SimulatedProcess {
             }
             return
         }
-        for item in known.outbox { world.send(item.message, item.parcel, on: connection) }
+        for item in known.outbox.map(\.item) { world.send(item.message, item.parcel, on: connection) }
     }
 
     private func servePiece(_ peer: PeerID, _ request: FetchRequest) {

@@ -51,7 +51,7 @@ extension RunShell {
     /// Sends the last messages before the connection is forgotten.
     func drop(_ peer: PeerID) {
         guard let known = peers[peer] else { return }
-        for item in known.outbox {
+        for item in known.outbox.map(\.item) {
             _ = listeners[known.address.listener].socket.send(to: known.address.identity, header: item.header, payload: item.payload)
         }
         forget(peer)
@@ -68,8 +68,8 @@ extension RunShell {
                 return say(.warning, "\(request.blob) is missing or has changed; a worker is waiting for it")
             }
             send(
-                peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
-                payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
+                peer, Chunk(blob: request.blob, offset: request.offset, total: total),
+                ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
         }
     }
 
@@ -80,8 +80,8 @@ extension RunShell {
             let part = request.part(of: UInt64(message.count))
         else { return }
         send(
-            peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(message.count))),
-            payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: message.data[part]), ownedBy: message))
+            peer, Chunk(blob: request.blob, offset: request.offset, total: UInt64(message.count)),
+            ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: message.data[part]), ownedBy: message))
     }
 
     /// A blob's bytes and the object that keeps them alive. `artifacts` has checked the request.

@@ -357,11 +357,15 @@ package final class RunShell {
         peers.queue((message.encoded(), payload), to: id)
     }
 
+    func send(_ id: PeerID, _ chunk: Chunk, _ bytes: ZMQMessage) {
+        peers.queue((CoordinatorMessage.chunk(chunk).encoded(), bytes), to: id, isChunk: true)
+    }
+
     /// Sends queued messages. A peer that cannot be reached is lost, and so is one that has accepted nothing for too long.
     private func flush(_ events: inout [CoordinatorStateMachine.Event]) {
         for (id, peer) in peers.peers where !peer.outbox.isEmpty {
             var sent = 0
-            loop: for item in peer.outbox {
+            loop: for item in peer.outbox.lazy.map(\.item) {
                 switch listeners[peer.address.listener].socket.send(
                     to: peer.address.identity, header: item.header, payload: item.payload)
                 {

@@ -17,8 +17,15 @@ package struct PeerTable<Item> {
     /// Messages to a peer that do not belong to a lane: far more than wait for an honest peer.
     private static var otherMessages: Int { 1_024 }
 
-    /// With this many messages waiting, chunks are no longer added: several times what an honest peer requests at a time.
+    /// With this many chunks waiting, no more are added: several times what an honest peer requests at a time.
     static var servedLimit: Int { 8 * WireLimits.window }
+
+    /// A message in the queue of a peer.
+    package struct Waiting {
+        package let item: Item
+        /// The peer requested it.
+        let isChunk: Bool
+    }
 
     package struct Peer {
         package let address: PeerAddress
@@ -28,7 +35,8 @@ package struct PeerTable<Item> {
         package var processID: UInt32 = 0
         /// The key that its last message was encrypted with.
         package var key = ""
-        package fileprivate(set) var outbox: [Item] = []
+        package fileprivate(set) var outbox: [Waiting] = []
+        fileprivate var waitingChunks = 0
     }
 
     package private(set) var peers: [PeerID: Peer] = [:]
@@ -62,20 +70,29 @@ package struct PeerTable<Item> {
     // MARK: Messages
 
     /// Appends a message to the peer's queue.
-    package mutating func queue(_ item: Item, to id: PeerID) { peers[id]?.outbox.append(item) }
+    /// - Parameter isChunk: the peer requested it.
+    package mutating func queue(_ item: Item, to id: PeerID, isChunk: Bool = false) {
+        peers[id]?.outbox.append(Waiting(item: item, isChunk: isChunk))
+        if isChunk { peers[id]?.waitingChunks += 1 }
+    }
 
     /// Queues a probe for every peer, to learn whether it can still be reached. Where a message is waiting, that serves the same purpose.
     package mutating func queueProbes(_ probe: Item) {
-        for id in peers.keys where peers[id]?.outbox.isEmpty == true { peers[id]?.outbox.append(probe) }
+        for id in peers.keys where peers[id]?.outbox.isEmpty == true { queue(probe, to: id) }
     }
 
     /// The first `count` messages of the queue were sent.
-    package mutating func sent(_ count: Int, to id: PeerID) { peers[id]?.outbox.removeFirst(count) }
+    package mutating func sent(_ count: Int, to id: PeerID) {
+        guard let peer = peers[id] else { return }
+        peers[id]?.waitingChunks -= peer.outbox.prefix(count).count { $0.isChunk }
+        peers[id]?.outbox.removeFirst(count)
+    }
 
     package var hasWaiting: Bool { peers.values.contains { !$0.outbox.isEmpty } }
 
-    /// Whether a peer may be sent bytes that it requests: an honest one waits for those in flight.
-    package func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.outbox.count < Self.servedLimit } ?? false }
+    /// Whether a peer may be sent bytes that it requests: an honest one waits for those in flight. Other messages do not count: the leases
+    /// of many lanes may wait before its first chunk.
+    package func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.waitingChunks < Self.servedLimit } ?? false }
 
     /// Peers that have accepted nothing for too long, in order of arrival.
     package var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.ascending() }
