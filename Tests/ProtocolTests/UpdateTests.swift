@@ -134,6 +134,31 @@ import Testing
         #expect(times == [2_000, 6_000, 14_000, 30_000])
     }
 
+    // MARK: waiting
+
+    @Test func aRunThatStandsStillSaysWhy() {
+        var script = CoordinatorScript()
+        _ = script.tell(.tick)
+        let joined = script.join(1) + script.join(2) + script.plan()
+        func waits(_ seconds: Int, _ script: inout CoordinatorScript) -> [String] {
+            (0..<10 * seconds).flatMap { _ in
+                let alive = script.hear(1, .alive) + script.hear(2, .alive)
+                return logs(alive + script.wait(100)).filter { $0.hasPrefix("waiting") }
+            }
+        }
+        let unopened = ["h1, pid 1) has not opened 2 of 4 lanes; worker 2 (h2, pid 2) has not opened 2 of 4 lanes"]
+        #expect(waits(9, &script) == [])
+        #expect(waits(2, &script) == unopened.map { "waiting for 10 s: worker 1 (" + $0 })
+        #expect(waits(18, &script) == unopened.map { "waiting for 20 s: worker 1 (" + $0 })
+        _ = script.open(joined)
+        _ = script.answer(1, left)
+        #expect(waits(11, &script) == ["waiting for 10 s: worker 2 (h2, pid 2) has not computed 2 of 4 lanes"])
+        _ = script.answer(2, right)
+        #expect(waits(20, &script) == [], "it is the coordinator's turn")
+        _ = script.stepped(evaluation: 9)
+        #expect(waits(8, &script) == [])
+    }
+
     // MARK: stopping
 
     @Test func stoppingFinishesTheOpenUpdate() {

@@ -29,6 +29,7 @@ extension CoordinatorStateMachine {
                 .lanes.insert(index)
         }
         open = update
+        wait = Wait(begun: now)
         for id in update.orders.keys.ascending({ peers[$0]?.number ?? 0 }) {
             sendOrder(id, withParameters: true, &out)
         }
@@ -239,6 +240,7 @@ extension CoordinatorStateMachine {
     mutating func stepped(_ hash: UInt64, _ evaluation: UInt64?, _ now: Milliseconds, _ out: inout [Effect]) {
         guard phase == .stepping else { return }
         phase = .training
+        wait = Wait(begun: now)
         (parameterHash, self.evaluation) = (hash, evaluation)
         nextUpdate += 1
         counters.updates += 1
@@ -248,13 +250,14 @@ extension CoordinatorStateMachine {
     mutating func judged(_ goesOn: Bool, _ now: Milliseconds, _ out: inout [Effect]) {
         guard phase == .judging else { return }
         phase = .training
+        wait = Wait(begun: now)
         evaluation = nil
         counters.evaluations += 1
         if goesOn { assign(now, &out) } else { finish(.endEarly, &out) }
     }
 
     /// The usual time from an order to its answer; nil if there was no answer yet.
-    private func usualLatency(_ purpose: Purpose) -> Milliseconds? {
+    func usualLatency(_ purpose: Purpose) -> Milliseconds? {
         guard let known = latencies[purpose], !known.isEmpty else { return nil }
         // The lower median: with two workers, one that never answers must not determine the usual time. Held-out documents are spread
         // unevenly over the lanes, and many lanes may have none: there the longest time counts.

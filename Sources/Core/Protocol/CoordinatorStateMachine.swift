@@ -242,6 +242,7 @@ package struct CoordinatorStateMachine: Sendable {
     /// Evidence of the nodes of recent rounds, for late second answers.
     var history: [Round: (parameterHash: UInt64, nodes: [TreeNode: (hash: UInt64, peer: PeerID)])] = [:]
     var startedTraining = false
+    var wait = Wait(begun: 0)
     private var lastTick: Milliseconds?
     var saidWaiting = false
     var stopDeadline: Milliseconds?
@@ -309,6 +310,7 @@ package struct CoordinatorStateMachine: Sendable {
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
             self.evaluation = evaluation
             phase = .training
+            wait = Wait(begun: now)
             if hasWork { assign(now, &out) }
         case .stepped(let hash, let evaluation): stepped(hash, evaluation, now, &out)
         case .judged(let goesOn): judged(goesOn, now, &out)
@@ -374,6 +376,7 @@ package struct CoordinatorStateMachine: Sendable {
             watchLeaving(now, &out)
             watchOpening(now, &out)
             watchLate(now, &out)
+            sayWhatIsMissing(now, &out)
         default: break
         }
     }
@@ -386,6 +389,7 @@ package struct CoordinatorStateMachine: Sendable {
         let gap = now - lastTick
         for (id, peer) in peers { peers[id]?.lastHeard = min(now, peer.lastHeard + gap) }
         if let begun = open?.begun { open?.begun = min(now, begun + gap) }
+        wait.begun = min(now, wait.begun + gap)
         for (id, order) in open?.orders ?? [:] { open?.orders[id]?.begun = min(now, order.begun + gap) }
         open?.delivery.excuse(gap, now)
     }

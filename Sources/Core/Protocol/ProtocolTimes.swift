@@ -26,6 +26,8 @@ package struct ProtocolTimes: Sendable, Equatable {
     package var suspension: Milliseconds = 5_000
     /// After a request to stop, the open update may take this long to complete.
     package var stop: Milliseconds = 2_000
+    /// A run that has waited for this long says what it is waiting for.
+    package var waiting: Milliseconds = 10_000
     /// A chunk that has not arrived is requested again after this time.
     package var chunk: Milliseconds = 10_000
 
@@ -37,7 +39,9 @@ package struct ProtocolTimes: Sendable, Equatable {
     /// Times for hosts and links that are slower by this factor.
     package func slowed(by factor: Int) -> ProtocolTimes {
         var times = self
-        for path in [\ProtocolTimes.reminder, \.alive, \.silence, \.late, \.prepare, \.opening, \.suspension, \.stop, \.chunk, \.taking] {
+        for path in [
+            \ProtocolTimes.reminder, \.alive, \.silence, \.late, \.prepare, \.opening, \.suspension, \.stop, \.waiting, \.chunk, \.taking,
+        ] {
             times[keyPath: path] *= Milliseconds(factor)
         }
         return times
