@@ -144,7 +144,7 @@ def compare(bench, options):
     for label, extra in [("lanes 1", ("--lanes", 1)), ("lanes 4", ("--lanes", 4)), ("lanes 8", ("--lanes", 8)), ("batch 1,000", ("-bs", 1000)),
                          ("batch 48,000", ("-bs", 48000)), ("width 64", ("-cw", 64)), ("width 128", ("-cw", 128)), ("width 256", ("-cw", 256)),
                          ("depth 2", ("-cd", 2)), ("depth 8", ("-cd", 8)), ("mask-prob 0", ("--mask-prob", 0)), ("use-vectors", ("-uv",))]:
-        figures = bench.steady(lambda n, e=extra: bench.t2v(n, extra=e), 1, 3)
+        figures = bench.steady(lambda n, e=extra: bench.t2v(n, extra=e), 1, 5)
         scaling.append((label, figures["wps"]))
         print(f"scaling {label:14} {figures['wps']:10,.0f} words/s", flush=True)
     write(bench, options, newer, report, scaling, preparation(options))
