@@ -83,8 +83,8 @@ package struct PeerTable<Item> {
 
     /// The first `count` messages of the queue were sent.
     package mutating func sent(_ count: Int, to id: PeerID) {
-        guard let peer = peers[id] else { return }
-        peers[id]?.waitingChunks -= peer.outbox.prefix(count).count { $0.isChunk }
+        guard let chunks = peers[id]?.outbox.prefix(count).count(where: \.isChunk) else { return }
+        peers[id]?.waitingChunks -= chunks
         peers[id]?.outbox.removeFirst(count)
     }
 
