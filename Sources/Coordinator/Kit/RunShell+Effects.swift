@@ -68,8 +68,8 @@ extension RunShell {
                 return say(.warning, "\(request.blob) is missing or has changed; a worker is waiting for it")
             }
             send(
-                peer, Chunk(blob: request.blob, offset: request.offset, total: total),
-                ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
+                peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: total)),
+                payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: bytes[part]), ownedBy: owner))
         }
     }
 
@@ -80,8 +80,8 @@ extension RunShell {
             let part = request.part(of: UInt64(message.count))
         else { return }
         send(
-            peer, Chunk(blob: request.blob, offset: request.offset, total: UInt64(message.count)),
-            ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: message.data[part]), ownedBy: message))
+            peer, .chunk(Chunk(blob: request.blob, offset: request.offset, total: UInt64(message.count))),
+            payload: ZMQMessage(sharing: UnsafeRawBufferPointer(rebasing: message.data[part]), ownedBy: message))
     }
 
     /// A blob's bytes and the object that keeps them alive. `artifacts` has checked the request.

@@ -354,11 +354,8 @@ package final class RunShell {
     func forget(_ id: PeerID) { peers.forget(id) }
 
     func send(_ id: PeerID, _ message: CoordinatorMessage, payload: ZMQMessage? = nil) {
-        peers.queue((message.encoded(), payload), to: id)
-    }
-
-    func send(_ id: PeerID, _ chunk: Chunk, _ bytes: ZMQMessage) {
-        peers.queue((CoordinatorMessage.chunk(chunk).encoded(), bytes), to: id, isChunk: true)
+        let isChunk = if case .chunk = message { true } else { false }
+        peers.queue((message.encoded(), payload), to: id, isChunk: isChunk)
     }
 
     /// Sends queued messages. A peer that cannot be reached is lost, and so is one that has accepted nothing for too long.

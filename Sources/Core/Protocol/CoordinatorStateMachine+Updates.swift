@@ -21,7 +21,7 @@ extension CoordinatorStateMachine {
         guard lanes.allSatisfy({ $0.active?.ready == true }) else { return }
         startedTraining = true
         var update = OpenUpdate(
-            round: Round(nextUpdate, evaluation == nil ? .train : .evaluate), parameterHash: evaluation ?? parameterHash, begun: now,
+            round: Round(nextUpdate, evaluation == nil ? .train : .evaluate), parameterHash: evaluation ?? parameterHash,
             covered: LaneSet(lanes: lanes.count))
         for (index, lane) in zip(lanes.indices, lanes) {
             guard let active = lane.active else { return }
@@ -239,8 +239,7 @@ extension CoordinatorStateMachine {
 
     mutating func stepped(_ hash: UInt64, _ evaluation: UInt64?, _ now: Milliseconds, _ out: inout [Effect]) {
         guard phase == .stepping else { return }
-        phase = .training
-        wait = Wait(begun: now)
+        train(now)
         (parameterHash, self.evaluation) = (hash, evaluation)
         nextUpdate += 1
         counters.updates += 1
@@ -249,8 +248,7 @@ extension CoordinatorStateMachine {
 
     mutating func judged(_ goesOn: Bool, _ now: Milliseconds, _ out: inout [Effect]) {
         guard phase == .judging else { return }
-        phase = .training
-        wait = Wait(begun: now)
+        train(now)
         evaluation = nil
         counters.evaluations += 1
         if goesOn { assign(now, &out) } else { finish(.endEarly, &out) }

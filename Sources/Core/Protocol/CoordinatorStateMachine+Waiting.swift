@@ -9,6 +9,9 @@ extension CoordinatorStateMachine {
         var lines = 0
     }
 
+    /// Updates may begin as soon as all lanes are opened.
+    mutating func train(_ now: Milliseconds) { (phase, wait) = (.training, Wait(begun: now)) }
+
     /// A run that stands still is not silent. The time until the next line doubles.
     mutating func sayWhatIsMissing(_ now: Milliseconds, _ out: inout [Effect]) {
         guard startedTraining || peers.count >= setup.minimumWorkers else { return }

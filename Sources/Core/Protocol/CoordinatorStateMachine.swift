@@ -190,7 +190,6 @@ package struct CoordinatorStateMachine: Sendable {
     struct OpenUpdate: Sendable {
         var round: Round
         var parameterHash: UInt64
-        var begun: Milliseconds
         var received: [TreeNode: Received] = [:]
         /// Lanes below the nodes that were received.
         var covered: LaneSet
@@ -309,8 +308,7 @@ package struct CoordinatorStateMachine: Sendable {
             (bounds.laneWords, bounds.heldOutWords) = (Numbered(laneWords), Numbered(heldOutWords))
             (self.planBytes, updatesPerEpoch, nextUpdate, endUpdate, parameterHash) = (planBytes, perEpoch, first, end, hash)
             self.evaluation = evaluation
-            phase = .training
-            wait = Wait(begun: now)
+            train(now)
             if hasWork { assign(now, &out) }
         case .stepped(let hash, let evaluation): stepped(hash, evaluation, now, &out)
         case .judged(let goesOn): judged(goesOn, now, &out)
@@ -388,7 +386,6 @@ package struct CoordinatorStateMachine: Sendable {
         guard let lastTick, now > lastTick + setup.times.alive else { return }
         let gap = now - lastTick
         for (id, peer) in peers { peers[id]?.lastHeard = min(now, peer.lastHeard + gap) }
-        if let begun = open?.begun { open?.begun = min(now, begun + gap) }
         wait.begun = min(now, wait.begun + gap)
         for (id, order) in open?.orders ?? [:] { open?.orders[id]?.begun = min(now, order.begun + gap) }
         open?.delivery.excuse(gap, now)

@@ -11,11 +11,8 @@ package struct PeerAddress: Hashable, Sendable {
 
 /// The peers, greeted or not, each with its queue of unsent messages. `Item` is a message as the shell sends it.
 package struct PeerTable<Item> {
-    /// Messages that may wait for a peer that accepts none: a lease for every lane, their withdrawals, and other messages.
+    /// Messages that may wait for a peer that accepts none.
     package let outboxLimit: Int
-
-    /// Messages to a peer that do not belong to a lane: far more than wait for an honest peer.
-    private static var otherMessages: Int { 1_024 }
 
     /// With this many chunks waiting, no more are added: several times what an honest peer requests at a time.
     static var servedLimit: Int { 8 * WireLimits.window }
@@ -36,14 +33,13 @@ package struct PeerTable<Item> {
         /// The key that its last message was encrypted with.
         package var key = ""
         package fileprivate(set) var outbox: [Waiting] = []
-        fileprivate var waitingChunks = 0
     }
 
     package private(set) var peers: [PeerID: Peer] = [:]
     private var ids: [PeerAddress: PeerID] = [:]
     private var newest: PeerID = 0
 
-    package init(lanes: Int) { outboxLimit = Self.otherMessages + 2 * lanes }
+    package init(lanes: Int) { outboxLimit = WireLimits.waiting(lanes: lanes) }
 
     package subscript(_ id: PeerID) -> Peer? { peers[id] }
 
@@ -73,7 +69,6 @@ package struct PeerTable<Item> {
     /// - Parameter isChunk: the peer requested it.
     package mutating func queue(_ item: Item, to id: PeerID, isChunk: Bool = false) {
         peers[id]?.outbox.append(Waiting(item: item, isChunk: isChunk))
-        if isChunk { peers[id]?.waitingChunks += 1 }
     }
 
     /// Queues a probe for every peer, to learn whether it can still be reached. Where a message is waiting, that serves the same purpose.
@@ -82,17 +77,15 @@ package struct PeerTable<Item> {
     }
 
     /// The first `count` messages of the queue were sent.
-    package mutating func sent(_ count: Int, to id: PeerID) {
-        guard let chunks = peers[id]?.outbox.prefix(count).count(where: \.isChunk) else { return }
-        peers[id]?.waitingChunks -= chunks
-        peers[id]?.outbox.removeFirst(count)
-    }
+    package mutating func sent(_ count: Int, to id: PeerID) { peers[id]?.outbox.removeFirst(count) }
 
     package var hasWaiting: Bool { peers.values.contains { !$0.outbox.isEmpty } }
 
     /// Whether a peer may be sent bytes that it requests: an honest one waits for those in flight. Other messages do not count: the leases
     /// of many lanes may wait before its first chunk.
-    package func mayServe(_ id: PeerID) -> Bool { peers[id].map { $0.waitingChunks < Self.servedLimit } ?? false }
+    package func mayServe(_ id: PeerID) -> Bool {
+        peers[id].map { $0.outbox.count(where: \.isChunk) < Self.servedLimit } ?? false
+    }
 
     /// Peers that have accepted nothing for too long, in order of arrival.
     package var unresponsive: [PeerID] { peers.filter { $0.value.outbox.count > outboxLimit }.keys.ascending() }

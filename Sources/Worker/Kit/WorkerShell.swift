@@ -87,8 +87,6 @@ package final class WorkerShell {
     let contributionMemory: ContributionMemory?
     /// Messages that wait for a connection: beyond the limit only the newest are kept.
     private static let (outboxLimit, outboxRest) = (64, 16)
-    /// Messages that wait for a coordinator that is connected: several for each lane, and others.
-    private var connectedLimit: Int { 1_024 + 2 * lanes.count }
     private var outbox: [(header: [UInt8], payload: ZMQMessage?)] = []
     private var end: WorkerEnd?
     private var saidUnreachable = false
@@ -231,8 +229,9 @@ package final class WorkerShell {
             case .sent: outbox.removeFirst()
             default:
                 // No connection: the state machine's reminders repeat what was meant for the old one.
-                // A connected coordinator is only slower than this burst: nothing is dropped, since requests are repeated late.
-                if outbox.count > (watch.isUp ? connectedLimit : Self.outboxLimit) { outbox.removeFirst(outbox.count - Self.outboxRest) }
+                // A coordinator that is connected is only slower than this burst; what is dropped now would be repeated seconds later.
+                let limit = watch.isUp ? WireLimits.waiting(lanes: lanes.count) : Self.outboxLimit
+                if outbox.count > limit { outbox.removeFirst(outbox.count - Self.outboxRest) }
                 return
             }
         }

@@ -23,6 +23,9 @@ package enum WireLimits {
     package static let header = 1 << 20
     /// The number of chunks that one side requests before the first has arrived: the back-pressure.
     package static let window = 8
+    /// The number of messages that may wait for a peer that is connected: a lease and a withdrawal for each lane, or what answers them, and
+    /// others, of which there are far more than an honest peer has.
+    package static func waiting(lanes: Int) -> Int { 1_024 + 2 * lanes }
     /// The largest text of a shard, and the largest plan, in bytes: a worker holds them in memory.
     package static let shardText: UInt64 = 16 << 20
     package static let plan: UInt64 = 1 << 30
