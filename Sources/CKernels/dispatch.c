@@ -55,11 +55,12 @@ int t2v_winners_join(int flags, const t2v_winners *w) {
 void t2v_winners_gradients(int flags, const t2v_winners *w, const float *weights, const float *input, float *d_weights,
                            float *d_input) {
     if (flags & T2V_BF16) {
-        t2v_winners_weight_gradient_bf16(w, input, d_weights);
-        t2v_winners_input_gradient_bf16(w, weights, d_input);
+        if (d_weights) t2v_winners_weight_gradient_bf16(w, input, d_weights);
+        if (d_input) t2v_winners_input_gradient_bf16(w, weights, d_input);
     } else if (goes_by_row(flags, w)) {
-        (is_wide(flags) ? t2v_winners_weight_gradient_by_row_avx512 : t2v_winners_weight_gradient_by_row_avx2)(w, input, d_weights);
-        (is_wide(flags) ? t2v_winners_input_gradient_by_row_avx512 : t2v_winners_input_gradient_by_row_avx2)(w, weights, d_input);
+        int wide = is_wide(flags);
+        if (d_weights) (wide ? t2v_winners_weight_gradient_by_row_avx512 : t2v_winners_weight_gradient_by_row_avx2)(w, input, d_weights);
+        if (d_input) (wide ? t2v_winners_input_gradient_by_row_avx512 : t2v_winners_input_gradient_by_row_avx2)(w, weights, d_input);
     } else {
         (is_wide(flags) ? t2v_winners_gradients_avx512 : t2v_winners_gradients_avx2)(w, weights, input, d_weights, d_input);
     }

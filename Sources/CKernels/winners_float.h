@@ -6,6 +6,6 @@
 #include "winners_spread.h"
 
 ISA void NAMED(t2v_winners_gradients)(const t2v_winners *w, const float *weights, const float *input, float *d_weights, float *d_input) {
-    collect(w, input, d_weights);
-    spread(w, weights, d_input);
+    if (d_weights) collect(w, input, d_weights);
+    if (d_input) spread(w, weights, d_input);
 }

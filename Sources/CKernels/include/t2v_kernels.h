@@ -94,7 +94,7 @@ typedef struct {
 enum { T2V_SORTED_PIECES = 4, T2V_SLAB_ROWS = 1024 };
 
 /// d_weights(winner of o)[k] = sum over rows of gradient * input(row)[k]; all P * O rows of d_weights are written if there is a row.
-/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k].
+/// d_input(row)[k] += sum over o of gradient * W(winner of o)[k]. Either may be NULL: it is then left out.
 ///
 /// d_weights: rows by 128, outputs by 2, then rows by what won there. d_input: rows by 1,024, outputs by 32, then columns by row_stride,
 /// rows, outputs. `flags`: T2V_BY_ROW, which is also the order if P > T2V_SORTED_PIECES; T2V_BF16 rounds inputs, weights and gradients, and

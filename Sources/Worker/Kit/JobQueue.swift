@@ -3,16 +3,33 @@ import Base
 import Glibc
 import Numerics
 import Protocol
+import Synchronization
 import Text
 import Transport
 
-/// Jobs by rank: sums that others wait for, then gradients, then preparation, then work ahead of time.
+/// Jobs by rank: sums that others wait for, then gradients, then parts of gradients that other threads compute, then preparation, then work
+/// ahead of time.
 final class JobQueue: @unchecked Sendable {
     enum Rank: Int, CaseIterable { case sum, gradient, prepare, ahead }
 
     typealias Work = (ComputeThread) -> Void
 
+    /// A product whose parts are computed by several threads.
+    private final class SharedProduct {
+        let parts: Int
+        let body: (Int) -> Void
+        var taken = 0
+        var done = 0
+
+        init(parts: Int, _ body: @escaping (Int) -> Void) { (self.parts, self.body) = (parts, body) }
+    }
+
     private let condition = ThreadLock()
+    /// Signalled when the last part of a product is done.
+    private let finished = ThreadLock()
+    /// Products with parts that no thread has taken.
+    private var shared: [SharedProduct] = []
+    private let waiting = Atomic<Int>(0)
     private var queues = [[(cost: Int, work: Work)]](repeating: [], count: Rank.allCases.count)
     private var ended = false
 
@@ -37,10 +54,33 @@ final class JobQueue: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         while !ended {
-            if let rank = queues.firstIndex(where: { !$0.isEmpty }) { return queues[rank].removeFirst().work }
+            let rank = queues.firstIndex { !$0.isEmpty }
+            // An update waits for the product of another thread, but not for work ahead of time.
+            if let product = shared.first, (rank ?? .max) > Rank.gradient.rawValue, let part = take(product) {
+                return { [self] _ in compute(product, part) }
+            }
+            if let rank { return queues[rank].removeFirst().work }
+            waiting.add(1, ordering: .relaxed)
             condition.wait()
+            waiting.subtract(1, ordering: .relaxed)
         }
         return nil
+    }
+
+    /// The next part of a product; nil if all are taken.
+    private func take(_ product: SharedProduct) -> Int? {
+        guard product.taken < product.parts else { return nil }
+        product.taken += 1
+        if product.taken == product.parts { shared.removeAll { $0 === product } }
+        return product.taken - 1
+    }
+
+    private func compute(_ product: SharedProduct, _ part: Int) {
+        product.body(part)
+        finished.withLock {
+            product.done += 1
+            if product.done == product.parts { finished.broadcast() }
+        }
     }
 
     func end() {
@@ -48,6 +88,22 @@ final class JobQueue: @unchecked Sendable {
         ended = true
         condition.broadcast()
         condition.unlock()
+    }
+}
+
+extension JobQueue: IdleThreads {
+    var idleCount: Int { waiting.load(ordering: .relaxed) }
+
+    func share(parts: Int, _ body: @escaping (Int) -> Void) {
+        let product = SharedProduct(parts: parts, body)
+        condition.withLock {
+            shared.append(product)
+            condition.broadcast()
+        }
+        while let part = condition.withLock({ take(product) }) { compute(product, part) }
+        finished.withLock {
+            while product.done < product.parts { finished.wait() }
+        }
     }
 }
 

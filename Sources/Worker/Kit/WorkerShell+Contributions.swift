@@ -152,7 +152,7 @@ extension WorkerShell {
         update.unfinished.insert(lane)
         update.queue(work, isAlone: isAlone)
         let (generation, post, queue, pool) = (generation, poster(), queue, run.gradients)
-        let sharesWeights = lanes.count > 1
+        let sharesWeights = lanes.count > 1 || threads.count > 1
         // The longest first, so that the threads finish at about the same time. With many lanes they do so anyway, and neighbours should
         // be finished together, since they are added or even computed together.
         let cost = threads.count > 1 && order.lanes.count <= 8 * threads.count ? work.wordCount : 0

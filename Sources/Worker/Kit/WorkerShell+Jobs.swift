@@ -38,7 +38,7 @@ extension ComputeThread {
         let made = (
             GradientEngine(
                 spec: run.description.spec, layout: run.layout, vectors: run.vectors, wordsPerLane: settings.wordsPerLane,
-                packed: run.packed),
+                packed: run.packed, idle: queue),
             MicroBatchBuilder(
                 spec: run.description.spec, seed: settings.seed, randomWords: words.random, maskWord: words.mask,
                 vectorRows: settings.vectorRows)

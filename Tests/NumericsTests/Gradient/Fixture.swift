@@ -121,8 +121,8 @@ struct Fixture {
     }
 
     /// - Parameter wordsPerLane: with few, products add row by row.
-    func engine(wordsPerLane: Int = 1000) -> GradientEngine {
-        GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: wordsPerLane)
+    func engine(wordsPerLane: Int = 1000, idle: (any IdleThreads)? = nil) -> GradientEngine {
+        GradientEngine(spec: spec, layout: layout, vectors: vectors, wordsPerLane: wordsPerLane, idle: idle)
     }
 
     func gradient(_ batch: MicroBatch, engine: GradientEngine? = nil) -> (values: [Float], statistics: ContributionStatistics) {

@@ -1,4 +1,6 @@
-// Lanes that are computed together against lanes one by one. In: random documents. Out: the same bits.
+// Lanes that are computed together, by one thread or several, against lanes one by one. In: random documents. Out: the same bits.
+import Dispatch
+import Synchronization
 import TestSupport
 import Testing
 
@@ -7,12 +9,28 @@ import Testing
 @testable import Numerics
 
 @Suite struct LaneGroupTests {
-    /// The sum of the lanes below a node: each lane's gradient by itself, added along the tree, and all at once.
+    /// None, one or several threads that wait, each time another number.
+    private final class Others: IdleThreads {
+        private let calls = Atomic(0)
+        private let sharedParts = Atomic(0)
+        var shared: Int { sharedParts.load(ordering: .relaxed) }
+        var idleCount: Int { calls.add(1, ordering: .relaxed).newValue % 6 }
+
+        func share(parts: Int, _ body: @escaping (Int) -> Void) {
+            sharedParts.add(parts, ordering: .relaxed)
+            nonisolated(unsafe) let body = body
+            DispatchQueue.concurrentPerform(iterations: parts) { body($0) }
+        }
+    }
+
+    /// The sum of the lanes below a node: each lane's gradient by itself, added along the tree; all at once; and all at once on several
+    /// threads.
     private static func check(
         _ fixture: Fixture, _ lanes: [[Int]], wordsPerLane: Int = 1000, node: TreeNode, tree: ReductionTree, _ comment: Comment
     ) {
         let coding = GradientCoding(layout: fixture.layout)
-        let (engine, builder) = (fixture.engine(wordsPerLane: wordsPerLane), fixture.builder())
+        let (engine, builder, others) = (fixture.engine(wordsPerLane: wordsPerLane), fixture.builder(), Others())
+        let helped = fixture.engine(wordsPerLane: wordsPerLane, idle: others)
         let pool = GradientPool(coding: coding)
         for update in [11, 12] as [UInt64] {
             let batches = lanes.map { documents in
@@ -28,20 +46,23 @@ import Testing
                 expected.append(engine.gradient(of: batch, parameters: fixture.parameters, version: update, into: buffer))
                 sums.add(TreeNode(lane: lane), buffer, isAbsent: batch.selectedCount == 0)
             }
-            let buffer = pool.take()
-            let found = engine.gradient(
-                of: batches, node: node, tree: tree, parameters: fixture.parameters, version: update, into: buffer)
-            #expect(found == expected, comment)
             guard case .sum(let sum) = sums.sum(of: node) else {
                 Issue.record("no lane has a selected token: \(comment)")
                 continue
             }
-            let together = LaneSums(tree: tree, pool: pool)
-            together.expect([node])
-            together.add(node, buffer, isAbsent: false)
-            guard case .sum(let same) = together.sum(of: node) else { return }
-            #expect(payload(same, coding) == payload(sum, coding), comment)
+            for engine in [engine, helped] {
+                let buffer = pool.take()
+                let found = engine.gradient(
+                    of: batches, node: node, tree: tree, parameters: fixture.parameters, version: update, into: buffer)
+                #expect(found == expected, comment)
+                let together = LaneSums(tree: tree, pool: pool)
+                together.expect([node])
+                together.add(node, buffer, isAbsent: false)
+                guard case .sum(let same) = together.sum(of: node) else { return }
+                #expect(payload(same, coding) == payload(sum, coding), comment)
+            }
         }
+        #expect(others.shared > 0)
     }
 
     private static func payload(_ sum: GradientSum, _ coding: GradientCoding) -> [UInt8] {

@@ -164,6 +164,7 @@ import Testing
         for width in Self.widths {
             // What was in dWeights is overwritten.
             var (foundInput, foundWeights) = (dInput, weights)
+            var (onlyInput, onlyWeights) = (dInput, weights)
             dMax.withUnsafeBufferPointer { dMax in
                 won.withUnsafeBufferPointer { won in
                     rowStarts.withUnsafeBufferPointer { rowStarts in
@@ -171,11 +172,15 @@ import Testing
                             outputs: outputs, pieces: pieces, inputs: inputs, rows: rows, gradients: dMax.baseAddress,
                             weight_stride: inputs, won: won.baseAddress, row_starts: rowStarts.baseAddress, row_stride: stride, lanes: nil)
                         t2v_winners_gradients(width | Int32(flags), &winners, weights, aligned.baseAddress, &foundWeights, &foundInput)
+                        t2v_winners_gradients(width | Int32(flags), &winners, weights, aligned.baseAddress, nil, &onlyInput)
+                        t2v_winners_gradients(width | Int32(flags), &winners, weights, aligned.baseAddress, &onlyWeights, nil)
                     }
                 }
             }
             #expect(foundInput.map(\.bitPattern) == expected.dInput.map(\.bitPattern))
             #expect(foundWeights.map(\.bitPattern) == expected.dWeights.map(\.bitPattern))
+            #expect(onlyInput.map(\.bitPattern) == foundInput.map(\.bitPattern))
+            #expect(onlyWeights.map(\.bitPattern) == foundWeights.map(\.bitPattern))
         }
     }
 }

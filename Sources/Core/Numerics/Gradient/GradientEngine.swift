@@ -46,6 +46,7 @@ package final class GradientEngine {
     private let cleared: [ParameterLayout.Tensor]
     private let arena = Arena()
     private let packed: PackedWeightsStore
+    private let idle: (any IdleThreads)?
     private let sums = LaneMatrixSum()
     private let expected: ExpectedRows
     private let coding: GradientCoding
@@ -62,8 +63,10 @@ package final class GradientEngine {
     ///   - vectors: the vectors table: input, targets, or both; its width is `spec.vectorWidth`. Nil if the spec needs none.
     ///   - wordsPerLane: words of a lane in an update, on average. The order of additions depends on it.
     ///   - packed: shared by the engines of a worker.
+    ///   - idle: the worker's other threads; products are cut for those that wait.
     package init(
-        spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?, wordsPerLane: Int, packed: PackedWeightsStore = .init()
+        spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?, wordsPerLane: Int, packed: PackedWeightsStore = .init(),
+        idle: (any IdleThreads)? = nil
     ) {
         precondition(
             spec.vectorWidth == nil || vectors?.width == spec.vectorWidth,
@@ -71,6 +74,7 @@ package final class GradientEngine {
         self.spec = spec
         self.layout = layout
         self.packed = packed
+        self.idle = idle
         products = MatrixMultiply(spec.arithmetic)
         mixer = Mixer(spec: spec, layout: layout, vectors: vectors)
         encoder = WindowEncoder(spec: spec, layout: layout)
@@ -212,8 +216,8 @@ package final class GradientEngine {
             batch: content, parameters: parameters, gradients: gradients, sums: sums, expected: expected, scratch: carve(content),
             products: products,
             weights: WeightProducts(
-                products: products, parameters: parameters, packed: version.map { (packed.weights(version: $0), $0) }),
-            account: account)
+                products: products, parameters: parameters, packed: version.map { (packed.weights(version: $0), $0) }, idle: idle),
+            idle: idle, account: account)
     }
 
     private func carve(_ batch: MicroBatchContent) -> Scratch {

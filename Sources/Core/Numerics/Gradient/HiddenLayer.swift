@@ -83,7 +83,7 @@ final class HiddenLayer {
         let products = WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: width, weightStride: width, rows: rows, dMax: dOutput,
             won: pass.scratch.won, rowStarts: nil, rowStride: width,
-            order: pass.order(expectedRows: pass.expected.rows(distance: 0)))
+            order: pass.order(expectedRows: pass.expected.rows(distance: 0)), idle: pass.idle)
         pass.multiply(.headBackward, products: 2, m: outputs, n: width, k: rows) {
             dInput.update(repeating: 0, count: rows * width)
             products.gradients(

@@ -6,6 +6,8 @@ import Model
 final class Mixer {
     private let parts: [InputPart]
     private let layers: [any InputLayer]
+    /// One for each part or layer: threads may compute several at a time.
+    private let sums: [LaneMatrixSum]
     private let offsets: NormedOffsets
     private let width: Int
     private let pieces: Int
@@ -30,6 +32,7 @@ final class Mixer {
     init(spec: ModelSpec, layout: ParameterLayout, vectors: (any VectorRows)?) {
         let parts = spec.parts
         self.parts = parts
+        sums = parts.map { _ in LaneMatrixSum() }
         (width, pieces, columns) = (spec.width, spec.mixer.pieces, spec.mixerColumns)
         (epsilon, keepScale) = (spec.layerNormEpsilon, Dropout(rate: spec.dropout).scale)
         masksWords = spec.mixer.dropout == .word
@@ -196,16 +199,19 @@ final class Mixer {
     /// - Parameter dEmbedded is read, and overwritten.
     func backward(_ pass: Pass) {
         mixWordsBackward(pass)
-        for (index, part) in parts.enumerated() {
-            let weights = offsets.weights + part.column
+        pass.forEach(parts.count) { [self] index in
+            let pass = pass.with(sums: sums[index])
+            let weights = offsets.weights + parts[index].column
             switch isByWord[index] {
             case true: backwardByWord(pass, index, weights: weights)
             case false: backwardByID(pass, index, weights: weights)
             case nil: backwardMixed(pass, index, weights: weights)
             }
         }
-        // Vectors before tables: the order of the profile; nothing depends on it.
-        for layer in layers.reversed() { layer.backward(pass, buffers) }
+        // Vectors before tables: they take longer.
+        pass.forEach(layers.count) { [self] index in
+            layers[layers.count - 1 - index].backward(pass.with(sums: sums[index]), buffers)
+        }
     }
 
     /// Whether a part differs so much from word to word that products through each word's winners cost less than dense products of its ids.
@@ -281,7 +287,7 @@ final class Mixer {
                     outputs: width, pieces: pieces, inputs: parts[index].width, weightStride: columns, rows: words.count,
                     dMax: dEmbedded + first * width, won: pass.scratch.won + first * width,
                     rowStarts: ofWord.baseAddress.map { $0 + index * pass.batch.uniqueCount + first }, rowStride: parts[index].width,
-                    order: pass.order(expectedRows: pass.expected.uniqueWords)))
+                    order: pass.order(expectedRows: pass.expected.uniqueWords), idle: pass.idle))
         }
     }
 

@@ -14,13 +14,28 @@ struct Pass {
     let parameters: Floats
     /// Of each lane; none in a forward pass. The first one's weights and tables are the sums of all lanes'; the others have none.
     let gradients: [MutableFloats]
-    let sums: LaneMatrixSum
+    private(set) var sums: LaneMatrixSum
     let expected: ExpectedRows
     let scratch: Scratch
     let products: MatrixMultiply
     /// Products with the parameters.
     let weights: WeightProducts
+    /// May compute parts of products.
+    let idle: (any IdleThreads)?
     let account: KernelAccount?
+
+    /// Calls `body` for each of `parts`, which do not depend on each other: on idle threads, too.
+    func forEach(_ parts: Int, _ body: @escaping (Int) -> Void) {
+        guard let idle, idle.idleCount > 0 else { return (0..<parts).forEach(body) }
+        idle.share(parts: parts, body)
+    }
+
+    /// The same pass with other memory for sums.
+    func with(sums: LaneMatrixSum) -> Pass {
+        var pass = self
+        pass.sums = sums
+        return pass
+    }
 
     /// The order of products with so many rows.
     func order(expectedRows: Int) -> WinnerOrder { WinnerOrder(products.arithmetic, expectedRows: expectedRows) }

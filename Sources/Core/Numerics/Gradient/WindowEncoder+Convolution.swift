@@ -116,7 +116,7 @@ extension WindowEncoder {
             let products = WinnerProducts(
                 outputs: width, pieces: layer.pieces, inputs: window, weightStride: window, rows: rows, dMax: dHidden,
                 won: pass.scratch.won, rowStarts: starts.baseAddress, rowStride: width,
-                order: pass.order(expectedRows: pass.expected.rows(distance: depth - level)))
+                order: pass.order(expectedRows: pass.expected.rows(distance: depth - level)), idle: pass.idle)
             pass.multiply(.convolutionBackward, products: 2, m: width, n: window, k: rows) {
                 products.gradients(
                     pass.lanes(batch.levels[level].laneStarts), weights: pass.parameters + layer.offsets.weights,

@@ -72,7 +72,7 @@ extension WindowEncoder {
                 let products = WinnerProducts(
                     outputs: width, pieces: layers[0].pieces, inputs: width, weightStride: width, rows: rows, dMax: dMax,
                     won: pass.scratch.won, rowStarts: words.baseAddress, rowStride: width,
-                    order: pass.order(expectedRows: pass.expected.rows(distance: depth - 1)))
+                    order: pass.order(expectedRows: pass.expected.rows(distance: depth - 1)), idle: pass.idle)
                 pass.multiply(.firstConvolutionBackward, products: 2, m: width, n: width, k: rows) {
                     products.gradients(
                         weights: pass.parameters + offsets.weights + slot * block, input: embedded,

@@ -125,14 +125,36 @@ package struct MatrixMultiply: Sendable {
     /// - Parameters:
     ///   - below: (rows, k).
     ///   - starts: (m): where each window begins.
-    ///   - weights: W; or if `isPacked`, what t2v_pack made of it with `windowFlags`.
+    ///   - weights: W.
     /// - Precondition: `convolves` this arithmetic.
     /// - Returns: how many rows of k floats were multiplied with n columns.
     func convolve(
-        m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, _ weights: Floats, isPacked: Bool, _ c: MutableFloats,
+        m: Int, n: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, _ weights: Floats, _ c: MutableFloats, ldc: Int
+    ) -> Int {
+        t2v_convolve(0, m, n, k, below, starts, weights, 3 * k, c, ldc)
+    }
+
+    /// The same for some of the columns of C.
+    /// - Parameters:
+    ///   - packed: what t2v_pack made of all of W with `windowFlags`.
+    ///   - columns: they begin with a panel.
+    func convolve(
+        m: Int, k: Int, _ below: Floats, starts: UnsafePointer<Int32>, packed: UnsafeRawPointer, columns: Range<Int>, _ c: MutableFloats,
         ldc: Int
     ) -> Int {
-        t2v_convolve(isPacked ? Int32(T2V_B_PACKED) : 0, m, n, k, below, starts, weights, 3 * k, c, ldc)
+        let panels = packed + t2v_packed_bytes(Self.windowFlags, columns.lowerBound, 3 * k)
+        return t2v_convolve(
+            Int32(T2V_B_PACKED), m, columns.count, k, below, starts, panels.assumingMemoryBound(to: Float.self), 3 * k,
+            c + columns.lowerBound, ldc)
+    }
+
+    /// Columns of whole panels on any CPU.
+    static let wholePanels = 32
+
+    /// The columns of a part of C, which begin and, unless it is the last part, end with whole panels.
+    static func columns(_ n: Int, part: Int, of parts: Int) -> Range<Int> {
+        let panels = (n + wholePanels - 1) / wholePanels
+        return panels * part / parts * wholePanels..<min(n, panels * (part + 1) / parts * wholePanels)
     }
 
     /// What t2v_pack needs to know about the weights of `convolve`.

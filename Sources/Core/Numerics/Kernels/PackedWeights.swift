@@ -87,6 +87,8 @@ struct WeightProducts {
     let parameters: Floats
     /// Where packed weights are kept, and the parameters' version; nil: weights are packed as products need them.
     let packed: (weights: PackedWeights, version: UInt64)?
+    /// May compute a part of a convolution.
+    let idle: (any IdleThreads)?
 
     /// C (m, n) = A (m, k) W^T, W (n, k) at `offset`: a layer's forward pass.
     /// - Parameter rows: those rows of W that are multiplied, if not all are; of a version they are always the same.
@@ -109,9 +111,19 @@ struct WeightProducts {
         guard
             let panels = packed?.weights.panels(
                 flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k)
-        else { return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, isPacked: false, c, ldc: ldc) }
-        let weights = panels.assumingMemoryBound(to: Float.self)
-        return products.convolve(m: m, n: n, k: k, below, starts: starts, weights, isPacked: true, c, ldc: ldc)
+        else { return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, c, ldc: ldc) }
+        let parts = idle.parts(atMost: n / MatrixMultiply.wholePanels)
+        guard let idle, parts > 1 else {
+            return products.convolve(m: m, k: k, below, starts: starts, packed: panels, columns: 0..<n, c, ldc: ldc)
+        }
+        return withUnsafeTemporaryAllocation(of: Int.self, capacity: parts) { rows in
+            let rows = rows
+            idle.share(parts: parts) { part in
+                let columns = MatrixMultiply.columns(n, part: part, of: parts)
+                rows[part] = products.convolve(m: m, k: k, below, starts: starts, packed: panels, columns: columns, c, ldc: ldc)
+            }
+            return rows[0]
+        }
     }
 
     /// C (m, n) = A (m, k) W, W (k, n) at `offset`: the gradient of a layer's input.

@@ -64,6 +64,8 @@ struct WinnerProducts {
     let rowStarts: UnsafePointer<Int32>?
     let rowStride: Int
     let order: WinnerOrder
+    /// May compute one of the gradients.
+    var idle: (any IdleThreads)?
 
     /// Gradients as below for the rows of each lane; dWeights is their sum over the lanes.
     func gradients(
@@ -72,7 +74,7 @@ struct WinnerProducts {
         let isDone = lanes.withKernelLanes { lanes in
             var winners = winners(lanes)
             guard t2v_winners_join(order.flags, &winners) == 1 else { return false }
-            t2v_winners_gradients(order.flags, &winners, weights, input, dWeights, dInput)
+            gradients(&winners, weights: weights, input: input, dWeights: dWeights, dInput: dInput)
             return true
         }
         if isDone { return }
@@ -89,7 +91,7 @@ struct WinnerProducts {
         let first = rows.lowerBound
         return WinnerProducts(
             outputs: outputs, pieces: pieces, inputs: inputs, weightStride: weightStride, rows: rows.count, dMax: dMax + first * outputs,
-            won: won + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride, order: order)
+            won: won + first * outputs, rowStarts: rowStarts.map { $0 + first }, rowStride: rowStride, order: order, idle: idle)
     }
 
     /// dWeights(winner of o)[k] = sum over rows of dMax * input(row)[k]; all P * O rows of dWeights are written.
@@ -100,7 +102,19 @@ struct WinnerProducts {
             return
         }
         var winners = winners(nil)
-        t2v_winners_gradients(order.flags, &winners, weights, input, dWeights, dInput)
+        gradients(&winners, weights: weights, input: input, dWeights: dWeights, dInput: dInput)
+    }
+
+    private func gradients(
+        _ winners: UnsafeMutablePointer<t2v_winners>, weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats
+    ) {
+        guard let idle, idle.idleCount > 0 else {
+            return t2v_winners_gradients(order.flags, winners, weights, input, dWeights, dInput)
+        }
+        // The one that takes longer begins.
+        idle.share(parts: 2) { part in
+            t2v_winners_gradients(order.flags, winners, weights, input, part == 0 ? nil : dWeights, part == 0 ? dInput : nil)
+        }
     }
 
     private func winners(_ lanes: UnsafePointer<t2v_lanes>?) -> t2v_winners {
