@@ -117,6 +117,8 @@ import Testing
         // A single thread computes a small update at once.
         #expect(level(2, 1, 1500) == 1 && level(3, 1, 1000) == 2 && level(4, 1, 1024) == 2 && level(2, 2, 1500) == 0)
         #expect(level(4, 1, 3000) == 0 && level(64, 2, 600) == 1 && level(64, 2, 1100) == 0 && level(1, 1, 1) == 0)
+        // Two threads share the last group's products.
+        #expect(level(4, 2, 750) == 1 && level(4, 2, 1025) == 0 && level(3, 2, 700) == 0 && level(8, 2, 100) == 2 && level(8, 3, 100) == 0)
         #expect(LaneGroups.level(lanes: 64, threads: 1, wordsPerLane: 47, spec: spec, precision: .bf16) == 0)
         #expect(LaneGroups.level(lanes: 64, threads: 1, wordsPerLane: 47, spec: Self.joined[0].spec, precision: .float32) == 0)
     }

@@ -10,8 +10,9 @@ package enum LaneGroups {
     private static let wordsOfUpdate = 4096
     /// The most lanes are 16: each takes some memory.
     private static let highest: UInt8 = 4
-    /// Groups for each thread, so that all of them finish at about the same time.
-    private static let perThread = 4
+    /// Groups for each thread, so that all of them finish at about the same time. Two threads do so anyway: the first to finish computes
+    /// half of each product of the other.
+    private static func perThread(_ threads: Int) -> Int { threads == 2 ? 1 : 4 }
 
     /// The level of the nodes that are computed at once; 0: lanes are computed one by one.
     /// - Parameters:
@@ -22,8 +23,9 @@ package enum LaneGroups {
         guard GradientEngine.joinsLanes(spec), precision == .float32 else { return 0 }
         let whole = UInt8(truncatingIfNeeded: Int.bitWidth - max(0, lanes - 1).leadingZeroBitCount)
         if threads == 1, whole <= highest, lanes * wordsPerLane <= wordsOfUpdate { return whole }
+        let fewest = perThread(threads) * threads
         var level: UInt8 = 0
-        while level < highest, wordsPerLane << Int(level + 1) <= words, lanes >> Int(level + 1) >= perThread * threads { level += 1 }
+        while level < highest, wordsPerLane << Int(level + 1) <= words, lanes >> Int(level + 1) >= fewest { level += 1 }
         return level
     }
 }
