@@ -10,25 +10,11 @@ import Transport
 /// Jobs by rank: sums that others wait for, then gradients, then parts of gradients that other threads compute, then preparation, then work
 /// ahead of time.
 final class JobQueue: @unchecked Sendable {
-    enum Rank: Int, CaseIterable { case sum, gradient, prepare, ahead }
+    enum Rank: Int, CaseIterable { case sum, gradient, part, prepare, ahead }
 
     typealias Work = (ComputeThread) -> Void
 
-    /// A product whose parts are computed by several threads.
-    private final class SharedProduct {
-        let parts: Int
-        let body: (Int) -> Void
-        var taken = 0
-        var done = 0
-
-        init(parts: Int, _ body: @escaping (Int) -> Void) { (self.parts, self.body) = (parts, body) }
-    }
-
     private let condition = ThreadLock()
-    /// Signalled when the last part of a product is done.
-    private let finished = ThreadLock()
-    /// Products with parts that no thread has taken.
-    private var shared: [SharedProduct] = []
     private let waiting = Atomic<Int>(0)
     private var queues = [[(cost: Int, work: Work)]](repeating: [], count: Rank.allCases.count)
     private var ended = false
@@ -54,33 +40,12 @@ final class JobQueue: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         while !ended {
-            let rank = queues.firstIndex { !$0.isEmpty }
-            // An update waits for the product of another thread, but not for work ahead of time.
-            if let product = shared.first, (rank ?? .max) > Rank.gradient.rawValue, let part = take(product) {
-                return { [self] _ in compute(product, part) }
-            }
-            if let rank { return queues[rank].removeFirst().work }
+            if let rank = queues.firstIndex(where: { !$0.isEmpty }) { return queues[rank].removeFirst().work }
             waiting.add(1, ordering: .relaxed)
             condition.wait()
             waiting.subtract(1, ordering: .relaxed)
         }
         return nil
-    }
-
-    /// The next part of a product; nil if all are taken.
-    private func take(_ product: SharedProduct) -> Int? {
-        guard product.taken < product.parts else { return nil }
-        product.taken += 1
-        if product.taken == product.parts { shared.removeAll { $0 === product } }
-        return product.taken - 1
-    }
-
-    private func compute(_ product: SharedProduct, _ part: Int) {
-        product.body(part)
-        finished.withLock {
-            product.done += 1
-            if product.done == product.parts { finished.broadcast() }
-        }
     }
 
     func end() {
@@ -96,13 +61,42 @@ extension JobQueue: IdleThreads {
 
     func share(parts: Int, _ body: @escaping (Int) -> Void) {
         let product = SharedProduct(parts: parts, body)
-        condition.withLock {
-            shared.append(product)
-            condition.broadcast()
+        // A thread that comes late finds no part left.
+        for _ in 1..<max(1, parts) { add(.part) { _ in product.computePart() } }
+        while product.computePart() {}
+        product.wait()
+    }
+}
+
+/// A product whose parts are computed by several threads.
+private final class SharedProduct: @unchecked Sendable {
+    private let parts: Int
+    private let body: (Int) -> Void
+    private let lock = ThreadLock()
+    private var (taken, done) = (0, 0)
+
+    init(parts: Int, _ body: @escaping (Int) -> Void) { (self.parts, self.body) = (parts, body) }
+
+    /// - Returns: false if other threads have taken all parts.
+    @discardableResult
+    func computePart() -> Bool {
+        let part = lock.withLock {
+            defer { taken += 1 }
+            return taken
         }
-        while let part = condition.withLock({ take(product) }) { compute(product, part) }
-        finished.withLock {
-            while product.done < product.parts { finished.wait() }
+        guard part < parts else { return false }
+        body(part)
+        lock.withLock {
+            done += 1
+            if done == parts { lock.signal() }
+        }
+        return true
+    }
+
+    /// Waits for the parts that other threads have taken. One thread may call it.
+    func wait() {
+        lock.withLock {
+            while done < parts { lock.wait() }
         }
     }
 }

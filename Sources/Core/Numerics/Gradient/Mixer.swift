@@ -199,7 +199,7 @@ final class Mixer {
     /// - Parameter dEmbedded is read, and overwritten.
     func backward(_ pass: Pass) {
         mixWordsBackward(pass)
-        pass.forEach(parts.count) { [self] index in
+        pass.idle.forEach(parts.count) { [self] index in
             let pass = pass.with(sums: sums[index])
             let weights = offsets.weights + parts[index].column
             switch isByWord[index] {
@@ -209,7 +209,7 @@ final class Mixer {
             }
         }
         // Vectors before tables: they take longer.
-        pass.forEach(layers.count) { [self] index in
+        pass.idle.forEach(layers.count) { [self] index in
             layers[layers.count - 1 - index].backward(pass.with(sums: sums[index]), buffers)
         }
     }

@@ -24,12 +24,6 @@ struct Pass {
     let idle: (any IdleThreads)?
     let account: KernelAccount?
 
-    /// Calls `body` for each of `parts`, which do not depend on each other: on idle threads, too.
-    func forEach(_ parts: Int, _ body: @escaping (Int) -> Void) {
-        guard let idle, idle.idleCount > 0 else { return (0..<parts).forEach(body) }
-        idle.share(parts: parts, body)
-    }
-
     /// The same pass with other memory for sums.
     func with(sums: LaneMatrixSum) -> Pass {
         var pass = self

@@ -12,5 +12,11 @@ package protocol IdleThreads: AnyObject, Sendable {
 
 extension IdleThreads? {
     /// Into how many parts a product should be cut that can have `most`.
-    func parts(atMost most: Int) -> Int { min(most, 1 + (self?.idleCount ?? 0)) }
+    func parts(atMost most: Int) -> Int { max(1, min(most, 1 + (self?.idleCount ?? 0))) }
+
+    /// Calls `body` for each of `parts`, which do not depend on each other: on this thread alone if no other waits.
+    func forEach(_ parts: Int, _ body: @escaping (Int) -> Void) {
+        guard let self, self.idleCount > 0, parts > 1 else { return (0..<parts).forEach(body) }
+        self.share(parts: parts, body)
+    }
 }

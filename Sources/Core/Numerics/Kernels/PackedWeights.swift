@@ -113,12 +113,9 @@ struct WeightProducts {
                 flags: MatrixMultiply.windowFlags, n: n, k: 3 * k, parameters + offset, offset: offset, ldb: 3 * k)
         else { return products.convolve(m: m, n: n, k: k, below, starts: starts, parameters + offset, c, ldc: ldc) }
         let parts = idle.parts(atMost: n / MatrixMultiply.wholePanels)
-        guard let idle, parts > 1 else {
-            return products.convolve(m: m, k: k, below, starts: starts, packed: panels, columns: 0..<n, c, ldc: ldc)
-        }
         return withUnsafeTemporaryAllocation(of: Int.self, capacity: parts) { rows in
             let rows = rows
-            idle.share(parts: parts) { part in
+            idle.forEach(parts) { part in
                 let columns = MatrixMultiply.columns(n, part: part, of: parts)
                 rows[part] = products.convolve(m: m, k: k, below, starts: starts, packed: panels, columns: columns, c, ldc: ldc)
             }

@@ -108,11 +108,11 @@ struct WinnerProducts {
     private func gradients(
         _ winners: UnsafeMutablePointer<t2v_winners>, weights: Floats, input: Floats, dWeights: MutableFloats, dInput: MutableFloats
     ) {
-        guard let idle, idle.idleCount > 0 else {
+        guard idle.parts(atMost: 2) > 1 else {
             return t2v_winners_gradients(order.flags, winners, weights, input, dWeights, dInput)
         }
         // The one that takes longer begins.
-        idle.share(parts: 2) { part in
+        idle.forEach(2) { part in
             t2v_winners_gradients(order.flags, winners, weights, input, part == 0 ? nil : dWeights, part == 0 ? dInput : nil)
         }
     }
