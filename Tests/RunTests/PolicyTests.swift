@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Base
+@testable import Model
 @testable import Output
 @testable import Run
 
@@ -127,12 +128,28 @@ import Testing
         #expect(hint(cores: 16, words: 3000)?.contains("3000 words of an update") == true)
         #expect(hint(cores: 16, words: 3000)?.contains("--batch-size 8000 with --scale-learn-rate") == true)
         #expect(hint(cores: 9, words: 3000)?.contains("--batch-size 5000 ") == true)
+        #expect(hint(cores: 95, words: 30_000)?.contains("--batch-size 48000 would") == true)
         // Below 3,000 words, scaling would lower the rate.
         #expect(hint(cores: 4, words: 1000)?.contains("--batch-size 2000 would") == true)
         #expect(hint(cores: 16, words: 8000) == nil && hint(cores: 4, words: 3000) == nil && hint(cores: 1, words: 100) == nil)
         // Only the cores in use count, and a resumed run keeps its size.
         #expect(hint(cores: 16, words: 3000, workers: 4) == nil && hint(cores: 16, words: 3000, workers: 0) == nil)
         #expect(hint(cores: 16, words: 3000, fixed: true) == nil)
+    }
+
+    @Test func ratesThatAreScaledTooMuch() {
+        func warning(words: Int, isScaled: Bool?, _ objective: ModelSpec.Objective) -> String? {
+            var settings = TrainingSettings()
+            settings.batchSize = words
+            var options = RunOptions(textsLoc: "t", vectorsModel: "v", outputDir: "o", settings: settings)
+            options.scaleLearnRate = isScaled
+            return options.scalingWarning(objective)
+        }
+        let characters = ModelSpec.Objective.characters(.init(bytes: 4, hidden: 64, pieces: 3, headDropout: false, loss: .linear))
+        let expected = "with updates of 48000 words --scale-learn-rate learned less"
+        #expect(warning(words: 48_000, isScaled: true, characters)?.contains(expected) == true)
+        #expect(warning(words: 47_999, isScaled: true, characters) == nil && warning(words: 48_000, isScaled: nil, characters) == nil)
+        #expect(warning(words: 48_000, isScaled: true, ModelSpec.spacy2(TrainingSettings()).objective) == nil)
     }
 
     @Test func modelsThatDoNotFit() throws {

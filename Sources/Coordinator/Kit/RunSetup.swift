@@ -65,6 +65,7 @@ package final class RunSetup {
         try spec.arithmetic.checkHost()
         for line in Self.introduction(options, job, model, spec) { progress.say(line) }
         if options.workers > 0, let warning = spec.arithmetic.warning { progress.warn(warning) }
+        if checkpoint == nil, let warning = options.scalingWarning(spec.objective) { progress.warn(warning) }
         if checkpoint == nil { try folder.requireRoom(for: [Self.configName(job)]) }
         let format = job?.text.corpusFormat ?? .jsonl
         (textPaths, spool) = try TextSource.paths(

@@ -75,7 +75,8 @@ package struct Placement: Sendable, Equatable {
     package func hint(batchSize: Int, setting: String) -> String? {
         guard let size = fittingBatchSize else { return nil }
         // For fewer words than the rate is meant for, scaling would lower it.
-        let scaling = size > RunOptions.unscaledWords ? " with --scale-learn-rate" : ""
+        let canScale = size > RunOptions.unscaledWords && size < RunOptions.tooLargeToScale
+        let scaling = canScale ? " with --scale-learn-rate" : ""
         return "each core has only a few of the \(batchSize) words of an update, and waits longer than it computes: "
             + "\(setting) \(size)\(scaling) would use the cores better, but learn less from each word (docs/scale.md says how much)"
     }

@@ -59,6 +59,17 @@ package struct RunOptions: Codable, Sendable, Equatable {
     /// Words of an update for which learning rates are meant: spaCy's default.
     package static let unscaledWords = 3000
 
+    /// Words of an update from which on a scaled rate was worse than the rate itself: four times the rate, with the characters objective
+    /// (docs/updates.md; not measured with vectors).
+    package static let tooLargeToScale = 48_000
+
+    /// What to tell the user of a scaled rate that learns less than the rate itself; nil: there is none.
+    package func scalingWarning(_ objective: ModelSpec.Objective) -> String? {
+        guard case .characters = objective, scaleLearnRate == true, settings.batchSize >= Self.tooLargeToScale else { return nil }
+        return "with updates of \(settings.batchSize) words --scale-learn-rate learned less in our measurements than the rate itself "
+            + "(docs/scale.md): leave it out, or make updates of 12000 words"
+    }
+
     /// The factor of learning rates: the square root of the words of an update over 3,000, or 1.
     package var learnRateFactor: Double {
         scaleLearnRate == true ? (Double(settings.batchSize) / Double(Self.unscaledWords)).squareRoot() : 1
